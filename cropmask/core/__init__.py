@@ -1,0 +1,1 @@
+"""Pixels: arrays in, arrays out; numpy and numba only."""

@@ -1,0 +1,47 @@
+"""Exact inference of tree ensembles held as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAF: Final = 255
+"""Value of :attr:`Forest.feature` that marks a leaf."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forest:
+    """A tree ensemble as plain arrays; nodes of all trees in pre-order.
+
+    A node's left child is the next node; ``right`` holds the other one. A feature value goes
+    left when its rank, the number of the feature's cuts that are strictly below it, is at most
+    the node's ``rank``: the same as ``value <= cuts[offsets[feature] + rank]``.
+    """
+
+    features: tuple[str, ...]
+    """Names of the features, in order; at most 254."""
+    kind: Literal["vote", "logit"]
+    """``vote``: the probability is the mean of the leaves (random forest). ``logit``: it is the
+    logistic function of ``baseline`` plus the sum of the leaves (gradient boosting)."""
+    baseline: float
+    """Added to the sum of the leaves of a ``logit`` ensemble; 0 for ``vote``."""
+    cuts: NDArray[np.float32]
+    """Thresholds, strictly ascending within each feature, rounded down from float64."""
+    offsets: NDArray[np.int32]
+    """``(features + 1,)``: cuts of feature f are ``cuts[offsets[f]:offsets[f + 1]]``."""
+    roots: NDArray[np.int32]
+    """``(trees,)``: index of each tree's first node, ascending, the first 0."""
+    feature: NDArray[np.uint8]
+    """``(nodes,)``: feature of an inner node, :data:`LEAF` of a leaf."""
+    rank: NDArray[np.uint16]
+    """``(nodes,)``: rank of an inner node's cut; index into ``leaves`` of a leaf."""
+    right: NDArray[np.int32]
+    """``(nodes,)``: right child of an inner node, always greater than its left child; 0 of a
+    leaf."""
+    leaves: NDArray[np.float64]
+    """Distinct values of the leaves, ascending."""
+    digest: str
+    """SHA-256 of the model file, or empty for a forest that comes from no file."""

@@ -1,0 +1,147 @@
+"""The product, said once: bands, classes, nodata, styles, names and paths.
+
+Standard library only: the infrastructure imports names from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+NODATA: Final = 255
+"""Nodata of every band, in files, items and product definitions."""
+
+FAMILY: Final = "crop_mask"
+LICENSE: Final = "CC-BY-4.0"
+CREDIT: Final = "Digital Earth Africa"
+CREDIT_URL: Final = "https://www.digitalearthafrica.org"
+METHOD_URL: Final = (
+    "https://docs.digitalearthafrica.org/en/latest/data_specs/Cropland_extent_specs.html"
+)
+
+Rgba = tuple[int, int, int, int]
+TRANSPARENT: Final[Rgba] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassValue:
+    """One value of a class band."""
+
+    value: int
+    name: str
+    title: str
+    color: Rgba
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One uint8 band of the product."""
+
+    name: str
+    """Measurement name, asset key and file name suffix."""
+    title: str
+    description: str
+    unit: str
+    classes: tuple[ClassValue, ...]
+    """Classes without nodata; empty for a continuous band."""
+    ramp: tuple[tuple[int, Rgba], ...]
+    """Color stops (value, color) of a continuous band; empty for a class band."""
+    aliases: tuple[str, ...]
+    overview: Literal["mode", "average"]
+    """How overviews are made: classes are never averaged."""
+
+
+def hex_color(color: Rgba) -> str:
+    """``#RRGGBB`` of a color, without its opacity."""
+    return "#{:02X}{:02X}{:02X}".format(*color[:3])
+
+
+def _opaque(code: str) -> Rgba:
+    return (int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16), 255)
+
+
+def _crop_classes(color: str) -> tuple[ClassValue, ...]:
+    return (
+        ClassValue(0, "non-crop", "Not cropland", TRANSPARENT),
+        ClassValue(1, "crop", "Cropland", _opaque(color)),
+    )
+
+
+_RAMP = (
+    "#000000 #170b3b #410967 #6b176e #952666 #bb3754 #dd5238 #f37719 #fba60b #f5d948 #fcfea4"
+).split()
+
+MASK: Final = Band(
+    name="mask",
+    title="Cropland mask",
+    description="Cropland by pixel: 1 where more than half of the model's vote is crop, else 0.",
+    unit="1",
+    classes=_crop_classes("#00FF00"),
+    ramp=(),
+    aliases=("crop_mask",),
+    overview="mode",
+)
+PROB: Final = Band(
+    name="prob",
+    title="Crop probability",
+    description=(
+        "Probability of cropland in percent, rounded and kept on the mask's side of one half: "
+        "over 50 exactly where mask is 1."
+    ),
+    unit="percent",
+    classes=(),
+    ramp=tuple((10 * i, _opaque(code)) for i, code in enumerate(_RAMP)),
+    aliases=("crop_prob",),
+    overview="average",
+)
+FILTERED: Final = Band(
+    name="filtered",
+    title="Cropland mask, filtered by objects",
+    description=(
+        "Cropland by object: 1 where more than half of the pixels of the image segment "
+        "(at least 1 ha) are crop, else 0."
+    ),
+    unit="1",
+    classes=_crop_classes("#FFFF00"),
+    ramp=(),
+    aliases=("crop_mask_filtered",),
+    overview="mode",
+)
+BANDS: Final = (MASK, PROB, FILTERED)
+
+COG_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One product: the crop mask of one region in one version."""
+
+    region: str
+    version: str
+    """Semantic version, such as ``1.0.0``."""
+
+    @property
+    def name(self) -> str:
+        """Collection id and Open Data Cube product name, such as ``crop_mask_eastern``."""
+        return f"{FAMILY}_{self.region}"
+
+    @property
+    def folder(self) -> str:
+        """Folder of the product below the output root, such as ``crop_mask_eastern/1-0-0``."""
+        return f"{self.name}/{self.version.replace('.', '-')}"
+
+    def dataset_folder(self, tile: str, period: str) -> str:
+        """Folder of one tile and period: ``{product}/1-0-0/x215/y075/2019--P1Y``."""
+        return f"{self.folder}/{tile[:4]}/{tile[4:]}/{period}"
+
+    def label(self, tile: str, period: str) -> str:
+        """Title of one dataset: ``crop_mask_eastern_x215y075_2019--P1Y``."""
+        return f"{self.name}_{tile}_{period}"
+
+    def file_name(self, tile: str, period: str, suffix: str) -> str:
+        """Name of one file of a dataset; ``suffix`` is ``_mask.tif``, ``.sha1`` and so on."""
+        return f"{self.label(tile, period)}{suffix}"
+
+    def item_name(self, tile: str, period: str) -> str:
+        """Name of the STAC item, whose presence is the only sign of a finished dataset."""
+        return self.file_name(tile, period, ".stac-item.json")

@@ -1,0 +1,151 @@
+"""A task is three words: tile, region, period. It is the whole message of a queue."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+from cropmask.errors import Rejected
+from cropmask.grid import Tile
+
+_PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,2})([YM])")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Period:
+    """Whole months from the first day of one; prints as ``2019--P1Y`` or ``2019-07--P6M``."""
+
+    start: date
+    """First day, the first of a month."""
+    months: int
+    """Number of months, at least 1."""
+
+    @classmethod
+    def parse(cls, text: str) -> Period:
+        """Period of ``2019--P1Y``, ``2019-07--P6M`` or just ``2019``.
+
+        Raises
+        ------
+        Rejected
+            If the text is no such period.
+        """
+        match = _PERIOD.fullmatch(f"{text}--P1Y" if re.fullmatch(r"\d{4}", text) else text)
+        year, month, count, unit = match.groups() if match else ("0", None, "0", "Y")
+        months = int(count) * (12 if unit == "Y" else 1)
+        if not (1 <= int(year) <= 9998 and 1 <= int(month or 1) <= 12 and 1 <= months <= 120):
+            raise Rejected(
+                f"'{text}' is not a period: write it like 2019--P1Y", reason="bad period"
+            )
+        return cls(date(int(year), int(month or 1), 1), months)
+
+    @classmethod
+    def year_of(cls, text: str) -> Period:
+        """Period of a map: one calendar year.
+
+        Raises
+        ------
+        Rejected
+            If the text is no period, or not one calendar year.
+        """
+        period = cls.parse(text)
+        if period.months != 12 or period.start.month != 1:
+            raise Rejected(
+                f"'{text}' is not a calendar year: a crop mask needs one, like 2019--P1Y",
+                reason="bad period",
+            )
+        return period
+
+    @property
+    def end(self) -> date:
+        """Last day."""
+        return _add_months(self.start, self.months) - timedelta(days=1)
+
+    @property
+    def halves(self) -> tuple[Period, Period]:
+        """The first and the second half of the period."""
+        half = self.months // 2
+        return Period(self.start, half), Period(_add_months(self.start, half), half)
+
+    @property
+    def interval(self) -> tuple[str, str]:
+        """Start and end as RFC 3339 timestamps, to the last microsecond of the last day."""
+        return f"{self.start}T00:00:00Z", f"{self.end}T23:59:59.999999Z"
+
+    def holds(self, moment: datetime) -> bool:
+        """Whether a moment (UTC) lies in the period."""
+        return self.start <= moment.date() <= self.end
+
+    def __str__(self) -> str:
+        if self.months % 12 == 0 and self.start.month == 1:
+            return f"{self.start.year:04d}--P{self.months // 12}Y"
+        return f"{self.start.year:04d}-{self.start.month:02d}--P{self.months}M"
+
+
+def _add_months(day: date, months: int) -> date:
+    total = day.year * 12 + day.month - 1 + months
+    return date(total // 12, total % 12 + 1, 1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Task:
+    """One tile of one region and period."""
+
+    tile: Tile
+    region: str
+    """Name of the region, or path of its file."""
+    period: Period
+
+    def to_json(self) -> str:
+        """The message of a queue: a JSON object with sorted keys."""
+        return json.dumps(
+            {"period": str(self.period), "region": self.region, "tile": str(self.tile)},
+            sort_keys=True,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """Task of a message.
+
+        Raises
+        ------
+        Rejected
+            If the message is not exactly a task.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError:
+            document = None
+        keys = {"period", "region", "tile"}
+        if (
+            not isinstance(document, dict)
+            or set(document) != keys
+            or not all(isinstance(value, str) for value in document.values())
+        ):
+            raise Rejected(
+                'the message is not a task: it must be {"period": ..., "region": ..., "tile": ...}',
+                reason="bad message",
+            )
+        return cls(
+            Tile.parse(document["tile"]), document["region"], Period.year_of(document["period"])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """Identity of a result: a hash of everything that its pixels depend on."""
+
+    digest: str
+    """64 hexadecimal digits."""
+
+    @classmethod
+    def of(cls, **parts: Any) -> RunKey:  # noqa: ANN401 (any JSON value)
+        """Key of named JSON values; their order does not matter."""
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return cls(sha256(text.encode()).hexdigest())
+
+    def __str__(self) -> str:
+        return self.digest
