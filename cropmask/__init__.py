@@ -4,6 +4,6 @@ Importing the package is free: nothing heavy is loaded here, so that the
 infrastructure code can read names from :mod:`cropmask.contract`.
 """
 
-from cropmask.contract import VERSION as __version__
+from cropmask.contract import VERSION as __version__  # noqa: N811
 
 __all__ = ["__version__"]

@@ -76,6 +76,18 @@ class ModelRef(_Value):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+class Training(_Value):
+    """How the region's published forest is fitted and cross-validated."""
+
+    criterion: Literal["gini", "entropy"] = "gini"
+    max_features: Literal["sqrt", "log2", "all"] = "sqrt"
+    trees: Annotated[int, Field(ge=1, le=5000)] = 300
+    folds: Annotated[int, Field(ge=2, le=50)] = 5
+    """Folds of the random cross-validation."""
+    cluster_km: Annotated[float, Field(gt=0)] | None = None
+    """Distance at which coordinates are clustered for the spatial cross-validation."""
+
+
 class Region(_Value):
     """One agro-ecological zone: what differs from the other regions."""
 
@@ -89,6 +101,7 @@ class Region(_Value):
     countries: tuple[str, ...] = ()
     protected_areas: str | None = None
     """Raster of protected areas, where the region has one."""
+    training: Training = Training()
     models: dict[Recipe, ModelRef] = Field(default_factory=dict)
     ancillary: Ancillary | None = None
     """The region's own layers, all of them, instead of the site's."""
