@@ -1,0 +1,159 @@
+"""``cropmask tiles``: the tiles of a region, as text, CSV or GeoJSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import pyproj
+from pyproj.enums import TransformDirection
+
+from cropmask.contract import ENV_MODELS
+from cropmask.errors import Misconfigured
+from cropmask.grid import CRS, Tile
+from cropmask.io.boundary import load_boundary
+from cropmask.region import load_region
+from cropmask.tiling import intersects, tiles_within
+
+Box = tuple[float, float, float, float]
+COLUMNS: Final = (
+    *("tile", "left", "bottom", "right", "top"),
+    *("lon_min", "lat_min", "lon_max", "lat_max"),
+)
+FILE: Final = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--region",
+    required=True,
+    metavar="NAME_OR_PATH",
+    help="Region, such as eastern, or the path of a region.toml of your own.",
+)
+@click.option(
+    "--boundary",
+    type=FILE,
+    metavar="FILE",
+    help="GeoJSON of polygons to use in place of the region's boundary.",
+)
+@click.option(
+    "--aoi",
+    type=FILE,
+    metavar="FILE",
+    help="Area of interest, a GeoJSON of polygons: list only tiles that it reaches as well.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "csv", "geojson"]),
+    default="text",
+    show_default=True,
+    help="What to print: names only, a table with the boxes in meters (EPSG:6933) and in "
+    "degrees, or a map.",
+)
+@click.option(
+    "--geojson",
+    type=FILE,
+    metavar="FILE",
+    help="Also write a map of the tiles to this file, for QGIS or geojson.io.",
+)
+@click.option(
+    "--models",
+    type=FILE,
+    metavar="FOLDER",
+    envvar=ENV_MODELS,
+    show_envvar=True,
+    help="Folder of regions to look in, in place of the ones that come with cropmask.",
+)
+def tiles(
+    region: str,
+    boundary: Path | None,
+    aoi: Path | None,
+    form: str,
+    geojson: Path | None,
+    models: Path | None,
+) -> None:
+    """List the tiles of a region, one name on each line.
+
+    Tiles are squares of 96 km; a tile is listed if the region covers any part of it.
+
+    \b
+    Examples:
+      cropmask tiles --region eastern
+      cropmask tiles --region eastern | wc -l
+      cropmask tiles --region eastern --aoi kenya.geojson --geojson kenya-tiles.geojson
+      cropmask tiles --region my/region.toml --format csv > tiles.csv
+    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    zone = load_region(region, models)
+    found = tiles_within(load_boundary(boundary or zone.boundary))
+    if aoi is not None:
+        area = load_boundary(aoi)
+        found = tuple(tile for tile in found if intersects(area, tile))
+    if not found:
+        click.echo(f"no tile of {zone.name} lies in the polygons given", err=True)
+    if geojson is not None:
+        _put_text(geojson, encode_geojson(found))
+    encode = {"text": encode_text, "csv": encode_csv, "geojson": encode_geojson}[form]
+    click.echo(encode(found), nl=False)
+
+
+def encode_text(found: tuple[Tile, ...]) -> str:
+    """Names of tiles, one a line."""
+    return "".join(f"{tile}\n" for tile in found)
+
+
+def encode_csv(found: tuple[Tile, ...]) -> str:
+    """Table of tiles with their boxes in meters of EPSG:6933 and in degrees."""
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for tile, box in zip(found, _degrees(found), strict=True):
+        table.writerow((tile, *(f"{value:.0f}" for value in tile.bounds), *box))
+    return lines.getvalue()
+
+
+def encode_geojson(found: tuple[Tile, ...]) -> str:
+    """Map of tiles: one polygon each, in longitude and latitude (RFC 7946)."""
+    features: list[dict[str, Any]] = [
+        {
+            "type": "Feature",
+            "id": str(tile),
+            "bbox": box,
+            "properties": {"tile": str(tile), "crs": CRS, "bounds": tile.bounds},
+            "geometry": {"type": "Polygon", "coordinates": [_ring(*box)]},
+        }
+        for tile, box in zip(found, _degrees(found), strict=True)
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}) + "\n"
+
+
+def _ring(west: float, south: float, east: float, north: float) -> list[tuple[float, float]]:
+    return [(west, south), (east, south), (east, north), (west, north), (west, south)]
+
+
+def _degrees(found: tuple[Tile, ...]) -> list[Box]:
+    """Boxes in degrees: in EPSG:6933, edges of tiles are meridians and parallels."""
+    from_degrees = pyproj.Transformer.from_crs("OGC:CRS84", CRS, always_xy=True)
+    # The grid's outermost tiles reach a little beyond the world.
+    edge_x, edge_y = from_degrees.transform(180, 90)
+    boxes = []
+    for tile in found:
+        left, bottom, right, top = tile.bounds
+        (west, east), (south, north) = from_degrees.transform(
+            [max(left, -edge_x), min(right, edge_x)],
+            [max(bottom, -edge_y), min(top, edge_y)],
+            direction=TransformDirection.INVERSE,
+        )
+        boxes.append((round(west, 8), round(south, 8), round(east, 8), round(north, 8)))
+    return boxes
+
+
+def _put_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None
