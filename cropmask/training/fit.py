@@ -1,0 +1,114 @@
+"""Fitting: the published forest, and gradient-boosted trees beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+
+from cropmask.contract import VERSION
+from cropmask.core.forest import Forest
+from cropmask.io.models import Manifest, Probes, TrainingData
+from cropmask.region import Recipe, Region, Training
+from cropmask.training.convert import convert
+from cropmask.training.samples import Samples
+
+SEED: Final = 1
+PROBES: Final = 32
+
+BOOSTED: Final[dict[str, str | int | float | bool | None]] = {
+    "max_iter": 100,
+    "max_leaf_nodes": 31,
+    "learning_rate": 0.1,
+    "min_samples_leaf": 20,
+    "l2_regularization": 0.0,
+    "early_stopping": False,
+    "random_state": SEED,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A model that was just fitted, ready to be written."""
+
+    forest: Forest
+    manifest: Manifest
+    probes: Probes
+
+
+def hyperparameters(
+    recipe: Recipe, training: Training
+) -> dict[str, str | int | float | bool | None]:
+    """Arguments of the recipe's estimator."""
+    if recipe == "boosted":
+        return dict(BOOSTED)
+    return {
+        "criterion": training.criterion,
+        "max_features": None if training.max_features == "all" else training.max_features,
+        "n_estimators": training.trees,
+        "random_state": SEED,
+    }
+
+
+def make_estimator(recipe: Recipe, training: Training, jobs: int = 1) -> Any:  # noqa: ANN401
+    """Estimator of a recipe, not yet fitted."""
+    arguments: dict[str, Any] = hyperparameters(recipe, training)
+    if recipe == "boosted":
+        return HistGradientBoostingClassifier(**arguments)
+    return RandomForestClassifier(**arguments, n_jobs=jobs)
+
+
+def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitted:
+    """Fit a region's model on all samples, unweighted.
+
+    Parameters
+    ----------
+    region
+        Its training settings are those of the published forest.
+    samples
+        All rows are used.
+    recipe
+        ``forest`` or ``boosted``.
+    jobs
+        Processes of scikit-learn; the result does not depend on it.
+    """
+    estimator = make_estimator(recipe, region.training, jobs)
+    estimator.fit(samples.features, samples.labels)
+    manifest = Manifest(
+        region=region.name,
+        recipe=recipe,
+        estimator=type(estimator).__name__,
+        hyperparameters=hyperparameters(recipe, region.training),
+        software=software(),
+        training=TrainingData(
+            sha256=samples.sha256, rows=len(samples.labels), crop_rows=samples.crop_rows
+        ),
+    )
+    rows = probe_rows(samples.labels)
+    return Fitted(
+        convert(estimator, samples.names), manifest, make_probes(estimator, samples.features[rows])
+    )
+
+
+def make_probes(estimator: Any, x: NDArray[np.float32]) -> Probes:  # noqa: ANN401
+    """Probes of feature rows ``(row, feature)`` with the estimator's own probabilities."""
+    return Probes(np.ascontiguousarray(x), estimator.predict_proba(x)[:, 1].astype(np.float64))
+
+
+def probe_rows(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Rows spread evenly over both classes: at most :data:`PROBES`."""
+    rows = []
+    for label in (0, 1):
+        mine = np.flatnonzero(labels == label)
+        count = min(len(mine), PROBES // 2)
+        rows.append(mine[np.linspace(0, len(mine) - 1, count).astype(np.int64)])
+    return np.sort(np.concatenate(rows))
+
+
+def software() -> dict[str, str]:
+    """Versions of what fits a model."""
+    return {"cropmask": VERSION} | {name: version(name) for name in ("numpy", "scikit-learn")}
