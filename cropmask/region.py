@@ -209,10 +209,10 @@ def _read_region(path: Path) -> Region:
         region = Region.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise Misconfigured(f"region file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"region file {path} is not valid TOML: {error}") from None
     except ValidationError as error:
         raise Misconfigured(f"region file {path}: {_first_problem(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise Misconfigured(f"region file {path} is not valid TOML: {error}") from None
     region = region.resolved(path.parent)
     if not region.boundary.is_file():
         raise Misconfigured(f"region file {path}: the boundary {region.boundary} does not exist")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 
-_PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,2})([YM])")
+_PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +36,7 @@ class Period:
         match = _PERIOD.fullmatch(f"{text}--P1Y" if re.fullmatch(r"\d{4}", text) else text)
         year, month, count, unit = match.groups() if match else ("0", None, "0", "Y")
         months = int(count) * (12 if unit == "Y" else 1)
-        if not (1 <= int(year) <= 9998 and 1 <= int(month or 1) <= 12 and 1 <= months <= 120):
+        if not (1 <= int(year) <= 9988 and 1 <= int(month or 1) <= 12 and 1 <= months <= 120):
             raise Rejected(
                 f"'{text}' is not a period: write it like 2019--P1Y", reason="bad period"
             )
@@ -117,7 +117,7 @@ class Task:
         """
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         keys = {"period", "region", "tile"}
         if (

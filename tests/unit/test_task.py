@@ -1,0 +1,159 @@
+"""Periods, tasks and run keys: what a message says and how it comes back."""
+
+import json
+from datetime import date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cropmask.errors import Rejected
+from cropmask.grid import AFRICA_10, Tile
+from cropmask.task import Period, RunKey, Task
+
+MONTHS = st.builds(date, st.integers(1, 9980), st.integers(1, 12), st.just(1))
+PERIODS = st.builds(Period, MONTHS, st.integers(1, 120))
+TASKS = st.builds(
+    Task,
+    st.builds(Tile, st.integers(0, AFRICA_10.columns - 1), st.integers(0, AFRICA_10.rows - 1)),
+    st.text(min_size=1),
+    st.builds(Period, st.builds(date, st.integers(1, 9980), st.just(1), st.just(1)), st.just(12)),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "printed", "start", "end"),
+    [
+        ("2019--P1Y", "2019--P1Y", date(2019, 1, 1), date(2019, 12, 31)),
+        ("2019", "2019--P1Y", date(2019, 1, 1), date(2019, 12, 31)),
+        ("2019-01--P12M", "2019--P1Y", date(2019, 1, 1), date(2019, 12, 31)),
+        ("2019-01--P6M", "2019-01--P6M", date(2019, 1, 1), date(2019, 6, 30)),
+        ("2019-07--P6M", "2019-07--P6M", date(2019, 7, 1), date(2019, 12, 31)),
+        ("2020-02--P1M", "2020-02--P1M", date(2020, 2, 1), date(2020, 2, 29)),
+        ("2019-07--P9Y", "2019-07--P108M", date(2019, 7, 1), date(2028, 6, 30)),
+    ],
+)
+def test_periods_parse_and_print(text, printed, start, end):
+    period = Period.parse(text)
+    assert (str(period), period.start, period.end) == (printed, start, end)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "19", "2019-", "2019--", "2019--P", "2019--P0Y", "2019--P1D", "2019-13--P1M"),
+        *("2019-00--P1M", "0000--P1Y", "9999--P10Y", "2019--P11Y", "2019-7--P6M", "x2019--P1Y"),
+        *("2019--P1Y ", "2019/2020", "2019--P1Y\n"),
+    ],
+)
+def test_other_periods_are_refused_in_one_line(text):
+    with pytest.raises(Rejected, match="is not a period: write it like 2019--P1Y") as caught:
+        Period.parse(text)
+    assert "\n" not in str(caught.value)
+    assert caught.value.reason == "bad period"
+
+
+@given(PERIODS)
+def test_periods_round_trip_and_end_the_day_before_the_next(period):
+    assert Period.parse(str(period)) == period
+    after = period.end + timedelta(days=1)
+    assert after.day == 1
+    assert (after.year - period.start.year) * 12 + after.month - period.start.month == period.months
+
+
+@given(st.text())
+def test_any_text_is_a_period_or_refused(text):
+    try:
+        period = Period.parse(text)
+    except Rejected:
+        return
+    assert period.start <= period.end
+
+
+def test_halves_of_a_year_are_the_two_geomad_periods():
+    assert [str(half) for half in Period.year_of("2019").halves] == ["2019-01--P6M", "2019-07--P6M"]
+
+
+@given(st.integers(1, 9980), st.integers(1, 60))
+def test_halves_meet_and_fill_the_period(year, half):
+    period = Period(date(year, 3, 1), 2 * half)
+    first, second = period.halves
+    assert (first.start, second.end) == (period.start, period.end)
+    assert first.end + timedelta(days=1) == second.start
+
+
+def test_holds_both_ends_and_nothing_beyond():
+    year = Period.parse("2019")
+    assert year.holds(datetime(2019, 1, 1))
+    assert year.holds(datetime(2019, 12, 31, 23, 59, 59))
+    assert not year.holds(datetime(2018, 12, 31, 23, 59, 59))
+    assert not year.holds(datetime(2020, 1, 1))
+
+
+def test_interval_is_written_as_the_published_items_do():
+    assert Period.parse("2019").interval == ("2019-01-01T00:00:00Z", "2019-12-31T23:59:59.999999Z")
+
+
+@pytest.mark.parametrize("text", ["2019-01--P6M", "2019-02--P12M", "2019--P2Y"])
+def test_a_map_needs_one_calendar_year(text):
+    with pytest.raises(Rejected, match="is not a calendar year"):
+        Period.year_of(text)
+
+
+@given(TASKS)
+def test_tasks_round_trip(task):
+    assert Task.from_json(task.to_json()) == task
+
+
+def test_a_task_is_three_words():
+    task = Task(Tile(215, 75), "eastern", Period.parse("2019"))
+    assert task.to_json() == '{"period": "2019--P1Y", "region": "eastern", "tile": "x215y075"}'
+
+
+GOOD = {"tile": "x215y075", "region": "eastern", "period": "2019--P1Y"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x215y075", "null", "[]", "1", '"task"', "{}", "[" * 100_000),
+        json.dumps(GOOD | {"extra": "1"}),
+        json.dumps({key: GOOD[key] for key in ("tile", "region")}),
+        json.dumps(GOOD | {"tile": 215}),
+        json.dumps(GOOD | {"region": None}),
+        json.dumps(GOOD)[:-1],
+    ],
+)
+def test_other_messages_are_refused(text):
+    with pytest.raises(Rejected, match="the message is not a task") as caught:
+        Task.from_json(text)
+    assert caught.value.reason == "bad message"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [({"tile": "nowhere"}, "not a tile name"), ({"period": "2019-01--P6M"}, "calendar year")],
+)
+def test_words_of_a_message_are_checked(change, problem):
+    with pytest.raises(Rejected, match=problem):
+        Task.from_json(json.dumps(GOOD | change))
+
+
+def test_run_keys_depend_on_values_and_not_on_their_order():
+    key = RunKey.of(model="ab", inputs=["x", "y"])
+    assert key == RunKey.of(inputs=["x", "y"], model="ab")
+    assert len(str(key)) == 64
+    others = [
+        RunKey.of(model="ac", inputs=["x", "y"]),
+        RunKey.of(model="ab", inputs=["y", "x"]),
+        RunKey.of(model="ab", inputs=["x", "y"], more=None),
+    ]
+    assert len({key, *others}) == 4
+
+
+def test_run_keys_stay_the_same_between_versions():
+    # A fixed value: results on disk are recognized by it.
+    assert str(RunKey.of(model="ab", code=1)) == KEY
+
+
+KEY = "cd06194e7fb53ba28bf57690e4fbf165501216a8a2aba4074d5dbd879de101f7"
