@@ -60,7 +60,7 @@ def load_boundary(path: Path) -> shapely.Geometry:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -68,6 +68,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("type"), str):
         raise Misconfigured(f"{path} is not GeoJSON: it must be an object with a 'type'")
     return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _parse_crs(document: dict[str, Any], path: Path) -> pyproj.CRS:

@@ -88,7 +88,7 @@ def test_limits_are_the_published_ones():
     "name", ["nowhere", "", "Eastern", "../eastern", "eastern/", "/etc", ".", "a b", "x\0y"]
 )
 def test_unknown_regions_are_refused_and_the_known_ones_named(name):
-    with pytest.raises(Rejected, match="unknown region .* central, eastern, .* western") as caught:
+    with pytest.raises(Rejected, match=r"unknown region .* central, eastern, .* western") as caught:
         load_region(name)
     assert caught.value.exit_code == ExitCode.REJECTED
     assert caught.value.reason == "unknown region"
@@ -153,7 +153,7 @@ elevation = {{ collection = "dem_srtm", asset = "elevation" }}
 
 
 def test_a_recipe_without_a_model_says_how_to_train_one(highlands):
-    with pytest.raises(Rejected, match="has no 'boosted' model .*it has: none.*cropmask train"):
+    with pytest.raises(Rejected, match=r"has no 'boosted' model .*it has: none.*cropmask train"):
         load_region(str(highlands)).model("boosted")
 
 
