@@ -1,0 +1,132 @@
+"""What the object filter costs: CPU seconds, nanoseconds a pixel, peak resident memory.
+
+    python benchmarks/segmentation.py [--edges 1000,2400,9600] [--noise 0.02]
+
+A made-up scene of fields (blocks of parcels with their own NDVI in each half-year, slopes and
+noise within them, patches of nodata) goes through stretch, segmentation and vote. Each size
+runs in a process of its own, so that the peak is its own; kernels are compiled before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.core.segment import segment
+from cropmask.core.stretch import NODATA_NDVI, stretch
+from cropmask.core.vote import majority
+
+BLOCK = 400
+LAND = np.array(
+    [
+        [1500, 1400],
+        [1800, 2600],
+        [2600, 4800],
+        [3400, 6200],
+        [5200, 3000],
+        [6000, 5800],
+        [7400, 7200],
+        [-800, -900],
+    ]
+)
+"""NDVI x 10 000 in the two half-years of bare soil, fields, grass, forest and water."""
+
+
+def make_scene(edge: int, *, seed: int = 0, noise: float = 0.02) -> NDArray[np.int16]:
+    """NDVI ``(2, y, x)`` of a scene of fields, int16 x 10 000, nodata -32768."""
+    ndvi = np.empty((2, edge, edge), np.int16)
+    for top in range(0, edge, BLOCK):
+        for left in range(0, edge, BLOCK):
+            rng = np.random.default_rng((seed, top, left))
+            rows, columns = min(BLOCK, edge - top), min(BLOCK, edge - left)
+            ndvi[:, top : top + rows, left : left + columns] = _make_block(rng, noise)[
+                :, :rows, :columns
+            ]
+    return ndvi
+
+
+def _make_block(rng: np.random.Generator, noise: float) -> NDArray[np.int16]:
+    y, x = np.mgrid[0:BLOCK, 0:BLOCK].astype(np.float32)
+    turn = rng.uniform(0, np.pi)
+    along = np.cos(turn) * x + np.sin(turn) * y + 2 * BLOCK
+    across = np.cos(turn) * y - np.sin(turn) * x + 2 * BLOCK
+    row = (across / rng.uniform(8, 40)).astype(np.int64)
+    shift = rng.uniform(0, 60, row.max() + 1)[row]
+    length = rng.uniform(10, 60, row.max() + 1)[row]
+    parcel = row * 1000 + ((along + shift) / length).astype(np.int64)
+    _, parcel = np.unique(parcel, return_inverse=True)
+    parcel = parcel.reshape(BLOCK, BLOCK)
+    count = int(parcel.max()) + 1
+    base = LAND[rng.integers(0, len(LAND), count)].T + rng.normal(0, 300, (2, count))
+    slope = rng.normal(0, 2, (2, 2, count))
+    block = base[:, parcel] + slope[0][:, parcel] * (x % 50) + slope[1][:, parcel] * (y % 50)
+    block += rng.normal(0, 10_000 * noise, block.shape)
+    block = np.clip(np.rint(block), -10_000, 10_000)
+    if rng.random() < 0.2:
+        size, corner = rng.integers(20, 200), rng.integers(0, 200, 2)
+        hole = (slice(None), *(slice(at, at + size) for at in corner))
+        block[hole] = NODATA_NDVI
+    return block.astype(np.int16)
+
+
+def _timed(work: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    start = time.process_time()
+    result = work(*args)
+    return result, time.process_time() - start
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _measure(edge: int, noise: float) -> str:
+    ndvi = make_scene(edge, noise=noise)
+    valid = ndvi[0] != NODATA_NDVI
+    crop = (ndvi[1] > 4000).astype(np.uint8)
+    colors, stretching = _timed(stretch, ndvi)
+    del ndvi
+    before = _peak_mb()
+    labels, segmenting = _timed(segment, colors, valid)
+    after = _peak_mb()
+    _, voting = _timed(majority, labels, crop)
+    total = stretching + segmenting + voting
+    return (
+        f"{valid.size / 1e6:7.2f} {stretching:8.2f} {segmenting:8.2f} {voting:6.2f} "
+        f"{1e9 * segmenting / valid.size:8.1f} {1e9 * total / valid.size:8.1f} "
+        f"{before:8.0f} {after:8.0f} {labels.max():10d}"
+    )
+
+
+def _compile() -> None:
+    ndvi = make_scene(64)
+    majority(segment(stretch(ndvi), ndvi[0] != NODATA_NDVI), np.zeros((64, 64), np.uint8))
+
+
+def _run(edge: int, noise: float) -> str:
+    _compile()
+    return _measure(edge, noise)
+
+
+def main() -> None:
+    """Print one line for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--edges", default="1000,2400,9600", help="edges of square scenes, pixels")
+    parser.add_argument("--noise", type=float, default=0.02, help="sd of the noise, in NDVI")
+    options = parser.parse_args()
+    print("        CPU seconds of                   ns a pixel of     peak resident MB")
+    print("    Mpx  stretch  segment   vote  segment    total   before    after   segments")
+    context = multiprocessing.get_context("spawn")
+    for edge in map(int, options.edges.split(",")):
+        with context.Pool(1) as pool:
+            print(pool.apply(_run, (edge, options.noise)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

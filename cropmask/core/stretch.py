@@ -1,0 +1,98 @@
+"""NDVI of a tile on 8 bits, as the segmentation wants it."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+NODATA_NDVI: Final = -32768
+"""Value of :func:`stretch`'s input where there is no NDVI, in both bands alike."""
+
+DEVIATIONS: Final = 2
+"""Half of the stretched range, in standard deviations."""
+
+_LOWEST: Final = -32768
+_VALUES: Final = 65536
+
+
+def stretch(ndvi: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Colors of a tile: each band stretched linearly so that mean +- 2 sd fills 0 to 255.
+
+    Mean and deviation come from exact integer sums over the valid pixels, so that the result
+    does not depend on how the tile was read. Nothing is reserved for nodata: those pixels get
+    some color, and who needs to know keeps ``ndvi[0] != NODATA_NDVI``. A constant band is 128.
+
+    Source: the image preparation of Shepherd et al. 2019, Remote Sensing 11(6) 658.
+
+    Parameters
+    ----------
+    ndvi
+        ``(band, y, x)``, NDVI x 10 000 clipped to +-10 000; :data:`NODATA_NDVI` is nodata.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        ``(band, y, x)``.
+    """
+    out = np.empty(ndvi.shape, np.uint8)
+    stretch_into(ndvi, out)
+    return out
+
+
+def stretch_into(ndvi: NDArray[np.int16], out: NDArray[np.uint8]) -> None:
+    """Write what :func:`stretch` returns to an array of the same shape; no other memory.
+
+    Both arrays must be contiguous. ``out`` may be the first half of the memory of ``ndvi``
+    (``ndvi.reshape(-1).view(np.uint8)[: ndvi.size].reshape(ndvi.shape)``), which it overwrites.
+    """
+    if not (ndvi.flags.c_contiguous and out.flags.c_contiguous):
+        raise ValueError("stretch_into needs contiguous arrays")
+    if ndvi.shape != out.shape:
+        raise ValueError(f"out is {out.shape}, but NDVI is {ndvi.shape}")
+    # A view keeps the memory shared; tables first, since out may overwrite what they are made of.
+    tables = [_color_table(_moments(band.reshape(-1))) for band in ndvi]
+    for band, table, colors in zip(ndvi, tables, out, strict=True):
+        _look_up(band.reshape(-1), table, colors.reshape(-1))
+
+
+def _color_table(moments: tuple[np.int64, np.int64, np.int64]) -> NDArray[np.uint8]:
+    """Color of every int16 value, at index ``value + 32768``."""
+    # Python's integers are exact and its quotient is correctly rounded: same bits everywhere.
+    count, total, squares = (int(moment) for moment in moments)
+    if count == 0:
+        return np.zeros(_VALUES, np.uint8)
+    mean = total / count
+    deviation = math.sqrt((count * squares - total * total) / (count * count))
+    if deviation == 0:
+        return np.full(_VALUES, 128, np.uint8)
+    values = np.arange(_VALUES, dtype=np.float64) + _LOWEST
+    low = mean - DEVIATIONS * deviation
+    scaled = (values - low) * 255 / (2 * DEVIATIONS * deviation)
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _moments(values: NDArray[np.int16]) -> tuple[np.int64, np.int64, np.int64]:
+    """Number, sum and sum of squares of the valid values; exact up to 9e10 pixels."""
+    count = np.int64(0)
+    total = np.int64(0)
+    squares = np.int64(0)
+    for value in values:
+        wide = np.int64(value)
+        if wide != NODATA_NDVI:
+            count += np.int64(1)
+            total += wide
+            squares += wide * wide
+    return count, total, squares
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _look_up(
+    values: NDArray[np.int16], table: NDArray[np.uint8], colors: NDArray[np.uint8]
+) -> None:
+    for i in range(values.size):
+        colors[i] = table[np.int64(values[i]) - _LOWEST]
