@@ -1,0 +1,138 @@
+"""How each band and file is described, in items and in collections alike."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Final
+
+from cropmask.product import (
+    BANDS,
+    COG_TYPE,
+    CREDIT,
+    CREDIT_URL,
+    NODATA,
+    Band,
+    ClassValue,
+    Rgba,
+    hex_color,
+)
+from cropmask.stac.facts import Document
+
+STAC_VERSION: Final = "1.1.0"
+_EXTENSIONS: Final = {
+    "projection": "1.2.0",  # version 2 forbids proj:epsg, which Open Data Cube tools still need
+    "raster": "2.0.0",
+    "classification": "1.1.0",
+    "processing": "1.2.0",
+    "file": "2.1.0",
+    "render": "2.0.0",
+    "grid": "1.1.0",
+    "version": "1.2.0",
+}
+PROVIDERS: Final = (
+    {
+        "name": CREDIT,
+        "description": "Sentinel-2 GeoMAD, training samples and the published method",
+        "roles": ["licensor"],
+        "url": CREDIT_URL,
+    },
+)
+
+
+def extensions(*names: str) -> list[str]:
+    """Addresses of the schemas of STAC extensions."""
+    root = "https://stac-extensions.github.io"
+    return [f"{root}/{name}/v{_EXTENSIONS[name]}/schema.json" for name in names]
+
+
+def describe_band(band: Band, resolution: int | None = None) -> Document:
+    """Asset fields of a data band; with its pixel size in meters where there is just one."""
+    described: Document = {
+        "type": COG_TYPE,
+        "title": band.title,
+        "description": band.description,
+        "roles": ["data"],
+        "bands": [{"name": band.name}],
+        "data_type": "uint8",
+        "nodata": NODATA,
+        "unit": band.unit,
+        "raster:sampling": "area",
+    }
+    if resolution is not None:
+        described |= {"gsd": resolution, "raster:spatial_resolution": resolution}
+    if band.classes:
+        described["classification:classes"] = [
+            *map(_describe_class, band.classes),
+            {
+                "value": NODATA,
+                "name": "no-data",
+                "title": "No data",
+                "description": "Outside the region, masked, or without input",
+                "nodata": True,
+            },
+        ]
+    return described
+
+
+FILES: Final[dict[str, Document]] = {
+    "visual": {
+        "type": COG_TYPE,
+        "title": "Cropland map in color",
+        "description": "Reduced picture of the mask: cropland in its color, the rest transparent",
+        "roles": ["overview", "visual"],
+    },
+    "thumbnail": {"type": "image/png", "title": "Thumbnail", "roles": ["thumbnail"]},
+    "odc_metadata": {
+        "type": "text/yaml",
+        "title": "Open Data Cube dataset document (EO3)",
+        "roles": ["metadata"],
+    },
+    "checksums": {"type": "text/plain", "title": "SHA-1 of the files", "roles": ["metadata"]},
+}
+"""Asset fields of the files that are not data."""
+
+
+def describe_renders() -> Document:
+    """How to draw each band: the ``renders`` of the render extension."""
+    return {band.name: _describe_render(band) for band in BANDS}
+
+
+def _describe_class(found: ClassValue) -> Document:
+    described = {"value": found.value, "name": found.name, "title": found.title}
+    if found.color[3]:
+        return described | {"color_hint": hex_color(found.color)[1:]}
+    return described
+
+
+def _describe_render(band: Band) -> Document:
+    colors = {found.value: found.color for found in band.classes} or _colors(band.ramp)
+    return {
+        "title": band.title,
+        "assets": [band.name],
+        "nodata": NODATA,
+        "resampling": "nearest" if band.classes else "average",
+        "colormap": {str(value): _code(color) for value, color in colors.items()},
+    }
+
+
+def _colors(ramp: tuple[tuple[int, Rgba], ...]) -> dict[int, Rgba]:
+    """A color for every whole value: readers of a color map do not interpolate."""
+    colors = dict(ramp)
+    for (low, first), (high, last) in pairwise(ramp):
+        for value in range(low + 1, high):
+            share = (value - low) / (high - low)
+            red, green, blue, alpha = (
+                round(a + (b - a) * share) for a, b in zip(first, last, strict=True)
+            )
+            colors[value] = (red, green, blue, alpha)
+    return dict(sorted(colors.items()))
+
+
+def _code(color: Rgba) -> str:
+    return f"{hex_color(color)}{color[3]:02X}"
+
+
+def make_link(rel: str, href: str, kind: str, title: str | None = None) -> dict[str, Any]:
+    """A link; ``kind`` is its media type."""
+    link = {"rel": rel, "href": href, "type": kind}
+    return link | {"title": title} if title else link

@@ -1,0 +1,180 @@
+"""What the documents of a dataset are made from, and the small things they share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from cropmask import grid
+from cropmask.core.cropmap import Statistics
+from cropmask.grid import Tile
+from cropmask.product import BANDS, Product
+from cropmask.task import Period, RunKey
+
+Document = dict[str, Any]
+"""A JSON document."""
+
+ASSET_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **{band.name: f"_{band.name}.tif" for band in BANDS},
+        "visual": "_visual.tif",
+        "thumbnail": "_thumbnail.png",
+        "odc_metadata": ".odc-metadata.yaml",
+        "checksums": ".sha1",
+    }
+)
+"""Every file of a dataset except the item: asset key and end of the file's name, in the order
+in which they are written."""
+
+SYNTHETIC: Final = "SYNTHETIC "
+"""Begins the titles of everything that shows the made-up world."""
+
+VISUAL_PIXELS: Final = 1024
+"""Longest edge of the visual asset."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One written file."""
+
+    name: str
+    size: int
+    """Bytes."""
+    sha256: str
+    """64 hexadecimal digits."""
+    sha1: str
+    """40 hexadecimal digits."""
+
+    @property
+    def multihash(self) -> str:
+        """STAC's ``file:checksum``: multihash code of SHA2-256, length, digest."""
+        return f"1220{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One STAC item that the map was computed from."""
+
+    id: str
+    href: str
+    """Address of the item."""
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The model that the map was computed with."""
+
+    recipe: str
+    """``forest`` or ``boosted``."""
+    sha256: str
+    """Digest of the model file."""
+    href: str | None = None
+    """Address of the model's card, if it is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """Everything that the item of one tile says, beside its files."""
+
+    product: Product
+    tile: Tile
+    period: Period
+    resolution: int
+    """Pixel size in meters."""
+    run_key: RunKey
+    as_of: str
+    """Creation time of the newest input, RFC 3339 in UTC: the documents' only time stamp, so
+    that equal inputs give equal bytes whenever they are run."""
+    software: str
+    """Version of this package."""
+    model: ModelFacts
+    sources: tuple[Source, ...]
+    """GeoMAD items, in order of time."""
+    statistics: Statistics
+    masks_not_applied: Mapping[str, str] = field(default_factory=dict)
+    """Layer and the reason why its mask could not be applied."""
+    synthetic: bool = False
+    """Whether the inputs are the made-up world."""
+
+    @property
+    def id(self) -> str:
+        """Id of the item and of the EO3 document."""
+        return item_id(self.product, self.tile, self.period)
+
+    @property
+    def title(self) -> str:
+        """Title of the item; begins with ``SYNTHETIC`` if the inputs are made up."""
+        label = self.product.label(str(self.tile), str(self.period))
+        return f"{SYNTHETIC}{label}" if self.synthetic else label
+
+    @property
+    def box(self) -> GeoBox:
+        """Pixel grid of the data assets."""
+        return grid.geobox(self.tile, self.resolution)
+
+    @property
+    def lineage(self) -> dict[str, list[str]]:
+        """Sources as the Open Data Cube names them: those whose id is a UUID."""
+        ids = [source.id for source in self.sources if _is_uuid(source.id)]
+        return {"geomad": ids} if ids else {}
+
+    def file_name(self, asset: str) -> str:
+        """Name of the file of an asset."""
+        return self.product.file_name(str(self.tile), str(self.period), ASSET_SUFFIXES[asset])
+
+
+def item_id(product: Product, tile: Tile, period: Period) -> str:
+    """Id of a dataset: a UUID of product, version, tile and period, the same on every run."""
+    return str(uuid5(NAMESPACE_URL, f"{product.name}/{product.version}/{tile}/{period}"))
+
+
+def encode_json(document: Document) -> str:
+    """Text of a document: two spaces, order as built, newline at the end.
+
+    Raises
+    ------
+    ValueError
+        If it holds NaN or an infinity, which JSON has no words for.
+    """
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def make_sha1_text(files: Iterable[FileFacts]) -> str:
+    """Text of the checksum sidecar, as Digital Earth Africa writes it: digest, tab, file name."""
+    lines = sorted((file.name, file.sha1) for file in files)
+    return "".join(f"{sha1}\t{name}\n" for name, sha1 in lines)
+
+
+@cache
+def lonlat_bounds(tile: Tile) -> tuple[float, float, float, float]:
+    """``(west, south, east, north)`` of a tile in degrees, cut at the antimeridian and poles.
+
+    A rectangle of EPSG:6933 is one in longitude and latitude, so four numbers say it all. They
+    are rounded to 1e-9 degrees (0.1 mm), so that no last bit of a library shows.
+    """
+    reach_x, reach_y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(180, 90)
+    left, bottom, right, top = tile.bounds
+    lonlat = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
+    west, south = lonlat.transform(max(left, -reach_x), max(bottom, -reach_y))
+    east, north = lonlat.transform(min(right, reach_x), min(top, reach_y))
+    return round(west, 9), round(south, 9), round(east, 9), round(north, 9)
+
+
+def visual_box(box: GeoBox) -> GeoBox:
+    """Pixel grid of the visual asset: the same box in whole pixels, at most 1024 a side."""
+    factor = -(-max(box.shape) // VISUAL_PIXELS)
+    return box.zoom_to((-(-box.shape[0] // factor), -(-box.shape[1] // factor)))
+
+
+def _is_uuid(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) is not None
