@@ -1,6 +1,8 @@
 """Regions as data: the eight that come along, one of your own, and broken files."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,17 @@ from click.testing import CliRunner
 from cropmask.cli.tiles import tiles
 from cropmask.contract import ExitCode
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.region import Limits, StacLayer, load_region, models_folder, region_names
+from cropmask.region import (
+    Ancillary,
+    Limits,
+    ModelRef,
+    Region,
+    StacLayer,
+    Training,
+    load_region,
+    models_folder,
+    region_names,
+)
 
 NAMES = (
     *("central", "eastern", "indian_ocean", "northern"),
@@ -241,3 +253,33 @@ def test_a_folder_instead_of_a_region_file_gives_one_line(tmp_path):
 def test_a_title_of_several_lines_becomes_one(highlands):
     highlands.write_text(MINIMAL.replace('"Highlands"', '"""High\n  lands"""'))
     assert load_region(str(highlands)).title == "High lands"
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "add-a-region.md"
+
+
+def examples() -> list[str]:
+    """The region files shown in the guide, in order: the shortest, then the full one."""
+    return re.findall(r"```toml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_region_files_of_the_guide_work(index, highlands):
+    highlands.write_text(examples()[index])
+    assert load_region(str(highlands)).product.name == "crop_mask_highlands"
+
+
+def test_the_full_region_file_of_the_guide_has_every_key():
+    document = tomllib.loads(examples()[1])
+    assert set(document) == set(Region.model_fields)
+    assert set(document["training"]) == set(Training.model_fields)
+    assert set(document["limits"]) == set(Limits.model_fields)
+    assert set(document["ancillary"]) == set(Ancillary.model_fields)
+    assert set(document["ancillary"]["water"]) == set(StacLayer.model_fields)
+    assert set(document["models"]["forest"]) == set(ModelRef.model_fields)
+
+
+def test_the_defaults_of_the_guide_are_the_defaults():
+    document = tomllib.loads(examples()[1])
+    assert Limits(**document["limits"]) == Limits()
+    assert Training(**document["training"] | {"cluster_km": None}) == Training()
