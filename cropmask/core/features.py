@@ -31,7 +31,7 @@ Float = NDArray[np.float32]
 
 def observed(half: Half) -> NDArray[np.bool_]:
     """Where a half-year has GeoMAD at all, ``(y, x)``: some reflectance band is not nodata."""
-    return (half.reflectance != 0).any(axis=0)
+    return np.asarray((half.reflectance != 0).any(axis=0))
 
 
 def reflectance(raw: NDArray[np.uint16]) -> Float:
@@ -41,24 +41,24 @@ def reflectance(raw: NDArray[np.uint16]) -> Float:
 
 def log_deviation(raw: Float) -> Float:
     """``-ln(raw)`` of a deviation of any shape."""
-    return (-np.log(raw.astype(np.float64))).astype(np.float32)
+    return np.asarray(-np.log(raw.astype(np.float64)), np.float32)
 
 
 def ndvi(red: Float, nir: Float) -> Float:
     """Normalized difference vegetation index."""
-    return (nir - red) / (nir + red)
+    return np.asarray((nir - red) / (nir + red), np.float32)
 
 
 def mndwi(green: Float, swir_1: Float) -> Float:
     """Modified normalized difference water index."""
-    return (green - swir_1) / (green + swir_1)
+    return np.asarray((green - swir_1) / (green + swir_1), np.float32)
 
 
 def lai(blue: Float, red: Float, nir: Float) -> Float:
     """Leaf area index from the enhanced vegetation index (Boegh et al. 2002)."""
     f = np.float32
     evi = f(2.5) * (nir - red) / (nir + f(6) * red - f(7.5) * blue + f(1))
-    return f(3.618) * evi - f(0.118)
+    return np.asarray(f(3.618) * evi - f(0.118), np.float32)
 
 
 def half_features(half: Half, rain: Float) -> Float:

@@ -1,0 +1,267 @@
+"""Exact inference of a :class:`~cropmask.core.forest.Forest`, sixty-four pixels at a time.
+
+Neighboring pixels take nearly the same way through a tree. So a *packet* of 64 pixels walks a
+tree together: a node's compare gives a 64-bit mask of the pixels that go left, and only children
+with pixels left are visited. Many packets walk the same tree level by level (a wave), so that no
+step waits for the one before and no branch has to be guessed.
+
+Votes are counted as integers and leaf values are added as float64 in the order of the trees, so
+the result is that of scikit-learn bit by bit, whatever the packets, blocks or threads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.core._rank import count_reached
+from cropmask.core._vectors import LANES, ROW_BYTES
+from cropmask.core._walk import ENTRY_BYTES, count_votes, sum_leaves
+from cropmask.core.forest import LEAF, Forest
+
+BLOCK_PACKETS: Final = 128
+"""Packets that walk together: their ranks stay in the second-level cache."""
+
+MAX_TREE_NODES: Final = 1 << 15
+MAX_FEATURES: Final = 254
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """A forest laid out for walking; make it once with :func:`make_engine`."""
+
+    words: NDArray[np.uint64]
+    """Inner nodes of all trees: 16 bits rank, 14 bits half the offset of the feature's row,
+    15 bits left and 15 bits right child (inner node or leaf number in the tree), then four flags:
+    left is inner, right is inner, right is a crop leaf, left is a crop leaf."""
+    roots: NDArray[np.int64]
+    """``(trees + 1,)``: first word of each tree."""
+    leaf_values: NDArray[np.float64]
+    """Values of all leaves, tree by tree; empty when every leaf is pure and votes are counted."""
+    leaf_starts: NDArray[np.int64]
+    """``(trees + 1,)``: first leaf value of each tree."""
+    features: int
+    baseline: float
+    percent_cuts: NDArray[np.float64]
+    """``(100,)``: a score of at least ``percent_cuts[k]`` has a rounded percentage over ``k``."""
+    percents: NDArray[np.uint8]
+    """``(trees + 1,)``: percentage of each number of votes."""
+
+    @property
+    def counts_votes(self) -> bool:
+        """Whether scores are numbers of votes, else sums of leaf values."""
+        return self.leaf_values.size == 0
+
+    @property
+    def packet_rows(self) -> int:
+        """Rows of 64 uint16 of a packet: one of its own, one per feature."""
+        return self.features + 1
+
+
+def make_engine(forest: Forest) -> Engine:
+    """Lay out a forest for walking.
+
+    Raises
+    ------
+    ValueError
+        If a tree has more than 32 768 inner nodes or the forest more than 254 features.
+    """
+    if len(forest.features) > MAX_FEATURES:
+        raise ValueError(f"a forest of {len(forest.features)} features is too wide")
+    inner = forest.feature != LEAF
+    tree = np.repeat(
+        np.arange(forest.roots.size), np.diff(forest.roots, append=forest.feature.size)
+    )
+    number = np.where(inner, _number(inner, tree, forest), _number(~inner, tree, forest))
+    if number.max(initial=0) >= MAX_TREE_NODES:
+        raise ValueError("a tree of the forest is too large")
+    votes = forest.kind == "vote" and bool(np.isin(forest.leaves, (0.0, 1.0)).all())
+    words, roots = _words(forest, inner, tree, number)
+    values = forest.leaves[forest.rank[~inner]]
+    starts = np.concatenate(([0], np.cumsum(np.bincount(tree[~inner], minlength=roots.size - 1))))
+    cuts = _percent_cuts(forest, votes)
+    return Engine(
+        words=words,
+        roots=roots,
+        leaf_values=np.empty(0) if votes else np.ascontiguousarray(values),
+        leaf_starts=starts.astype(np.int64),
+        features=len(forest.features),
+        baseline=forest.baseline,
+        percent_cuts=cuts,
+        percents=np.searchsorted(cuts, np.arange(roots.size), side="right").astype(np.uint8),
+    )
+
+
+def _number(
+    chosen: NDArray[np.bool_], tree: NDArray[np.int64], forest: Forest
+) -> NDArray[np.int64]:
+    """Number of each chosen node among the chosen nodes of its tree."""
+    running: NDArray[np.int64] = np.cumsum(chosen) - chosen
+    return np.asarray(running - running[forest.roots][tree], np.int64)
+
+
+def _words(
+    forest: Forest, inner: NDArray[np.bool_], tree: NDArray[np.int64], number: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    crop = ~inner & (forest.leaves[np.where(inner, 0, forest.rank)] == 1.0)
+    nodes = np.flatnonzero(inner)
+    left, right = nodes + 1, forest.right[nodes]
+    words = (
+        _bits(forest.rank[nodes], 0)
+        | _bits((forest.feature[nodes].astype(np.int64) + 1) * (ROW_BYTES // 2), 16)
+        | _bits(number[left], 30)
+        | _bits(number[right], 45)
+        | _bits(inner[left], 60)
+        | _bits(inner[right], 61)
+        | _bits(crop[right], 62)
+        | _bits(crop[left], 63)
+    )
+    sizes = np.bincount(tree[nodes], minlength=forest.roots.size)
+    # A tree of a single leaf gets one inner node whose children are both that leaf.
+    bare = np.flatnonzero(sizes == 0)
+    leaf_is_crop = crop[forest.roots[bare]]
+    lone = _bits(np.full(bare.size, 0xFFFF), 0) | _bits(np.full(bare.size, ROW_BYTES // 2), 16)
+    lone |= _bits(leaf_is_crop, 62) | _bits(leaf_is_crop, 63)
+    firsts = np.concatenate(([0], np.cumsum(sizes)))
+    words = np.insert(words, firsts[bare], lone)
+    roots = np.concatenate(([0], np.cumsum(np.maximum(sizes, 1))))
+    return np.ascontiguousarray(words), roots.astype(np.int64)
+
+
+def _bits(values: NDArray[np.generic], shift: int) -> NDArray[np.uint64]:
+    return np.asarray(values).astype(np.uint64) << np.uint64(shift)
+
+
+def _percent_cuts(forest: Forest, votes: bool) -> NDArray[np.float64]:
+    """Smallest scores whose percentage rounds to 1, 2 ... 100, clamped around one half.
+
+    Percentages are rounded half to even; a score is over 50 exactly when the label is crop.
+    """
+    trees = forest.roots.size
+    if forest.kind == "logit":
+        halves = (np.arange(100) + 0.5) / 100
+        cuts = np.array([math.log(p / (1 - p)) for p in halves])
+        crop = np.nextafter(0.0, 1.0)  # a logit of exactly 0 is a tie, not crop
+    elif votes:
+        percents = np.rint(100 * (np.arange(trees + 1) / trees))
+        cuts = np.searchsorted(percents, np.arange(1, 101)).astype(np.float64)
+        crop = trees // 2 + 1.0
+    else:
+        cuts = np.nextafter((np.arange(100) + 0.5) / 100, 1) * trees
+        crop = np.nextafter(0.5 * trees, np.inf)
+    cuts[:50] = np.minimum(cuts[:50], crop)
+    cuts[50] = crop
+    cuts[51:] = np.maximum(cuts[51:], crop)
+    return cuts
+
+
+def make_scratch(engine: Engine, packets: int = BLOCK_PACKETS) -> tuple[NDArray[np.uint16], ...]:
+    """Working memory of one thread: packets ``(packet, row, lane)`` and the two wave buffers."""
+    rows = _aligned(packets * engine.packet_rows * LANES).reshape(
+        packets, engine.packet_rows, LANES
+    )
+    # A wave has at most one entry per pixel; two more absorb the unconditional stores.
+    wave = _aligned(2 * (packets * LANES + 2) * (ENTRY_BYTES // 2))
+    return rows, wave
+
+
+def _aligned(count_: int) -> NDArray[np.uint16]:
+    raw = np.empty(2 * count_ + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + 2 * count_].view(np.uint16)
+
+
+def score(
+    engine: Engine,
+    packets: NDArray[np.uint16],
+    active: NDArray[np.uint64],
+    wave: NDArray[np.uint16],
+) -> NDArray[np.float64]:
+    """Scores ``(packet, lane)`` of ranked packets: numbers of votes, or sums of leaf values."""
+    if engine.counts_votes:
+        return _count(engine, packets, active, wave).astype(np.float64)
+    return _sum(engine, packets, active, wave)
+
+
+def percent(
+    engine: Engine,
+    packets: NDArray[np.uint16],
+    active: NDArray[np.uint64],
+    wave: NDArray[np.uint16],
+) -> NDArray[np.uint8]:
+    """Probability in percent ``(packet, lane)`` of ranked packets, over 50 exactly for crop."""
+    if engine.counts_votes:
+        return engine.percents[_count(engine, packets, active, wave)]
+    reached = np.empty((active.size, LANES), np.uint8)
+    count_reached(engine.percent_cuts, _sum(engine, packets, active, wave), reached)
+    return reached
+
+
+def _count(
+    engine: Engine,
+    packets: NDArray[np.uint16],
+    active: NDArray[np.uint64],
+    wave: NDArray[np.uint16],
+) -> NDArray[np.uint16]:
+    votes = _aligned(active.size * LANES).reshape(active.size, LANES)
+    count_votes(engine.words, engine.roots, packets, active, wave, votes)
+    return votes
+
+
+def _sum(
+    engine: Engine,
+    packets: NDArray[np.uint16],
+    active: NDArray[np.uint64],
+    wave: NDArray[np.uint16],
+) -> NDArray[np.float64]:
+    sums = np.empty((active.size, LANES))
+    leaves = engine.leaf_values, engine.leaf_starts, engine.baseline
+    sum_leaves(engine.words, engine.roots, *leaves, packets, active, wave, sums)
+    return sums
+
+
+def predict(forest: Forest, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probability of crop of rows of features, as scikit-learn's ``predict_proba(x)[:, 1]``.
+
+    Parameters
+    ----------
+    forest
+        The ensemble.
+    x
+        ``(row, feature)`` in the order of ``forest.features``; values that are not finite count
+        as 0.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        ``(row,)``, 0 to 1.
+    """
+    engine = make_engine(forest)
+    packets, wave = make_scratch(engine)
+    scores = np.empty(x.shape[0])
+    clean = np.where(np.isfinite(x), x, np.float32(0)).astype(np.float32)
+    for start in range(0, x.shape[0], BLOCK_PACKETS * LANES):
+        rows = clean[start : start + BLOCK_PACKETS * LANES]
+        active = _pack_rows(forest, rows, packets)
+        lanes = score(engine, packets, active, wave).reshape(-1)
+        scores[start : start + rows.shape[0]] = lanes[: rows.shape[0]]
+    if forest.kind == "logit":
+        return np.asarray(1 / (1 + np.exp(-scores)))
+    return np.asarray(scores / forest.roots.size)
+
+
+def _pack_rows(
+    forest: Forest, rows: NDArray[np.float32], packets: NDArray[np.uint16]
+) -> NDArray[np.uint64]:
+    """Fill packets with the ranks of rows of features; returns the masks of their lanes."""
+    number = -(-rows.shape[0] // LANES)
+    ranks = np.zeros((number * LANES, rows.shape[1]), np.uint16)
+    for f in range(rows.shape[1]):
+        cuts = forest.cuts[forest.offsets[f] : forest.offsets[f + 1]]
+        ranks[: rows.shape[0], f] = np.searchsorted(cuts, rows[:, f])
+    packets[:number, 1:] = ranks.reshape(number, LANES, -1).transpose(0, 2, 1)
+    return np.full(number, ~np.uint64(0))
