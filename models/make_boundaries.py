@@ -18,7 +18,7 @@ What the outlines say, and what was chosen:
 - Natural Earth draws Reunion and Mayotte as parts of France: boxes cut them out.
 - Natural Earth ends Egypt and Sudan at the parallel of 22 degrees north; the published
   boundaries follow the administrative line. The outlines are kept as they are drawn.
-- South Africa is taken without the Prince Edward Islands, which have no GeoMAD.
+- South Africa is taken without the Prince Edward Islands, as published.
 - Mauritius comes with Agalega and Rodrigues, which the published boundary leaves out. The
   published outlines of small islands include their lagoons, which Natural Earth does not draw.
 """
