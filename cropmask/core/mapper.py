@@ -21,7 +21,7 @@ from cropmask.core.engine import BLOCK_PACKETS, Engine, make_engine, make_scratc
 from cropmask.core.forest import Forest
 from cropmask.core.ranks import Ranker, make_ranker
 from cropmask.core.segment import segment
-from cropmask.core.stretch import NODATA_NDVI, stretch
+from cropmask.core.stretch import stretch
 from cropmask.core.strips import Cause, Layers, Strip
 from cropmask.core.vote import majority
 
