@@ -1,0 +1,220 @@
+"""Pixels of the made-up world: what a GeoMAD of each half-year would hold there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.core.strips import DEVIATION, REFLECTANCE, Half
+from cropmask.demo.covers import Covers, load_covers
+from cropmask.demo.landscape import Sites, make_sites, missing_row, water_row
+from cropmask.demo.noise import Floats, add_noise, bell, compiled, hashed
+from cropmask.demo.parcels import cover_of, field_of, find_sites, to_lattice
+from cropmask.grid import AFRICA_10, Tile
+
+MIXED: Final = 255
+"""Cover of a field that is half crop, half not."""
+
+_BANDS: Final = len(REFLECTANCE) + len(DEVIATION)
+_BETWEEN: Final = 0.60
+"""Share of a cover's deviation between fields."""
+_WITHIN: Final = 0.35
+"""Share of its first factors' deviation within a field, smooth over tens of meters."""
+_SPECKLE: Final = (0.022, 0.05)
+"""Deviation from pixel to pixel of reflectances and of deviation features, relative."""
+_OPEN_WATER: Final = 0.45
+_BEND, _TEXTURE, _GRAIN, _PERSON = range(3000, 3400, 100)
+
+_S16: Final = np.uint64(16)
+_LOW: Final = np.uint64(0xFFFF)
+
+
+@compiled
+def _field_spectrum(
+    ci: int,
+    cj: int,
+    number: int,
+    half: int,
+    cover: int,
+    other: int,
+    covers: Covers,
+    salt: int,
+    out: Floats,
+    texture: Floats,
+) -> None:
+    """Mean raw bands ``(12,)`` of a field, and how three textures move their logs ``(3, 12)``."""
+    water = cover == covers.water
+    for b in range(_BANDS):
+        at = half * _BANDS + b
+        value = 0.5 * (covers.mean[cover, at] + covers.mean[other, at])
+        if not water:
+            value += (
+                _BETWEEN * covers.rest[cover, at] * bell(6 * ci + number, cj, salt + _PERSON + at)
+            )
+        for f in range(covers.factors.shape[1]):
+            direction = covers.factors[cover, f, at]
+            if not water:
+                person = bell(6 * ci + number, cj, salt + _PERSON + 60 + 3 * f)
+                value += _BETWEEN * direction * person
+            if f < 3:
+                # A deviation feature is minus a log: its raw value moves the other way.
+                texture[f, b] = _WITHIN * (direction if b < 9 else -direction)
+        if b < 9:
+            out[b] = 10_000.0 * np.exp(value)
+        else:
+            out[b] = np.exp(-value) * (10_000.0 if b == 10 else 1.0)
+
+
+@compiled
+def _draw_pixel(
+    x: int,
+    y: int,
+    half: int,
+    salt: int,
+    mean: Floats,
+    texture: Floats,
+    a: float,
+    b: float,
+    c: float,
+    values: Floats,
+) -> None:
+    """Raw bands ``(12,)`` of one pixel: the field's, moved by texture and speckle."""
+    for word in range(3):
+        bits = hashed(x, y, salt + _GRAIN + 3 * half + word)
+        for part in range(4):
+            band = 4 * word + part
+            grain = np.float64(bits & _LOW) * (2.0 * 1.732 / 65536.0) - 1.732
+            bits = bits >> _S16
+            move = texture[0, band] * a + texture[1, band] * b + texture[2, band] * c
+            move += grain * (_SPECKLE[0] if band < 9 else _SPECKLE[1])
+            # exp to the third order: fast, and the same bits on every processor.
+            values[band] = mean[band] * (1.0 + move * (1.0 + move * (0.5 + move * 0.16666667)))
+
+
+@compiled
+def _draw_rows(
+    left: float,
+    top: float,
+    step: float,
+    half: int,
+    sites: Sites,
+    covers: Covers,
+    reflectance: NDArray[np.uint16],
+    deviation: NDArray[np.float32],
+    cover_out: NDArray[np.uint8],
+    pixels: bool,
+) -> None:
+    """Fill rows whose first pixel's center is ``(left, top)``; covers only unless ``pixels``."""
+    rows, columns = cover_out.shape
+    salt = sites.salt
+    bend_x, bend_y = np.zeros(columns), np.zeros(columns)
+    textures = np.zeros((3, columns))
+    water, missing = np.zeros(columns), np.zeros(columns)
+    around = np.zeros((9, 2))
+    mean, texture, values = np.zeros(_BANDS), np.zeros((3, _BANDS)), np.zeros(_BANDS)
+    for r in range(rows):
+        y = top - r * step
+        bend_x[:] = 0.0
+        bend_y[:] = 0.0
+        add_noise(bend_x, left, step, y, 1_500.0, salt + _BEND, 110.0)
+        add_noise(bend_y, left, step, y, 1_500.0, salt + _BEND + 1, 110.0)
+        water_row(water, left, step, y, sites)
+        if pixels:
+            missing_row(missing, left, step, y, sites)
+            for f in range(3):
+                textures[f] = 0.0
+                add_noise(textures[f], left, step, y, 45.0 + 25.0 * f, salt + _TEXTURE + f, 1.1)
+                add_noise(textures[f], left, step, y, 260.0, salt + _TEXTURE + 10 + f, 1.3)
+        cell_i, cell_j, ci, cj, number = 0, 0, 0, 0, -1
+        cover, other, wet = 0, 0, False
+        for k in range(columns):
+            x = left + k * step
+            u, v = to_lattice(x + bend_x[k], y + bend_y[k])
+            i, j = int(np.floor(u)), int(np.floor(v))
+            if k == 0 or i != cell_i or j != cell_j:
+                find_sites(i, j, salt, around)
+                cell_i, cell_j = i, j
+            was_i, was_j, was_number, was_wet = ci, cj, number, wet
+            ci, cj, number = field_of(u, v, i, j, around, salt)
+            wet = water[k] > _OPEN_WATER
+            new = ci != was_i or cj != was_j or number != was_number or wet != was_wet
+            if new:
+                cover, other = cover_of(ci, cj, number, sites, covers)
+                if wet:
+                    cover, other = covers.water, covers.water
+            cover_out[r, k] = cover if cover == other else MIXED
+            if not pixels:
+                continue
+            if new:
+                _field_spectrum(ci, cj, number, half, cover, other, covers, salt, mean, texture)
+            if missing[k] > 1.0 - half:
+                for b in range(9):
+                    reflectance[b, r, k] = 0
+                for b in range(3):
+                    deviation[b, r, k] = np.nan
+                continue
+            _draw_pixel(
+                int(x), int(y), half, salt, mean, texture,
+                textures[0, k], textures[1, k], textures[2, k], values,
+            )  # fmt: skip
+            for b in range(9):
+                reflectance[b, r, k] = np.uint16(min(max(values[b] + 0.5, 1.0), 10_000.0))
+            for b in range(3):
+                deviation[b, r, k] = values[9 + b]
+
+
+def _window(tile: Tile, resolution: int, row: int, rows: int) -> tuple[float, float, int, int]:
+    left, _, _, top = tile.bounds
+    width = int(AFRICA_10.size) // resolution
+    rows = min(rows, width - row)
+    return left + resolution / 2, top - (row + 0.5) * resolution, rows, width
+
+
+def draw_half(tile: Tile, resolution: int, half: int, row: int, rows: int, seed: int = 0) -> Half:
+    """GeoMAD pixels of full-width rows of a tile.
+
+    Parameters
+    ----------
+    tile
+        The tile.
+    resolution
+        Pixel size in meters; pixels are samples at their centers, not means.
+    half
+        0 for January to June, 1 for July to December.
+    row, rows
+        First row from the north, and how many (fewer at the tile's end).
+    seed
+        Seed of the world.
+    """
+    left, top, rows, width = _window(tile, resolution, row, rows)
+    reflectance = np.empty((9, rows, width), np.uint16)
+    deviation = np.empty((3, rows, width), np.float32)
+    cover = np.empty((rows, width), np.uint8)
+    _draw_rows(
+        left, top, float(resolution), half, make_sites(tile, seed), load_covers(),
+        reflectance, deviation, cover, True,
+    )  # fmt: skip
+    _round(deviation)
+    return Half(reflectance, deviation)
+
+
+def draw_covers(
+    tile: Tile, resolution: int, row: int, rows: int, seed: int = 0
+) -> NDArray[np.uint8]:
+    """Cover ``(y, x)`` of full-width rows: an index of :class:`Covers`, or :data:`MIXED`."""
+    left, top, rows, width = _window(tile, resolution, row, rows)
+    cover = np.empty((rows, width), np.uint8)
+    _draw_rows(
+        left, top, float(resolution), 0, make_sites(tile, seed), load_covers(),
+        np.empty((9, 0, 0), np.uint16), np.empty((3, 0, 0), np.float32), cover, False,
+    )  # fmt: skip
+    return cover
+
+
+def _round(values: NDArray[np.float32]) -> None:
+    """Round to 10 binary digits in place, about three decimal ones, so that files stay small."""
+    bits = values.view(np.uint32)
+    bits += np.uint32(1 << 12)
+    bits &= np.uint32(0xFFFFE000)
