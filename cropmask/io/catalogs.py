@@ -1,0 +1,279 @@
+"""Where items are found: a STAC API, a static catalog, or a folder of items.
+
+Each yields candidates; whether an item really is of the tile and period is decided by
+its own properties, in :mod:`cropmask.io.items`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pystac_client
+import requests
+from pyproj import Transformer
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from shapely.geometry import Point, mapping
+
+from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.grid import CRS, Tile
+from cropmask.io.fetch import (
+    Absent,
+    ReadOptions,
+    find_names,
+    is_remote,
+    load_json,
+    refuse,
+    resolve,
+    retry_policy,
+)
+from cropmask.io.items import Document, may_match
+from cropmask.task import Period
+
+_PAGE: Final = 100
+
+
+class Catalog(Protocol):
+    """Any place that holds STAC items."""
+
+    address: str
+
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+        """Items of a collection that may be of a tile, and of a period unless it is None."""
+        ...
+
+
+def open_catalog(address: str, options: ReadOptions) -> Catalog:
+    """Catalog of an address; what it is, the document there tells.
+
+    Parameters
+    ----------
+    address
+        Root of a STAC API, a static catalog, collection, item or items' collection (path,
+        http(s) or s3 address), or a folder or ``s3://`` prefix of items.
+    options
+        Credentials and patience.
+
+    Raises
+    ------
+    Misconfigured
+        If there is no catalog, or access is denied.
+    Interrupted
+        If it cannot be reached.
+    """
+    is_folder = Path(address).is_dir() if not is_remote(address) else False
+    if is_folder or (address.startswith("s3://") and not address.endswith("json")):
+        return Folder(address, options)
+    try:
+        content = load_json(address, options)
+    except Absent:
+        raise Misconfigured(
+            f"there is no catalog at {address}: give a STAC API, a catalog.json or collection.json,"
+            " or a folder of items",
+            reason="no catalog",
+        ) from None
+    except (Misconfigured, Interrupted):
+        raise
+    except Rejected as error:
+        raise Misconfigured(f"the catalog {error}", reason="no catalog") from None
+    if not isinstance(content, dict):
+        raise Misconfigured(f"{address} is no STAC document", reason="no catalog")
+    if is_remote(address) and _is_api(content):
+        return StacApi(address, options)
+    return StaticCatalog(Document(content, address), options)
+
+
+def _is_api(content: Mapping[str, Any]) -> bool:
+    searches = any(link.get("rel") == "search" for link in content.get("links") or ())
+    return searches or any("item-search" in str(uri) for uri in content.get("conformsTo") or ())
+
+
+class _Io(StacApiIO):
+    """Explorer writes a bare NaN, which only the standard library's reader takes."""
+
+    def json_loads(self, txt: str, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
+        loaded: dict[str, Any] = json.loads(txt, *args, **kwargs)
+        return loaded
+
+
+class StacApi:
+    """A STAC API, asked in the dialect that every server speaks: place, time, collection."""
+
+    def __init__(self, address: str, options: ReadOptions) -> None:
+        self.address = address
+        self._options = options
+
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+        """Items over the tile's center; if there are none, over its box, neighbors included."""
+        over_center = self._search(collection, period, intersects=_center(tile))
+        if over_center:
+            yield from over_center
+        else:
+            yield from self._search(collection, period, bbox=_bbox(tile))
+
+    def _search(self, collection: str, period: Period | None, **where: Any) -> list[Document]:  # noqa: ANN401
+        try:
+            found = self._client().search(
+                collections=[collection],
+                datetime="/".join(period.interval) if period else None,
+                limit=_PAGE,
+                **where,
+            )
+            items = list(found.items_as_dicts())
+        except APIError as error:
+            if error.status_code:
+                self._refuse(error.status_code, str(error))
+            raise self._unreachable(error) from error
+        except requests.RequestException as error:
+            raise self._unreachable(error) from error
+        except ValueError as error:
+            raise self._unreachable(error) from error
+        return [Document(item, _self_link(item) or self.address) for item in items]
+
+    def _client(self) -> pystac_client.Client:
+        io = _Io(timeout=self._options.timeout_seconds, max_retries=retry_policy(self._options))
+        return pystac_client.Client.open(self.address, stac_io=io)
+
+    def _refuse(self, status: int, text: str) -> None:
+        if status == 400:
+            raise Misconfigured(
+                f"the STAC API {self.address} refuses our search: {text[:200]}",
+                reason="search refused",
+            )
+        if status == 404:
+            raise Misconfigured(
+                f"the STAC API {self.address} has no search: check the address",
+                reason="no catalog",
+            )
+        refuse(str(status), self.address)
+
+    def _unreachable(self, error: Exception) -> Interrupted:
+        return Interrupted(
+            f"the STAC API {self.address} cannot be reached ({type(error).__name__}): "
+            "check the address, or try again later",
+            reason="unreachable",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What a walk through a static catalog looks for."""
+
+    collection: str
+    tile: Tile
+    period: Period | None
+
+
+class StaticCatalog:
+    """JSON documents that link to each other; nothing is read that its path rules out."""
+
+    def __init__(self, root: Document, options: ReadOptions) -> None:
+        self.address = root.href
+        self._root = root
+        self._options = options
+
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+        """Items of the documents that the root links to."""
+        yield from self._walk(self._root, _Walk(collection, tile, period), set())
+
+    def _walk(self, document: Document, walk: _Walk, seen: set[str]) -> Iterator[Document]:
+        kind = document.content.get("type")
+        if kind in ("Feature", "FeatureCollection"):
+            yield from _items_in(document, walk.collection)
+            return
+        if self._is_other_collection(document, walk):
+            return
+        links = document.content.get("links") or ()
+        for link in sorted(links, key=lambda link: link.get("rel") == "child"):
+            href = resolve(document.href, str(link.get("href")))
+            if link.get("rel") not in ("child", "item") or href in seen:
+                continue
+            seen.add(href)
+            if may_match(href, walk.tile, walk.period):
+                yield from self._walk(_load(href, self._options), walk, seen)
+
+    def _is_other_collection(self, document: Document, walk: _Walk) -> bool:
+        """Whether a collection below the root is not the one looked for."""
+        return (
+            document is not self._root
+            and document.content.get("type") == "Collection"
+            and document.content.get("id") != walk.collection
+        )
+
+
+class Folder:
+    """A local folder or ``s3://`` prefix with items in files, linked or not."""
+
+    def __init__(self, address: str, options: ReadOptions) -> None:
+        self.address = address
+        self._options = options
+
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+        """Items in ``*.json`` files below the folder."""
+        for name in self._names(tile):
+            if may_match(name, tile, period):
+                yield from _items_in(_load(name, self._options), collection)
+
+    def _names(self, tile: Tile) -> list[str]:
+        base = self.address.rstrip("/")
+        if base.startswith("s3://"):
+            # The layout of Digital Earth Africa's buckets spares a listing of the continent.
+            name = str(tile)
+            inside = find_names(f"{base}/{name[:4]}/{name[4:]}/", self._options, ".json")
+            return inside or find_names(f"{base}/", self._options, ".json")
+        return find_names(base, self._options, ".json")
+
+
+def _load(href: str, options: ReadOptions) -> Document:
+    try:
+        content = load_json(href, options)
+    except Absent:
+        raise Rejected(
+            f"the catalog names {href}, which does not exist", reason="bad document"
+        ) from None
+    if not isinstance(content, dict):
+        raise Rejected(f"{href} is no STAC document", reason="bad document")
+    return Document(content, href)
+
+
+def _items_in(document: Document, collection: str) -> Iterator[Document]:
+    features = (
+        document.content.get("features") or ()
+        if document.content.get("type") == "FeatureCollection"
+        else (document.content,)
+    )
+    for feature in features:
+        item = Document(feature, document.href)
+        is_item = isinstance(feature, dict) and feature.get("type") == "Feature"
+        if is_item and item.collection in (None, collection):
+            yield item
+
+
+def _self_link(item: Mapping[str, Any]) -> str | None:
+    for link in item.get("links") or ():
+        if link.get("rel") == "self" and link.get("href"):
+            return str(link["href"])
+    return None
+
+
+@lru_cache(maxsize=1)
+def _to_degrees() -> Transformer:
+    return Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
+
+
+def _center(tile: Tile) -> dict[str, Any]:
+    left, bottom, right, top = tile.bounds
+    point = Point(_to_degrees().transform((left + right) / 2, (bottom + top) / 2))
+    return dict(mapping(point))
+
+
+def _bbox(tile: Tile) -> list[float]:
+    left, bottom, right, top = tile.bounds
+    west, south = _to_degrees().transform(left, bottom)
+    east, north = _to_degrees().transform(right, top)
+    return [west, south, east, north]

@@ -1,0 +1,366 @@
+"""One raster each, opened for reading rows of a tile: on its grid, resampled, or sampled.
+
+Every method that reads runs in a thread of :func:`cropmask.io.gdal.open_reading_threads`.
+A read that fails raises; it never becomes nodata.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import numpy as np
+import odc.stac
+import pystac
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.converters import rio_geobox
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window as RasterWindow
+from shapely.geometry import mapping
+
+from cropmask.errors import Rejected
+from cropmask.grid import CRS, EPSG
+from cropmask.io.fetch import ReadOptions
+from cropmask.io.gdal import with_patience
+from cropmask.io.items import BandSource
+from cropmask.io.resample import (
+    Projector,
+    Window,
+    bilinear_window,
+    fill_with_mean,
+    nearest_window,
+    sample_bilinear,
+    sample_nearest,
+)
+
+_MAX_CHUNK_ROWS: Final = 512
+"""Most rows decoded at once; the usual height of a COG's blocks."""
+_MIN_CHUNK_ROWS: Final = 64
+_BLOCK_PIXELS: Final = 2**20
+"""Pixels resampled at once: the same cut for every strip height, so the same bytes."""
+_WINDOW_PIXELS: Final = 2**23
+"""Most source cells of an ancillary layer held at once."""
+
+
+class Raster:
+    """A raster that stays open, and is opened again when reading from it fails."""
+
+    def __init__(self, href: str, options: ReadOptions) -> None:
+        self.href = href
+        self._options = options
+        self._lock = threading.Lock()
+        self._dataset: Any = None
+        with_patience(self._open, href, options)
+        dataset: Any = self._dataset
+        box = rio_geobox(dataset)
+        if dataset.crs is None or not isinstance(box, GeoBox):
+            raise Rejected(
+                f"{href} has no CRS or no plain grid: georeference it", reason="wrong crs"
+            )
+        self.geobox = box
+        self.dtype = str(dataset.dtypes[0])
+        self.nodata: float | None = dataset.nodata
+        self.block_rows = int(dataset.block_shapes[0][0])
+
+    def read(self, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Cells ``(y, x)`` of a window inside the raster, of its own type."""
+        area = RasterWindow(window.column, window.row, window.columns, window.rows)
+
+        def read() -> NDArray[Any]:
+            self._open()
+            try:
+                values: NDArray[Any] = self._dataset.read(1, window=area, out=out)
+            except Exception:
+                self._close()
+                raise
+            return values
+
+        with self._lock:
+            return with_patience(read, self.href, self._options)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> None:
+        if self._dataset is None:
+            self._dataset = rasterio.open(self.href, sharing=False)
+
+    def _close(self) -> None:
+        if self._dataset is not None:
+            self._dataset.close()
+            self._dataset = None
+
+
+class RowSource(Protocol):
+    """One GeoMAD band on a tile's grid."""
+
+    def read_rows(self, row: int, out: NDArray[Any]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on."""
+        ...
+
+
+def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> RowSource:
+    """Rows of a GeoMAD band, read the cheap way where its grid is the tile's own.
+
+    Parameters
+    ----------
+    raster
+        The open raster, in the CRS of the tile.
+    band
+        What the item says about it.
+    box
+        The tile's grid.
+    options
+        Credentials and patience.
+
+    Raises
+    ------
+    Rejected
+        If the raster is in another CRS or of another type than the band must have.
+    """
+    if raster.geobox.crs != box.crs:
+        raise Rejected(
+            f"{raster.href} is in {raster.geobox.crs}: GeoMAD must be in {CRS}", reason="wrong crs"
+        )
+    if raster.dtype != band.dtype:
+        raise Rejected(
+            f"{raster.href} holds {raster.dtype}, where GeoMAD has {band.dtype}",
+            reason="wrong type",
+        )
+    offset = _offset(raster.geobox, box)
+    if offset is not None:
+        return GridRows(raster, band, box, offset)
+    return ResampledRows(raster, band, box, options)
+
+
+def _offset(source: GeoBox, box: GeoBox) -> tuple[int, int] | None:
+    """Row and column of the source's corner in the tile; None if the grids differ."""
+    a, b, c, d, e, f = tuple(~box.transform * source.transform)[:6]
+    # 1e-6 pixels of scale are a hundredth of a pixel over a whole tile.
+    same_size = abs(a - 1) < 1e-6 and abs(e - 1) < 1e-6 and b == 0 and d == 0
+    row, column = round(f), round(c)
+    aligned = abs(f - row) < 1e-2 and abs(c - column) < 1e-2
+    return (row, column) if same_size and aligned else None
+
+
+def _fill_value(dtype: str) -> float:
+    return 0.0 if dtype == "uint16" else float("nan")
+
+
+class GridRows:
+    """A band whose pixels are the tile's: blocks are read as they are stored."""
+
+    def __init__(
+        self, raster: Raster, band: BandSource, box: GeoBox, offset: tuple[int, int]
+    ) -> None:
+        self._raster = raster
+        self._nodata = band.nodata if raster.nodata is None else raster.nodata
+        self._fill = _fill_value(band.dtype)
+        self._row, self._column = offset
+        rows, columns = raster.geobox.shape
+        # In rows and columns of the raster, what lies in the tile.
+        self._inside = Window(-self._row, -self._column, *box.shape).clipped(rows, columns)
+        wanted = min(max(raster.block_rows, _MIN_CHUNK_ROWS), _MAX_CHUNK_ROWS)
+        self._chunk_rows = wanted
+        self._chunk: tuple[int, NDArray[Any]] | None = None
+
+    def read_rows(self, row: int, out: NDArray[Any]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on; each block decoded once."""
+        inside = self._inside
+        first = max(row - self._row, inside.row)
+        last = min(row - self._row + out.shape[0], inside.row + inside.rows)
+        covered = inside.pixels > 0 and first < last
+        if not covered or last - first < out.shape[0] or inside.columns < out.shape[1]:
+            out[:] = self._fill
+        if not covered:
+            return
+        left = inside.column + self._column
+        for start in range(first - first % self._chunk_rows, last, self._chunk_rows):
+            top, bottom = max(start, first), min(start + self._chunk_rows, last)
+            to = top + self._row - row
+            target = out[to : to + bottom - top, left : left + inside.columns]
+            self._read_part(start, top, target)
+        if self._nodata != self._fill and not np.isnan(self._nodata):
+            out[out == self._nodata] = self._fill
+
+    def _read_part(self, start: int, top: int, target: NDArray[Any]) -> None:
+        """Rows of the raster from ``top`` on, all within the chunk at ``start``."""
+        inside = self._inside
+        chunk_top = max(start, inside.row)
+        chunk_rows = min(start + self._chunk_rows, inside.row + inside.rows) - chunk_top
+        if target.shape[0] == chunk_rows:
+            area = Window(chunk_top, inside.column, chunk_rows, inside.columns)
+            self._raster.read(area, out=target)
+            return
+        if self._chunk is None or self._chunk[0] != start:
+            self._chunk = None
+            area = Window(chunk_top, inside.column, chunk_rows, inside.columns)
+            self._chunk = (start, self._raster.read(area))
+        values = self._chunk[1]
+        target[:] = values[top - chunk_top : top - chunk_top + target.shape[0]]
+        if top - chunk_top + target.shape[0] == chunk_rows:
+            self._chunk = None
+
+
+class ResampledRows:
+    """A band on another grid than the tile's: bilinear by odc-stac, from overviews.
+
+    GDAL's weights depend a little on the window that is warped, so the tile is cut into
+    fixed blocks of rows, and strips are cut from these.
+    """
+
+    def __init__(self, raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> None:
+        self._raster = raster
+        self._box = box
+        self._options = options
+        self._fill = _fill_value(band.dtype)
+        self._dtype = band.dtype
+        self._item = _make_item(raster)
+        self._config = {"*": {"assets": {"*": {"data_type": band.dtype, "nodata": band.nodata}}}}
+        self._block_rows = max(_BLOCK_PIXELS // box.shape.x, 1)
+        self._block: tuple[int, NDArray[Any]] | None = None
+        raster.close()
+
+    def read_rows(self, row: int, out: NDArray[Any]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on."""
+        size = self._block_rows
+        for start in range(row - row % size, row + out.shape[0], size):
+            values = self._load(start)
+            top, bottom = max(start, row), min(start + values.shape[0], row + out.shape[0])
+            out[top - row : bottom - row] = values[top - start : bottom - start]
+
+    def _load(self, start: int) -> NDArray[Any]:
+        if self._block is None or self._block[0] != start:
+            self._block = None
+            block = self._box[start : start + self._block_rows, :]
+            values = with_patience(lambda: self._warp(block), self._raster.href, self._options)
+            self._block = (start, values)
+        return self._block[1]
+
+    def _warp(self, block: GeoBox) -> NDArray[Any]:
+        loaded = odc.stac.load(
+            [self._item],
+            bands=["band"],
+            geobox=block,
+            resampling="bilinear",
+            dtype=self._dtype,
+            nodata=self._fill,
+            stac_cfg=self._config,
+            fail_on_error=True,
+        )
+        values: NDArray[Any] = loaded["band"].values[0]
+        return values
+
+
+def _make_item(raster: Raster) -> pystac.Item:
+    """The band as an item of its own that says all that odc-stac wants to know."""
+    box = raster.geobox
+    item = pystac.Item(
+        id="band",
+        geometry=mapping(box.geographic_extent.geom),
+        bbox=list(box.geographic_extent.boundingbox),
+        datetime=datetime(2000, 1, 1, tzinfo=UTC),
+        properties={
+            "proj:code": CRS,
+            "proj:epsg": EPSG,
+            "proj:shape": list(box.shape),
+            "proj:transform": list(box.transform)[:6],
+        },
+        stac_extensions=["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+        # Without a collection odc-stac ignores its configuration.
+        collection="geomad",
+    )
+    item.add_asset("band", pystac.Asset(raster.href, media_type="image/tiff", roles=["data"]))
+    return item
+
+
+class SampledLayer:
+    """An ancillary raster, nearest cell at every pixel center."""
+
+    def __init__(self, raster: Raster, box: GeoBox) -> None:
+        self._raster = raster
+        self._projector = Projector(raster.geobox, box)
+        self._columns = box.shape.x
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the raster covers any part of the tile."""
+        at = self._projector.outline()
+        return nearest_window(at).clipped(*self._raster.geobox.shape).pixels > 0
+
+    def values(self, row: int, rows: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values ``(y, x)`` of the tile's rows from ``row`` on, and where they are known."""
+        at = self._projector.positions(row, rows)
+        window = nearest_window(at).clipped(*self._raster.geobox.shape)
+        if window.pixels > _WINDOW_PIXELS and rows > 1:
+            half = rows // 2
+            parts = (self.values(row, half), self.values(row + half, rows - half))
+            return tuple(np.concatenate(pair) for pair in zip(*parts, strict=True))  # type: ignore[return-value]
+        if window.pixels == 0:
+            shape = (rows, self._columns)
+            return np.zeros(shape, self._raster.dtype), np.zeros(shape, np.bool_)
+        cells = self._raster.read(window)
+        known = self._is_known(cells)
+        return (
+            sample_nearest(cells, window, at, 0),
+            np.asarray(sample_nearest(known, window, at, 0), np.bool_),
+        )
+
+    def floats(self, row: int, rows: int) -> NDArray[np.float32]:
+        """Values ``(y, x)`` as float32, NaN where unknown."""
+        values, known = self.values(row, rows)
+        return np.where(known, values, np.nan).astype(np.float32)
+
+    def _is_known(self, cells: NDArray[Any]) -> NDArray[np.bool_]:
+        return _is_known(cells, self._raster.nodata)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._raster.close()
+
+
+def _is_known(cells: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    known = np.ones(cells.shape, np.bool_) if nodata is None else cells != nodata
+    if cells.dtype.kind == "f":
+        known &= ~np.isnan(cells)
+    return known
+
+
+class SmoothLayer:
+    """A coarse raster, bilinear at every pixel center, its gaps filled once for the tile.
+
+    The cells that any pixel of the tile touches are read once; unknown ones, and those over
+    the raster's edge, take the mean of the known.
+    """
+
+    def __init__(self, raster: Raster, box: GeoBox) -> None:
+        self._projector = Projector(raster.geobox, box)
+        self._window = bilinear_window(self._projector.outline())
+        self._cells = fill_with_mean(_load_cells(raster, self._window))
+        raster.close()
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether no cell over the tile has a value."""
+        return bool(np.isnan(self._cells).all())
+
+    def floats(self, row: int, rows: int) -> NDArray[np.float32]:
+        """Values ``(y, x)``; NaN only if no cell over the tile has a value."""
+        at = self._projector.positions(row, rows)
+        return sample_bilinear(self._cells, self._window, at)
+
+
+def _load_cells(raster: Raster, window: Window) -> NDArray[np.float64]:
+    """Cells ``(y, x)`` of a window that may reach over the raster's edges; NaN if unknown."""
+    cells = np.full((window.rows, window.columns), np.nan)
+    inside = window.clipped(*raster.geobox.shape)
+    if inside.pixels:
+        top, left = inside.row - window.row, inside.column - window.column
+        read = raster.read(inside)
+        known = _is_known(read, raster.nodata)
+        cells[top : top + inside.rows, left : left + inside.columns] = np.where(known, read, np.nan)
+    return cells

@@ -1,0 +1,251 @@
+"""Loopback servers for tests: files over HTTP with faults on demand, a STAC API, S3."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import md5
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import shapely
+from shapely.geometry import box, shape
+
+
+@dataclass
+class Fault:
+    """What goes wrong for requests whose path contains ``part``."""
+
+    part: str
+    status: int = 0
+    """Status answered instead of the file; 0 for none."""
+    times: int = 1_000_000
+    """How many requests it hits."""
+    keep_bytes: int | None = None
+    """How many bytes of the body are sent before the connection is closed."""
+    methods: tuple[str, ...] = ("GET", "HEAD")
+
+
+@dataclass
+class FileServer:
+    """A folder over HTTP, with ranges, ETags and a list of faults."""
+
+    url: str
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    """Method and path of every request that arrived."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fault_of(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            self.requests.append((method, path))
+            for fault in self.faults:
+                if fault.part in path and method in fault.methods and fault.times > 0:
+                    fault.times -= 1
+                    return fault
+        return None
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def serve_files(folder: Path) -> Iterator[FileServer]:
+    """Serve a folder; faults are added to ``.faults`` of the value."""
+    state = FileServer("")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            self.answer("HEAD")
+
+        def do_GET(self) -> None:
+            self.answer("GET")
+
+        def answer(self, method: str) -> None:
+            path = unquote(urlsplit(self.path).path)
+            fault = state.fault_of(method, path)
+            if fault is not None and fault.status:
+                self.refuse(fault.status)
+                return
+            file = folder / path.lstrip("/")
+            if not file.is_file():
+                self.refuse(404)
+                return
+            self.send_file(file.read_bytes(), method, fault)
+
+        def refuse(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def send_file(self, content: bytes, method: str, fault: Fault | None) -> None:
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            total = len(content)
+            etag = md5(content, usedforsecurity=False).hexdigest()
+            if asked:
+                first = int(asked[1])
+                last = min(int(asked[2] or total - 1), total - 1)
+                content = content[first : last + 1]
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
+            else:
+                self.send_response(200)
+            self.send_header("ETag", f'"{etag}"')
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if method == "HEAD":
+                return
+            if fault is not None and fault.keep_bytes is not None:
+                self.wfile.write(content[: fault.keep_bytes])
+                self.close_connection = True
+                return
+            self.wfile.write(content)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with _serving(Handler) as url:
+        state.url = url
+        yield state
+
+
+CONFORMS = [
+    "https://api.stacspec.org/v1.0.0/core",
+    "https://api.stacspec.org/v1.0.0/item-search",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+]
+
+
+@dataclass
+class StacApi:
+    """A made-up STAC API that answers like Digital Earth Africa's Explorer."""
+
+    url: str
+    searches: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[int] = field(default_factory=list)
+    """Statuses that the next searches get instead of an answer."""
+
+
+@contextmanager
+def serve_stac_api(
+    items: list[dict[str, Any]], *, spoil: Callable[[str], str] = lambda text: text
+) -> Iterator[StacApi]:
+    """Serve items: refuses ``query`` and ``filter``, matches by bounding box, pages by two.
+
+    ``spoil`` changes the text of every page, for instance to put a bare NaN in it.
+    """
+    state = StacApi("")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            if parts.path == "/stac":
+                self.send_text(json.dumps(_landing(state.url)))
+            elif parts.path == "/stac/search":
+                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+                if "intersects" in query:
+                    query["intersects"] = json.loads(query["intersects"])
+                if "bbox" in query:
+                    query["bbox"] = [float(part) for part in query["bbox"].split(",")]
+                if "collections" in query:
+                    query["collections"] = query["collections"].split(",")
+                self.search(query)
+            else:
+                self.send_text("{}", 404)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.search(json.loads(body or b"{}"))
+
+        def search(self, query: dict[str, Any]) -> None:
+            state.searches.append(query)
+            if state.refusals:
+                self.send_text("busy", state.refusals.pop(0))
+            elif "query" in query or "filter" in query:
+                self.send_text('{"code": 400, "description": "not supported"}', 400)
+            else:
+                self.send_text(spoil(json.dumps(_page(state.url, items, query))))
+
+        def send_text(self, text: str, status: int = 200) -> None:
+            body = text.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with _serving(Handler) as url:
+        state.url = f"{url}/stac"
+        yield state
+
+
+def _landing(url: str) -> dict[str, Any]:
+    return {
+        "type": "Catalog",
+        "stac_version": "1.0.0",
+        "id": "made-up",
+        "description": "A made-up STAC API",
+        "conformsTo": CONFORMS,
+        "links": [
+            {"rel": "self", "href": url},
+            {"rel": "root", "href": url},
+            {"rel": "search", "href": f"{url}/search", "type": "application/geo+json"},
+        ],
+    }
+
+
+def _page(url: str, items: list[dict[str, Any]], query: dict[str, Any]) -> dict[str, Any]:
+    area = (
+        shape(query["intersects"])
+        if "intersects" in query
+        else box(*(query.get("bbox") or (-180, -90, 180, 90)))
+    )
+    start, _, end = str(query.get("datetime") or "0000/9999").partition("/")
+    wanted = query.get("collections")
+    found = [
+        item
+        for item in items
+        if (not wanted or item.get("collection") in wanted)
+        and shapely.intersects(box(*item["bbox"]), area)
+        and start <= str(item["properties"]["datetime"]) <= (end or start)
+    ]
+    page = int(query.get("_o", 0))
+    links = [{"rel": "self", "href": f"{url}/search"}]
+    if page + 2 < len(found):
+        links.append(
+            {
+                "rel": "next",
+                "href": f"{url}/search",
+                "method": "POST",
+                "body": {**query, "_o": page + 2},
+            }  # type: ignore[dict-item]
+        )
+    return {"type": "FeatureCollection", "features": found[page : page + 2], "links": links}
