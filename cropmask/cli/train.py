@@ -1,0 +1,235 @@
+"""``cropmask train`` and ``cropmask validate``: a model from samples, and what it is worth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cropmask.contract import ENV_MODELS
+from cropmask.errors import Misconfigured
+from cropmask.region import RECIPES, Recipe, Region, load_region
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cropmask.training.card import Card
+    from cropmask.training.figures import Validation
+    from cropmask.training.samples import Samples
+
+FILE = click.Path(path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@contextmanager
+def train_packages() -> Iterator[None]:
+    """Turn the absence of the training packages into one line.
+
+    Raises
+    ------
+    Misconfigured
+        If scikit-learn or joblib is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("sklearn", "joblib", "scipy"):
+            raise
+        raise Misconfigured(
+            "scikit-learn is not installed: pip install 'cropmask[train]'"
+        ) from None
+
+
+def _shared_options(command: Command) -> Command:
+    options = (
+        click.option(
+            "--region",
+            required=True,
+            metavar="NAME_OR_PATH",
+            help="Region, such as eastern, or the path of a region.toml of your own.",
+        ),
+        click.option(
+            "--samples",
+            required=True,
+            type=FILE,
+            metavar="FILE",
+            help="Training samples: a text table whose first line names the columns, 'Class' "
+            "(1 crop, 0 not) and the 33 features.",
+        ),
+        click.option(
+            "--coordinates",
+            type=FILE,
+            metavar="FILE",
+            help="x and y of each sample, row by row, in meters of EPSG:6933: adds the spatial "
+            "cross-validation.",
+        ),
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            default=os.cpu_count() or 1,
+            show_default="all CPUs",
+            help="CPUs to use; the result does not depend on it.",
+        ),
+        click.option(
+            "--models",
+            type=FILE,
+            metavar="FOLDER",
+            envvar=ENV_MODELS,
+            show_envvar=True,
+            help="Folder of regions to look in, in place of the ones that come with cropmask.",
+        ),
+    )
+    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+@click.command()
+@_shared_options
+@click.option(
+    "--recipe",
+    type=click.Choice(RECIPES),
+    default="forest",
+    show_default=True,
+    help="'forest' is the published random forest; 'boosted' are gradient-boosted trees.",
+)
+@click.option(
+    "--output",
+    type=FILE,
+    metavar="FOLDER",
+    help="Where to write the model and its card; default the folder of the region file.",
+)
+@click.option(
+    "--validate/--no-validate",
+    "validated",
+    default=True,
+    show_default=True,
+    help="Cross-validate for the card; this takes many times longer than the fit.",
+)
+def train(
+    region: str,
+    samples: Path,
+    coordinates: Path | None,
+    jobs: int,
+    models: Path | None,
+    recipe: Recipe,
+    output: Path | None,
+    validated: bool,
+) -> None:
+    """Fit a region's model and name it in the region's file.
+
+    Writes RECIPE.cropmodel, card.json and card.md, and sets the file and its digest in the
+    region.toml beside them.
+
+    \b
+    Examples:
+      cropmask train --region eastern --samples samples.txt
+      cropmask train --region my/region.toml --samples samples.txt --recipe boosted
+    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    with train_packages():
+        from cropmask.training.fit import fit
+        from cropmask.training.regionfile import check_writable, find_region_file, model_table
+        from cropmask.training.save import save
+    zone = load_region(region, models)
+    folder = output or find_region_file(region, models).parent
+    check_writable(folder)
+    table, places = _load(samples, coordinates)
+    click.echo(f"fitting {recipe} of {zone.name} on {len(table.labels)} samples", err=True)
+    fitted = fit(zone, table, recipe, jobs)
+    found = _validate(zone, table, recipe, places, jobs) if validated else None
+    saved = save(folder, zone, fitted, found)
+    click.echo(f"wrote {saved.file} ({saved.file.stat().st_size / 1000:.0f} kB) and its card")
+    if saved.named:
+        click.echo(f"named it in {folder / 'region.toml'}")
+    else:
+        click.echo("name it in a region.toml with these lines at its end:")
+        click.echo(model_table(recipe, saved.file.name, saved.sha256), nl=False)
+    _print_scores(recipe, found, saved.card)
+
+
+@click.command()
+@_shared_options
+@click.option(
+    "--recipe",
+    "recipes",
+    type=click.Choice(RECIPES),
+    multiple=True,
+    default=("forest",),
+    show_default=True,
+    help="What to validate; may be given twice.",
+)
+def validate(
+    region: str,
+    samples: Path,
+    coordinates: Path | None,
+    jobs: int,
+    models: Path | None,
+    recipes: tuple[Recipe, ...],
+) -> None:
+    """Cross-validate a region's model, beside the published figures.
+
+    Prints the published random cross-validation, one that holds out clusters of like rainfall,
+    and with coordinates one that holds out clusters of places. The results go into the card of
+    the region's model if it was fitted on these samples.
+
+    \b
+    Examples:
+      cropmask validate --region sahel --samples sahel.txt
+      cropmask validate --region eastern --samples eastern.txt --coordinates places.txt
+    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    with train_packages():
+        from cropmask.training.regionfile import find_region_file
+        from cropmask.training.save import save_validation
+    zone = load_region(region, models)
+    folder = find_region_file(region, models).parent
+    table, places = _load(samples, coordinates)
+    for recipe in dict.fromkeys(recipes):
+        found = _validate(zone, table, recipe, places, jobs)
+        card, reason = save_validation(folder, zone, table, recipe, found)
+        _print_scores(recipe, found, card)
+        click.echo(f"card of {folder} " + (f"not changed: {reason}" if reason else "updated"))
+
+
+def _load(samples: Path, coordinates: Path | None) -> tuple[Samples, NDArray[Any] | None]:
+    from cropmask.training.samples import load_coordinates, load_samples
+
+    table = load_samples(samples)
+    return table, load_coordinates(coordinates, len(table.labels)) if coordinates else None
+
+
+def _validate(
+    zone: Region, table: Samples, recipe: Recipe, places: NDArray[Any] | None, jobs: int
+) -> Validation:
+    from cropmask.training.validate import count_folds, validate
+
+    with click.progressbar(
+        length=count_folds(zone, places), label=f"validating {recipe}", file=_stderr()
+    ) as bar:
+        return validate(zone, table, recipe, places, jobs=jobs, done=lambda: bar.update(1))
+
+
+def _stderr() -> Any:  # noqa: ANN401 (a text stream)
+    return click.get_text_stream("stderr")
+
+
+def _print_scores(recipe: Recipe, found: Validation | None, card: Card) -> None:
+    from cropmask.training import cardtext
+
+    if found is None:
+        return
+    rows = [cardtext.HEAD, *cardtext.score_rows(recipe, found.model_dump(mode="json"))]
+    published = card.published and card.published.model_dump(mode="json")
+    if published:
+        rows += cardtext.published_rows(published)
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+    click.echo("mean ± standard deviation over folds; compare figures of the same kind only")
+    if found.coordinates_only:
+        click.echo(cardtext.coordinates_text(found.coordinates_only.model_dump(mode="json")))
+    if published:
+        click.echo(cardtext.independent_text(published))

@@ -1,0 +1,179 @@
+"""The card of a region's models: ``card.json`` is the truth, ``card.md`` is printed from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, ValidationError
+
+from cropmask.core.forest import Forest
+from cropmask.errors import Misconfigured
+from cropmask.io.modelfile import put_bytes
+from cropmask.io.models import Manifest
+from cropmask.product import CREDIT, CREDIT_URL, LICENSE, METHOD_URL
+from cropmask.region import RECIPES, Recipe, Region
+from cropmask.training.cardtext import print_card
+from cropmask.training.figures import Validation, Value
+from cropmask.training.published import PUBLISHED, Published
+
+CARD_JSON: Final = "card.json"
+CARD_MD: Final = "card.md"
+DEFAULT_RECIPE: Final[Recipe] = "forest"
+
+USES: Final = (
+    "Mapping annual cropland extent at 10 m in the region the samples come from, from the two "
+    "half-year Sentinel-2 GeoMADs of one year.",
+)
+LIMITS: Final = (
+    "Not for other regions: the samples describe this region's crops and climate only.",
+    "Cropland here is land sown and harvested at least once within a year; tree crops, pasture "
+    "and fallow are not, and small or mixed fields are often missed.",
+    "Probabilities are the model's vote, not calibrated frequencies.",
+    "Areas counted from the map are biased: estimate areas from a sample of reference points.",
+    "Random cross-validation is optimistic, since neighbors of a held-out sample are trained on; "
+    "grouped and spatial figures are nearer to unvisited land. Figures of different kinds must "
+    "not be ranked against each other.",
+)
+
+
+class ModelFile(Value):
+    """One model file, as it was written."""
+
+    file: str
+    sha256: str
+    size: int
+    """Bytes."""
+    estimator: str
+    kind: Literal["vote", "logit"]
+    trees: int
+    nodes: int
+    hyperparameters: dict[str, str | int | float | bool | None]
+    software: dict[str, str]
+
+
+class SamplesUsed(Value):
+    """The samples that a model was fitted on."""
+
+    sha256: str
+    rows: int
+    crop_rows: int
+    crop_percent: float
+
+
+class ModelCard(Value):
+    """One recipe's model with its evidence."""
+
+    model: ModelFile
+    samples: SamplesUsed
+    validation: Validation | None = None
+    """None until ``cropmask validate`` was run."""
+
+
+class Card(Value):
+    """All models of a region."""
+
+    region: str
+    title: str
+    default: Recipe = DEFAULT_RECIPE
+    """The published method; another one is the map owner's decision."""
+    models: dict[Recipe, ModelCard] = Field(default_factory=dict)
+    published: Published | None = None
+    """Figures of the published map, made with the published forest."""
+    uses: tuple[str, ...] = USES
+    limits: tuple[str, ...] = LIMITS
+    license: str = LICENSE
+    credit: str = CREDIT
+    credit_url: str = CREDIT_URL
+    method_url: str = METHOD_URL
+
+    def with_model(self, recipe: Recipe, model: ModelCard) -> Card:
+        """The same card with one model in place of an old one; recipes keep their order."""
+        models = {**self.models, recipe: model}
+        return self.model_copy(update={"models": {r: models[r] for r in RECIPES if r in models}})
+
+
+def make_card(region: Region) -> Card:
+    """Card of a region that has no model yet."""
+    return Card(region=region.name, title=region.title, published=PUBLISHED.get(region.name))
+
+
+def make_model_card(
+    file: Path, sha256: str, forest: Forest, manifest: Manifest, old: ModelCard | None
+) -> ModelCard:
+    """Card of a model file just written; validation is kept if it is of the same fit.
+
+    Parameters
+    ----------
+    file
+        The model file, for its name and size.
+    sha256
+        Its digest.
+    forest, manifest
+        What was written.
+    old
+        Card of the model that this one replaces.
+    """
+    assert manifest.training is not None
+    training = manifest.training
+    model = ModelFile(
+        file=file.name,
+        sha256=sha256,
+        size=file.stat().st_size,
+        estimator=manifest.estimator,
+        kind=forest.kind,
+        trees=len(forest.roots),
+        nodes=len(forest.feature),
+        hyperparameters=manifest.hyperparameters,
+        software=manifest.software,
+    )
+    samples = SamplesUsed(
+        sha256=training.sha256,
+        rows=training.rows,
+        crop_rows=training.crop_rows,
+        crop_percent=round(100 * training.crop_rows / training.rows, 1),
+    )
+    same = (
+        old is not None
+        and old.samples == samples
+        and old.model.hyperparameters == model.hyperparameters
+    )
+    return ModelCard(
+        model=model, samples=samples, validation=old.validation if old and same else None
+    )
+
+
+def load_card(folder: Path) -> Card | None:
+    """Card of a folder, or None if it has none.
+
+    Raises
+    ------
+    Misconfigured
+        If its ``card.json`` is not a card.
+    """
+    path = folder / CARD_JSON
+    try:
+        return Card.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Misconfigured(f"model card {path} cannot be read: {error.strerror}") from None
+    except ValidationError:
+        raise Misconfigured(
+            f"model card {path} is not a model card: remove it, then train or validate again"
+        ) from None
+
+
+def put_card(folder: Path, card: Card) -> None:
+    """Write ``card.json``, and ``card.md`` printed from it.
+
+    Raises
+    ------
+    Misconfigured
+        If the folder cannot be written to.
+    """
+    document = card.model_dump(mode="json")
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    put_bytes(folder / CARD_JSON, f"{text}\n".encode())
+    put_bytes(folder / CARD_MD, print_card(document).encode())

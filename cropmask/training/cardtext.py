@@ -1,0 +1,171 @@
+"""The card of a region's models as text for people, from its JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+Document = dict[str, Any]
+
+KINDS: Final = {
+    "random": "random rows held out",
+    "grouped": "rain clusters held out",
+    "spatial": "place clusters held out",
+}
+METRICS: Final = ("balanced_accuracy", "f1", "auc", "brier")
+HEAD: Final = ("recipe", "kind", "folds", "balanced accuracy", "F1", "ROC AUC", "Brier")
+
+
+def print_card(card: Document) -> str:
+    """Markdown of a ``card.json`` document."""
+    lines = [
+        f"# Crop mask models of {card['title']}",
+        "",
+        f"License {card['license']}, credit: [{card['credit']}]({card['credit_url']}), "
+        f"who made the training samples and the [method]({card['method_url']}). "
+        f"The default is `{card['default']}`, the published method; changing it is the decision "
+        "of the map's owner.",
+        "",
+        "## Models",
+        "",
+        *_models(card["models"]),
+        "",
+        *_samples(card["models"]),
+        "",
+        "## Cross-validation",
+        "",
+        *_validation(card["models"]),
+        *_coordinates(card["models"]),
+        "",
+        "## Published figures",
+        "",
+        *_published(card["published"]),
+        "",
+        "## Use",
+        "",
+        *_bullets(card["uses"]),
+        "",
+        "## Limits",
+        "",
+        *_bullets(card["limits"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def score_rows(recipe: str, validation: Document) -> Iterator[tuple[str, ...]]:
+    """Rows of a table of cross-validations: recipe, kind, folds, then the metrics."""
+    for kind, words in KINDS.items():
+        scores = validation[kind]
+        if scores is not None:
+            groups = f" of {scores['groups']} clusters" if scores["groups"] else ""
+            folds = f"{scores['folds']}{groups}"
+            yield (recipe, words, folds, *(_figure(scores[name]) for name in METRICS))
+
+
+def published_rows(published: Document) -> Iterator[tuple[str, ...]]:
+    """Rows of a table of published cross-validations."""
+    for found in published["cross_validations"]:
+        yield (
+            "published",
+            f"{found['kind']}, {found['design']}",
+            "",
+            *(f"{found[name]:.3g}" for name in METRICS[:3]),
+            "",
+        )
+
+
+def independent_text(published: Document) -> str:
+    """One sentence on the validation with independent points."""
+    found = published["independent"]
+    return (
+        f"Independent validation of the published `{found['band']}` with {found['points']} points: "
+        f"overall {found['overall_percent']} %, producer's accuracy of crop "
+        f"{found['producer_percent']} %, user's {found['user_percent']} %, F1 {found['f1']}."
+    )
+
+
+def coordinates_text(found: Document) -> str:
+    """One sentence that warns of what random folds give away."""
+    return (
+        "Warning: a 5-nearest-neighbor that sees only coordinates scores "
+        f"{_figure(found['accuracy'])} accuracy ({_figure(found['balanced_accuracy'])} balanced) "
+        "on the random folds: they measure nearness of samples as much as the model."
+    )
+
+
+def _models(models: Document) -> Iterator[str]:
+    head = ("recipe", "estimator", "trees", "nodes", "kB", "hyperparameters", "SHA-256")
+    yield from _table(
+        head,
+        (
+            (
+                f"`{recipe}`",
+                model["estimator"],
+                str(model["trees"]),
+                str(model["nodes"]),
+                f"{model['size'] / 1000:.0f}",
+                ", ".join(f"{key}={value}" for key, value in model["hyperparameters"].items()),
+                f"`{model['sha256']}`",
+            )
+            for recipe, model in ((key, entry["model"]) for key, entry in models.items())
+        ),
+    )
+
+
+def _samples(models: Document) -> Iterator[str]:
+    for recipe, entry in models.items():
+        samples = entry["samples"]
+        software = ", ".join(f"{name} {v}" for name, v in entry["model"]["software"].items())
+        yield (
+            f"- `{recipe}` was fitted on all {samples['rows']} samples, {samples['crop_percent']} "
+            f"% of them crop (file SHA-256 `{samples['sha256']}`), by {software}."
+        )
+
+
+def _validation(models: Document) -> Iterator[str]:
+    rows = [
+        row
+        for recipe, entry in models.items()
+        if entry["validation"] is not None
+        for row in score_rows(f"`{recipe}`", entry["validation"])
+    ]
+    if rows:
+        yield "Mean ± standard deviation over the folds. Compare only rows of the same kind."
+        yield ""
+        yield from _table(HEAD, rows)
+    missing = [recipe for recipe, entry in models.items() if entry["validation"] is None]
+    for recipe in missing:
+        yield f"`{recipe}` was not validated yet: run `cropmask validate --recipe {recipe}`."
+
+
+def _coordinates(models: Document) -> Iterator[str]:
+    for entry in models.values():
+        found = (entry["validation"] or {}).get("coordinates_only")
+        if found is not None:
+            yield ""
+            yield coordinates_text(found)
+            return
+
+
+def _published(published: Document | None) -> Iterator[str]:
+    if published is None:
+        yield "None."
+        return
+    yield from _table(("", "kind", "", *HEAD[3:]), published_rows(published))
+    yield ""
+    yield independent_text(published)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _bullets(sentences: Iterable[str]) -> Iterator[str]:
+    return (f"- {sentence}" for sentence in sentences)
+
+
+def _figure(found: Document) -> str:
+    return f"{found['mean']:.3f} ± {found['sd']:.3f}"
