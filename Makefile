@@ -1,0 +1,56 @@
+# make demo   sets everything up and maps the made-up tile: needs python3.11+, make and git
+# make test   sets everything up and runs the tests, without the internet
+# make check  format, lint, types, import map, tests
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+TOOLS := .uv
+UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv
+BIN := .venv/bin
+WORKERS ?= auto
+
+.PHONY: demo setup test lint check bench format clean wheel
+
+demo: .venv/.run  ## map the made-up tile at 60 m into ./output
+	$(BIN)/cropmask-job --tile x10y20 --region eastern
+
+setup: .venv/.dev  ## everything that developing needs
+
+test: .venv/.dev  ## all tests
+	$(BIN)/pytest -n $(WORKERS) tests
+
+lint: .venv/.dev  ## format, lint, types, import map
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.dev  ## speed and memory, as ratios against named baselines in the same run
+	$(BIN)/python -m benchmarks
+
+wheel: .venv/.dev
+	$(UV) build --wheel
+
+clean:
+	rm -rf .venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(TOOLS)/.ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+.venv/.run: $(TOOLS)/.ready pyproject.toml uv.lock
+	$(UV) sync --quiet --frozen --inexact --no-dev
+	@touch $@
+
+.venv/.dev: $(TOOLS)/.ready pyproject.toml uv.lock
+	$(UV) sync --quiet --frozen --extra train --extra serve
+	@touch $@ .venv/.run

@@ -1,0 +1,185 @@
+"""How commands talk: one line per error, a bar on a terminal, JSON lines in a pod."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any, Final, Literal, NoReturn
+
+import click
+from tqdm import tqdm
+
+from cropmask.contract import ExitCode
+from cropmask.errors import CropmaskError, Drained, Misconfigured
+
+LogFormat = Literal["auto", "text", "json"]
+LOG_FORMATS: Final = ("auto", "text", "json")
+
+STAGES: Final = {
+    "demo world": "making the demo world (first use only)",
+    "search": "finding GeoMAD",
+    "classify": "classifying",
+    "segment": "segmenting",
+    "mask": "masking",
+    "write": "writing",
+}
+_FIELDS: Final = ("run", "tile", "attempt", "stage")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, with the fields that say which tile it is about."""
+
+    def __init__(self, context: Mapping[str, str]) -> None:
+        super().__init__()
+        self._context = dict(context)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Text of a record."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {
+            "time": moment.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            **self._context,
+            "message": record.getMessage(),
+        }
+        line |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        line |= getattr(record, "extra_fields", {})
+        return json.dumps(line, ensure_ascii=False)
+
+
+class BarSafe(logging.StreamHandler[Any]):
+    """Text lines that do not tear a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record above the bar."""
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def is_json(log_format: str) -> bool:
+    """Whether to log JSON lines: as told, else where nobody looks at a terminal."""
+    return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+
+
+def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> None:
+    """Send logs to stderr; ``context`` is on every JSON line."""
+    handler: logging.Handler
+    if is_json(log_format):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonLines(context or {}))
+    else:
+        handler = BarSafe()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("cropmask").setLevel(logging.INFO)
+    # Both count their own failures as ours to hear about; retries say enough.
+    for noisy in ("rasterio", "botocore", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+class ProgressBar:
+    """Progress of stages as a bar per stage."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._stage = ""
+
+    def __call__(self, stage: str, share: float) -> None:
+        """Show that a stage is done to a share of 0 to 1."""
+        if stage != self._stage:
+            self.close()
+            layout = "{desc:<38} {percentage:3.0f}% |{bar}| {elapsed}"
+            self._bar = tqdm(total=100, desc=STAGES.get(stage, stage), bar_format=layout)
+            self._stage = stage
+        if self._bar is not None:
+            self._bar.update(max(0.0, 100 * min(share, 1.0) - self._bar.n))
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class ProgressLines:
+    """Progress of stages as a log line at each tenth."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, int] = ("", -1)
+
+    def __call__(self, stage: str, share: float) -> None:
+        """Log that a stage is done to a share of 0 to 1."""
+        now = (stage, int(10 * share))
+        if now != self._last:
+            self._last = now
+            fields = {"stage": stage, "percent": 10 * now[1]}
+            logging.getLogger("cropmask.progress").info(
+                "%s", STAGES.get(stage, stage), extra={"extra_fields": fields}
+            )
+
+    def close(self) -> None:
+        """Nothing to clean up."""
+
+
+def open_progress(log_format: str) -> ProgressBar | ProgressLines:
+    """Bar on a terminal, JSON lines otherwise."""
+    return ProgressLines() if is_json(log_format) else ProgressBar()
+
+
+def guarded(command: Callable[[], None], log_format: str = "text") -> NoReturn:
+    """Run a command and end the process with its documented exit code.
+
+    A user's mistake and a failing world give one line; anything else is a bug and shows where.
+    """
+    signal.signal(signal.SIGTERM, _drain)
+    try:
+        command()
+    except CropmaskError as error:
+        _say(error, log_format)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _say(Drained("interrupted: nothing was published"), log_format)
+        sys.exit(ExitCode.DRAINED)
+    except MemoryError:
+        _say(CropmaskError("out of memory: give a coarser --resolution"), log_format)
+        sys.exit(ExitCode.MEMORY)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(ExitCode.DONE)
+    sys.exit(ExitCode.DONE)
+
+
+def _drain(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Drained("stopped by SIGTERM: nothing was published")
+
+
+def _say(error: CropmaskError, log_format: str) -> None:
+    if is_json(log_format):
+        fields = {"reason": error.reason, "exit_code": int(error.exit_code)}
+        logging.getLogger("cropmask").error("%s", error, extra={"extra_fields": fields})
+    else:
+        click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+
+
+def run_click(command: click.Command, log_format: Callable[[], str] = lambda: "text") -> NoReturn:
+    """Run a click command with our errors and exit codes."""
+
+    def body() -> None:
+        try:
+            command.main(standalone_mode=False)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(ExitCode.USAGE)
+        except click.UsageError as error:
+            error.show()
+            sys.exit(ExitCode.USAGE)
+        except click.ClickException as error:
+            raise Misconfigured(error.format_message()) from None
+
+    guarded(body, log_format())

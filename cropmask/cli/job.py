@@ -1,0 +1,207 @@
+"""``cropmask-job``: one tile, from GeoMAD items to COGs and a STAC item."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from dataclasses import asdict
+from typing import Any, Final
+
+import click
+
+from cropmask.cli.console import LOG_FORMATS, is_json, open_logging, open_progress, run_click
+from cropmask.contract import VERSION
+from cropmask.grid import RESOLUTIONS, Tile
+from cropmask.region import RECIPES, Recipe
+from cropmask.run import Job, TileResult, find_same, prepare, run_tile
+from cropmask.site import ENVIRONMENTS, Site, open_site
+from cropmask.task import Period, Task
+
+EPILOG: Final = """\b
+Examples
+  Map the made-up demo tile at 60 m into ./output:
+    cropmask-job --tile x10y20 --region eastern
+  The same at full resolution, 9600 x 9600 pixels:
+    cropmask-job --tile x10y20 --region eastern --resolution 10
+  One real tile in Kenya, from Digital Earth Africa's public data:
+    cropmask-job --env prod --tile x215y075 --region eastern \\
+                 --period 2019--P1Y --resolution 60 --output ./kenya
+  Results to S3, as a worker does it:
+    cropmask-job --env prod --tile x215y075 --region eastern \\
+                 --output s3://my-bucket/cropmask
+  Your own GeoMAD items and your own region:
+    cropmask-job --catalog ./my-catalog --region ./my-region/region.toml \\
+                 --tile x186y136 --period 2021--P1Y
+
+\b
+Exit codes
+   0  done, or skipped because the same result is there
+   2  the command line is wrong
+   3  the task is wrong: unknown region, tile outside it, GeoMAD missing ...
+   4  stopped by SIGTERM or Ctrl-C; nothing was published
+  10  reading or writing failed; another try may succeed
+  12  the memory limit was exceeded
+  13  configuration or credentials are wrong
+"""
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+    no_args_is_help=True,
+)
+@click.option(
+    "--tile", required=True, metavar="TILE", help="Tile to map, such as x215y075 or 215,75."
+)
+@click.option(
+    "--region",
+    required=True,
+    metavar="NAME",
+    help="Region whose model and boundary to use, such as eastern, or the path of a region.toml. "
+    "'cropmask models list' shows the regions.",
+)
+@click.option(
+    "--period",
+    default="2019--P1Y",
+    show_default=True,
+    metavar="PERIOD",
+    help="Calendar year of the map.",
+)
+@click.option(
+    "--resolution",
+    type=click.Choice([str(meters) for meters in RESOLUTIONS]),
+    help="Pixel size in meters. 10 is the product; the others are quick looks.  "
+    "[default: 60 with local and dev, else 10]",
+)
+@click.option(
+    "--output",
+    metavar="PLACE",
+    help="Folder or s3://bucket/prefix for results.  [default: ./output with local]",
+)
+@click.option(
+    "--catalog",
+    metavar="PLACE",
+    help="Where the GeoMAD items are: a STAC API, a static catalog or a folder of items, as a "
+    "path, http(s):// or s3://.  [default: the demo world with local, else Digital Earth Africa]",
+)
+@click.option(
+    "--model",
+    type=click.Choice(RECIPES),
+    default="forest",
+    show_default=True,
+    help="forest is the published method; boosted is smaller and faster, see its card "
+    "('cropmask models show REGION').",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a result that differs from this one.")
+@click.option(
+    "--dry-run", is_flag=True, help="Find the inputs and say what would be done; write nothing."
+)
+@click.option(
+    "--env",
+    type=click.Choice(ENVIRONMENTS),
+    help="local: the made-up demo world. dev, prod: Digital Earth Africa's public data; name a "
+    "place for the output.  [default: local]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="Computing threads.  [default: the CPUs that the container may use]",
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory to stay below, such as 4GB.  [default: the container's limit]",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    help="text with a progress bar, or JSON lines.  [default: auto, JSON where there is no "
+    "terminal]",
+)
+@click.version_option(VERSION, message="cropmask %(version)s")
+def job(
+    tile: str,
+    region: str,
+    period: str,
+    model: Recipe,
+    overwrite: bool,
+    dry_run: bool,
+    log_format: str | None,
+    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+) -> None:
+    """Map the cropland of one tile and publish it: three COGs and a STAC item.
+
+    Reads two half-years of Sentinel-2 GeoMAD through STAC, classifies every pixel with the
+    region's model, filters the result by image segments, masks what is not farmland, and writes
+    the bands mask, prob and filtered. A finished tile is skipped.
+    """
+    task = Task(Tile.parse(tile), region, Period.year_of(period))
+    site = open_site(options=options)
+    progress = open_progress(log_format or "auto")
+    try:
+        if dry_run:
+            planned = prepare(task, site, recipe=model, progress=progress)
+            progress.close()
+            _print_plan(planned, site, overwrite)
+            return
+        result = run_tile(task, site, recipe=model, overwrite=overwrite, progress=progress)
+    finally:
+        progress.close()
+    if is_json(log_format or "auto"):
+        click.echo(json.dumps({"event": "tile", **asdict(result)}))
+    else:
+        _print_result(result)
+
+
+def _print_result(result: TileResult) -> None:
+    figures = result.statistics
+    if result.state == "SKIPPED":
+        click.echo("Skipped: the same result is there already.")
+    else:
+        click.echo(f"Done in {result.seconds:.0f} s.")
+    if result.synthetic:
+        click.echo("SYNTHETIC: made from the made-up demo world. Not a map of any place.")
+    click.echo(
+        f"  cropland   {figures['crop_hectares']:>12,.0f} ha by pixel, "
+        f"{figures['crop_filtered_hectares']:,.0f} ha by object, "
+        f"of {figures['mapped_hectares']:,.0f} ha mapped"
+    )
+    click.echo(f"  item       {result.item}")
+    click.echo(f"  picture    {result.thumbnail}")
+    click.echo("Look at it: open the picture, or the .tif files beside it in QGIS.")
+
+
+def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
+    store = site.store()
+    if not overwrite and find_same(store, planned) is not None:
+        state = "would skip: the same result is there"
+    else:
+        state = "would compute"
+    geomads = planned.sources.first, planned.sources.second
+    click.echo(f"{planned.task.tile} {planned.region.name} {planned.task.period}: {state}")
+    click.echo(f"  resolution {site.resolution} m, model {planned.recipe}, {site.threads} threads")
+    for geomad in geomads:
+        click.echo(f"  input      {geomad.title}  {geomad.href}")
+    for name, layer in planned.sources.ancillary.items():
+        click.echo(f"  {name:<17}{layer.href or f'not applied: {layer.reason}'}")
+    click.echo(f"  output     {store.uri(planned.place.item)}")
+    click.echo(f"  run key    {planned.run_key}")
+
+
+def _log_format(arguments: list[str]) -> str:
+    """Log format of a command line, known before it is parsed so that errors obey it."""
+    given = [
+        following if word == "--log-format" else word.partition("=")[2]
+        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if word == "--log-format" or word.startswith("--log-format=")
+    ]
+    return given[-1] if given and given[-1] in LOG_FORMATS else "auto"
+
+
+def main() -> None:
+    """Run ``cropmask-job``."""
+    log_format = _log_format(sys.argv[1:])
+    run = uuid.uuid4().hex[:8]
+    open_logging(log_format, {"run": run})
+    run_click(job, lambda: log_format)

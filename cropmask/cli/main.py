@@ -1,0 +1,56 @@
+"""``cropmask``: everything beside running one tile."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+from cropmask.cli.console import open_logging, run_click
+from cropmask.contract import VERSION
+
+COMMANDS: Final = {
+    "tiles": ("cropmask.cli.tiles", "List the tiles of a region."),
+    "models": ("cropmask.cli.models", "List, show, verify and import models."),
+    "train": ("cropmask.cli.train", "Fit a region's model to samples."),
+    "validate": ("cropmask.cli.train", "Cross-validate a region's model."),
+    "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
+}
+"""Each command's module, which is loaded when the command is asked for, and its summary."""
+
+
+class Lazy(click.Group):
+    """A group whose commands are loaded when they are asked for, so that help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names in the order of a user's day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load a command by its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the summaries without loading the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="'cropmask-job' maps one tile. 'cropmask COMMAND --help' explains a command.",
+)
+@click.version_option(VERSION, message="cropmask %(version)s")
+def cropmask() -> None:
+    """Cropland mask of Africa: regions, models and results."""
+
+
+def main() -> None:
+    """Run ``cropmask``."""
+    open_logging("text")
+    run_click(cropmask)

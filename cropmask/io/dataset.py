@@ -1,0 +1,191 @@
+"""The files of one tile in the store: data first, the item last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from cropmask.core.cropmap import CropMap
+from cropmask.errors import Interrupted, Rejected
+from cropmask.io.cog import load_file_facts, write_cog, write_thumbnail, write_visual
+from cropmask.io.store import Absent, Store
+from cropmask.product import BANDS, COG_TYPE, Product
+from cropmask.stac import (
+    Document,
+    FileFacts,
+    ItemFacts,
+    encode_json,
+    make_eo3,
+    make_item,
+    make_root_catalog,
+    make_sha1_text,
+)
+from cropmask.task import Task
+
+ITEM_TYPE: Final = "application/geo+json"
+_JSON: Final = "application/json"
+_CONTENT_TYPES: Final = {".tif": COG_TYPE, ".png": "image/png", ".yaml": "text/yaml"}
+_CATALOG: Final = "catalog.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the dataset of a task is in a store."""
+
+    folder: str
+    item: str
+    """Key of the item."""
+
+    def key(self, name: str) -> str:
+        """Key of a file of the dataset."""
+        return f"{self.folder}/{name}"
+
+
+def make_place(product: Product, task: Task) -> Place:
+    """Keys of the dataset of a task."""
+    tile, period = str(task.tile), str(task.period)
+    folder = product.dataset_folder(tile, period)
+    return Place(folder, f"{folder}/{product.item_name(tile, period)}")
+
+
+def find_item(store: Store, place: Place) -> Document | None:
+    """Item of a finished dataset; None if there is none.
+
+    Raises
+    ------
+    Rejected
+        If what is there is no item.
+    """
+    try:
+        text = store.get(place.item)
+    except Absent:
+        return None
+    try:
+        item = json.loads(text)
+        item["properties"]["cropmask:run_key"]
+    except (ValueError, TypeError, KeyError):
+        raise Rejected(
+            f"{store.uri(place.item)} is not an item of ours: remove it or use --overwrite",
+            reason="bad item",
+        ) from None
+    document: Document = item
+    return document
+
+
+def write_dataset(
+    folder: Path, facts: ItemFacts, crop_map: CropMap, *, threads: int = 1
+) -> dict[str, FileFacts]:
+    """Write all files of a dataset except its item to a local folder.
+
+    Returns
+    -------
+    dict[str, FileFacts]
+        The written files by asset key, in the order in which they are published.
+    """
+    paths = {
+        key: folder / facts.file_name(key)
+        for key in (*(band.name for band in BANDS), "visual", "thumbnail", "odc_metadata")
+    }
+    for band in BANDS:
+        write_cog(paths[band.name], getattr(crop_map, band.name), facts.box, band, threads=threads)
+    write_visual(paths["visual"], crop_map, facts.box)
+    write_thumbnail(paths["thumbnail"], crop_map, facts.box)
+    paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
+    files = {key: load_file_facts(path) for key, path in paths.items()}
+    checksums = folder / facts.file_name("checksums")
+    checksums.write_text(make_sha1_text(files.values()), encoding="ascii")
+    return {**files, "checksums": load_file_facts(checksums)}
+
+
+def put_dataset(
+    store: Store,
+    place: Place,
+    facts: ItemFacts,
+    crop_map: CropMap,
+    collection: Document,
+    *,
+    overwrite: bool = False,
+    threads: int = 1,
+    check: Callable[[], None] = lambda: None,
+) -> str:
+    """Publish a dataset; the item comes last, and only if nobody else's is there.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    place
+        Keys of the dataset.
+    facts, crop_map
+        What the item says, and the bands.
+    collection
+        Collection of the product; put beside the results if it is not there.
+    overwrite
+        Whether to take away an item that is there, before anything is written.
+    threads
+        Threads that compress; the bytes do not depend on it.
+    check
+        Called before the item is put; an exception from it leaves the dataset unfinished.
+
+    Returns
+    -------
+    str
+        Address of the item.
+
+    Raises
+    ------
+    Rejected
+        If another result has appeared meanwhile.
+    Interrupted
+        If the store fails.
+    """
+    with TemporaryDirectory(prefix="cropmask-") as temporary:
+        folder = Path(temporary)
+        files = write_dataset(folder, facts, crop_map, threads=threads)
+        if overwrite:
+            store.remove(place.item)
+        for file in files.values():
+            source = folder / file.name
+            kind = _CONTENT_TYPES.get(source.suffix, "text/plain")
+            store.put(place.key(file.name), source, kind)
+    put_catalogs(store, collection, synthetic=facts.synthetic)
+    check()
+    text = encode_json(make_item(facts, files)).encode()
+    if not store.put_if_absent(place.item, text, ITEM_TYPE) and store.get(place.item) != text:
+        raise Rejected(
+            f"another result was written to {store.uri(place.item)} meanwhile: "
+            "look at it, then use --overwrite or another version",
+            reason="changed",
+        )
+    return store.uri(place.item)
+
+
+def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None:
+    """Put the collection and the root catalog that items link to, where they are not yet."""
+    key = f"{collection['id']}/collection.json"
+    store.put_if_absent(key, encode_json(collection).encode(), _JSON)
+    root = make_root_catalog([collection], synthetic=synthetic)
+    if store.put_if_absent(_CATALOG, encode_json(root).encode(), _JSON):
+        return
+    known = _parse_root(store)
+    links = {link.get("href"): link for link in known["links"]}
+    if any(link["href"] not in links for link in root["links"]):
+        known["links"] += [link for link in root["links"] if link["href"] not in links]
+        store.put(_CATALOG, encode_json(known).encode(), _JSON)
+
+
+def _parse_root(store: Store) -> dict[str, Any]:
+    try:
+        known = json.loads(store.get(_CATALOG))
+        if isinstance(known, Mapping) and isinstance(known.get("links"), list):
+            return dict(known)
+    except ValueError:
+        pass
+    raise Interrupted(
+        f"{store.uri(_CATALOG)} is not a STAC catalog: remove it, it is made again",
+        reason="bad catalog",
+    )

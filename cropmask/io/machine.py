@@ -1,0 +1,73 @@
+"""What this process may use: CPUs and memory, as the container says, else the machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+from typing import Final
+
+from cropmask.errors import Misconfigured
+
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_UNLIMITED: Final = 1 << 60
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of a size such as ``4GB``, ``1.2GB``, ``2Gi`` or ``800M``.
+
+    Raises
+    ------
+    Misconfigured
+        If the text is no such size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
+    if match is None or float(match[1]) <= 0:
+        raise Misconfigured(f"'{text}' is not an amount of memory: write it like 4GB")
+    return int(float(match[1]) * _UNITS[match[2] or ""])
+
+
+def find_memory_limit(root: Path = _CGROUP) -> int | None:
+    """Memory limit of the container in bytes (cgroup v2, then v1); None without one."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        text = _read(root / name)
+        if text is not None and text.isdigit() and int(text) < _UNLIMITED:
+            return int(text)
+    return None
+
+
+def find_cpus(root: Path = _CGROUP) -> int:
+    """CPUs that this process may use, at least 1 (cgroup v2, then v1, then its affinity)."""
+    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota = _read(root / "cpu.max")
+    words = (
+        quota.split()
+        if quota
+        else [_read(root / f"cpu/cpu.cfs_{name}_us") or "max" for name in ("quota", "period")]
+    )
+    if len(words) == 2 and all(re.fullmatch(r"[1-9]\d*", word) for word in words):
+        allowed = min(allowed, max(1, round(int(words[0]) / int(words[1]))))
+    return allowed
+
+
+def find_peak_memory() -> int:
+    """Largest resident size of this process so far, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def find_anonymous_memory() -> int:
+    """Memory of this process that no file backs, bytes: what a container's limit counts."""
+    status = _read(Path("/proc/self/status")) or ""
+    match = re.search(r"^RssAnon:\s*(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1024 if match else find_peak_memory()
