@@ -76,9 +76,9 @@ def _make_block(rng: np.random.Generator, noise: float) -> NDArray[np.int16]:
     return block.astype(np.int16)
 
 
-def _timed(work: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+def _timed(work: Callable[..., NDArray[Any]], *arrays: NDArray[Any]) -> tuple[NDArray[Any], float]:
     start = time.process_time()
-    result = work(*args)
+    result = work(*arrays)
     return result, time.process_time() - start
 
 

@@ -31,53 +31,37 @@ class Segments(NamedTuple):
     """``(labels,)``: one pixel of the segment."""
 
 
-def tabulate(
-    colors: NDArray[np.uint8], labels: NDArray[np.int32], sizes: NDArray[np.int32]
-) -> Segments:
-    """Renumber labels densely, in place and in order, and collect what elimination needs.
+def tabulate(colors: NDArray[np.uint8], labels: NDArray[np.int32], count: int) -> Segments:
+    """Collect what elimination needs to know of each segment.
 
     Parameters
     ----------
     colors
         ``(2, pixels)``.
     labels
-        ``(pixels,)``, changed in place.
-    sizes
-        Pixels by label, 0 for labels that are gone; used up.
+        ``(pixels,)``, 0 to ``count``.
+    count
+        Number of segments.
     """
-    count = _compact(sizes)
     segments = Segments(
         np.zeros(count + 1, np.int32),
         np.zeros((count + 1, 2), np.int64),
         np.zeros(count + 1, np.int32),
     )
-    _collect(colors, labels, sizes, *segments)
+    _collect(colors, labels, *segments)
     return segments
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _compact(sizes: NDArray[np.int32]) -> int:
-    """Turn sizes to new labels, in place; how many there are."""
-    count = 0
-    for label in range(1, sizes.size):
-        if sizes[label] > 0:
-            count += 1
-            sizes[label] = count
-    return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _collect(
     colors: NDArray[np.uint8],
     labels: NDArray[np.int32],
-    renumbered: NDArray[np.int32],
     size: NDArray[np.int32],
     total: NDArray[np.int64],
     start: NDArray[np.int32],
 ) -> None:
     for pixel in range(labels.size):
-        label = renumbered[labels[pixel]]
-        labels[pixel] = label
+        label = labels[pixel]
         if label > 0:
             if size[label] == 0:
                 start[label] = pixel
@@ -220,8 +204,11 @@ def eliminate(
     targets = np.zeros(size.size, np.int32)
     # Small segments in the order of the image, which keeps the walks in the cache. At step t
     # at most pixels / t of them are left, so that the steps together stay linear.
-    small = np.flatnonzero(size < min_pixels)[1:].astype(np.int32)
-    count = small.size
+    small = np.empty(size.size, np.int32)
+    count = 0
+    for segment in range(1, size.size):
+        small[count] = segment
+        count += size[segment] < min_pixels
     for step in range(1, min_pixels):
         for segment in small[:count]:
             if size[segment] == step:
@@ -307,20 +294,3 @@ def _line_up(
         following[tails[size]] = segment
     tails[size] = segment
     following[segment] = _END
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def number_by_first_pixel(labels: NDArray[np.int32], numbers: NDArray[np.int32]) -> int:
-    """Renumber labels 1..n in the order of their first pixels, in place; n.
-
-    ``numbers`` is a scratch array, one element a label, all 0.
-    """
-    count = 0
-    for pixel in range(labels.size):
-        label = labels[pixel]
-        if label > 0:
-            if numbers[label] == 0:
-                count += 1
-                numbers[label] = count
-            labels[pixel] = numbers[label]
-    return count

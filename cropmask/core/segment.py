@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core._clump import attach_singles, clump
-from cropmask.core._eliminate import eliminate, finish, number_by_first_pixel, tabulate
+from cropmask.core._clump import clump, number_by_first_pixel
+from cropmask.core._eliminate import eliminate, finish, tabulate
 from cropmask.core._kmeans import cluster_table
 
 
@@ -70,11 +70,10 @@ def segment(
     flat = labels.reshape(-1)
     pixels = np.ascontiguousarray(colors).reshape(2, -1)
     filled = np.ascontiguousarray(valid).reshape(-1)
-    sizes = clump(pixels, filled, cluster_table(pixels, filled, clusters), width, flat)
+    table = cluster_table(pixels, filled, clusters)
+    count = clump(pixels, filled, table, width, flat, attach_singles=min_pixels > 1)
     if min_pixels > 1:
-        attach_singles(pixels, flat, sizes, width)
-        segments = tabulate(pixels, flat, sizes)
-        del sizes
+        segments = tabulate(pixels, flat, count)
         limit = np.float32(max_distance) * np.float32(max_distance)
         scratch = eliminate(flat, width, *segments, min_pixels, limit)
         finish(flat, width, *segments, min_pixels, limit, scratch)
