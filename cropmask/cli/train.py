@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,7 +84,9 @@ def _shared_options(command: Command) -> Command:
             help="Folder of regions to look in, in place of the ones that come with cropmask.",
         ),
     )
-    return reduce(lambda decorated, option: option(decorated), reversed(options), command)
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -206,13 +208,9 @@ def _validate(
     from cropmask.training.validate import count_folds, validate
 
     with click.progressbar(
-        length=count_folds(zone, places), label=f"validating {recipe}", file=_stderr()
+        length=count_folds(zone, places), label=f"validating {recipe}", file=sys.stderr
     ) as bar:
         return validate(zone, table, recipe, places, jobs=jobs, done=lambda: bar.update(1))
-
-
-def _stderr() -> Any:  # noqa: ANN401 (a text stream)
-    return click.get_text_stream("stderr")
 
 
 def _print_scores(recipe: Recipe, found: Validation | None, card: Card) -> None:

@@ -73,7 +73,8 @@ def floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """
     top = np.finfo(np.float32).max
     near = np.clip(values, -top, top).astype(np.float32)
-    down = np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)
+    with np.errstate(over="ignore"):
+        down = np.where(near > values, np.nextafter(near, np.float32(-np.inf)), near)
     if not np.isfinite(down).all() or np.isnan(values).any():
         raise Rejected("a threshold of the model is not a number: train it anew")
     # 0.0 and -0.0 are one cut.

@@ -39,6 +39,7 @@ _UNPACKERS: Final[dict[bytes, Callable[..., Any]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
+    b"\x5d\x00\x00": lzma.open,
 }
 
 

@@ -32,9 +32,9 @@ def set_model(text: str, recipe: Recipe, file: str, sha256: str) -> str:
         If the file writes its models in another way than as ``[models.RECIPE]`` tables.
     """
     table = model_table(recipe, file, sha256)
-    old = re.compile(rf"^\[models\.{recipe}\][^\n]*\n(?:(?!\s*\[)[^\n]*(?:\n|$))*", re.MULTILINE)
+    old = re.compile(rf"^\[models\.{recipe}\][^\n]*(?:\n[a-z0-9 ]+=[^\n]*)*(?:\n|$)", re.MULTILINE)
     if old.search(text):
-        changed = old.sub(lambda match: table + _blank_lines_of(match[0]), text, count=1)
+        changed = old.sub(table, text, count=1)
     else:
         changed = f"{text.rstrip()}\n\n{table}"
     try:
@@ -91,7 +91,3 @@ def put_model_ref(folder: Path, recipe: Recipe, file: str, sha256: str) -> bool:
         raise Misconfigured(f"region file {path} cannot be read: {error}") from None
     put_bytes(path, set_model(text, recipe, file, sha256).encode())
     return True
-
-
-def _blank_lines_of(section: str) -> str:
-    return section[len(section.rstrip("\n")) + 1 :]

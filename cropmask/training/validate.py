@@ -69,7 +69,7 @@ def validate(
         raise Rejected("all samples have the same rain: they make no groups to hold out")
 
     def score(kind: Kind, folds: Iterable[Fold], groups: NDArray[np.int64] | None) -> Scores:
-        return _score(kind, samples, folds, groups, region.training, recipe, jobs, done)
+        return cross_validate(kind, samples, folds, groups, region.training, recipe, jobs, done)
 
     return Validation(
         random=score("random", random_folds(len(samples.labels), count), None),
@@ -78,6 +78,58 @@ def validate(
         coordinates_only=coordinates_baseline(samples, coordinates, count)
         if coordinates is not None
         else None,
+    )
+
+
+def cross_validate(
+    kind: Kind,
+    samples: Samples,
+    folds: Iterable[Fold],
+    groups: NDArray[np.int64] | None,
+    training: Training,
+    recipe: Recipe,
+    jobs: int,
+    done: Done,
+) -> Scores:
+    """Scores of a recipe on folds.
+
+    Parameters
+    ----------
+    kind
+        What the folds hold out.
+    samples, training, recipe, jobs
+        As of `validate`; ``training`` is the region's.
+    folds
+        Pairs of training rows and test rows. One without both classes in both is left out.
+    groups
+        Cluster ``(row,)`` that the folds keep whole, or None.
+    done
+        Called after each fold.
+
+    Raises
+    ------
+    Rejected
+        If no fold has both classes.
+    """
+    rows = []
+    for train, test in folds:
+        if len(np.unique(samples.labels[train])) == len(np.unique(samples.labels[test])) == 2:
+            estimator = make_estimator(recipe, training, jobs)
+            estimator.fit(samples.features[train], samples.labels[train])
+            crop = estimator.predict_proba(samples.features[test])[:, 1]
+            rows.append(_measure(samples.labels[test], crop))
+        done()
+    if not rows:
+        raise Rejected(f"no {kind} fold of the samples has both classes: more samples are needed")
+    accuracy, f1, auc, brier = (_figure(column) for column in zip(*rows, strict=True))
+    return Scores(
+        kind=kind,
+        folds=len(rows),
+        groups=None if groups is None else len(np.unique(groups)),
+        balanced_accuracy=accuracy,
+        f1=f1,
+        auc=auc,
+        brier=brier,
     )
 
 
@@ -149,38 +201,6 @@ def _spatial(
 
 def _group_folds(splitter: Any, groups: NDArray[np.int64]) -> Iterator[Fold]:  # noqa: ANN401
     return iter(splitter.split(np.zeros(len(groups)), groups=groups))
-
-
-def _score(
-    kind: Kind,
-    samples: Samples,
-    folds: Iterable[Fold],
-    groups: NDArray[np.int64] | None,
-    training: Training,
-    recipe: Recipe,
-    jobs: int,
-    done: Done,
-) -> Scores:
-    rows = []
-    for train, test in folds:
-        if len(np.unique(samples.labels[train])) == len(np.unique(samples.labels[test])) == 2:
-            estimator = make_estimator(recipe, training, jobs)
-            estimator.fit(samples.features[train], samples.labels[train])
-            crop = estimator.predict_proba(samples.features[test])[:, 1]
-            rows.append(_measure(samples.labels[test], crop))
-        done()
-    if not rows:
-        raise Rejected(f"no {kind} fold of the samples has both classes: more samples are needed")
-    accuracy, f1, auc, brier = (_figure(column) for column in zip(*rows, strict=True))
-    return Scores(
-        kind=kind,
-        folds=len(rows),
-        groups=None if groups is None else len(np.unique(groups)),
-        balanced_accuracy=accuracy,
-        f1=f1,
-        auc=auc,
-        brier=brier,
-    )
 
 
 def _measure(

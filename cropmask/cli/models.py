@@ -1,0 +1,268 @@
+"""``cropmask models``: the model files of the regions, shown, checked and imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from cropmask.cli.train import train_packages
+from cropmask.contract import ENV_MODELS
+from cropmask.core.engine import predict
+from cropmask.core.features import FEATURES
+from cropmask.errors import CropmaskError, Rejected
+from cropmask.io.models import SUFFIX, Model, read_model, write_model
+from cropmask.region import RECIPES, Recipe, load_region, region_names
+from cropmask.training import cardtext
+from cropmask.training.card import ModelCard, load_card
+
+FILE = click.Path(path_type=Path)
+TOLERANCE = 1e-6
+"""How far the engine may be from scikit-learn; in practice the difference is 0."""
+
+folder_option = click.option(
+    "--models",
+    "folder",
+    type=FILE,
+    metavar="FOLDER",
+    envvar=ENV_MODELS,
+    show_envvar=True,
+    help="Folder of regions to look in, in place of the ones that come with cropmask.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A model file, and where it was named."""
+
+    region: str
+    """Empty for a file given by its path."""
+    recipe: str
+    file: Path
+    sha256: str | None
+    """What the region file says."""
+
+
+@click.group()
+def models() -> None:
+    """List, show, verify and import model files."""
+
+
+@models.command("list")
+@folder_option
+def list_models(folder: Path | None) -> None:
+    """List the models of all regions: size, digest, training rows and features.
+
+    \b
+    Example:
+      cropmask models list
+    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    rows = [("region", "recipe", "trees", "features", "rows", "kB", "SHA-256", "file")]
+    for item in _named((), folder):
+        try:
+            model = read_model(item.file)
+        except CropmaskError as error:
+            click.echo(f"{item.region} {item.recipe}: {error}", err=True)
+            continue
+        training = model.manifest.training
+        rows.append(
+            (
+                item.region,
+                item.recipe,
+                str(len(model.forest.roots)),
+                str(len(model.forest.features)),
+                str(training.rows) if training else "unknown",
+                f"{model.size / 1000:.0f}",
+                model.forest.digest[:12],
+                str(item.file),
+            )
+        )
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+@models.command()
+@click.argument("name", metavar="NAME_OR_FILE")
+@click.option("--recipe", type=click.Choice(RECIPES), help="Show only this one of a region.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@folder_option
+def show(name: str, recipe: Recipe | None, as_json: bool, folder: Path | None) -> None:
+    """Show where a region's models, or one model file, come from and what they are worth.
+
+    \b
+    Examples:
+      cropmask models show eastern
+      cropmask models show eastern --recipe boosted --json
+      cropmask models show my/forest.cropmodel
+    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    found = [item for item in _named((name,), folder) if recipe in (None, item.recipe)]
+    if not found:
+        raise Rejected(f"{name} has no {recipe or ''} model".replace("  ", " "))
+    documents = [_document(item) for item in found]
+    if as_json:
+        click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
+        return
+    for document in documents:
+        click.echo("\n".join(_text(document)))
+
+
+@models.command()
+@click.argument("names", metavar="[NAME_OR_FILE]...", nargs=-1)
+@folder_option
+def verify(names: tuple[str, ...], folder: Path | None) -> None:
+    """Check models: digest, structure, and probabilities of their stored probe rows.
+
+    Without a name, the models of all regions are checked.
+
+    \b
+    Examples:
+      cropmask models verify
+      cropmask models verify eastern my/forest.cropmodel
+    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    found = list(_named(names, folder))
+    failed = 0
+    for item in found:
+        title = f"{item.region} {item.recipe}".strip() or str(item.file)
+        try:
+            click.echo(f"ok      {title}: {_verify(item)}")
+        except CropmaskError as error:
+            failed += 1
+            click.echo(f"FAILED  {title}: {error}")
+    if failed or not found:
+        raise Rejected(
+            f"{failed} of {len(found)} models failed: restore their files or train them anew"
+            if found
+            else "there is no model to verify: train one with 'cropmask train'",
+            reason="bad model",
+        )
+
+
+@models.command("import")
+@click.argument("old", type=FILE, metavar="OLD.joblib")
+@click.option("--trust", is_flag=True, help="I know who made this file: loading it can run code.")
+@click.option(
+    "--output",
+    type=FILE,
+    metavar="FILE",
+    help=f"Model file to write; default the old name with {SUFFIX}.",
+)
+@click.option(
+    "--features",
+    metavar="NAMES",
+    help="Names of the estimator's features in its order, separated by commas, if they are not "
+    "the 33 in the order of this package.",
+)
+@click.option("--region", metavar="NAME", help="Region that the model is for, for its manifest.")
+def import_model(
+    old: Path, trust: bool, output: Path | None, features: str | None, region: str | None
+) -> None:
+    """Turn an old scikit-learn joblib file into a model file that runs nothing when read.
+
+    \b
+    Example:
+      cropmask models import gm_mads_two_seasons_ml_model.joblib --trust --output my.cropmodel
+    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    if not trust:
+        raise Rejected(
+            f"{old} was not opened: a joblib file can run any code when it is loaded; add --trust "
+            "if you know who made it",
+            reason="not trusted",
+        )
+    with train_packages():
+        from cropmask.training.importer import import_joblib
+        from cropmask.training.regionfile import model_table
+    names = tuple(name.strip() for name in features.split(",")) if features else FEATURES
+    fitted = import_joblib(old, names, region)
+    file = output or old.with_suffix(SUFFIX)
+    sha256 = write_model(file, fitted.forest, fitted.manifest, fitted.probes)
+    worst = _check_probes(read_model(file, sha256), file)
+    click.echo(f"wrote {file}: {len(fitted.forest.roots)} trees, {worst}")
+    click.echo("name it in a region.toml with these lines at its end:")
+    click.echo(model_table(fitted.manifest.recipe, file.name, sha256), nl=False)
+
+
+def _named(names: tuple[str, ...], folder: Path | None) -> Iterator[Named]:
+    for name in names or region_names(folder):
+        path = Path(name)
+        if path.suffix == SUFFIX or (path.is_file() and path.suffix != ".toml"):
+            yield Named("", "", path, None)
+            continue
+        region = load_region(name, folder)
+        for recipe in RECIPES:
+            if recipe in region.models:
+                ref = region.models[recipe]
+                yield Named(region.name, recipe, ref.file, ref.sha256)
+
+
+def _verify(item: Named) -> str:
+    model = read_model(item.file, item.sha256)
+    text = _check_probes(model, item.file)
+    card = _card_of(item.file, model.forest.digest)
+    if item.sha256 is not None and card is None:
+        return f"{text}; no card.json beside it describes it"
+    return text
+
+
+def _check_probes(model: Model, file: Path) -> str:
+    found = predict(model.forest, model.probes.x)
+    expected = model.probes.probability
+    worst = float(np.abs(found - expected).max(initial=0.0))
+    flipped = int(np.count_nonzero((found > 0.5) != (expected > 0.5)))
+    if flipped or not worst <= TOLERANCE:
+        raise Rejected(
+            f"model file {file.name} does not reproduce its probes ({flipped} of {len(expected)} "
+            f"labels differ, probabilities by up to {worst:.2g}): report this, with the file",
+            reason="probes differ",
+        )
+    return f"{len(expected)} probes reproduced, largest difference {worst:.1g}"
+
+
+def _card_of(file: Path, digest: str) -> ModelCard | None:
+    card = load_card(file.parent)
+    entries = card.models.values() if card else ()
+    return next((entry for entry in entries if entry.model.sha256 == digest), None)
+
+
+def _document(item: Named) -> dict[str, Any]:
+    model = read_model(item.file, item.sha256)
+    forest = model.forest
+    card = _card_of(item.file, forest.digest)
+    return {
+        "file": str(item.file),
+        "bytes": model.size,
+        "sha256": forest.digest,
+        "kind": forest.kind,
+        "trees": len(forest.roots),
+        "nodes": len(forest.feature),
+        "cuts": len(forest.cuts),
+        "probes": len(model.probes.probability),
+        "features": list(forest.features),
+        **model.manifest.model_dump(mode="json"),
+        "validation": card.model_dump(mode="json")["validation"] if card else None,
+    }
+
+
+def _text(document: dict[str, Any]) -> Iterator[str]:
+    yield f"{document['file']} ({document['bytes'] / 1000:.0f} kB)"
+    for key, value in document.items():
+        if key in ("file", "bytes", "validation"):
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {part}" for name, part in value.items())
+        elif isinstance(value, list):
+            value = f"{len(value)}: {' '.join(value)}" if len(value) > 3 else ", ".join(value)
+        yield f"  {key}: {'unknown' if value is None else value}"
+    if document["validation"]:
+        yield f"  {', '.join(cardtext.HEAD[1:])}:"
+        for row in cardtext.score_rows("", document["validation"]):
+            yield f"    {', '.join(row[1:])}"
+    else:
+        yield "  validation: none, run 'cropmask validate'"
+    yield ""

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cropmask.errors import Misconfigured
+from cropmask.io.models import read_model
+from cropmask.region import RECIPES, load_region, region_names
+from cropmask.training.card import CARD_JSON, CARD_MD, Card, load_card, make_card, put_card
+from cropmask.training.cardtext import print_card
+from cropmask.training.figures import Coordinates, Figure, Scores, Validation
+from cropmask.training.fit import fit, hyperparameters
+from cropmask.training.published import PUBLISHED
+from cropmask.training.save import save, save_validation
+from tests.unit.training.tables import make_region_folder, make_samples
+
+NAMES = region_names()
+
+
+def make_validation(mean: float = 0.75) -> Validation:
+    figure = Figure(mean=mean, sd=0.05)
+    scores = dict.fromkeys(("balanced_accuracy", "f1", "auc", "brier"), figure)
+    return Validation(
+        random=Scores(kind="random", folds=3, groups=None, **scores),
+        grouped=Scores(kind="grouped", folds=3, groups=40, **scores),
+        coordinates_only=Coordinates(accuracy=figure, balanced_accuracy=figure),
+    )
+
+
+def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    region = load_region(str(make_region_folder(tmp_path)))
+    samples = make_samples(120)
+    saved = save(tmp_path, region, fit(region, samples, "forest"), make_validation())
+    found = load_card(tmp_path)
+    assert found == saved.card
+    assert found is not None
+    entry = found.models["forest"]
+    assert entry.model.sha256 == read_model(saved.file).forest.digest
+    assert entry.model.size == saved.file.stat().st_size
+    assert (entry.samples.rows, entry.samples.sha256) == (120, samples.sha256)
+    assert found.published is None
+    assert (found.license, found.credit) == ("CC-BY-4.0", "Digital Earth Africa")
+
+
+def test_training_again_keeps_what_is_still_true(tmp_path: Path) -> None:
+    region = load_region(str(make_region_folder(tmp_path)))
+    samples = make_samples(120)
+    save(tmp_path, region, fit(region, samples, "forest"), make_validation())
+    save(tmp_path, region, fit(region, samples, "boosted"), None)
+    again = save(tmp_path, region, fit(region, samples, "forest"), None).card
+    assert list(again.models) == ["forest", "boosted"]
+    assert again.models["forest"].validation == make_validation()
+    assert again.models["boosted"].validation is None
+    other = save(tmp_path, region, fit(region, make_samples(120, seed=5), "forest"), None).card
+    assert other.models["forest"].validation is None
+    assert set(load_region(str(tmp_path / "region.toml")).models) == {"forest", "boosted"}
+
+
+def test_a_validation_goes_only_to_the_same_fit(tmp_path: Path) -> None:
+    region = load_region(str(make_region_folder(tmp_path)))
+    samples, found = make_samples(120), make_validation()
+    assert (
+        save_validation(tmp_path, region, samples, "forest", found)[1] == "it has no forest model"
+    )
+    save(tmp_path, region, fit(region, samples, "forest"), None)
+    other = make_samples(120, seed=5)
+    assert "other samples" in str(save_validation(tmp_path, region, other, "forest", found)[1])
+    changed = region.training.model_copy(update={"trees": 13})
+    changed_region = region.model_copy(update={"training": changed})
+    reason = save_validation(tmp_path, changed_region, samples, "forest", found)[1]
+    assert "other hyperparameters" in str(reason)
+    card, reason = save_validation(tmp_path, region, samples, "forest", found)
+    assert reason is None
+    assert load_card(tmp_path) == card
+    assert card.models["forest"].validation == found
+    assert "0.750 ± 0.050" in (tmp_path / CARD_MD).read_text()
+
+
+def test_a_broken_card_is_one_line(tmp_path: Path) -> None:
+    assert load_card(tmp_path) is None
+    (tmp_path / CARD_JSON).write_text("{")
+    with pytest.raises(Misconfigured, match="is not a model card"):
+        load_card(tmp_path)
+
+
+def test_text_says_what_is_missing(tmp_path: Path) -> None:
+    region = load_region(str(make_region_folder(tmp_path)))
+    put_card(tmp_path, make_card(region))
+    text = (tmp_path / CARD_MD).read_text()
+    assert "## Published figures\n\nNone." in text
+    save(tmp_path, region, fit(region, make_samples(120), "boosted"), None)
+    assert "cropmask validate --recipe boosted" in (tmp_path / CARD_MD).read_text()
+
+
+def test_published_figures_are_of_the_eight_regions() -> None:
+    assert set(PUBLISHED) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_cards_and_models_hold_together(name: str) -> None:
+    region = load_region(name)
+    folder = region.boundary.parent
+    text = (folder / CARD_JSON).read_text()
+    card = Card.model_validate_json(text)
+    assert (folder / CARD_MD).read_text() == print_card(json.loads(text))
+    assert (card.region, card.title) == (region.name, region.title)
+    assert card.published == PUBLISHED[name]
+    assert card.default == "forest"
+    for recipe in RECIPES:
+        ref, entry = region.model(recipe), card.models[recipe]
+        model = read_model(ref.file, ref.sha256)
+        assert entry.model.sha256 == ref.sha256
+        assert entry.model.hyperparameters == hyperparameters(recipe, region.training)
+        assert entry.model.hyperparameters == model.manifest.hyperparameters
+        assert model.manifest.training is not None
+        assert entry.samples.sha256 == model.manifest.training.sha256
+        assert entry.samples.rows == model.manifest.training.rows
+        assert (model.manifest.credit, model.manifest.license) == (card.credit, card.license)
+        assert len(model.probes.probability) == 32
+        assert model.size <= {"forest": 2_000_000, "boosted": 150_000}[recipe]
+        assert entry.validation is not None
+        spatial = region.training.cluster_km is not None
+        assert (entry.validation.spatial is not None) == spatial

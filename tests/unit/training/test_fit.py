@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cropmask.io.models import write_model
+from cropmask.region import Recipe, Region, Training, load_region
+from cropmask.training.fit import fit, hyperparameters, make_estimator, probe_rows
+from cropmask.training.samples import load_samples
+from tests.unit.training.tables import make_samples, shared, walk
+
+REGION = Region(
+    name="valley",
+    title="Valley",
+    version="1.0.0",
+    boundary="b.geojson",
+    training=Training(trees=9, criterion="gini", max_features="all"),
+)
+
+
+@pytest.mark.parametrize("recipe", ["forest", "boosted"])
+def test_a_fit_is_scikit_learns_and_repeats(tmp_path: Path, recipe: Recipe) -> None:
+    samples = make_samples(200)
+    found = fit(REGION, samples, recipe)
+    estimator = make_estimator(recipe, REGION.training).fit(samples.features, samples.labels)
+    expected = estimator.predict_proba(samples.features)[:, 1]
+    np.testing.assert_allclose(walk(found.forest, samples.features), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        walk(found.forest, found.probes.x), found.probes.probability, rtol=0, atol=1e-12
+    )
+    assert found.manifest.training is not None
+    assert found.manifest.training.sha256 == samples.sha256
+    again = fit(REGION, samples, recipe, jobs=2)
+    digests = {
+        write_model(tmp_path / "m", model.forest, model.manifest, model.probes)
+        for model in (found, again)
+    }
+    assert len(digests) == 1
+
+
+def test_hyperparameters_are_the_published_ones() -> None:
+    assert hyperparameters("forest", load_region("sahel").training) == {
+        "criterion": "entropy",
+        "max_features": None,
+        "n_estimators": 200,
+        "random_state": 1,
+    }
+    eastern = hyperparameters("forest", load_region("eastern").training)
+    assert (eastern["max_features"], eastern["n_estimators"]) == ("sqrt", 500)
+    boosted = hyperparameters("boosted", load_region("eastern").training)
+    assert (boosted["max_iter"], boosted["max_leaf_nodes"]) == (100, 31)
+    assert boosted["early_stopping"] is False
+
+
+def test_probes_are_of_both_classes() -> None:
+    labels = np.array([0] * 500 + [1] * 60 + [0] * 40, np.uint8)
+    rows = probe_rows(labels)
+    assert len(rows) == len(set(rows)) == 32
+    assert labels[rows].sum() == 16
+    assert len(probe_rows(np.array([0, 1, 1], np.uint8))) == 3
+
+
+@pytest.mark.parametrize("recipe", ["forest", "boosted"])
+def test_the_committed_model_is_what_its_samples_give(recipe: Recipe) -> None:
+    import sklearn
+
+    from cropmask.io.models import read_model
+
+    region = load_region("indian_ocean")
+    committed = read_model(region.model(recipe).file)
+    if committed.manifest.software["scikit-learn"] != sklearn.__version__:
+        pytest.skip("another scikit-learn than the one that fitted the model")
+    samples = load_samples(shared("training/indian_ocean.txt"))
+    found = fit(region, samples, recipe)
+    assert found.manifest.training == committed.manifest.training
+    for name in ("cuts", "offsets", "roots", "feature", "rank", "right", "leaves"):
+        np.testing.assert_array_equal(getattr(found.forest, name), getattr(committed.forest, name))

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cropmask.core.features import FEATURES
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.training.samples import load_coordinates, load_samples
+from tests.unit.training.tables import make_samples, put_samples, shared
+
+HEADER = "# Class " + " ".join(FEATURES)
+ROW = " ".join(["1"] + ["0.5"] * 33)
+OTHER = " ".join(["0"] + ["0.25"] * 33)
+
+
+def table(*lines: str) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def test_loads_what_was_written(tmp_path: Path) -> None:
+    samples = make_samples(30)
+    path = put_samples(tmp_path / "s.txt", samples)
+    found = load_samples(path)
+    assert found.names == FEATURES
+    assert found.features.dtype == np.float32
+    np.testing.assert_array_equal(found.features, samples.features)
+    np.testing.assert_array_equal(found.labels, samples.labels)
+    assert found.sha256 == sha256(path.read_bytes()).hexdigest()
+    assert found.crop_rows == samples.labels.sum()
+
+
+def test_columns_come_in_any_order(tmp_path: Path) -> None:
+    samples = make_samples(30)
+    turned = tuple(reversed(FEATURES))
+    found = load_samples(put_samples(tmp_path / "s.txt", samples, turned))
+    np.testing.assert_array_equal(found.features, samples.features)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "it is empty"),
+        ("#\n", "it is empty"),
+        (table(ROW, OTHER), "first line must name the columns"),
+        (table(HEADER), "no rows"),
+        (table(HEADER.replace(" slope", ""), ROW), "missing column 'slope'"),
+        (table(HEADER.replace("Class ", ""), ROW), "missing column 'Class'"),
+        (table(HEADER + " x", ROW), "unknown column 'x'"),
+        (table(HEADER + " slope", ROW), "repeated column 'slope'"),
+        (table("# Class a b c d"), "and 30 more"),
+        (table(HEADER, ROW, OTHER + " 1"), "line 3 has 35 values instead of 34"),
+        (table(HEADER, ROW, "", OTHER[:-5]), "line 4 has 33 values"),
+        (table(HEADER, ROW, OTHER[:-4] + "zero"), "line 3 has 'zero'"),
+        (table(HEADER, ROW, OTHER[:-4] + "nan"), "row 2 has a value that is not finite"),
+        (table(HEADER, ROW, OTHER[:-4] + "-inf"), "row 2 has a value that is not finite"),
+        (table(HEADER, ROW, OTHER[:-4] + "1e39"), "row 2 has a value that is not finite"),
+        (table(HEADER, ROW, "2" + OTHER[1:]), "row 2 has Class 2"),
+        (table(HEADER, ROW, "0.5" + OTHER[1:]), "row 2 has Class 0.5"),
+        (table(HEADER, ROW, ROW), "both classes are needed"),
+    ],
+)
+def test_broken_tables_get_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "s.txt"
+    path.write_text(text)
+    with pytest.raises(Rejected) as caught:
+        load_samples(path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_what_is_no_text_file(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_bytes(b"\x80\xff\x00")
+    with pytest.raises(Rejected, match="not text"):
+        load_samples(tmp_path / "s.txt")
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        load_samples(tmp_path / "none.txt")
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        load_samples(tmp_path)
+
+
+def test_coordinates(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("# x y\n3264000.5 -192000\n3264010 -192000\n")
+    assert load_coordinates(path, 2).tolist() == [[3264000.5, -192000], [3264010, -192000]]
+    path.write_text("3264000.5 -192000\n3264010 -192000\n")
+    assert len(load_coordinates(path, 2)) == 2
+    with pytest.raises(Rejected, match="2 rows and the samples have 3"):
+        load_coordinates(path, 3)
+    path.write_text("30 -1\n31 0\n")
+    with pytest.raises(Rejected, match="degrees"):
+        load_coordinates(path, 2)
+    path.write_text("30 -1 5\n")
+    with pytest.raises(Rejected, match="3 values instead of 2"):
+        load_coordinates(path, 1)
+
+
+@pytest.mark.parametrize(("region", "rows", "crop"), [("eastern", 4444, 49), ("western", 2113, 42)])
+def test_the_real_samples(region: str, rows: int, crop: int) -> None:
+    samples = load_samples(shared(f"training/{region}.txt"))
+    assert samples.features.shape == (rows, 33)
+    assert round(100 * samples.crop_rows / rows) == crop
+    assert load_coordinates(shared(f"coordinates/{region}.txt"), rows).shape == (rows, 2)
