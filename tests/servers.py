@@ -68,65 +68,71 @@ def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         thread.join()
 
 
+class _FileHandler(BaseHTTPRequestHandler):
+    """Answers of :func:`serve_files`."""
+
+    protocol_version = "HTTP/1.1"
+    state: FileServer
+    folder: Path
+
+    def do_HEAD(self) -> None:
+        self.answer("HEAD")
+
+    def do_GET(self) -> None:
+        self.answer("GET")
+
+    def answer(self, method: str) -> None:
+        path = unquote(urlsplit(self.path).path)
+        fault = self.state.fault_of(method, path)
+        if fault is not None and fault.status:
+            self.refuse(fault.status)
+            return
+        file = self.folder / path.lstrip("/")
+        if not file.is_file():
+            self.refuse(404)
+            return
+        self.send_file(file.read_bytes(), method, fault)
+
+    def refuse(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_file(self, content: bytes, method: str, fault: Fault | None) -> None:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        total = len(content)
+        etag = md5(content, usedforsecurity=False).hexdigest()
+        if asked:
+            first = int(asked[1])
+            last = min(int(asked[2] or total - 1), total - 1)
+            content = content[first : last + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
+        else:
+            self.send_response(200)
+        self.send_header("ETag", f'"{etag}"')
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if method == "HEAD":
+            return
+        if fault is not None and fault.keep_bytes is not None:
+            self.wfile.write(content[: fault.keep_bytes])
+            self.close_connection = True
+            return
+        self.wfile.write(content)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 @contextmanager
 def serve_files(folder: Path) -> Iterator[FileServer]:
     """Serve a folder; faults are added to ``.faults`` of the value."""
     state = FileServer("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_HEAD(self) -> None:
-            self.answer("HEAD")
-
-        def do_GET(self) -> None:
-            self.answer("GET")
-
-        def answer(self, method: str) -> None:
-            path = unquote(urlsplit(self.path).path)
-            fault = state.fault_of(method, path)
-            if fault is not None and fault.status:
-                self.refuse(fault.status)
-                return
-            file = folder / path.lstrip("/")
-            if not file.is_file():
-                self.refuse(404)
-                return
-            self.send_file(file.read_bytes(), method, fault)
-
-        def refuse(self, status: int) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def send_file(self, content: bytes, method: str, fault: Fault | None) -> None:
-            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            total = len(content)
-            etag = md5(content, usedforsecurity=False).hexdigest()
-            if asked:
-                first = int(asked[1])
-                last = min(int(asked[2] or total - 1), total - 1)
-                content = content[first : last + 1]
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
-            else:
-                self.send_response(200)
-            self.send_header("ETag", f'"{etag}"')
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if method == "HEAD":
-                return
-            if fault is not None and fault.keep_bytes is not None:
-                self.wfile.write(content[: fault.keep_bytes])
-                self.close_connection = True
-                return
-            self.wfile.write(content)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with _serving(Handler) as url:
+    handler = type("Handler", (_FileHandler,), {"state": state, "folder": folder})
+    with _serving(handler) as url:
         state.url = url
         yield state
 
@@ -149,6 +155,55 @@ class StacApi:
     """Statuses that the next searches get instead of an answer."""
 
 
+class _ApiHandler(BaseHTTPRequestHandler):
+    """Answers of :func:`serve_stac_api`."""
+
+    protocol_version = "HTTP/1.1"
+    state: StacApi
+    items: list[dict[str, Any]]
+    spoil: Callable[[str], str]
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == "/stac":
+            self.send_text(json.dumps(_landing(self.state.url)))
+        elif parts.path == "/stac/search":
+            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+            if "intersects" in query:
+                query["intersects"] = json.loads(query["intersects"])
+            if "bbox" in query:
+                query["bbox"] = [float(part) for part in query["bbox"].split(",")]
+            if "collections" in query:
+                query["collections"] = query["collections"].split(",")
+            self.search(query)
+        else:
+            self.send_text("{}", 404)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.search(json.loads(body or b"{}"))
+
+    def search(self, query: dict[str, Any]) -> None:
+        self.state.searches.append(query)
+        if self.state.refusals:
+            self.send_text("busy", self.state.refusals.pop(0))
+        elif "query" in query or "filter" in query:
+            self.send_text('{"code": 400, "description": "not supported"}', 400)
+        else:
+            self.send_text(self.spoil(json.dumps(_page(self.state.url, self.items, query))))
+
+    def send_text(self, text: str, status: int = 200) -> None:
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 @contextmanager
 def serve_stac_api(
     items: list[dict[str, Any]], *, spoil: Callable[[str], str] = lambda text: text
@@ -159,50 +214,9 @@ def serve_stac_api(
     """
     state = StacApi("")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            if parts.path == "/stac":
-                self.send_text(json.dumps(_landing(state.url)))
-            elif parts.path == "/stac/search":
-                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                if "intersects" in query:
-                    query["intersects"] = json.loads(query["intersects"])
-                if "bbox" in query:
-                    query["bbox"] = [float(part) for part in query["bbox"].split(",")]
-                if "collections" in query:
-                    query["collections"] = query["collections"].split(",")
-                self.search(query)
-            else:
-                self.send_text("{}", 404)
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.search(json.loads(body or b"{}"))
-
-        def search(self, query: dict[str, Any]) -> None:
-            state.searches.append(query)
-            if state.refusals:
-                self.send_text("busy", state.refusals.pop(0))
-            elif "query" in query or "filter" in query:
-                self.send_text('{"code": 400, "description": "not supported"}', 400)
-            else:
-                self.send_text(spoil(json.dumps(_page(state.url, items, query))))
-
-        def send_text(self, text: str, status: int = 200) -> None:
-            body = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with _serving(Handler) as url:
+    values = {"state": state, "items": items, "spoil": staticmethod(spoil)}
+    handler = type("Handler", (_ApiHandler,), values)
+    with _serving(handler) as url:
         state.url = f"{url}/stac"
         yield state
 

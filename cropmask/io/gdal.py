@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.session import AWSSession, DummySession, Session
 
 from cropmask.errors import CropmaskError, Interrupted
@@ -30,6 +31,9 @@ _ROUNDS: Final = 3
 _FINAL: Final = re.compile(r"response code: 40[1-4]|does not exist|Access ?Denied")
 
 log = logging.getLogger(__name__)
+
+# The warper says so of its own arrays in memory, whose grid it is told in the call.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.warp")
 
 
 def gdal_settings(options: ReadOptions) -> dict[str, Any]:

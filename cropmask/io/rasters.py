@@ -16,6 +16,7 @@ import pystac
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.converters import rio_geobox
+from odc.geo.crs import norm_crs_or_error
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 from shapely.geometry import mapping
@@ -123,9 +124,9 @@ def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOption
         If the raster is in another CRS or of another type than the band must have.
     """
     if raster.geobox.crs != box.crs:
-        raise Rejected(
-            f"{raster.href} is in {raster.geobox.crs}: GeoMAD must be in {CRS}", reason="wrong crs"
-        )
+        found = norm_crs_or_error(raster.geobox.crs)
+        name = f"EPSG:{found.epsg}" if found.epsg else found.proj.name
+        raise Rejected(f"{raster.href} is in {name}: GeoMAD must be in {CRS}", reason="wrong crs")
     if raster.dtype != band.dtype:
         raise Rejected(
             f"{raster.href} holds {raster.dtype}, where GeoMAD has {band.dtype}",

@@ -1,0 +1,194 @@
+"""A catalog and its rasters over HTTP, from servers that fail in every way they do."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+
+from cropmask.core.strips import Strip
+from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.grid import geobox
+from cropmask.io.fetch import ReadOptions
+from cropmask.io.layers import open_layers
+from cropmask.io.search import Sources, find_sources
+from cropmask.region import Ancillary, Limits
+from tests.servers import Fault, FileServer, serve_files
+from tests.worlds import TILE, YEAR, World, make_world
+
+BOX = geobox(TILE)[1000:1260, 2000:2180]
+COARSE = geobox(TILE, 60)[165:200, 333:360]
+OPTIONS = ReadOptions(retries=1, retry_delay_seconds=0.01, timeout_seconds=5, threads=4)
+BLUE = "2019-07--P6M_B02.tif"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("http") / "w", size=(260, 180), offset=(1000, 2000))
+
+
+@pytest.fixture
+def server(made: World) -> Iterator[FileServer]:
+    with serve_files(made.folder) as running:
+        yield running
+
+
+def over_http(world: World, server: FileServer) -> Ancillary:
+    layers = {
+        name: f"{server.url}/{Path(path).relative_to(world.folder)}"
+        for name, path in world.ancillary.model_dump().items()
+    }
+    return Ancillary(**layers)
+
+
+def find(world: World, server: FileServer, options: ReadOptions = OPTIONS) -> Sources:
+    catalog = f"{server.url}/catalog.json"
+    return find_sources(catalog, TILE, YEAR, over_http(world, server), options=options)
+
+
+def read(sources: Sources, box=BOX) -> Strip:
+    boundary = shapely.box(*box.boundingbox.bbox)
+    limits = Limits(min_coverage_percent=0)
+    with open_layers(sources, box, boundary=boundary, limits=limits) as layers:
+        layers.excluded()
+        return next(layers.strips(box.shape.y))
+
+
+def same(strip: Strip, world: World) -> bool:
+    return all(
+        np.array_equal(got.reflectance, truth.reflectance)
+        and np.array_equal(got.deviation, truth.deviation, equal_nan=True)
+        for got, truth in zip((strip.first, strip.second), world.halves, strict=True)
+    )
+
+
+def test_everything_over_http(made: World, server: FileServer):
+    sources = find(made, server)
+    assert sources.first.bands["blue"].href.startswith(server.url)
+    assert same(read(sources), made)
+    prints = sources.fingerprint()
+    assert all(value.startswith("etag:") for key, value in prints.items() if "/" in key)
+    local = find_sources(str(made.catalog), TILE, YEAR, made.ancillary).fingerprint()
+    assert prints.keys() == local.keys()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_catalog_that_fails_and_then_works(made: World, server: FileServer, status: int):
+    server.faults.append(Fault("stac-item.json", status=status, times=1))
+    assert find(made, server).first.item_id
+
+
+def test_catalog_that_keeps_failing(made: World, server: FileServer):
+    server.faults.append(Fault("collection.json", status=503))
+    with pytest.raises(Interrupted, match=r"answered 503 for http.*collection\.json"):
+        find(made, server)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [
+        (404, Misconfigured, "there is no catalog at"),
+        (403, Misconfigured, "access to .* is denied"),
+        (401, Misconfigured, "access to .* is denied"),
+    ],
+)
+def test_catalog_that_is_not_for_us(
+    made: World, server: FileServer, status: int, error: type[Exception], text: str
+):
+    server.faults.append(Fault("catalog.json", status=status))
+    with pytest.raises(error, match=text):
+        find(made, server)
+
+
+def test_catalog_that_nobody_serves(made: World):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}/catalog.json"
+        with pytest.raises(Interrupted, match="cannot be reached"):
+            find_sources(address, TILE, YEAR, made.ancillary, options=OPTIONS)
+
+
+@pytest.mark.parametrize("box", [BOX, COARSE], ids=["own grid", "resampled"])
+@pytest.mark.parametrize("methods", [("HEAD",), ("GET",), ("GET", "HEAD")])
+def test_raster_that_fails_and_then_works(
+    made: World, server: FileServer, box, methods: tuple[str, ...]
+):
+    sources = find(made, server)
+    expected = read(sources, box)
+    # More often than GDAL tries by itself: the failed opening must be forgotten.
+    patient = OPTIONS.retries + 2
+    server.faults.append(Fault(BLUE, status=503, times=patient, methods=methods))
+    got = read(sources, box)
+    assert got.second.reflectance.tobytes() == expected.second.reflectance.tobytes()
+    assert server.faults[0].times < patient
+
+
+@pytest.mark.parametrize("box", [BOX, COARSE], ids=["own grid", "resampled"])
+@pytest.mark.parametrize(
+    ("fault", "error", "text"),
+    [
+        (Fault(BLUE, status=503), Interrupted, BLUE),
+        (Fault(BLUE, status=404), Rejected, f"{BLUE} does not exist"),
+        (Fault(BLUE, status=403), Misconfigured, f"{BLUE} is denied"),
+        (Fault(BLUE, keep_bytes=700, methods=("GET",)), Interrupted, f"{BLUE} cannot be read"),
+    ],
+    ids=["503", "404", "403", "cut"],
+)
+def test_raster_that_keeps_failing(
+    made: World, server: FileServer, box, fault: Fault, error: type[Exception], text: str
+):
+    sources = find(made, server)
+    server.faults.append(replace(fault))
+    with pytest.raises(error) as raised:
+        read(sources, box)
+    assert text in str(raised.value)
+    assert "\n" not in str(raised.value)
+    # And as soon as the server is well, so are we.
+    server.faults.clear()
+    assert read(sources, box).first.reflectance.any()
+
+
+def test_failure_in_the_middle_of_reading(made: World, server: FileServer):
+    sources = find(made, server)
+    limits = Limits(min_coverage_percent=0)
+    boundary = shapely.box(*BOX.boundingbox.bbox)
+    with open_layers(sources, BOX, boundary=boundary, limits=limits) as layers:
+        server.faults.append(Fault(BLUE, status=500, times=OPTIONS.retries + 2))
+        strips = list(layers.strips(100))
+    got = np.concatenate([strip.second.reflectance for strip in strips], axis=1)
+    np.testing.assert_array_equal(got, made.halves[1].reflectance)
+    with open_layers(sources, BOX, boundary=boundary, limits=limits) as layers:
+        server.faults[:] = [Fault(BLUE, status=500)]
+        with pytest.raises(Interrupted, match="B02"):
+            list(layers.strips(100))
+
+
+def test_mask_that_fails_is_an_error_and_absent_is_not(made: World, server: FileServer):
+    server.faults.append(Fault("water.tif", status=503))
+    sources = find(made, server)
+    with pytest.raises(Interrupted, match=r"water\.tif"):
+        read(sources)
+    server.faults[:] = [Fault("water.tif", status=404)]
+    boundary, limits = shapely.box(*BOX.boundingbox.bbox), Limits(min_coverage_percent=0)
+    with open_layers(sources, BOX, boundary=boundary, limits=limits) as layers:
+        assert layers.not_applied == {"water": f"{server.url}/ancillary/water.tif does not exist"}
+
+
+def test_server_without_etags(made: World, server: FileServer, monkeypatch: pytest.MonkeyPatch):
+    from tests import servers
+
+    original = servers._FileHandler.send_header
+
+    def without(self: servers._FileHandler, name: str, value: str) -> None:
+        if name != "ETag":
+            original(self, name, value)
+
+    monkeypatch.setattr(servers._FileHandler, "send_header", without)
+    prints = find(made, server).fingerprint()
+    local = find_sources(str(made.catalog), TILE, YEAR, made.ancillary).fingerprint()
+    assert prints == local
