@@ -33,10 +33,8 @@ def set_model(text: str, recipe: Recipe, file: str, sha256: str) -> str:
     """
     table = model_table(recipe, file, sha256)
     old = re.compile(rf"^\[models\.{recipe}\][^\n]*(?:\n[a-z0-9 ]+=[^\n]*)*(?:\n|$)", re.MULTILINE)
-    if old.search(text):
-        changed = old.sub(table, text, count=1)
-    else:
-        changed = f"{text.rstrip()}\n\n{table}"
+    added = f"{text.rstrip()}\n\n{table}"
+    changed = old.sub(lambda _: table, text, count=1) if old.search(text) else added
     try:
         found = tomllib.loads(changed)["models"][recipe]
         before, after = tomllib.loads(text), tomllib.loads(changed)
