@@ -1,0 +1,39 @@
+"""``cropmask doctor``: a preflight for one region and site."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from cropmask.doctor import examine
+from cropmask.grid import RESOLUTIONS
+from cropmask.site import ENVIRONMENTS, open_site
+
+_MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "red")}
+
+
+@click.command(
+    epilog="Example: cropmask doctor --region eastern --env prod --output s3://my-bucket"
+)
+@click.option("--region", default="eastern", show_default=True, metavar="NAME_OR_PATH",
+              help="Region whose boundary, models and layers to check.")  # fmt: skip
+@click.option("--env", type=click.Choice(ENVIRONMENTS), help="Environment.  [default: local]")
+@click.option("--catalog", metavar="PLACE", help="Where the GeoMAD items are.")
+@click.option("--output", metavar="PLACE", help="Where results would go.")
+@click.option("--resolution", type=click.Choice([str(meters) for meters in RESOLUTIONS]),
+              help="Pixel size in meters.")  # fmt: skip
+@click.option("--models", metavar="FOLDER", help="Folder of regions, instead of the package's.")
+def doctor(region: str, **options: Any) -> None:  # noqa: ANN401 (passed on by name)
+    """Check that everything a run needs is there and works.
+
+    Models reproduce their stored probabilities, layers open and cover the region, the catalog
+    answers, the output can be written. Ends with the exit code of the first failure.
+    """
+    exit_code = 0
+    for finding in examine(open_site(options=options), region):
+        word, color = _MARKS[finding.state]
+        click.echo(f"{click.style(f'{word:<5}', fg=color)} {finding.name:<24} {finding.detail}")
+        exit_code = exit_code or finding.exit_code
+    sys.exit(exit_code)
