@@ -141,15 +141,15 @@ def train(
     table, places = _load(samples, coordinates)
     click.echo(f"fitting {recipe} of {zone.name} on {len(table.labels)} samples", err=True)
     fitted = fit(zone, table, recipe, jobs)
-    found = _validate(zone, table, recipe, places, jobs) if validated else None
-    saved = save(folder, zone, fitted, found)
+    saved = save(folder, zone, fitted)
     click.echo(f"wrote {saved.file} ({saved.file.stat().st_size / 1000:.0f} kB) and its card")
     if saved.named:
         click.echo(f"named it in {folder / 'region.toml'}")
     else:
         click.echo("name it in a region.toml with these lines at its end:")
         click.echo(model_table(recipe, saved.file.name, saved.sha256), nl=False)
-    _print_scores(recipe, found, saved.card)
+    if validated:
+        _put_validation(folder, zone, table, recipe, places, jobs)
 
 
 @click.command()
@@ -183,16 +183,13 @@ def validate(
       cropmask validate --region eastern --samples eastern.txt --coordinates places.txt
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
     with train_packages():
+        import cropmask.training.validate  # noqa: F401 (fails here, in one line)
         from cropmask.training.regionfile import find_region_file
-        from cropmask.training.save import save_validation
     zone = load_region(region, models)
     folder = find_region_file(region, models).parent
     table, places = _load(samples, coordinates)
     for recipe in dict.fromkeys(recipes):
-        found = _validate(zone, table, recipe, places, jobs)
-        card, reason = save_validation(folder, zone, table, recipe, found)
-        _print_scores(recipe, found, card)
-        click.echo(f"card of {folder} " + (f"not changed: {reason}" if reason else "updated"))
+        _put_validation(folder, zone, table, recipe, places, jobs)
 
 
 def _load(samples: Path, coordinates: Path | None) -> tuple[Samples, NDArray[Any] | None]:
@@ -202,22 +199,29 @@ def _load(samples: Path, coordinates: Path | None) -> tuple[Samples, NDArray[Any
     return table, load_coordinates(coordinates, len(table.labels)) if coordinates else None
 
 
-def _validate(
-    zone: Region, table: Samples, recipe: Recipe, places: NDArray[Any] | None, jobs: int
-) -> Validation:
+def _put_validation(
+    folder: Path,
+    zone: Region,
+    table: Samples,
+    recipe: Recipe,
+    places: NDArray[Any] | None,
+    jobs: int,
+) -> None:
+    from cropmask.training.save import save_validation
     from cropmask.training.validate import count_folds, validate
 
     with click.progressbar(
         length=count_folds(zone, places), label=f"validating {recipe}", file=sys.stderr
     ) as bar:
-        return validate(zone, table, recipe, places, jobs=jobs, done=lambda: bar.update(1))
+        found = validate(zone, table, recipe, places, jobs=jobs, done=lambda: bar.update(1))
+    card, reason = save_validation(folder, zone, table, recipe, found)
+    _print_scores(recipe, found, card)
+    click.echo(f"card of {folder} " + (f"not changed: {reason}" if reason else "updated"))
 
 
-def _print_scores(recipe: Recipe, found: Validation | None, card: Card) -> None:
+def _print_scores(recipe: Recipe, found: Validation, card: Card) -> None:
     from cropmask.training import cardtext
 
-    if found is None:
-        return
     rows = [cardtext.HEAD, *cardtext.score_rows(recipe, found.model_dump(mode="json"))]
     published = card.published and card.published.model_dump(mode="json")
     if published:

@@ -71,6 +71,8 @@ def import_joblib(
     rows = _made_up_rows(forest)
     if hasattr(estimator, "n_jobs"):
         estimator.n_jobs = 1
+    # scikit-learn warns of rows without names when it knows names; ours are in its order.
+    vars(estimator).pop("feature_names_in_", None)
     columns = [FEATURES.index(name) for name in names]
     return Fitted(
         forest=forest,
@@ -174,10 +176,11 @@ def _made_up_rows(forest: Forest) -> NDArray[np.float32]:
     rows = np.zeros((PROBES, len(forest.features)), np.float32)
     for index, cuts in enumerate(np.split(forest.cuts, forest.offsets[1:-1])):
         if len(cuts):
-            spread = np.float32(0.01) * (cuts[-1] - cuts[0])
-            rows[:, index] = random.choice(cuts, PROBES)
+            spread = 0.01 * (float(cuts[-1]) - float(cuts[0]))
+            values = random.choice(cuts, PROBES).astype(np.float64)
             # Every other row lies exactly on its cuts, where a comparison can go wrong.
-            rows[1::2, index] += spread * random.standard_normal(PROBES // 2, np.float32)
+            values[1::2] += spread * random.standard_normal(PROBES // 2)
+            rows[:, index] = np.clip(values, cuts[0], cuts[-1])
     return rows
 
 

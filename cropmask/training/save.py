@@ -26,8 +26,10 @@ class Saved:
     """Whether a region file beside the model names it now."""
 
 
-def save(folder: Path, region: Region, fitted: Fitted, found: Validation | None) -> Saved:
+def save(folder: Path, region: Region, fitted: Fitted) -> Saved:
     """Write a model and its card into a folder, and name it in the region file there.
+
+    A validation that the card holds of the very same fit stays in it.
 
     Raises
     ------
@@ -42,8 +44,6 @@ def save(folder: Path, region: Region, fitted: Fitted, found: Validation | None)
     if old is not None and old.region == region.name:
         card = card.model_copy(update={"models": old.models})
     entry = make_model_card(file, sha256, fitted.forest, fitted.manifest, card.models.get(recipe))
-    if found is not None:
-        entry = entry.model_copy(update={"validation": found})
     card = card.with_model(recipe, entry)
     put_card(folder, card)
     return Saved(file, sha256, card, put_model_ref(folder, recipe, file.name, sha256))

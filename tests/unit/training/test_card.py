@@ -32,7 +32,7 @@ def make_validation(mean: float = 0.75) -> Validation:
 def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     region = load_region(str(make_region_folder(tmp_path)))
     samples = make_samples(120)
-    saved = save(tmp_path, region, fit(region, samples, "forest"), make_validation())
+    saved = save(tmp_path, region, fit(region, samples, "forest"))
     found = load_card(tmp_path)
     assert found == saved.card
     assert found is not None
@@ -47,13 +47,14 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_training_again_keeps_what_is_still_true(tmp_path: Path) -> None:
     region = load_region(str(make_region_folder(tmp_path)))
     samples = make_samples(120)
-    save(tmp_path, region, fit(region, samples, "forest"), make_validation())
-    save(tmp_path, region, fit(region, samples, "boosted"), None)
-    again = save(tmp_path, region, fit(region, samples, "forest"), None).card
+    save(tmp_path, region, fit(region, samples, "forest"))
+    save_validation(tmp_path, region, samples, "forest", make_validation())
+    save(tmp_path, region, fit(region, samples, "boosted"))
+    again = save(tmp_path, region, fit(region, samples, "forest")).card
     assert list(again.models) == ["forest", "boosted"]
     assert again.models["forest"].validation == make_validation()
     assert again.models["boosted"].validation is None
-    other = save(tmp_path, region, fit(region, make_samples(120, seed=5), "forest"), None).card
+    other = save(tmp_path, region, fit(region, make_samples(120, seed=5), "forest")).card
     assert other.models["forest"].validation is None
     assert set(load_region(str(tmp_path / "region.toml")).models) == {"forest", "boosted"}
 
@@ -64,7 +65,7 @@ def test_a_validation_goes_only_to_the_same_fit(tmp_path: Path) -> None:
     assert (
         save_validation(tmp_path, region, samples, "forest", found)[1] == "it has no forest model"
     )
-    save(tmp_path, region, fit(region, samples, "forest"), None)
+    save(tmp_path, region, fit(region, samples, "forest"))
     other = make_samples(120, seed=5)
     assert "other samples" in str(save_validation(tmp_path, region, other, "forest", found)[1])
     changed = region.training.model_copy(update={"trees": 13})
@@ -90,7 +91,7 @@ def test_text_says_what_is_missing(tmp_path: Path) -> None:
     put_card(tmp_path, make_card(region))
     text = (tmp_path / CARD_MD).read_text()
     assert "## Published figures\n\nNone." in text
-    save(tmp_path, region, fit(region, make_samples(120), "boosted"), None)
+    save(tmp_path, region, fit(region, make_samples(120), "boosted"))
     assert "cropmask validate --recipe boosted" in (tmp_path / CARD_MD).read_text()
 
 

@@ -66,6 +66,17 @@ def test_features_in_another_order_and_fewer_of_them(tmp_path: Path) -> None:
     )
 
 
+def test_names_that_the_estimator_knows_are_used(tmp_path: Path, recwarn: Any) -> None:
+    names = tuple(reversed(FEATURES))
+    x = np.ascontiguousarray(SAMPLES.features[:, ::-1])
+    estimator = RandomForestClassifier(7, random_state=1).fit(x, SAMPLES.labels)
+    expected = estimator.predict_proba(x)[:, 1]
+    estimator.feature_names_in_ = np.array(names, object)
+    found = import_joblib(dump(tmp_path, estimator))
+    np.testing.assert_allclose(walk(found.forest, SAMPLES.features), expected, rtol=0, atol=1e-12)
+    assert not [w for w in recwarn if "feature names" in str(w.message)]
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
