@@ -231,7 +231,15 @@ def _landing(url: str) -> dict[str, Any]:
         "links": [
             {"rel": "self", "href": url},
             {"rel": "root", "href": url},
-            {"rel": "search", "href": f"{url}/search", "type": "application/geo+json"},
+            *(
+                {
+                    "rel": "search",
+                    "href": f"{url}/search",
+                    "type": "application/geo+json",
+                    "method": method,
+                }
+                for method in ("GET", "POST")
+            ),
         ],
     }
 

@@ -7,6 +7,7 @@ its own properties, in :mod:`cropmask.io.items`.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ import requests
 from pyproj import Transformer
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
+from pystac_client.warnings import PystacClientWarning
 from shapely.geometry import Point, mapping
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
@@ -36,6 +38,9 @@ from cropmask.io.items import Document, may_match
 from cropmask.task import Period
 
 _PAGE: Final = 100
+
+# Servers that take a search by POST do not always say so.
+warnings.filterwarnings("ignore", category=PystacClientWarning, module=__name__)
 
 
 class Catalog(Protocol):

@@ -106,7 +106,7 @@ def _session(options: ReadOptions) -> requests.Session:
 
 @lru_cache(maxsize=8)
 def _s3(options: ReadOptions) -> Any:  # noqa: ANN401 (boto3 has no types)
-    return boto3.client(
+    return boto3.session.Session().client(
         "s3",
         endpoint_url=options.s3_endpoint,
         region_name=options.s3_region,

@@ -58,7 +58,8 @@ def made(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> World:
     )
     for path in world.folder.rglob("*"):
         if path.is_file():
-            client.upload_file(str(path), "world", str(path.relative_to(world.folder)))
+            key = str(path.relative_to(world.folder))
+            client.upload_file(str(path), "world", key, ExtraArgs={"ACL": "public-read"})
     return world
 
 
@@ -131,7 +132,7 @@ def test_absent_denied_and_misnamed(made: World, options: ReadOptions):
         find_identity("s3://world/nothing", options)
     with pytest.raises(Misconfigured, match="the bucket of s3://nowhere"):
         find_sources("s3://nowhere/catalog.json", TILE, YEAR, in_s3(made), options=options)
-    with pytest.raises(Misconfigured, match="there is no catalog at s3://world/other.json"):
+    with pytest.raises(Misconfigured, match=r"there is no catalog at s3://world/other\.json"):
         find_sources("s3://world/other.json", TILE, YEAR, in_s3(made), options=options)
     assert load_bytes("s3://world/catalog.json", options, span=(0, 1)) == b"{"
 

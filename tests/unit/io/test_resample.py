@@ -88,7 +88,9 @@ def test_nearest_is_gdals_except_on_borders(grid: tuple[str, float], shift: floa
     theirs = warped(cells, source, BOX, Resampling.nearest)
     at = Projector(source, BOX).positions(0, BOX.shape.y)
     to_border = [np.abs(axis - np.round(axis)) for axis in (at.x, at.y)]
-    clear = (to_border[0] > 1e-5) & (to_border[1] > 1e-5)
+    # GDAL's and pyproj's transverse Mercator differ by some millimeters.
+    close = 1e-5 if Projector(source, BOX).is_separable else 1e-3
+    clear = (to_border[0] > close) & (to_border[1] > close)
     np.testing.assert_array_equal(ours[clear], theirs[clear])
     assert np.isfinite(ours).all()
 
