@@ -64,7 +64,7 @@ def make_sites(tile: Tile, seed: int = 0) -> Sites:
     salt = salt_of(seed)
     left, bottom, _, _ = tile.bounds
     turn = int(4 * uniform(tile.x, tile.y, salt + _PLACES))
-    places = []
+    places: list[float] = []
     for k in range(4):
         quarter = (k + turn) % 4
         for axis, far in enumerate((quarter in (1, 2), quarter in (2, 3))):
@@ -73,7 +73,7 @@ def make_sites(tile: Tile, seed: int = 0) -> Sites:
             places.append((left, bottom)[axis] + share * AFRICA_10.size)
     swath = 0.5 + 0.1 * (uniform(tile.x, tile.y, salt + _PLACES + 20) - 0.5)
     middle = bottom + AFRICA_10.size / 2
-    return Sites(*places, left + swath * AFRICA_10.size, middle, salt)
+    return Sites(*places, left + swath * AFRICA_10.size, middle, salt)  # type: ignore[call-arg, arg-type]
 
 
 @compiled

@@ -31,11 +31,11 @@ _SIN: Final = float(np.sin(0.57))
 
 def compiled(function: _Function) -> _Function:
     """Compile with numba, cached on disk; strict floating point, so bytes repeat."""
-    return cast(_Function, numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    return cast("_Function", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
 
 
 @compiled
-def hashed(i: int, j: int, salt: int) -> int:
+def hashed(i: int, j: int, salt: int) -> np.uint64:
     """64 well mixed bits of two integers and a salt (the finalizer of splitmix64)."""
     h = np.uint64(salt) * _GOLDEN + np.uint64(i) * _COLUMN + np.uint64(j) * _ROW
     h = (h ^ (h >> _S30)) * _MIX_1

@@ -90,6 +90,10 @@ def cover_of(ci: int, cj: int, number: int, sites: Sites, covers: Covers) -> tup
         return covers.wetland, covers.wetland
     if not wild and _in_village(x, y, salt):
         return covers.settlement, covers.settlement
+    if wild and draw < 0.75:
+        # Forest up the slopes and in the protected area, rock on top.
+        high = mountain_share(x, y, sites) > 0.6
+        return (covers.bare, covers.bare) if high else (covers.forest, covers.forest)
     suitable = 0.45 + 1.1 * octaves_at(x, y, 13_000.0, 3, salt + _SUIT)
     crop = not wild and draw < min(max(suitable, 0.04), 0.93)
     cover = _draw(x, y, crop, uniform(6 * ci + number, cj, salt + _USE + 1), covers, salt)
@@ -133,5 +137,4 @@ def _weight(k: int, crop: bool, first: float, second: float, covers: Covers) -> 
     a = (first - covers.rain_mean[k, 0]) / covers.rain_deviation[k, 0]
     b = (second - covers.rain_mean[k, 1]) / covers.rain_deviation[k, 1]
     # Long tails instead of a normal density: no rain is without a cover, and no exp is needed.
-    density = 1.0 / (1.0 + 0.5 * (a * a + b * b)) ** 4
-    return covers.weight[k] * density
+    return float(covers.weight[k] / (1.0 + 0.5 * (a * a + b * b)) ** 4)

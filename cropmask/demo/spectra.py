@@ -48,18 +48,17 @@ def _field_spectrum(
 ) -> None:
     """Mean raw bands ``(12,)`` of a field, and how three textures move their logs ``(3, 12)``."""
     water = cover == covers.water
+    # Each field has a character of its own; wild land shares one over the whole block.
+    person = 6 * ci + (number if covers.crop[cover] else 0)
     for b in range(_BANDS):
         at = half * _BANDS + b
         value = 0.5 * (covers.mean[cover, at] + covers.mean[other, at])
         if not water:
-            value += (
-                _BETWEEN * covers.rest[cover, at] * bell(6 * ci + number, cj, salt + _PERSON + at)
-            )
+            value += _BETWEEN * covers.rest[cover, at] * bell(person, cj, salt + _PERSON + 3 * at)
         for f in range(covers.factors.shape[1]):
             direction = covers.factors[cover, f, at]
             if not water:
-                person = bell(6 * ci + number, cj, salt + _PERSON + 60 + 3 * f)
-                value += _BETWEEN * direction * person
+                value += _BETWEEN * direction * bell(person, cj, salt + _PERSON + 80 + 3 * f)
             if f < 3:
                 # A deviation feature is minus a log: its raw value moves the other way.
                 texture[f, b] = _WITHIN * (direction if b < 9 else -direction)
@@ -96,6 +95,69 @@ def _draw_pixel(
 
 
 @compiled
+def _find_fields(
+    left: float, step: float, y: float, sites: Sites, covers: Covers, fields: NDArray[np.int64]
+) -> None:
+    """Fill fields ``(5, x)`` of a row: block column and row, number, cover, second cover."""
+    salt, columns = sites.salt, fields.shape[1]
+    bend_x, bend_y, water = np.zeros(columns), np.zeros(columns), np.zeros(columns)
+    add_noise(bend_x, left, step, y, 1_500.0, salt + _BEND, 110.0)
+    add_noise(bend_y, left, step, y, 1_500.0, salt + _BEND + 1, 110.0)
+    water_row(water, left, step, y, sites)
+    around = np.zeros((9, 2))
+    cell_i, cell_j, ci, cj, number = 0, 0, 0, 0, -1
+    cover, other = 0, 0
+    for k in range(columns):
+        u, v = to_lattice(left + k * step + bend_x[k], y + bend_y[k])
+        i, j = int(np.floor(u)), int(np.floor(v))
+        if k == 0 or i != cell_i or j != cell_j:
+            find_sites(i, j, salt, around)
+            cell_i, cell_j = i, j
+        was_i, was_j, was_number = ci, cj, number
+        ci, cj, number = field_of(u, v, i, j, around, salt)
+        if ci != was_i or cj != was_j or number != was_number:
+            cover, other = cover_of(ci, cj, number, sites, covers)
+        wet = water[k] > _OPEN_WATER
+        fields[0, k], fields[1, k], fields[2, k] = ci, cj, number
+        fields[3, k] = covers.water if wet else cover
+        fields[4, k] = covers.water if wet else other
+
+
+@compiled
+def _draw_row(
+    left: float,
+    step: float,
+    y: float,
+    half: int,
+    sites: Sites,
+    covers: Covers,
+    fields: NDArray[np.int64],
+    out: Floats,
+) -> None:
+    """Fill raw bands ``(12, x)`` of a row, NaN where the images are missing."""
+    salt, columns = sites.salt, fields.shape[1]
+    missing, moves = np.zeros(columns), np.zeros((3, columns))
+    missing_row(missing, left, step, y, sites)
+    for f in range(3):
+        add_noise(moves[f], left, step, y, 45.0 + 25.0 * f, salt + _TEXTURE + f, 1.1)
+        add_noise(moves[f], left, step, y, 260.0, salt + _TEXTURE + 10 + f, 1.3)
+    mean, texture, values = np.zeros(_BANDS), np.zeros((3, _BANDS)), np.zeros(_BANDS)
+    for k in range(columns):
+        field = fields[:, k]
+        if k == 0 or np.any(field != fields[:, k - 1]):
+            _field_spectrum(
+                field[0], field[1], field[2], half, field[3], field[4], covers, salt, mean, texture
+            )
+        _draw_pixel(
+            int(left + k * step), int(y), half, salt, mean, texture,
+            moves[0, k], moves[1, k], moves[2, k], values,
+        )  # fmt: skip
+        seen = missing[k] <= 1.0 - half
+        for b in range(_BANDS):
+            out[b, k] = values[b] if seen else np.nan
+
+
+@compiled
 def _draw_rows(
     left: float,
     top: float,
@@ -105,67 +167,34 @@ def _draw_rows(
     covers: Covers,
     reflectance: NDArray[np.uint16],
     deviation: NDArray[np.float32],
-    cover_out: NDArray[np.uint8],
-    pixels: bool,
 ) -> None:
-    """Fill rows whose first pixel's center is ``(left, top)``; covers only unless ``pixels``."""
-    rows, columns = cover_out.shape
-    salt = sites.salt
-    bend_x, bend_y = np.zeros(columns), np.zeros(columns)
-    textures = np.zeros((3, columns))
-    water, missing = np.zeros(columns), np.zeros(columns)
-    around = np.zeros((9, 2))
-    mean, texture, values = np.zeros(_BANDS), np.zeros((3, _BANDS)), np.zeros(_BANDS)
+    """Fill rows whose first pixel's center is ``(left, top)``."""
+    _, rows, columns = reflectance.shape
+    fields, values = np.zeros((5, columns), np.int64), np.zeros((_BANDS, columns))
     for r in range(rows):
         y = top - r * step
-        bend_x[:] = 0.0
-        bend_y[:] = 0.0
-        add_noise(bend_x, left, step, y, 1_500.0, salt + _BEND, 110.0)
-        add_noise(bend_y, left, step, y, 1_500.0, salt + _BEND + 1, 110.0)
-        water_row(water, left, step, y, sites)
-        if pixels:
-            missing_row(missing, left, step, y, sites)
-            for f in range(3):
-                textures[f] = 0.0
-                add_noise(textures[f], left, step, y, 45.0 + 25.0 * f, salt + _TEXTURE + f, 1.1)
-                add_noise(textures[f], left, step, y, 260.0, salt + _TEXTURE + 10 + f, 1.3)
-        cell_i, cell_j, ci, cj, number = 0, 0, 0, 0, -1
-        cover, other, wet = 0, 0, False
-        for k in range(columns):
-            x = left + k * step
-            u, v = to_lattice(x + bend_x[k], y + bend_y[k])
-            i, j = int(np.floor(u)), int(np.floor(v))
-            if k == 0 or i != cell_i or j != cell_j:
-                find_sites(i, j, salt, around)
-                cell_i, cell_j = i, j
-            was_i, was_j, was_number, was_wet = ci, cj, number, wet
-            ci, cj, number = field_of(u, v, i, j, around, salt)
-            wet = water[k] > _OPEN_WATER
-            new = ci != was_i or cj != was_j or number != was_number or wet != was_wet
-            if new:
-                cover, other = cover_of(ci, cj, number, sites, covers)
-                if wet:
-                    cover, other = covers.water, covers.water
-            cover_out[r, k] = cover if cover == other else MIXED
-            if not pixels:
-                continue
-            if new:
-                _field_spectrum(ci, cj, number, half, cover, other, covers, salt, mean, texture)
-            if missing[k] > 1.0 - half:
-                for b in range(9):
-                    reflectance[b, r, k] = 0
-                for b in range(3):
-                    deviation[b, r, k] = np.nan
-                continue
-            _draw_pixel(
-                int(x), int(y), half, salt, mean, texture,
-                textures[0, k], textures[1, k], textures[2, k], values,
-            )  # fmt: skip
-            for b in range(9):
-                steps = np.floor(values[b] / _STEP + 0.5)
-                reflectance[b, r, k] = np.uint16(min(max(steps * _STEP, 1.0), 10_000.0))
-            for b in range(3):
-                deviation[b, r, k] = values[9 + b]
+        _find_fields(left, step, y, sites, covers, fields)
+        _draw_row(left, step, y, half, sites, covers, fields, values)
+        for b in range(9):
+            for k in range(columns):
+                steps = np.floor(values[b, k] / _STEP + 0.5)
+                raw = min(max(steps * _STEP, 1.0), 10_000.0)
+                reflectance[b, r, k] = 0 if np.isnan(values[b, k]) else np.uint16(raw)
+        for b in range(3):
+            for k in range(columns):
+                deviation[b, r, k] = values[9 + b, k]
+
+
+@compiled
+def _cover_rows(
+    left: float, top: float, step: float, sites: Sites, covers: Covers, out: NDArray[np.uint8]
+) -> None:
+    """Fill covers of rows whose first pixel's center is ``(left, top)``."""
+    fields = np.zeros((5, out.shape[1]), np.int64)
+    for r in range(out.shape[0]):
+        _find_fields(left, step, top - r * step, sites, covers, fields)
+        for k in range(out.shape[1]):
+            out[r, k] = fields[3, k] if fields[3, k] == fields[4, k] else MIXED
 
 
 def _window(tile: Tile, resolution: int, row: int, rows: int) -> tuple[float, float, int, int]:
@@ -194,11 +223,8 @@ def draw_half(tile: Tile, resolution: int, half: int, row: int, rows: int, seed:
     left, top, rows, width = _window(tile, resolution, row, rows)
     reflectance = np.empty((9, rows, width), np.uint16)
     deviation = np.empty((3, rows, width), np.float32)
-    cover = np.empty((rows, width), np.uint8)
-    _draw_rows(
-        left, top, float(resolution), half, make_sites(tile, seed), load_covers(),
-        reflectance, deviation, cover, True,
-    )  # fmt: skip
+    sites, covers = make_sites(tile, seed), load_covers()
+    _draw_rows(left, top, float(resolution), half, sites, covers, reflectance, deviation)
     _round(deviation)
     return Half(reflectance, deviation)
 
@@ -209,11 +235,18 @@ def draw_covers(
     """Cover ``(y, x)`` of full-width rows: an index of :class:`Covers`, or :data:`MIXED`."""
     left, top, rows, width = _window(tile, resolution, row, rows)
     cover = np.empty((rows, width), np.uint8)
-    _draw_rows(
-        left, top, float(resolution), 0, make_sites(tile, seed), load_covers(),
-        np.empty((9, 0, 0), np.uint16), np.empty((3, 0, 0), np.float32), cover, False,
-    )  # fmt: skip
+    _cover_rows(left, top, float(resolution), make_sites(tile, seed), load_covers(), cover)
     return cover
+
+
+def draw_truth(
+    tile: Tile, resolution: int, row: int, rows: int, seed: int = 0
+) -> NDArray[np.uint8]:
+    """What really grows ``(y, x)``: 1 crop, 0 not, :data:`MIXED` half and half."""
+    truth = np.full(256, MIXED, np.uint8)
+    crop = load_covers().crop
+    truth[: len(crop)] = crop
+    return truth[draw_covers(tile, resolution, row, rows, seed)]
 
 
 def _round(values: NDArray[np.float32]) -> None:

@@ -7,10 +7,10 @@ nothing made from it can be taken for a map.
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -59,6 +59,8 @@ LAYERS: Final = "ancillary"
 _LAYERS_SHARE: Final = 0.05
 _BYTES_PER_PIXEL: Final = 60
 """What a world takes while it is made, temporary files included."""
+
+_STALE_SECONDS: Final = 86_400
 
 Progress = Callable[[float], None]
 
@@ -149,9 +151,7 @@ def make_world(
         write_outline(folder / BOUNDARY, tiles, seed)
     else:
         shutil.copyfile(boundary, folder / BOUNDARY)
-    _write_json(
-        folder / COLLECTION / "collection.json", make_collection(tiles, period, resolution)
-    )
+    _write_json(folder / COLLECTION / "collection.json", make_collection(tiles, period, resolution))
     _write_json(folder / CATALOG, make_catalog())
     tell(1.0)
     return folder / CATALOG
@@ -222,6 +222,7 @@ def _build(folder: Path, resolution: int, progress: Progress | None) -> None:
             f"the made-up world needs {needed / 1e9:.1f} GB in {folder.parent}: "
             "free some space, or name another folder in CROPMASK_CACHE"
         )
+    _remove_stale(folder)
     part = folder.with_name(f".{folder.name}-{uuid4().hex}")
     try:
         make_world(part, resolution=resolution, progress=progress)
@@ -233,15 +234,24 @@ def _build(folder: Path, resolution: int, progress: Progress | None) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _remove_stale(folder: Path) -> None:
+    """Remove what processes left that were killed a day ago or more."""
+    for part in folder.parent.glob(f".{folder.name}-*"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(part, ignore_errors=True)
+
+
 def _move(part: Path, folder: Path) -> None:
     """Rename a complete world into place, unless another process was faster."""
     if folder.exists() and not is_complete(folder):
         # A world that lost files: out of the way in one step, so nobody sees it half removed.
         broken = folder.with_name(f".{folder.name}-{uuid4().hex}")
-        os.replace(folder, broken)
+        with suppress(FileNotFoundError):
+            folder.replace(broken)
         shutil.rmtree(broken, ignore_errors=True)
     try:
-        os.replace(part, folder)
+        part.replace(folder)
     except OSError:
         if not is_complete(folder):
             raise
