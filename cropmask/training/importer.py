@@ -32,6 +32,9 @@ from cropmask.training.convert import convert
 from cropmask.training.fit import PROBES, SEED, Fitted, make_probes, software
 
 MAX_SCAN_BYTES: Final = 2**28
+OLDEST: Final = (1, 6)
+"""Oldest scikit-learn that this package is installed with: see ``train`` in pyproject.toml."""
+
 _VERSION: Final = re.compile(
     rb"_sklearn_version.{1,16}?(\d+\.\d+(?:\.\d+|\.?rc\d+|\.dev\d+)*)", re.S
 )
@@ -115,10 +118,15 @@ def _load(path: Path) -> object:
 
 
 def _other_version(path: Path, written: str) -> Rejected:
+    anew = "train anew from its samples with 'cropmask train'"
+    install = (
+        f"import it in an environment with pip install 'scikit-learn=={written}', or {anew}"
+        if tuple(int(part) for part in written.split(".")[:2]) >= OLDEST
+        else f"it is too old to be installed beside cropmask, {anew}"
+    )
     return Rejected(
         f"joblib file {path} was written by scikit-learn {written} and this is "
-        f"{sklearn.__version__}, which may read it wrongly: import it in an environment with "
-        f"pip install 'scikit-learn=={written}', or train anew with 'cropmask train'",
+        f"{sklearn.__version__}, which may read it wrongly: {install}",
         reason="other scikit-learn",
     )
 

@@ -106,10 +106,17 @@ def other_version(tmp_path: Path, version: str, **options: Any) -> Path:
 
 
 def test_another_version_is_named_with_what_to_install(tmp_path: Path) -> None:
-    path = other_version(tmp_path, "1.2.2")
-    with pytest.raises(Rejected, match=r"written by scikit-learn 1\.2\.2") as caught:
+    path = other_version(tmp_path, "1.7.1")
+    with pytest.raises(Rejected, match=r"written by scikit-learn 1\.7\.1") as caught:
         import_joblib(path)
-    assert "pip install 'scikit-learn==1.2.2'" in str(caught.value)
+    assert "pip install 'scikit-learn==1.7.1'" in str(caught.value)
+
+
+def test_a_version_that_is_too_old_to_install_says_train_anew(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match=r"written by scikit-learn 0\.24\.2") as caught:
+        import_joblib(other_version(tmp_path, "0.24.2"))
+    assert "pip install" not in str(caught.value)
+    assert "cropmask train" in str(caught.value)
 
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("lzma", 3)])
