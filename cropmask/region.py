@@ -65,8 +65,9 @@ class Limits(_Value):
     elevation_m: float = 3600.0
     min_coverage_percent: Annotated[float, Field(ge=0, le=100)] = 99.0
     """Least share of the tile's part of the region that GeoMAD must cover."""
-    require_both_halves: bool = False
-    """Whether a pixel without one of the two half-years is nodata instead of classified."""
+    require_both_halves: bool = True
+    """Whether a pixel without one of the two half-years is nodata. Else it is classified with
+    16 features of 0, which no training sample ever had; it mostly comes out as not crop."""
 
 
 class ModelRef(_Value):

@@ -33,9 +33,9 @@ class Statistics:
     mean_probability: float | None
     """Mean of ``prob`` in percent where it is not nodata; None if everything is."""
     missing_hectares: float
-    """No GeoMAD, inside the region."""
+    """No GeoMAD of one or both half-years, inside the region."""
     half_missing_hectares: float
-    """Mapped from one half-year only."""
+    """Mapped from one half-year only, where the region allows it."""
     outside_hectares: float
     """Outside the region's boundary."""
     protected_hectares: float
