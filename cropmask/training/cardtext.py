@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import sqrt
 from typing import Any, Final
 
 Document = dict[str, Any]
@@ -77,11 +78,21 @@ def published_rows(published: Document) -> Iterator[tuple[str, ...]]:
 def independent_text(published: Document) -> str:
     """One sentence on the validation with independent points."""
     found = published["independent"]
+    low, high = wilson_percent(found["overall_percent"], found["points"])
     return (
         f"Independent validation of the published `{found['band']}` with {found['points']} points: "
-        f"overall {found['overall_percent']} %, producer's accuracy of crop "
+        f"overall {found['overall_percent']} % (95 % interval {low:.1f} to {high:.1f}, if the "
+        "points were a simple random sample), producer's accuracy of crop "
         f"{found['producer_percent']} %, user's {found['user_percent']} %, F1 {found['f1']}."
     )
+
+
+def wilson_percent(percent: float, count: int) -> tuple[float, float]:
+    """95 % interval of a share seen in ``count`` independent draws (Wilson 1927), in percent."""
+    z, share = 1.959964, percent / 100
+    center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    spread = z / (1 + z**2 / count) * sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return 100 * (center - spread), 100 * (center + spread)
 
 
 def coordinates_text(found: Document) -> str:
@@ -130,7 +141,10 @@ def _validation(models: Document) -> Iterator[str]:
         for row in score_rows(f"`{recipe}`", entry["validation"])
     ]
     if rows:
-        yield "Mean ± standard deviation over the folds. Compare only rows of the same kind."
+        yield (
+            "Mean ± standard deviation over the folds, which is no confidence interval. "
+            "Compare only rows of the same kind."
+        )
         yield ""
         yield from _table(HEAD, rows)
     missing = [recipe for recipe, entry in models.items() if entry["validation"] is None]

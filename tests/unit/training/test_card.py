@@ -9,7 +9,7 @@ from cropmask.errors import Misconfigured
 from cropmask.io.models import read_model
 from cropmask.region import RECIPES, load_region, region_names
 from cropmask.training.card import CARD_JSON, CARD_MD, Card, load_card, make_card, put_card
-from cropmask.training.cardtext import print_card
+from cropmask.training.cardtext import print_card, wilson_percent
 from cropmask.training.figures import Coordinates, Figure, Scores, Validation
 from cropmask.training.fit import fit, hyperparameters
 from cropmask.training.published import PUBLISHED
@@ -93,6 +93,12 @@ def test_text_says_what_is_missing(tmp_path: Path) -> None:
     assert "## Published figures\n\nNone." in text
     save(tmp_path, region, fit(region, make_samples(120), "boosted"))
     assert "cropmask validate --recipe boosted" in (tmp_path / CARD_MD).read_text()
+
+
+def test_interval_of_a_share() -> None:
+    # 90 of 100: Newcombe 1998, score method without continuity correction.
+    assert wilson_percent(90.0, 100) == pytest.approx((82.6, 94.5), abs=0.05)
+    assert wilson_percent(0.0, 20)[0] == pytest.approx(0)
 
 
 def test_published_figures_are_of_the_eight_regions() -> None:
