@@ -2,61 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-import shapely
-from odc.geo.geobox import GeoBox
-
-from cropmask.contract import VERSION
 from cropmask.core.cropmap import Statistics
-from cropmask.core.features import FEATURES
-from cropmask.core.mapper import DEFAULT_ROWS, map_crops
-from cropmask.errors import Misconfigured, OutOfMemory, Rejected
-from cropmask.grid import EPSG, geobox
-from cropmask.io.boundary import load_boundary
-from cropmask.io.dataset import Place, find_item, make_place, put_dataset
+from cropmask.core.mapper import map_crops
+from cropmask.errors import OutOfMemory
+from cropmask.grid import geobox
+from cropmask.io.dataset import put_dataset
 from cropmask.io.layers import open_layers
 from cropmask.io.machine import find_anonymous_memory
 from cropmask.io.models import load_forest
-from cropmask.io.search import Sources, find_sources
 from cropmask.io.store import Store
-from cropmask.region import Recipe, Region, load_region
-from cropmask.site import Site, World
-from cropmask.stac import Document, ItemFacts, ModelFacts, Source, make_collection
-from cropmask.task import RunKey, Task
-from cropmask.tiling import intersects
-
-Progress = Callable[[str, float], None]
-"""Told the name of a stage and the share of it that is done, 0 to 1."""
-
-TILE_BYTES: Final = 17
-"""Bytes per pixel of the arrays of a whole tile, at most."""
-ROW_BYTES: Final = 220
-"""Bytes per pixel of the strips that are in memory at the same time."""
-BASE_BYTES: Final = 450_000_000
-"""Memory of the process before it reads a pixel: libraries, model, caches."""
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A task with everything it names opened and found; nothing is computed yet."""
-
-    task: Task
-    region: Region
-    recipe: Recipe
-    resolution: int
-    world: World
-    boundary: shapely.Geometry
-    """The region, EPSG:6933."""
-    sources: Sources
-    run_key: RunKey
-    place: Place
+from cropmask.prepare import (
+    Job,
+    Progress,
+    find_same,
+    make_facts,
+    make_product_collection,
+    prepare,
+    strip_rows,
+)
+from cropmask.region import Recipe
+from cropmask.site import Site
+from cropmask.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,118 +114,6 @@ def run_tile(
     return _result(job, store, "SUCCEEDED", began, figures)
 
 
-def prepare(
-    task: Task,
-    site: Site,
-    *,
-    recipe: Recipe = "forest",
-    progress: Progress = lambda _stage, _share: None,
-) -> Job:
-    """Check a task and find its inputs; nothing is computed or written.
-
-    Raises
-    ------
-    Rejected
-        If the region is unknown, the tile is outside it, or its inputs are not as they must be.
-    Misconfigured
-        If the site cannot be used.
-    Interrupted
-        If a server cannot be reached.
-    """
-    region = load_region(task.region, site.models)
-    model = region.model(recipe)
-    world = site.world(region, lambda share: progress("demo world", share))
-    boundary = load_boundary(world.boundary)
-    if not intersects(boundary, task.tile):
-        raise Rejected(_outside(task, region, world), reason="outside region")
-    progress("search", 0.0)
-    sources = find_sources(
-        world.catalog, task.tile, task.period, world.ancillary, options=site.read
-    )
-    key = RunKey.of(
-        model=model.sha256,
-        features=FEATURES,
-        region={"name": region.name, "version": region.version},
-        limits=region.limits.model_dump(),
-        boundary=boundary.wkb_hex,
-        resolution=site.resolution,
-        inputs=sources.fingerprint(),
-        code=VERSION,
-    )
-    progress("search", 1.0)
-    place = make_place(region.product, task)
-    return Job(task, region, recipe, site.resolution, world, boundary, sources, key, place)
-
-
-def _outside(task: Task, region: Region, world: World) -> str:
-    if world.synthetic:
-        return (
-            f"tile {task.tile} is outside the made-up demo world, which has x010y020 only: "
-            "use --tile x10y20, or --env prod or --catalog for real data"
-        )
-    return (
-        f"tile {task.tile} is outside region {region.name}: "
-        f"'cropmask tiles --region {task.region}' lists its tiles"
-    )
-
-
-def find_same(store: Store, job: Job) -> Document | None:
-    """Item of the same run key, if the task is done already.
-
-    Raises
-    ------
-    Rejected
-        If a result with another run key is in its place.
-    """
-    item = find_item(store, job.place)
-    if item is None or item["properties"]["cropmask:run_key"] == str(job.run_key):
-        return item
-    raise Rejected(
-        f"{store.uri(job.place.item)} is there with {_difference(item, job)}: "
-        "use --overwrite to replace it, or another version or --output",
-        reason="changed",
-    )
-
-
-def _difference(item: Document, job: Job) -> str:
-    known = item["properties"]
-    pairs = {
-        "resolution": (known.get("cropmask:resolution"), job.resolution),
-        "model": (known.get("cropmask:model", {}).get("recipe"), job.recipe),
-        "model file": (
-            str(known.get("cropmask:model", {}).get("sha256"))[:12],
-            job.region.model(job.recipe).sha256[:12],
-        ),
-        "software": (known.get("processing:version"), VERSION),
-    }
-    for name, (old, new) in pairs.items():
-        if old != new:
-            return f"another {name} ({old}, now {new})"
-    return "other inputs or limits"
-
-
-def strip_rows(box: GeoBox, memory: int | None) -> int:
-    """Rows of a strip so that a tile stays below a memory limit.
-
-    Raises
-    ------
-    Misconfigured
-        If even the smallest strips need more.
-    """
-    if memory is None:
-        return DEFAULT_ROWS
-    whole = BASE_BYTES + TILE_BYTES * box.shape[0] * box.shape[1]
-    rows = (memory - whole) // (ROW_BYTES * box.shape[1])
-    if rows < 8:
-        least = (whole + 8 * ROW_BYTES * box.shape[1]) / 1e9
-        raise Misconfigured(
-            f"{memory / 1e9:.1f} GB of memory is too little for {box.shape[0]} x {box.shape[1]} "
-            f"pixels: give --memory {least:.1f}GB or more, or a coarser --resolution",
-            reason="too little memory",
-        )
-    return int(min(rows, DEFAULT_ROWS))
-
-
 def watch_memory(limit: int | None, progress: Progress) -> Progress:
     """The same progress, which ends the attempt when memory is over a limit."""
 
@@ -268,44 +127,6 @@ def watch_memory(limit: int | None, progress: Progress) -> Progress:
             )
 
     return watched
-
-
-def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str]) -> ItemFacts:
-    """What the item of a job says."""
-    geomads = (job.sources.first, job.sources.second)
-    end = f"{job.task.period.end}T23:59:59Z"
-    return ItemFacts(
-        product=job.region.product,
-        tile=job.task.tile,
-        period=job.task.period,
-        resolution=job.resolution,
-        run_key=job.run_key,
-        as_of=max((geomad.created or end for geomad in geomads), default=end),
-        software=VERSION,
-        model=ModelFacts(job.recipe, job.region.model(job.recipe).sha256),
-        sources=tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads),
-        statistics=statistics,
-        masks_not_applied=not_applied,
-        synthetic=job.world.synthetic,
-    )
-
-
-def make_product_collection(job: Job) -> Document:
-    """Collection of a job's product, over all of its region."""
-    import pyproj
-
-    lonlat = pyproj.Transformer.from_crs(EPSG, 4326, always_xy=True)
-    left, bottom, right, top = job.boundary.bounds
-    west, south = lonlat.transform(left, bottom)
-    east, north = lonlat.transform(right, top)
-    bounds = (round(west, 6), round(south, 6), round(east, 6), round(north, 6))
-    return make_collection(
-        job.region.title,
-        job.region.product,
-        bounds,
-        resolutions=(job.resolution,),
-        synthetic=job.world.synthetic,
-    )
 
 
 def _result(

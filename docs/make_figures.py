@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from cropmask.core.strips import Strip
 from cropmask.grid import Tile, geobox
 from cropmask.io.layers import open_layers
+from cropmask.prepare import prepare
 from cropmask.product import BANDS, PROB, Band
 from cropmask.region import load_region
-from cropmask.run import prepare, run_tile
+from cropmask.run import run_tile
 from cropmask.site import Site, open_site
 from cropmask.task import Period, Task
 

@@ -13,8 +13,9 @@ import click
 from cropmask.cli.console import LOG_FORMATS, is_json, open_logging, open_progress, run_click
 from cropmask.contract import VERSION
 from cropmask.grid import RESOLUTIONS, Tile
+from cropmask.prepare import Job, find_same, prepare
 from cropmask.region import RECIPES, Recipe
-from cropmask.run import Job, TileResult, find_same, prepare, run_tile
+from cropmask.run import TileResult, run_tile
 from cropmask.site import ENVIRONMENTS, Site, open_site
 from cropmask.task import Period, Task
 

@@ -18,8 +18,9 @@ from cropmask.core.strips import Strip
 from cropmask.grid import Tile, geobox
 from cropmask.io.boundary import load_boundary
 from cropmask.io.layers import open_layers
+from cropmask.prepare import prepare
 from cropmask.region import load_region
-from cropmask.run import TileResult, prepare, run_tile
+from cropmask.run import TileResult, run_tile
 from cropmask.site import open_site
 from cropmask.task import Period, Task
 
