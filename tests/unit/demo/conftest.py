@@ -10,7 +10,7 @@ TILES = (Tile(10, 20), Tile(11, 20))
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory) -> Path:
-    """Two neighboring tiles at 100 m, drawn in squares of 200 m."""
+    """Folder of a world of two neighboring tiles at 100 m."""
     folder = tmp_path_factory.mktemp("world")
     make_world(folder, tiles=TILES, resolution=100, grain=2)
     return folder

@@ -72,9 +72,9 @@ def test_resolutions_show_the_same_land():
 
 def test_neighbors_join_without_a_seam():
     # Fields that cross the border look the same on both sides.
-    west = draw_half(TILE, 20, 0, 0, 1500)
-    east = draw_half(Tile(11, 20), 20, 0, 0, 1500)
-    covers = [draw_covers(tile, 20, 0, 1500) for tile in (TILE, Tile(11, 20))]
+    west = draw_half(TILE, 20, 0, 0, 400)
+    east = draw_half(Tile(11, 20), 20, 0, 0, 400)
+    covers = [draw_covers(tile, 20, 0, 400) for tile in (TILE, Tile(11, 20))]
 
     def change(left: np.ndarray, right: np.ndarray) -> float:
         return float(np.median(np.abs(left.astype(float) - right)))
@@ -87,17 +87,25 @@ def test_neighbors_join_without_a_seam():
     assert joined > 0.85
 
 
-def test_fields_are_of_real_sizes_and_all_covers_appear():
-    covers = draw_covers(TILE, 20, 0, 4800)
+def test_all_covers_appear():
+    covers = draw_covers(TILE, 60, 0, 1600)
     load = load_covers()
     assert {load.water, load.wetland, load.settlement, load.forest, load.bare} < set(
         np.unique(covers)
     )
-    assert 5 < len(set(np.unique(covers)) & set(np.flatnonzero(load.crop)))
+    assert len(set(np.unique(covers)) & set(np.flatnonzero(load.crop))) > 5
     assert 0.01 < (covers == MIXED).mean() < 0.08
-    truth = draw_truth(TILE, 20, 0, 4800)
+    truth = draw_truth(TILE, 60, 0, 1600)
     assert set(np.unique(truth)) == {0, 1, MIXED}
     assert 0.2 < (truth == 1).mean() < 0.7
+
+
+def test_fields_are_as_long_as_real_ones():
+    covers = draw_covers(TILE, 10, 3000, 100)
+    changes = (np.diff(covers.astype(int), axis=1) != 0).mean()
+    mean_chord_m = 10 / changes
+    # Squares of 2 and 20 ha have edges of 140 and 450 m; neighbors may share a cover.
+    assert 140 < mean_chord_m < 600
 
 
 def test_statistics_are_sound():
