@@ -23,9 +23,10 @@ from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public name
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 
 from cropmask.core.cropmap import CropMap
-from cropmask.errors import Interrupted
+from cropmask.errors import CropmaskError, Interrupted
 from cropmask.io.store import told
 from cropmask.product import CREDIT, FILTERED, LICENSE, MASK, NODATA, Band, Rgba
 from cropmask.stac import FileFacts, visual_box
@@ -44,6 +45,8 @@ _COG: Final = {
     "OVERVIEWS": "IGNORE_EXISTING",
     "BIGTIFF": "IF_SAFER",
 }
+_PLAIN: Final = Affine(2, 0, 0, 0, -2, 0)
+"""Any transform but the identity, which rasterio warns of; a PNG holds none."""
 _RGBA: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
 
 
@@ -84,7 +87,7 @@ def write_cog(
             TIFFTAG_IMAGEDESCRIPTION=band.description,
             TIFFTAG_COPYRIGHT=f"{CREDIT}, {LICENSE}",
         )
-        _copy(
+        _save(
             raster,
             path,
             PREDICTOR=predictor,
@@ -112,7 +115,7 @@ def write_visual(path: Path, crop_map: CropMap, box: GeoBox) -> None:
     pixels = _paint(classes, {found.value: found.color for found in MASK.classes})
     with _written(path), _raster(pixels, small) as raster:
         raster.colorinterp = _RGBA
-        _copy(raster, path, OVERVIEW_RESAMPLING="NEAREST", **_COG)
+        _save(raster, path, OVERVIEW_RESAMPLING="NEAREST", **_COG)
 
 
 def write_thumbnail(path: Path, crop_map: CropMap, box: GeoBox) -> None:
@@ -134,7 +137,7 @@ def write_thumbnail(path: Path, crop_map: CropMap, box: GeoBox) -> None:
     }
     with _written(path), _raster(_paint(classes, colors), None) as raster:
         raster.colorinterp = _RGBA
-        _copy(raster, path, driver="PNG", ZLEVEL="9")
+        _save(raster, path, driver="PNG", ZLEVEL="9")
 
 
 def load_file_facts(path: Path) -> FileFacts:
@@ -171,10 +174,10 @@ def _raster(
     with rasterio.Env(GDAL_PAM_ENABLED="NO"):
         raster = rasterio.open(
             name,
-            "w",
+            "w+",
             driver="MEM",
             nodata=nodata,
-            **{"transform": Affine.scale(1, -1)} | place,
+            **{"transform": _PLAIN} | place,
             **profile,
         )
         with raster:
@@ -182,8 +185,12 @@ def _raster(
             yield raster
 
 
-def _copy(raster: Any, path: Path, **options: str) -> None:  # noqa: ANN401 (rasterio is untyped)
-    rasterio.shutil.copy(raster, str(path), **options)
+def _save(raster: Any, path: Path, **options: str) -> None:  # noqa: ANN401 (rasterio is untyped)
+    """Encode in memory, then write: GDAL passes over a disk that fills at a file's last bytes."""
+    with MemoryFile() as encoded:
+        rasterio.shutil.copy(raster, encoded.name, **options)
+        with told(path, "written"):
+            path.write_bytes(encoded.getbuffer())
 
 
 def _reduce(classes: NDArray[np.uint8], box: GeoBox, shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -207,13 +214,10 @@ def _paint(classes: NDArray[np.uint8], colors: dict[int, Rgba]) -> NDArray[np.ui
 def _written(path: Path) -> Iterator[None]:
     """Turn a failed write into one line, and leave no broken file behind."""
     try:
-        with told(path, "written"):
-            yield
-    except (RasterioError, CPLE_BaseError, Interrupted) as error:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise Interrupted(f"{path} cannot be encoded: {error}", reason="encoding") from None
+    except CropmaskError:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-        if isinstance(error, Interrupted):
-            raise
-        raise Interrupted(
-            f"{path} cannot be written: {error}: check that its disk has space", reason="disk"
-        ) from None
+        raise

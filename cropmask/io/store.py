@@ -21,6 +21,9 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.io.fetch import Absent
+
+__all__ = ["Absent", "Entry", "FolderStore", "MemoryStore", "Store", "StoreOptions", "open_store"]
 
 _PART: Final = ".cropmask-part"
 """Suffix of files being written; a killed process may leave one, which is no key."""
@@ -40,10 +43,6 @@ _REFUSED: Final = frozenset(
 )
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-
-
-class Absent(Rejected):
-    """No object has this key."""
 
 
 @dataclass(frozen=True, slots=True)
