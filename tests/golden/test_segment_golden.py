@@ -109,3 +109,26 @@ def test_chessboard_of_singles_is_merged_by_the_line():
         [1, 2],
         [3, 4],
     ]
+
+
+# The 50 is as far from the 0s as from the 100s. Starting centers 25, 50, 75 take one shade each.
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["0 0 0 0 50 50 100 100 100 100"], ["1111112222"]),
+        (["100 100 100 100 50 50 0 0 0 0"], ["1111112222"]),
+        # The walk meets the 0s first, above; the 100s to the left come first in the image.
+        (["100 100 100", "100 0 0", "100 0 0", "100 50 50"], ["111", "122", "122", "111"]),
+    ],
+)
+def test_tie_between_segments_goes_to_the_one_that_comes_first(rows, expected):
+    colors, valid = gray(rows)
+    labels = segment(colors, valid, clusters=3, min_pixels=3)
+    assert ["".join(map(str, row)) for row in labels] == expected
+
+
+def test_distances_are_float32():
+    """Means 100, 451 / 9 and 1349 / 9: a tie in truth, but the right one is nearer in float32."""
+    colors, valid = gray([" ".join(["50"] * 8 + ["51"] + ["100"] * 3 + ["149"] + ["150"] * 8)])
+    labels = segment(colors, valid, clusters=3, min_pixels=4)
+    assert "".join(map(str, labels[0])) == "111111111222222222222"

@@ -63,6 +63,13 @@ def test_published_limit_keeps_a_small_segment_that_is_far_from_all():
     assert segment(colors, valid, max_distance=np.inf).max() == 1
 
 
+def test_limit_itself_is_near_enough():
+    colors, valid = pond_in_a_field(0)
+    colors[0, 10:15, 10:18], colors[1, 10:15, 10:18] = 140, 120  # 60, 80: 100 exactly
+    assert segment(colors, valid, max_distance=100.0).max() == 1
+    assert segment(colors, valid, max_distance=99.99).max() == 2
+
+
 def test_size_limit_is_the_smallest_that_stays():
     colors, valid = pond_in_a_field(195)
     assert segment(colors, valid, min_pixels=40).max() == 2
