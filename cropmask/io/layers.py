@@ -247,20 +247,12 @@ class TileLayers:
         rain = np.empty((2, rows, width), np.float32)
         slope = np.empty((rows, width), np.float32)
 
-        def read_rain(index: int) -> None:
-            rain[index] = self._rain[index].floats(row, rows)
-
-        def read_slope() -> None:
-            slope[:] = self._sampled["slope"].floats(row, rows)
-
-        self._run(
-            lambda action: action(),
-            [
-                *(lambda key=key: self._bands[key].read_rows(row, targets[key]) for key in targets),
-                *(lambda index=index: read_rain(index) for index in range(2)),
-                read_slope,
-            ],
-        )
+        readers: list[tuple[RowSource, NDArray[Any]]] = [
+            *((self._bands[key], out) for key, out in targets.items()),
+            *zip(self._rain, rain, strict=True),
+            (self._sampled["slope"], slope),
+        ]
+        self._run(lambda reader: reader[0].read_rows(row, reader[1]), readers)
         strip = Strip(row, halves[0], halves[1], rain, slope)
         stacks = [array for half in halves for array in (half.reflectance, half.deviation)]
         self.stats.pixel_bytes += sum(array.nbytes for array in (*stacks, rain, slope))

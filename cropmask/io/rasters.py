@@ -41,6 +41,8 @@ _MAX_CHUNK_ROWS: Final = 512
 _MIN_CHUNK_ROWS: Final = 64
 _BLOCK_PIXELS: Final = 2**20
 """Pixels resampled at once: the same cut for every strip height, so the same bytes."""
+_SMOOTH_ROWS: Final = 32
+"""Rows interpolated at once: keeps the temporary arrays in the processor's cache."""
 _WINDOW_PIXELS: Final = 2**23
 """Most source cells of an ancillary layer held at once."""
 
@@ -167,7 +169,9 @@ class GridRows:
         self._inside = Window(-self._row, -self._column, *box.shape).clipped(rows, columns)
         wanted = min(max(raster.block_rows, _MIN_CHUNK_ROWS), _MAX_CHUNK_ROWS)
         self._chunk_rows = wanted
-        self._chunk: tuple[int, NDArray[Any]] | None = None
+        # One buffer for the life of the tile: freeing and taking it anew tears the heap.
+        self._buffer: NDArray[Any] | None = None
+        self._held = -1
 
     def read_rows(self, row: int, out: NDArray[Any]) -> None:
         """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on; each block decoded once."""
@@ -197,14 +201,16 @@ class GridRows:
             area = Window(chunk_top, inside.column, chunk_rows, inside.columns)
             self._raster.read(area, out=target)
             return
-        if self._chunk is None or self._chunk[0] != start:
-            self._chunk = None
+        if self._held != start:
+            self._held = -1
+            if self._buffer is None:
+                shape = (min(self._chunk_rows, inside.rows), inside.columns)
+                self._buffer = np.empty(shape, self._raster.dtype)
             area = Window(chunk_top, inside.column, chunk_rows, inside.columns)
-            self._chunk = (start, self._raster.read(area))
-        values = self._chunk[1]
-        target[:] = values[top - chunk_top : top - chunk_top + target.shape[0]]
-        if top - chunk_top + target.shape[0] == chunk_rows:
-            self._chunk = None
+            self._raster.read(area, out=self._buffer[:chunk_rows])
+            self._held = start
+        assert self._buffer is not None
+        target[:] = self._buffer[top - chunk_top : top - chunk_top + target.shape[0]]
 
 
 class ResampledRows:
@@ -311,10 +317,11 @@ class SampledLayer:
             np.asarray(sample_nearest(known, window, at, 0), np.bool_),
         )
 
-    def floats(self, row: int, rows: int) -> NDArray[np.float32]:
-        """Values ``(y, x)`` as float32, NaN where unknown."""
-        values, known = self.values(row, rows)
-        return np.where(known, values, np.nan).astype(np.float32)
+    def read_rows(self, row: int, out: NDArray[np.float32]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on, NaN where unknown."""
+        values, known = self.values(row, out.shape[0])
+        out[:] = values
+        out[~known] = np.nan
 
     def _is_known(self, cells: NDArray[Any]) -> NDArray[np.bool_]:
         return _is_known(cells, self._raster.nodata)
@@ -349,10 +356,15 @@ class SmoothLayer:
         """Whether no cell over the tile has a value."""
         return bool(np.isnan(self._cells).all())
 
-    def floats(self, row: int, rows: int) -> NDArray[np.float32]:
-        """Values ``(y, x)``; NaN only if no cell over the tile has a value."""
-        at = self._projector.positions(row, rows)
-        return sample_bilinear(self._cells, self._window, at)
+    def read_rows(self, row: int, out: NDArray[np.float32]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on.
+
+        NaN only if no cell over the tile has a value.
+        """
+        for start in range(0, out.shape[0], _SMOOTH_ROWS):
+            part = out[start : start + _SMOOTH_ROWS]
+            at = self._projector.positions(row + start, part.shape[0])
+            part[:] = sample_bilinear(self._cells, self._window, at)
 
 
 def _load_cells(raster: Raster, window: Window) -> NDArray[np.float64]:

@@ -113,8 +113,11 @@ def test_catalog_that_nobody_serves(made: World):
             find_sources(address, TILE, YEAR, made.ancillary, options=OPTIONS)
 
 
-@pytest.mark.parametrize("box", [BOX, COARSE], ids=["own grid", "resampled"])
-@pytest.mark.parametrize("methods", [("HEAD",), ("GET",), ("GET", "HEAD")])
+@pytest.mark.parametrize(
+    ("box", "methods"),
+    [(BOX, ("HEAD",)), (BOX, ("GET",)), (BOX, ("GET", "HEAD")), (COARSE, ("GET", "HEAD"))],
+    ids=["head", "get", "both", "both, resampled"],
+)
 def test_raster_that_fails_and_then_works(
     made: World, server: FileServer, box, methods: tuple[str, ...]
 ):
@@ -128,16 +131,19 @@ def test_raster_that_fails_and_then_works(
     assert server.faults[0].times < patient
 
 
-@pytest.mark.parametrize("box", [BOX, COARSE], ids=["own grid", "resampled"])
+CUT = Fault(BLUE, keep_bytes=700, methods=("GET",))
+
+
 @pytest.mark.parametrize(
-    ("fault", "error", "text"),
+    ("box", "fault", "error", "text"),
     [
-        (Fault(BLUE, status=503), Interrupted, BLUE),
-        (Fault(BLUE, status=404), Rejected, f"{BLUE} does not exist"),
-        (Fault(BLUE, status=403), Misconfigured, f"{BLUE} is denied"),
-        (Fault(BLUE, keep_bytes=700, methods=("GET",)), Interrupted, f"{BLUE} cannot be read"),
+        (BOX, Fault(BLUE, status=503), Interrupted, BLUE),
+        (BOX, Fault(BLUE, status=404), Rejected, f"{BLUE} does not exist"),
+        (BOX, Fault(BLUE, status=403), Misconfigured, f"{BLUE} is denied"),
+        (BOX, CUT, Interrupted, f"{BLUE} cannot be read"),
+        (COARSE, CUT, Interrupted, f"{BLUE} cannot be read"),
     ],
-    ids=["503", "404", "403", "cut"],
+    ids=["503", "404", "403", "cut", "cut, resampled"],
 )
 def test_raster_that_keeps_failing(
     made: World, server: FileServer, box, fault: Fault, error: type[Exception], text: str

@@ -121,8 +121,7 @@ def test_band_order_is_that_of_the_features(made: World):
             np.testing.assert_array_equal(strip.first.deviation[index][INSIDE], file.read(1))
 
 
-@pytest.mark.parametrize("resolution", [10, 60])
-@pytest.mark.parametrize("rows", [1, 37, 129, 400])
+@pytest.mark.parametrize(("resolution", "rows"), [(10, 1), (10, 37), (10, 129), (60, 37)])
 def test_strip_height_changes_no_byte(made: World, resolution: int, rows: int):
     box = BOX if resolution == 10 else part_of_tile(slice(150, 240), slice(300, 420), 60)
     with opened(made, box) as layers:

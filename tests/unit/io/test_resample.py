@@ -79,7 +79,7 @@ GRIDS = [("EPSG:4326", 0.05), ("EPSG:4326", 1 / 3600), ("EPSG:6933", 45.0), ("EP
 WARPED = [*GRIDS, ("EPSG:32736", 90.0)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(WARPED), st.floats(0, 0.99), st.integers(0, 2**16))
 def test_nearest_is_gdals_except_on_borders(grid: tuple[str, float], shift: float, seed: int):
     source = source_over(BOX, *grid, shift)
@@ -95,7 +95,7 @@ def test_nearest_is_gdals_except_on_borders(grid: tuple[str, float], shift: floa
     assert np.isfinite(ours).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     # GDAL widens its kernel where it shrinks; only where it enlarges is bilinear the same.
     st.sampled_from([("EPSG:4326", 0.05), ("EPSG:4326", 0.001), ("EPSG:6933", 300.0)]),
@@ -109,7 +109,7 @@ def test_bilinear_is_gdals(grid: tuple[str, float], shift: float, seed: int):
     np.testing.assert_allclose(ours, warped(cells, source, BOX, Resampling.bilinear), atol=2e-2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.sampled_from(WARPED), st.lists(st.integers(1, 30), min_size=1, max_size=8))
 def test_strips_of_any_height_give_the_same_bytes(grid: tuple[str, float], heights: list[int]):
     source = source_over(BOX, *grid, 0.3)
