@@ -6,12 +6,14 @@ import json
 import logging
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, Final, Literal, NoReturn
 
 import click
+from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from cropmask.contract import ExitCode
@@ -47,6 +49,8 @@ class JsonLines(logging.Formatter):
             **self._context,
             "message": record.getMessage(),
         }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
         line |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
         line |= getattr(record, "extra_fields", {})
         return json.dumps(line, ensure_ascii=False)
@@ -74,6 +78,8 @@ def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> N
     else:
         handler = BarSafe()
         handler.setFormatter(logging.Formatter("%(message)s"))
+    # A picture without coordinates is meant to have none.
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -95,7 +101,9 @@ class ProgressBar:
         if stage != self._stage:
             self.close()
             layout = "{desc:<38} {percentage:3.0f}% |{bar}| {elapsed}"
-            self._bar = tqdm(total=100, desc=STAGES.get(stage, stage), bar_format=layout)
+            self._bar = tqdm(
+                total=100, desc=STAGES.get(stage, stage), bar_format=layout, disable=None
+            )
             self._stage = stage
         if self._bar is not None:
             self._bar.update(max(0.0, 100 * min(share, 1.0) - self._bar.n))
@@ -152,6 +160,9 @@ def guarded(command: Callable[[], None], log_format: str = "text") -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(ExitCode.DONE)
+    except Exception:
+        logging.getLogger("cropmask").exception("a fault of the program, please report it")
+        sys.exit(ExitCode.FAILED)
     sys.exit(ExitCode.DONE)
 
 

@@ -22,6 +22,7 @@ from cropmask.core._rank import count_reached
 from cropmask.core._vectors import LANES, ROW_BYTES
 from cropmask.core._walk import ENTRY_BYTES, count_votes, sum_leaves
 from cropmask.core.forest import LEAF, Forest
+from cropmask.errors import Rejected
 
 BLOCK_PACKETS: Final = 128
 """Packets that walk together: their ranks stay in the second-level cache."""
@@ -67,18 +68,24 @@ def make_engine(forest: Forest) -> Engine:
 
     Raises
     ------
-    ValueError
+    Rejected
         If a tree has more than 32 768 inner nodes or the forest more than 254 features.
     """
     if len(forest.features) > MAX_FEATURES:
-        raise ValueError(f"a forest of {len(forest.features)} features is too wide")
+        raise Rejected(
+            f"a model of {len(forest.features)} features is too wide: at most {MAX_FEATURES}",
+            reason="bad model",
+        )
     inner = forest.feature != LEAF
     tree = np.repeat(
         np.arange(forest.roots.size), np.diff(forest.roots, append=forest.feature.size)
     )
     number = np.where(inner, _number(inner, tree, forest), _number(~inner, tree, forest))
     if number.max(initial=0) >= MAX_TREE_NODES:
-        raise ValueError("a tree of the forest is too large")
+        raise Rejected(
+            f"a tree of the model is too large: at most {MAX_TREE_NODES} inner nodes or leaves",
+            reason="bad model",
+        )
     votes = forest.kind == "vote" and bool(np.isin(forest.leaves, (0.0, 1.0)).all())
     words, roots = _words(forest, inner, tree, number)
     values = forest.leaves[forest.rank[~inner]]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cropmask.core.features import FEATURES, SCALE, log_deviation
 from cropmask.core.forest import Forest
+from cropmask.errors import Rejected
 
 TABLE, DEVIATION, COMPUTED = 0, 1, 2
 """How a feature gets its rank."""
@@ -57,12 +58,16 @@ def make_ranker(forest: Forest) -> Ranker:
 
     Raises
     ------
-    ValueError
+    Rejected
         If the forest asks for a feature that is none of the 33.
     """
     unknown = [name for name in forest.features if name not in FEATURES]
     if unknown:
-        raise ValueError(f"feature '{unknown[0]}' is none of the {len(FEATURES)} known ones")
+        raise Rejected(
+            f"the model asks for the feature '{unknown[0]}', which is none of the "
+            f"{len(FEATURES)} known ones",
+            reason="bad model",
+        )
     source = np.array([FEATURES.index(name) for name in forest.features], np.int64)
     kind = np.array([_kind(position) for position in source], np.int64)
     own = [forest.cuts[a:b] for a, b in zip(forest.offsets[:-1], forest.offsets[1:], strict=True)]

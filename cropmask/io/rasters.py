@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import numpy as np
-import odc.stac
 import pystac
 import rasterio
 from numpy.typing import NDArray
@@ -249,6 +248,8 @@ class ResampledRows:
         return self._block[1]
 
     def _warp(self, block: GeoBox) -> NDArray[Any]:
+        import odc.stac  # xarray and dask take seconds to load: only where grids differ
+
         loaded = odc.stac.load(
             [self._item],
             bands=["band"],
