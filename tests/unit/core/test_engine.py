@@ -18,6 +18,7 @@ from sklearn.ensemble import (
 from cropmask.core.engine import make_engine, predict
 from cropmask.core.features import FEATURES, features
 from cropmask.core.forest import LEAF, Forest
+from cropmask.errors import Rejected
 from cropmask.training.convert import convert
 from tests.scenes import make_scene, parcels
 
@@ -139,5 +140,5 @@ def test_too_wide_a_forest_is_refused() -> None:
     _, forest = fitted("stumps")
     names = tuple(f"f{i}" for i in range(255))
     wide = Forest(**{f: getattr(forest, f) for f in Forest.__slots__} | {"features": names})
-    with pytest.raises(ValueError, match="too wide"):
+    with pytest.raises(Rejected, match="too wide"):
         make_engine(wide)

@@ -17,6 +17,7 @@ from cropmask.core.mapper import classify_layers, map_crops, statistics
 from cropmask.core.ranks import make_ranker
 from cropmask.core.stretch import NODATA_NDVI
 from cropmask.core.strips import Half, Strip
+from cropmask.errors import Rejected
 from tests.scenes import SceneLayers, make_scene
 from tests.unit.core.test_engine import fitted
 
@@ -141,7 +142,7 @@ def test_a_model_may_use_fewer_features_in_another_order() -> None:
 
 def test_an_unknown_feature_is_refused() -> None:
     _, forest = fitted("stumps")
-    with pytest.raises(ValueError, match="'moon'"):
+    with pytest.raises(Rejected, match="'moon'"):
         make_ranker(replace(forest, features=("moon", *FEATURES[1:])))
 
 

@@ -1,0 +1,285 @@
+"""``cropmask-job`` as a user types it: results, one-line errors, documented exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pystac
+import pytest
+import rasterio
+from rio_cogeo import cog_validate
+
+from cropmask.contract import ExitCode
+from cropmask.demo.world import ensure_world
+from cropmask.grid import Tile, geobox
+from cropmask.region import load_region
+
+TILE = ("--tile", "x10y20", "--region", "eastern")
+QUICK = ("--resolution", "100")
+DATASET = "crop_mask_eastern/1-0-0/x010/y020/2019--P1Y"
+LABEL = "crop_mask_eastern_x010y020_2019--P1Y"
+
+Outcome = subprocess.CompletedProcess[str]
+
+
+class Job:
+    """Runs the program in an empty folder, as a process of its own."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("CROPMASK_")}
+        self.environ = {**kept, "CROPMASK_CACHE": str(cache), "HOME": str(folder)}
+        self.environ |= {"http_proxy": "", "https_proxy": ""}
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from cropmask.cli.job import main; main()", *words],
+            cwd=self.folder,
+            env={**self.environ, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, env: Mapping[str, str] | None = None) -> Outcome:
+        process = self.start(*words, env=env)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def files(self, folder: str = "output") -> list[str]:
+        root = self.folder / folder
+        return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def job(tmp_path: Path, demo_cache: Path) -> Job:
+    return Job(tmp_path, demo_cache)
+
+
+def assert_one_line(outcome: Outcome, code: ExitCode, *words: str) -> None:
+    """One clear line on stderr, the documented exit code, nothing on stdout."""
+    assert outcome.returncode == code, outcome.stderr
+    lines = [line for line in outcome.stderr.splitlines() if '"level": "info"' not in line]
+    assert len(lines) == 1, outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert word in lines[0]
+    assert outcome.stdout == ""
+
+
+def test_with_no_configuration_the_demo_world_is_mapped(job: Job) -> None:
+    outcome = job(*TILE, *QUICK, "--log-format", "text")
+    assert outcome.returncode == ExitCode.DONE, outcome.stderr
+    assert "SYNTHETIC" in outcome.stdout
+    assert f"{DATASET}/{LABEL}_thumbnail.png" in outcome.stdout
+    suffixes = "_mask.tif _prob.tif _filtered.tif _visual.tif _thumbnail.png .odc-metadata.yaml"
+    names = [f"{LABEL}{end}" for end in [*suffixes.split(), ".sha1", ".stac-item.json"]]
+    collection = "crop_mask_eastern/collection.json"
+    assert job.files() == sorted(["catalog.json", collection, *(f"{DATASET}/{n}" for n in names)])
+    folder = job.folder / "output" / DATASET
+    for band in ("mask", "prob", "filtered", "visual"):
+        path = folder / f"{LABEL}_{band}.tif"
+        valid, errors, warnings = cog_validate(path, strict=True)
+        assert valid, (errors, warnings)
+    with rasterio.open(folder / f"{LABEL}_prob.tif") as raster:
+        box = geobox(Tile(10, 20), 100)
+        assert (raster.crs.to_epsg(), raster.nodata) == (6933, 255)
+        assert raster.transform == box.affine
+        assert len(set(raster.read(1).ravel())) > 50
+    item = pystac.Item.from_file(str(folder / f"{LABEL}.stac-item.json"))
+    assert item.properties["cropmask:synthetic"] is True
+    assert item.properties["title"].startswith("SYNTHETIC")
+    assert 0 < item.properties["cropmask:statistics"]["crop_hectares"] < 921_600
+
+
+def test_a_finished_tile_is_skipped_and_nothing_is_touched(job: Job) -> None:
+    assert job(*TILE, *QUICK).returncode == 0
+    before = {name: (job.folder / "output" / name).stat().st_mtime_ns for name in job.files()}
+    again = job(*TILE, *QUICK)
+    assert (again.returncode, json.loads(again.stdout)["state"]) == (0, "SKIPPED")
+    after = {name: (job.folder / "output" / name).stat().st_mtime_ns for name in job.files()}
+    assert after == before
+
+
+def test_another_result_is_refused_until_it_may_be_replaced(job: Job) -> None:
+    assert job(*TILE, *QUICK).returncode == 0
+    boosted = (*TILE, *QUICK, "--model", "boosted")
+    assert_one_line(job(*boosted), ExitCode.REJECTED, "another model", "--overwrite")
+    replaced = job(*boosted, "--overwrite")
+    assert json.loads(replaced.stdout)["state"] == "SUCCEEDED"
+    item = json.loads((job.folder / "output" / DATASET / f"{LABEL}.stac-item.json").read_text())
+    assert item["properties"]["cropmask:model"]["recipe"] == "boosted"
+
+
+def test_json_lines_say_which_run(job: Job) -> None:
+    outcome = job(*TILE, *QUICK, "--log-format", "json")
+    lines = [json.loads(line) for line in outcome.stderr.splitlines()]
+    assert len({line["run"] for line in lines}) == 1
+    assert {line["stage"] for line in lines} >= {"classify", "segment", "mask", "write"}
+    assert json.loads(outcome.stdout)["event"] == "tile"
+
+
+def test_dry_run_writes_nothing(job: Job) -> None:
+    outcome = job(*TILE, *QUICK, "--dry-run")
+    assert outcome.returncode == 0
+    assert "would compute" in outcome.stdout
+    assert f"{DATASET}/{LABEL}.stac-item.json" in outcome.stdout
+    assert job.files() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (("--tile", "300,300", "--region", "eastern"), 3, ("x300y300", "grid")),
+        (("--tile", "nowhere", "--region", "eastern"), 3, ("nowhere", "x215y075")),
+        (("--tile", "x215y075", "--region", "eastern"), 3, ("x215y075", "demo world")),
+        (("--tile", "x10y20", "--region", "atlantis"), 3, ("atlantis", "eastern")),
+        ((*TILE, "--period", "2018--P1Y"), 3, ("2018",)),
+        ((*TILE, "--period", "2019-03--P6M"), 3, ("2019-03--P6M", "calendar year")),
+        ((*TILE, "--catalog", "no/such/catalog.json", "--region", "eastern"), 3, ("outside",)),
+        (("--tile", "x215y075", "--region", "eastern", "--catalog", "no/such"), 13, ("no/such",)),
+        ((*TILE, "--env", "prod"), 13, ("--output",)),
+        ((*TILE, "--memory", "lots"), 13, ("lots", "4GB")),
+        ((*TILE, "--memory", "100MB"), 13, ("too little",)),
+        ((*TILE, "--output", "ftp://here"), 13, ("ftp://here",)),
+        ((*TILE, "--output", "/proc/here"), 13, ("/proc/here",)),
+    ],
+)
+def test_bad_input_is_one_line(
+    job: Job, words: tuple[str, ...], code: int, expected: tuple[str, ...]
+) -> None:
+    assert_one_line(job(*words, *QUICK), ExitCode(code), *expected)
+    assert job.files() == []
+
+
+def test_a_wrong_command_line_is_exit_2(job: Job) -> None:
+    outcome = job("--tile", "x10y20")
+    assert outcome.returncode == ExitCode.USAGE
+    assert "Missing option '--region'" in outcome.stderr
+    assert job(*TILE, "--resolution", "30").returncode == ExitCode.USAGE
+
+
+def test_help_shows_examples_and_exit_codes(job: Job) -> None:
+    text = job("--help").stdout
+    for word in ("Examples", "cropmask-job --tile x10y20 --region eastern", "Exit codes"):
+        assert word in text
+
+
+def test_a_read_only_output_is_refused_before_the_work(job: Job) -> None:
+    (job.folder / "taken").write_text("a file, not a folder")
+    outcome = job(*TILE, *QUICK, "--output", "taken/results")
+    assert_one_line(outcome, ExitCode.MISCONFIGURED, "taken/results")
+    assert "classify" not in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name = 'x", "TOML"),
+        ("name = 'mine'", "'title'"),
+        ("name='mine'\ntitle='t'\nversion='1.0.0'\nboundary='none.geojson'", "none.geojson"),
+    ],
+)
+def test_a_broken_region_file(job: Job, text: str, expected: str) -> None:
+    (job.folder / "region.toml").write_text(text)
+    outcome = job("--tile", "x10y20", "--region", "region.toml", *QUICK)
+    assert_one_line(outcome, ExitCode.MISCONFIGURED, "region.toml", expected)
+    assert job.files() == []
+
+
+def test_sigterm_leaves_no_result(job: Job) -> None:
+    assert job(*TILE, "--resolution", "100", "--dry-run").returncode == 0  # the world is there
+    process = job.start(*TILE, *QUICK, "--log-format", "json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if '"classify"' in line:
+            break
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.DRAINED, err
+    assert time.monotonic() - began < 30
+    assert not any(name.endswith(".stac-item.json") for name in job.files())
+
+
+@pytest.fixture
+def own(job: Job, demo_cache: Path) -> tuple[str, ...]:
+    """Arguments for a catalog and a region of one's own: a copy of the demo world as real data."""
+    world = ensure_world(demo_cache, 100)
+    folder = job.folder / "world"
+    shutil.copytree(world.catalog.parent, folder)
+    eastern = load_region("eastern").model("boosted")
+    layers = {
+        name: str(href).replace(str(world.catalog.parent), "world")
+        for name, href in world.ancillary
+        if name != "protected_areas"
+    }
+    lines = [f'{name} = "{href}"' for name, href in layers.items()]
+    boundary = folder / world.boundary.name
+    (job.folder / "region.toml").write_text(
+        f"""
+name = "island"
+title = "An island"
+version = "2.0.1"
+boundary = "{boundary}"
+[models.boosted]
+file = "{eastern.file}"
+sha256 = "{eastern.sha256}"
+[ancillary]
+"""
+        + "\n".join(lines)
+    )
+    return (
+        *("--tile", "x10y20", "--region", "region.toml", "--model", "boosted"),
+        *("--catalog", "world/catalog.json", *QUICK),
+    )
+
+
+def test_a_catalog_and_a_region_of_ones_own(job: Job, own: tuple[str, ...]) -> None:
+    outcome = job(*own)
+    assert outcome.returncode == 0, outcome.stderr
+    name = "crop_mask_island/2-0-1/x010/y020/2019--P1Y/crop_mask_island_x010y020_2019--P1Y"
+    item = json.loads((job.folder / "output" / f"{name}.stac-item.json").read_text())
+    assert item["properties"]["cropmask:synthetic"] is False
+    assert set(item["properties"]["cropmask:masks_not_applied"]) == {"protected_areas"}
+
+
+def items_of(job: Job) -> list[Path]:
+    return sorted((job.folder / "world" / "gm_s2_semiannual").rglob("*2019-0*.json"))
+
+
+def test_a_missing_half_year(job: Job, own: tuple[str, ...]) -> None:
+    items_of(job)[1].unlink()
+    for name in ("catalog.json", "gm_s2_semiannual/collection.json"):
+        path = job.folder / "world" / name
+        if path.exists():
+            path.unlink()
+    words = [word if word != "world/catalog.json" else "world" for word in own]
+    assert_one_line(job(*words), ExitCode.REJECTED, "2019-07--P6M", "x010y020")
+    assert job.files() == []
+
+
+def test_a_truncated_cog(job: Job, own: tuple[str, ...]) -> None:
+    cog = sorted((job.folder / "world").rglob("*_B08.tif"))[0]
+    cog.write_bytes(cog.read_bytes()[: cog.stat().st_size * 2 // 3])
+    assert_one_line(job(*own), ExitCode.FAILED, cog.name)
+    assert not any(name.endswith(".stac-item.json") for name in job.files())
+
+
+def test_a_damaged_model(job: Job, own: tuple[str, ...]) -> None:
+    path = job.folder / "region.toml"
+    model = Path(load_region("eastern").model("boosted").file)
+    damaged = bytearray(model.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (job.folder / "damaged.cropmodel").write_bytes(damaged)
+    path.write_text(path.read_text().replace(str(model), "damaged.cropmodel"))
+    assert_one_line(job(*own), ExitCode.REJECTED, "damaged.cropmodel", "digest")
+    assert job.files() == []
