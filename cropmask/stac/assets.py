@@ -98,7 +98,9 @@ def describe_renders() -> Document:
 
 
 def _describe_class(found: ClassValue) -> Document:
-    described = {"value": found.value, "name": found.name, "title": found.title}
+    # The schema wants a description of every class.
+    text = {"title": found.title, "description": found.title}
+    described = {"value": found.value, "name": found.name, **text}
     if found.color[3]:
         return described | {"color_hint": hex_color(found.color)[1:]}
     return described
