@@ -22,7 +22,7 @@ from pystac.errors import STACValidationError
 from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile, geobox
 from cropmask.io.cog import load_file_facts, write_cog, write_thumbnail, write_visual
-from cropmask.product import BANDS, COG_TYPE, PROB, Product
+from cropmask.product import BANDS, COG_TYPE, PROB, Product, hex_color
 from cropmask.stac import (
     ASSET_SUFFIXES,
     Document,
@@ -392,3 +392,27 @@ def test_item_is_valid_at_every_resolution(resolution: int) -> None:
     found = item(resolution=resolution)
     assert found["properties"]["proj:shape"] == list(geobox(TILE, resolution).shape)
     assert_valid(found)
+
+
+def test_python_example_of_the_docs_runs(
+    results: tuple[Path, CropMap], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "product.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    path, crop_map = results
+    where = code.index('"output/'), code.index('stac-item.json"') + len('stac-item.json"')
+    exec(code[: where[0]] + repr(str(path)) + code[where[1] :], {})
+    hectares = int((crop_map.filtered == 1).sum())
+    mean = crop_map.prob[crop_map.prob != 255].mean()
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{hectares:,} ha of cropland", f"mean probability {mean:.1f} %"]
+
+
+def test_docs_name_the_published_colors_and_every_file() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "product.md").read_text(encoding="utf-8")
+    for _, color in PROB.ramp:
+        assert hex_color(color) in text
+    for suffix in (*ASSET_SUFFIXES.values(), ".stac-item.json"):
+        assert f"crop_mask_eastern_x215y075_2019--P1Y{suffix}\n" in text
+    for field in (key for key in item()["properties"] if key.startswith("cropmask:")):
+        assert f"`{field}`" in text
