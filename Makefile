@@ -2,7 +2,9 @@
 # make test   sets everything up and runs the tests, without the internet
 # make check  format, lint, types, import map, tests
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first Python that really runs and is new enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 UV_VERSION := 0.13.9
 TOOLS := .uv
 UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv
@@ -41,7 +43,7 @@ clean:
 	rm -rf .venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(TOOLS)/.ready:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@test -n "$(PYTHON)" || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -205,8 +205,8 @@ def statistics(
     pixel_area_m2
         Area of a pixel.
     """
-    by_prob = np.bincount(crop_map.prob.ravel(), minlength=256)[:101]
-    by_cause = np.bincount(cause.ravel(), minlength=len(Cause))
+    by_prob = _histogram(crop_map.prob)[:101]
+    by_cause = _histogram(cause)
     mapped = int(by_prob.sum())
     inside = cause == Cause.NONE
 
@@ -226,3 +226,11 @@ def statistics(
         steep_hectares=hectares(by_cause[Cause.STEEP]),
         high_hectares=hectares(by_cause[Cause.HIGH]),
     )
+
+
+def _histogram(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count of each value; row by row, since bincount makes integers of 8 bytes of its input."""
+    total = np.zeros(256, np.int64)
+    for row in values:
+        total += np.bincount(row, minlength=256)
+    return total
