@@ -27,64 +27,76 @@ _compiled = njit(nogil=True, cache=True, error_model="numpy")
 
 @_compiled
 def _search(value, cuts, start, low, scale, buckets):
-    """Count the cuts strictly below a finite value; infinity closes the cuts."""
+    """Count the cuts strictly below a finite value; infinity closes the cuts, twice."""
     place = (value - low) * scale
     last = np.float32(buckets.size - 1)
-    bucket = 0
-    if place > 0:
-        bucket = np.int64(min(place, last))
+    bucket = np.int64(min(max(place, np.float32(0)), last))
     i = start + buckets[bucket]
+    # Most buckets hold at most two cuts: two steps without a branch leave little to guess.
+    i += np.int64(cuts[i] < value)
+    i += np.int64(cuts[i] < value)
     while cuts[i] < value:
         i += 1
     return i - start
 
 
 @_compiled
-def _reflectance(raw):
+def _scaled(raw):
     return np.float32(np.nan) if raw == 0 else np.float32(raw) / _SCALE
 
 
 @_compiled
-def _ratio(a, b):
-    """Normalized difference of two stored reflectances."""
-    x, y = _reflectance(a), _reflectance(b)
-    return (x - y) / (x + y)
+def _ratios(a, b, out):
+    """Normalized difference of rows of stored reflectances."""
+    for x in range(out.size):
+        first, second = _scaled(a[x]), _scaled(b[x])
+        out[x] = (first - second) / (first + second)
 
 
 @_compiled
-def _lai(blue_raw, red_raw, nir_raw):
-    blue, red, nir = _reflectance(blue_raw), _reflectance(red_raw), _reflectance(nir_raw)
-    evi = (
-        np.float32(2.5)
-        * (nir - red)
-        / (nir + np.float32(6) * red - np.float32(7.5) * blue + np.float32(1))
-    )
-    return np.float32(3.618) * evi - np.float32(0.118)
+def _leaf_areas(blues, reds, nirs, out):
+    """Leaf area index of rows of stored reflectances."""
+    for x in range(out.size):
+        blue, red, nir = _scaled(blues[x]), _scaled(reds[x]), _scaled(nirs[x])
+        evi = (
+            np.float32(2.5)
+            * (nir - red)
+            / (nir + np.float32(6) * red - np.float32(7.5) * blue + np.float32(1))
+        )
+        out[x] = np.float32(3.618) * evi - np.float32(0.118)
 
 
 @_compiled
-def _index(place, raw, y, x):
-    """One of the indices, from the bands in the order of the features."""
+def _index(place, raw, y, left, out):
+    """One of the indices along a row, from the bands in the order of the features."""
+    right = left + out.size
     if place == _NDVI:
-        return _ratio(raw[3, y, x], raw[2, y, x])
-    if place == _LAI:
-        return _lai(raw[0, y, x], raw[2, y, x], raw[3, y, x])
-    return _ratio(raw[1, y, x], raw[4, y, x])
+        _ratios(raw[3, y, left:right], raw[2, y, left:right], out)
+    elif place == _LAI:
+        _leaf_areas(raw[0, y, left:right], raw[2, y, left:right], raw[3, y, left:right], out)
+    else:
+        _ratios(raw[1, y, left:right], raw[4, y, left:right], out)
 
 
 @_compiled
-def _seen(raw, y, x):
-    """Whether a half-year has GeoMAD at a pixel."""
-    seen = False
+def _seen(raw, y, left, out):
+    """Whether a half-year has GeoMAD along a row: any band that is not 0."""
+    out[:] = 0
     for band in range(raw.shape[0]):
-        seen |= raw[band, y, x] != 0
-    return seen
+        row = raw[band, y, left : left + out.size]
+        for x in range(out.size):
+            out[x] |= row[x]
+    for x in range(out.size):
+        out[x] = np.uint16(out[x] != 0)
 
 
 @_compiled
-def _stored_ndvi(raw, y, x):
-    value = _ratio(raw[3, y, x], raw[2, y, x])
-    return np.int16(np.rint(value * _SCALE)) if np.isfinite(value) else np.int16(0)
+def _store_ndvi(raw, y, left, used, work, out):
+    """NDVI x 10 000 along a row; 0 where it is not finite, NODATA_NDVI where not used."""
+    _index(_NDVI, raw, y, left, work)
+    for x in range(work.size):
+        value = np.rint(work[x] * _SCALE) if np.isfinite(work[x]) else np.float32(0)
+        out[x] = np.int16(value) if used[x] else np.int16(NODATA_NDVI)
 
 
 @_compiled
@@ -95,52 +107,80 @@ def find_active(first, second, need_both, top, left, active, halves, ndvi):
     (``top``, ``left``). Fills ``active`` (packet,), ``halves`` (y, x) uint8 with the number of
     half-years seen, and ``ndvi`` (2, y, x) int16, NDVI x 10 000.
     """
+    active[:] = 0
     height, width = first.shape[1], first.shape[2]
-    for p in range(active.size):
-        bits = np.uint64(0)
-        for y in range(top, min(top + EDGE, height)):
-            for x in range(left + p * EDGE, min(left + p * EDGE + EDGE, width)):
-                seen = np.uint8(_seen(first, y, x)) + np.uint8(_seen(second, y, x))
-                halves[y, x] = seen
-                if seen == 2 or (seen == 1 and not need_both):
-                    lane = (y - top) * EDGE + x - left - p * EDGE
-                    bits |= np.uint64(1) << np.uint64(lane)
-                    ndvi[0, y, x] = _stored_ndvi(first, y, x)
-                    ndvi[1, y, x] = _stored_ndvi(second, y, x)
-                else:
-                    ndvi[0, y, x] = NODATA_NDVI
-                    ndvi[1, y, x] = NODATA_NDVI
-        active[p] = bits
+    columns = min(active.size * EDGE, width - left)
+    seen = np.empty((2, columns), np.uint16)
+    used = np.empty(columns, np.bool_)
+    work = np.empty(columns, np.float32)
+    for y in range(top, min(top + EDGE, height)):
+        _seen(first, y, left, seen[0])
+        _seen(second, y, left, seen[1])
+        for x in range(columns):
+            number = seen[0, x] + seen[1, x]
+            halves[y, left + x] = number
+            used[x] = number == 2 or (number == 1 and not need_both)
+            lane = np.uint64((y - top) * EDGE + x % EDGE)
+            active[x // EDGE] |= np.uint64(used[x]) << lane
+        _store_ndvi(first, y, left, used, work, ndvi[0, y, left : left + columns])
+        _store_ndvi(second, y, left, used, work, ndvi[1, y, left : left + columns])
 
 
 @_compiled
-def _rank_table(row, raw, band, table, top, left):
-    for y in range(top, min(top + EDGE, raw.shape[1])):
-        for x in range(left, min(left + EDGE, raw.shape[2])):
-            row[(y - top) * EDGE + x - left] = table[raw[band, y, x]]
+def _rank_table(raw, table, packets, f, line):
+    for x in range(raw.size):
+        packets[x // EDGE, f, line + x % EDGE] = table[raw[x]]
 
 
 @_compiled
-def _rank_deviation(row, raw, k, scaled, cuts, start, end, low, scale, buckets, zero, top, left):
-    for y in range(top, min(top + EDGE, raw.shape[1])):
-        for x in range(left, min(left + EDGE, raw.shape[2])):
-            value = raw[k, y, x]
-            divided = value / _SCALE if scaled else value
-            rank = zero
-            if divided > 0 and np.isfinite(value):
-                rank = end - 1 - start - _search(value, cuts, start, low, scale, buckets)
-            row[(y - top) * EDGE + x - left] = rank
+def _rank_deviation(raw, scaled, cuts, start, end, low, scale, buckets, zero, packets, f, line):
+    number = end - 2 - start
+    for x in range(raw.size):
+        value = raw[x]
+        divided = value / _SCALE if scaled else value
+        rank = zero
+        if divided > 0 and np.isfinite(value):
+            rank = number - _search(value, cuts, start, low, scale, buckets)
+        packets[x // EDGE, f, line + x % EDGE] = rank
 
 
 @_compiled
-def _rank_computed(row, place, raw, plane, cuts, start, low, scale, buckets, zero, top, left):
+def _rank_computed(values, cuts, start, low, scale, buckets, zero, packets, f, line):
+    for x in range(values.size):
+        value = values[x]
+        rank = zero
+        if np.isfinite(value):
+            rank = _search(value, cuts, start, low, scale, buckets)
+        packets[x // EDGE, f, line + x % EDGE] = rank
+
+
+@_compiled
+def _rank_feature(strip, ranker, f, top, left, columns, packets, work):
+    kind, source, zero, tables, table, cuts, starts, lows, scales, buckets = ranker
+    late = _PER_HALF <= source[f] < _SLOPE
+    place = source[f] % _PER_HALF if source[f] < _SLOPE else _SLOPE
+    raw = strip[1] if late else strip[0]
+    deviations = strip[3] if late else strip[2]
+    plane = strip[5] if place == _SLOPE else strip[4][1 if late else 0]
+    start, low, scale, own = starts[f], lows[f], scales[f], buckets[f]
+    right = left + columns
     for y in range(top, min(top + EDGE, plane.shape[0])):
-        for x in range(left, min(left + EDGE, plane.shape[1])):
-            value = plane[y, x] if place >= _RAIN else _index(place, raw, y, x)
-            rank = zero
-            if np.isfinite(value):
-                rank = _search(value, cuts, start, low, scale, buckets)
-            row[(y - top) * EDGE + x - left] = rank
+        line = (y - top) * EDGE
+        if kind[f] == _TABLE:
+            _rank_table(raw[place, y, left:right], tables[table[f]], packets, f + 1, line)
+        elif kind[f] == _DEVIATION:
+            _rank_deviation(
+                deviations[place - 9, y, left:right], place == _EDEV, cuts, start, starts[f + 1],
+                low, scale, own, zero[f], packets, f + 1, line,
+            )  # fmt: skip
+        else:
+            if place >= _RAIN:
+                work[:columns] = plane[y, left:right]
+            else:
+                _index(place, raw, y, left, work[:columns])
+            _rank_computed(
+                work[:columns], cuts, start, low, scale, own, zero[f], packets, f + 1, line
+            )
 
 
 @_compiled
@@ -151,30 +191,10 @@ def rank_packets(strip, ranker, top, left, packets, active):
     fields of :class:`~cropmask.core.ranks.Ranker` in order. Lanes without a pixel keep what they
     hold: no bit of ``active`` asks for them.
     """
-    kind, source, zero, tables, table, cuts, starts, lows, scales, buckets = ranker
-    for p in range(active.size):
-        if active[p] == 0:
-            continue
-        x = left + p * EDGE
-        for f in range(kind.size):
-            row = packets[p, f + 1]
-            late = _PER_HALF <= source[f] < _SLOPE
-            place = source[f] % _PER_HALF if source[f] < _SLOPE else _SLOPE
-            raw = strip[1] if late else strip[0]
-            low, scale, start = lows[f], scales[f], starts[f]
-            if kind[f] == _TABLE:
-                _rank_table(row, raw, place, tables[table[f]], top, x)
-            elif kind[f] == _DEVIATION:
-                deviations = strip[3] if late else strip[2]
-                _rank_deviation(
-                    row, deviations, place - 9, place == _EDEV, cuts, start, starts[f + 1],
-                    low, scale, buckets[f], zero[f], top, x,
-                )  # fmt: skip
-            else:
-                plane = strip[5] if place == _SLOPE else strip[4][1 if late else 0]
-                _rank_computed(
-                    row, place, raw, plane, cuts, start, low, scale, buckets[f], zero[f], top, x
-                )
+    columns = min(active.size * EDGE, strip[5].shape[1] - left)
+    work = np.empty(columns, np.float32)
+    for f in range(ranker[0].size):
+        _rank_feature(strip, ranker, f, top, left, columns, packets, work)
 
 
 @_compiled

@@ -89,13 +89,18 @@ def count(typingctx, address, mask):  # noqa: ARG001
 
 
 @intrinsic
-def assign(typingctx, address, mask, value):  # noqa: ARG001
-    """Set the i-th of 64 uint16 at an address to the low 16 bits of a value where bit i is set."""
+def assign(typingctx, address, mask, value, other_mask, other_value):  # noqa: ARG001
+    """Set the i-th of 64 uint16 at an address to a value where bit i of its mask is set.
+
+    Two masks and values at once; the low 16 bits of the values count.
+    """
 
     def codegen(context, builder, signature, args):  # noqa: ARG001
-        bits = builder.bitcast(args[1], _BITS)
-        row = builder.select(bits, _splat(builder, args[2]), _load_row(builder, args[0]))
+        row = _load_row(builder, args[0])
+        for mask_, value_ in (args[1:3], args[3:5]):
+            bits = builder.bitcast(mask_, _BITS)
+            row = builder.select(bits, _splat(builder, value_), row)
         _store_row(builder, row, args[0])
         return context.get_dummy_value()
 
-    return types.void(types.uint64, types.uint64, types.uint64), codegen
+    return types.void(*[types.uint64] * 5), codegen

@@ -93,15 +93,12 @@ def count_votes(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _add_values(
-    values: NDArray[np.float64], packets: Rows, active: Masks, sums: NDArray[np.float64]
-) -> None:
+def _add_values(values: NDArray[np.float64], packets: Rows, sums: NDArray[np.float64]) -> None:
     """Add the value of the leaf that each pixel has reached; row 0 of a packet names it."""
-    for p in range(active.size):
+    for p in range(sums.shape[0]):
         leaves, total = packets[p, 0], sums[p]
         for lane in range(LANES):
-            if (active[p] >> np.uint64(lane)) & np.uint64(1):
-                total[lane] += values[np.int64(leaves[lane])]
+            total[lane] += values[np.int64(leaves[lane])]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -118,14 +115,18 @@ def sum_leaves(
 ) -> None:
     """Baseline plus leaf values of every pixel of some packets, added in the order of the trees.
 
-    As :func:`count_votes`, with ``sums`` (packet, lane) float64.
+    As :func:`count_votes`, with ``sums`` (packet, lane) float64. Lanes that no bit of ``active``
+    asks for get some value: ``leaf_values`` goes on after the last tree for as many as a tree has
+    at most, so that a stale leaf number of theirs stays inside.
     """
     number = active.size
     base = np.uint64(packets.ctypes.data)
     first = np.uint64(wave_buffer.ctypes.data)
     second = first + np.uint64(wave_buffer.size)
     zero, entry, child = np.uint64(0), np.uint64(ENTRY_BYTES), np.uint64(0x7FFF)
+    one = np.uint64(1)
     sums[:number] = baseline
+    packets[:number, 0] = 0
     for t in range(roots.size - 1):
         tree = np.uint64(words.ctypes.data) + np.uint64(roots[t]) * np.uint64(8)
         here, there = first, second
@@ -140,15 +141,21 @@ def sum_leaves(
                 packet = base + (place >> np.uint64(16))
                 word = load(tree + (node << np.uint64(3)))
                 low = at_most(packet + ((word >> np.uint64(15)) & np.uint64(0x7FFE)), word)
-                for side in range(2):
-                    kept = mask & low if side == 0 else mask & ~low
-                    target = (word >> np.uint64(30 + 15 * side)) & child
-                    step = (word >> np.uint64(56 + side)) & entry
-                    if step == zero and kept != zero:
-                        assign(packet, kept, target)
-                    store(out, (place ^ node) | target)
-                    store(out + np.uint64(8), kept)
-                    out += step if kept != zero else zero
+                left, right = mask & low, mask & ~low
+                left_child = (word >> np.uint64(30)) & child
+                right_child = (word >> np.uint64(45)) & child
+                # All ones for a leaf, whose number the pixels that arrive there take.
+                left_leaf = ((word >> np.uint64(60)) & one) - one
+                right_leaf = ((word >> np.uint64(61)) & one) - one
+                assign(packet, left & left_leaf, left_child, right & right_leaf, right_child)
+                store(out, (place ^ node) | left_child)
+                store(out + np.uint64(8), left)
+                step = (word >> np.uint64(56)) & entry
+                out += step if left != zero else zero
+                store(out, (place ^ node) | right_child)
+                store(out + np.uint64(8), right)
+                step = (word >> np.uint64(57)) & entry
+                out += step if right != zero else zero
             end = out
             here, there = there, here
-        _add_values(leaf_values[leaf_starts[t] : leaf_starts[t + 1]], packets, active, sums)
+        _add_values(leaf_values[leaf_starts[t] :], packets, sums)

@@ -42,7 +42,8 @@ class Engine:
     roots: NDArray[np.int64]
     """``(trees + 1,)``: first word of each tree."""
     leaf_values: NDArray[np.float64]
-    """Values of all leaves, tree by tree; empty when every leaf is pure and votes are counted."""
+    """Values of all leaves, tree by tree, then as many zeros as the largest tree has leaves;
+    empty when every leaf is pure and votes are counted."""
     leaf_starts: NDArray[np.int64]
     """``(trees + 1,)``: first leaf value of each tree."""
     features: int
@@ -94,7 +95,7 @@ def make_engine(forest: Forest) -> Engine:
     return Engine(
         words=words,
         roots=roots,
-        leaf_values=np.empty(0) if votes else np.ascontiguousarray(values),
+        leaf_values=np.empty(0) if votes else np.append(values, np.zeros(np.diff(starts).max())),
         leaf_starts=starts.astype(np.int64),
         features=len(forest.features),
         baseline=forest.baseline,

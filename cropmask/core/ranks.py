@@ -43,7 +43,7 @@ class Ranker:
     table: NDArray[np.int64]
     """``(features,)``: row in ``tables``."""
     cuts: NDArray[np.float32]
-    """Cuts to search, ascending within a feature, each feature's closed by infinity."""
+    """Cuts to search, ascending within a feature, each feature's closed by infinity, twice."""
     starts: NDArray[np.int64]
     """``(features + 1,)``: first cut of each feature."""
     low: NDArray[np.float32]
@@ -77,7 +77,7 @@ def make_ranker(forest: Forest) -> Ranker:
     ]
     table = np.where(kind == TABLE, np.cumsum(kind == TABLE) - 1, -1)
     low, scale, buckets = _bucket_tables(searched)
-    closed = [np.append(cuts, np.float32(np.inf)) for cuts in searched]
+    closed = [np.append(cuts, [np.float32(np.inf)] * 2) for cuts in searched]
     return Ranker(
         kind=kind,
         source=source,
