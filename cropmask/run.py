@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from cropmask.core.cropmap import Statistics
 from cropmask.core.mapper import map_crops
 from cropmask.errors import OutOfMemory
 from cropmask.grid import geobox
-from cropmask.io.dataset import put_dataset
-from cropmask.io.layers import open_layers
-from cropmask.io.machine import find_anonymous_memory
+from cropmask.io.dataset import put_dataset, write_band
+from cropmask.io.layers import TileLayers, open_layers
+from cropmask.io.machine import find_anonymous_memory, open_workspace
+from cropmask.io.meter import Meter, StageUse
 from cropmask.io.models import load_forest
 from cropmask.io.store import Store
 from cropmask.prepare import (
@@ -22,8 +24,8 @@ from cropmask.prepare import (
     find_same,
     make_facts,
     make_product_collection,
+    plan_memory,
     prepare,
-    strip_rows,
 )
 from cropmask.region import Recipe
 from cropmask.site import Site
@@ -44,6 +46,8 @@ class TileResult:
     synthetic: bool
     statistics: Mapping[str, Any]
     """As in the item: :class:`~cropmask.core.cropmap.Statistics` by name."""
+    stages: tuple[StageUse, ...]
+    """What each stage took."""
 
 
 def run_tile(
@@ -83,41 +87,60 @@ def run_tile(
     Interrupted
         If reading or writing fails.
     """
-    began = time.monotonic()
+    meter = Meter()
+    progress = metered(meter, site.memory, progress)
     store = site.store()
     job = prepare(task, site, recipe=recipe, progress=progress)
     if not overwrite and (item := find_same(store, job)) is not None:
-        return _result(job, store, "SKIPPED", began, item["properties"]["cropmask:statistics"])
+        return _result(job, store, "SKIPPED", meter, item["properties"]["cropmask:statistics"])
+    progress("load", 0.0)
     store.check_writable()
-    forest = load_forest(job.region.model(recipe).file, job.region.model(recipe).sha256)
+    model = job.region.model(recipe)
+    forest = load_forest(model.file, model.sha256)
     box = geobox(task.tile, site.resolution)
-    watched = watch_memory(site.memory, progress)
-    with open_layers(
-        job.sources, box, boundary=job.boundary, limits=job.region.limits, options=site.read
-    ) as layers:
+    budget = plan_memory(box, site.memory)
+    with (
+        TemporaryDirectory(prefix="cropmask-") as temporary,
+        open_layers(
+            job.sources, box, boundary=job.boundary, limits=job.region.limits, options=site.read
+        ) as layers,
+    ):
+        folder = Path(temporary)
+        write = partial(write_band, folder, job.region.product, task, box, threads=site.threads)
         crop_map, statistics = map_crops(
             layers,
             forest,
             need_both=job.region.limits.require_both_halves,
-            rows=strip_rows(box, site.memory),
+            rows=budget.rows,
             threads=site.threads,
-            progress=watched,
+            progress=counting(progress, meter, layers),
+            workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
+            sink=lambda name, band: _drop(write(name, band)),
         )
-        facts = make_facts(job, statistics, layers.not_applied)
-    watched("write", 0.0)
-    collection = make_product_collection(job)
-    put_dataset(
-        store, job.place, facts, crop_map, collection, overwrite=overwrite, threads=site.threads
-    )
-    watched("write", 1.0)
-    figures = {name: getattr(statistics, name) for name in Statistics.__slots__}
-    return _result(job, store, "SUCCEEDED", began, figures)
+        progress("write", 0.0)
+        published = put_dataset(
+            store,
+            job.place,
+            make_facts(job, statistics, layers.not_applied),
+            crop_map,
+            make_product_collection(job),
+            folder=folder,
+            overwrite=overwrite,
+            threads=site.threads,
+        )
+        meter.add_bytes(published.bytes)
+        progress("write", 1.0)
+    return _result(job, store, "SUCCEEDED", meter, asdict(statistics))
 
 
-def watch_memory(limit: int | None, progress: Progress) -> Progress:
-    """The same progress, which ends the attempt when memory is over a limit."""
+def _drop(_: object) -> None: ...
+
+
+def metered(meter: Meter, limit: int | None, progress: Progress) -> Progress:
+    """The same progress, which takes the time of stages and watches memory."""
 
     def watched(stage: str, share: float) -> None:
+        meter.enter(stage)
         progress(stage, share)
         used = find_anonymous_memory()
         if limit is not None and used > limit:
@@ -129,21 +152,34 @@ def watch_memory(limit: int | None, progress: Progress) -> Progress:
     return watched
 
 
+def counting(progress: Progress, meter: Meter, layers: TileLayers) -> Progress:
+    """The same progress, which counts the bytes that classifying has read."""
+
+    def counted(stage: str, share: float) -> None:
+        progress(stage, share)
+        if stage == "classify" and share == 1.0:
+            meter.add_bytes(layers.stats.pixel_bytes)
+
+    return counted
+
+
 def _result(
     job: Job,
     store: Store,
     state: Literal["SUCCEEDED", "SKIPPED"],
-    began: float,
+    meter: Meter,
     statistics: Mapping[str, Any],
 ) -> TileResult:
+    stages = meter.finish()
     label = job.region.product.label(str(job.task.tile), str(job.task.period))
     return TileResult(
         state=state,
         item=store.uri(job.place.item),
         thumbnail=store.uri(job.place.key(f"{label}_thumbnail.png")),
         visual=store.uri(job.place.key(f"{label}_visual.tif")),
-        seconds=round(time.monotonic() - began, 3),
+        seconds=round(sum(use.wall_seconds for use in stages), 3),
         run_key=str(job.run_key),
         synthetic=job.world.synthetic,
         statistics=statistics,
+        stages=stages,
     )

@@ -25,6 +25,7 @@ LOG_FORMATS: Final = ("auto", "text", "json")
 STAGES: Final = {
     "demo world": "making the demo world (first use only)",
     "search": "finding GeoMAD",
+    "load": "opening rasters and model",
     "classify": "classifying",
     "segment": "segmenting",
     "mask": "masking",

@@ -13,6 +13,7 @@ import click
 from cropmask.cli.console import LOG_FORMATS, is_json, open_logging, open_progress, run_click
 from cropmask.contract import VERSION
 from cropmask.grid import RESOLUTIONS, Tile
+from cropmask.io.meter import format_uses
 from cropmask.prepare import Job, find_same, prepare
 from cropmask.region import RECIPES, Recipe
 from cropmask.run import TileResult, run_tile
@@ -115,6 +116,9 @@ Exit codes
     help="Memory to stay below, such as 4GB.  [default: the container's limit]",
 )
 @click.option(
+    "--profile", is_flag=True, help="Print time, CPU, bytes and peak memory of every stage."
+)
+@click.option(
     "--log-format",
     type=click.Choice(LOG_FORMATS),
     help="text with a progress bar, or JSON lines.  [default: auto, JSON where there is no "
@@ -128,6 +132,7 @@ def job(
     model: Recipe,
     overwrite: bool,
     dry_run: bool,
+    profile: bool,
     log_format: str | None,
     **options: Any,  # noqa: ANN401 (passed on to the site by name)
 ) -> None:
@@ -153,6 +158,8 @@ def job(
         click.echo(json.dumps({"event": "tile", **asdict(result)}))
     else:
         _print_result(result)
+    if profile:
+        click.echo(format_uses(result.stages), err=True)
 
 
 def _print_result(result: TileResult) -> None:

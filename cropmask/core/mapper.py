@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from threading import local
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,19 +36,35 @@ Progress = Callable[[str, float], None]
 """Told the name of a stage and the share of it that is done, 0 to 1."""
 
 
+Sink = Callable[[str, NDArray[np.uint8]], None]
+"""Given the name of a band and its final pixels ``(y, x)``, which it must not change."""
+
+
 def _quiet(_stage: str, _share: float) -> None: ...
+
+
+def _drop(_name: str, _band: NDArray[np.uint8]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classified:
-    """What the strips of a tile leave behind, all ``(y, x)``."""
+    """What the strips of a tile leave behind."""
 
     prob: NDArray[np.uint8]
-    """Probability of crop in percent, over 50 exactly for crop; 255 where not classified."""
+    """Probability of crop in percent ``(y, x)``, over 50 exactly for crop; 255 where not
+    classified."""
     ndvi: NDArray[np.int16]
     """NDVI x 10 000, ``(half, y, x)``; ``NODATA_NDVI`` where not classified."""
+    single: NDArray[np.uint8]
+    """Pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``, first bit highest."""
+
+
+class _Part(NamedTuple):
+    """Rows of the results of a tile, and the number of half-years seen in them."""
+
+    prob: NDArray[np.uint8]
+    ndvi: NDArray[np.int16]
     halves: NDArray[np.uint8]
-    """Number of half-years with GeoMAD."""
 
 
 class Classifier:
@@ -64,7 +80,7 @@ class Classifier:
     def classify(self, strip: Strip, out: Classified, pool: ThreadPoolExecutor) -> None:
         """Fill the strip's rows of ``out``; blocks of packets are shared among the threads."""
         rows = slice(strip.row, strip.row + strip.shape[0])
-        part = Classified(out.prob[rows], out.ndvi[:, rows], out.halves[rows])
+        part = _Part(out.prob[rows], out.ndvi[:, rows], np.empty(strip.shape, np.uint8))
         arrays = (
             strip.first.reflectance,
             strip.second.reflectance,
@@ -76,9 +92,10 @@ class Classifier:
         blocks = _blocks(*strip.shape)
         for _ in pool.map(lambda block: self._classify_block(arrays, part, *block), blocks):
             pass
+        out.single[rows] = np.packbits(part.halves == 1, axis=1)
 
     def _classify_block(
-        self, arrays: tuple[Any, ...], out: Classified, top: int, left: int, number: int
+        self, arrays: tuple[Any, ...], out: _Part, top: int, left: int, number: int
     ) -> None:
         packets, wave = self._memory()
         active = np.empty(number, np.uint64)
@@ -111,6 +128,7 @@ def classify_layers(
     rows: int = DEFAULT_ROWS,
     threads: int = 1,
     progress: Progress = _quiet,
+    workspace: NDArray[np.int32] | None = None,
 ) -> Classified:
     """Probability and NDVI of all pixels of a tile, strip by strip.
 
@@ -128,14 +146,19 @@ def classify_layers(
         Computing threads; the result does not depend on them.
     progress
         Told how far it is.
+    workspace
+        Contiguous memory ``(y, x)`` that will hold the NDVI; default new memory.
     """
     height, width = layers.shape
+    if workspace is None:
+        workspace = np.empty((height, width), np.int32)
     out = Classified(
         prob=np.full((height, width), NODATA, np.uint8),
-        ndvi=np.empty((2, height, width), np.int16),
-        halves=np.zeros((height, width), np.uint8),
+        ndvi=workspace.reshape(-1).view(np.int16).reshape(2, height, width),
+        single=np.zeros((height, -(-width // 8)), np.uint8),
     )
     classifier = Classifier(forest, need_both=need_both)
+    progress("classify", 0.0)
     with ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool:
         for strip in layers.strips(rows):
             classifier.classify(strip, out, pool)
@@ -151,45 +174,86 @@ def map_crops(
     rows: int = DEFAULT_ROWS,
     threads: int = 1,
     progress: Progress = _quiet,
+    workspace: NDArray[np.int32] | None = None,
+    sink: Sink = _drop,
 ) -> tuple[CropMap, Statistics]:
     """Map the crops of one tile.
 
-    Parameters are those of :func:`classify_layers`.
+    With two threads or more, masks and the two bands by pixel are finished while the image is
+    segmented.
+
+    Parameters
+    ----------
+    layers, forest, need_both, rows, threads, progress
+        As for :func:`classify_layers`.
+    workspace
+        Contiguous memory ``(y, x)`` that will hold the NDVI, then the segments; default new
+        memory. The largest array of a tile; it may be backed by a file.
+    sink
+        Given each band by its name as soon as it is final, from whatever thread finished it.
 
     Returns
     -------
     tuple[CropMap, Statistics]
         Three bands uint8 ``(y, x)``, nodata 255 in all of them alike, and their figures.
     """
+    if workspace is None:
+        workspace = np.empty(layers.shape, np.int32)
     seen = classify_layers(
-        layers, forest, need_both=need_both, rows=rows, threads=threads, progress=progress
+        layers,
+        forest,
+        need_both=need_both,
+        rows=rows,
+        threads=threads,
+        progress=progress,
+        workspace=workspace,
     )
-    prob, halves = seen.prob, seen.halves
+    prob, single = seen.prob, seen.single
     valid = prob != NODATA
+    votes = (prob > 50).view(np.uint8)
+    votes[~valid] = NODATA
     progress("segment", 0.0)
     colors = stretch(seen.ndvi)
     del seen
-    smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
-    labels = segment(colors, valid, min_pixels=smallest)
-    del colors
-    progress("segment", 1.0)
-    mask = np.where(valid, prob > 50, np.uint8(NODATA)).astype(np.uint8)
-    # Segments vote on what was classified, masked later or not.
-    filtered = majority(labels, mask)
-    del labels, valid
-    progress("mask", 0.0)
-    cause = layers.excluded()
-    for band in (mask, prob, filtered):
-        band[cause != Cause.NONE] = NODATA
-    result = CropMap(mask, prob, filtered)
+    with ThreadPoolExecutor(1, thread_name_prefix="finish") as beside:
+
+        def finish() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+            return _finish_pixels(layers, prob, votes, sink)
+
+        finished = beside.submit(finish) if threads > 1 else None
+        smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
+        labels = segment(colors, valid, min_pixels=smallest, out=workspace)
+        del colors, valid
+        # Segments vote on what was classified, masked later or not.
+        filtered = majority(labels, votes)
+        progress("segment", 1.0)
+        progress("mask", 0.0)
+        mask, cause = finished.result() if finished else finish()
+    filtered[cause != Cause.NONE] = NODATA
+    sink("filtered", filtered)
     progress("mask", 1.0)
-    return result, statistics(result, cause, halves, layers.pixel_area_m2)
+    result = CropMap(mask, prob, filtered)
+    return result, statistics(result, cause, single, layers.pixel_area_m2)
+
+
+def _finish_pixels(
+    layers: Layers, prob: NDArray[np.uint8], votes: NDArray[np.uint8], sink: Sink
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Mask what was classified by pixel, ``prob`` in place; returns the mask and the causes."""
+    cause = layers.excluded()
+    outside = cause != Cause.NONE
+    prob[outside] = NODATA
+    sink("prob", prob)
+    mask = votes.copy()
+    mask[outside] = NODATA
+    sink("mask", mask)
+    return mask, cause
 
 
 def statistics(
     crop_map: CropMap,
     cause: NDArray[np.uint8],
-    halves: NDArray[np.uint8],
+    single: NDArray[np.uint8],
     pixel_area_m2: float,
 ) -> Statistics:
     """Figures of a finished map.
@@ -200,37 +264,39 @@ def statistics(
         The three bands.
     cause
         :class:`~cropmask.core.strips.Cause` of every pixel ``(y, x)``.
-    halves
-        Number of half-years with GeoMAD of every pixel ``(y, x)``.
+    single
+        Pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``.
     pixel_area_m2
         Area of a pixel.
     """
-    by_prob = _histogram(crop_map.prob)[:101]
-    by_cause = _histogram(cause)
-    mapped = int(by_prob.sum())
-    inside = cause == Cause.NONE
+    by_prob, by_cause, by_object = (np.zeros(256, np.int64) for _ in range(3))
+    missing = halved = 0
+    width = cause.shape[1]
+    # Row by row: bincount makes integers of 8 bytes of its input.
+    for row, causes in enumerate(cause):
+        by_prob += np.bincount(crop_map.prob[row], minlength=256)
+        by_cause += np.bincount(causes, minlength=256)
+        by_object += np.bincount(crop_map.filtered[row], minlength=256)
+        empty = crop_map.prob[row] == NODATA
+        missing += int(np.count_nonzero(empty & (causes == Cause.NONE)))
+        alone = np.unpackbits(single[row], count=width).view(bool)
+        halved += int(np.count_nonzero(alone & ~empty))
+    mapped = int(by_prob[:101].sum())
 
     def hectares(pixels: int | np.integer[Any]) -> float:
         return round(int(pixels) * pixel_area_m2 / 10_000, 4)
 
+    total = int(by_prob[:101] @ np.arange(101))
     return Statistics(
         mapped_hectares=hectares(mapped),
-        crop_hectares=hectares(by_prob[51:].sum()),
-        crop_filtered_hectares=hectares(np.count_nonzero(crop_map.filtered == 1)),
-        mean_probability=round(float(by_prob @ np.arange(101)) / mapped, 4) if mapped else None,
-        missing_hectares=hectares(np.count_nonzero(inside & (crop_map.prob == NODATA))),
-        half_missing_hectares=hectares(np.count_nonzero((halves == 1) & (crop_map.prob != NODATA))),
+        crop_hectares=hectares(by_prob[51:101].sum()),
+        crop_filtered_hectares=hectares(by_object[1]),
+        mean_probability=round(total / mapped, 4) if mapped else None,
+        missing_hectares=hectares(missing),
+        half_missing_hectares=hectares(halved),
         outside_hectares=hectares(by_cause[Cause.OUTSIDE]),
         protected_hectares=hectares(by_cause[Cause.PROTECTED]),
         water_hectares=hectares(by_cause[Cause.WATER]),
         steep_hectares=hectares(by_cause[Cause.STEEP]),
         high_hectares=hectares(by_cause[Cause.HIGH]),
     )
-
-
-def _histogram(values: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Count of each value; row by row, since bincount makes integers of 8 bytes of its input."""
-    total = np.zeros(256, np.int64)
-    for row in values:
-        total += np.bincount(row, minlength=256)
-    return total

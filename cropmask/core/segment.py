@@ -21,6 +21,7 @@ def segment(
     min_pixels: int = 100,
     max_distance: float = 100.0,
     clusters: int = 60,
+    out: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
     """Segments of a two-band image of 8 bits.
 
@@ -51,6 +52,8 @@ def segment(
         Largest distance of the mean colors of two segments that may merge.
     clusters
         Number of clusters of the k-means, 1 to 255.
+    out
+        Contiguous memory ``(y, x)`` for the result, whatever it holds; default new memory.
 
     Returns
     -------
@@ -63,7 +66,10 @@ def segment(
         If shapes or parameters do not fit together.
     """
     _check(colors, valid, min_pixels, max_distance, clusters)
-    labels = np.zeros(valid.shape, np.int32)
+    if out is not None and (out.shape != valid.shape or not out.flags.c_contiguous):
+        raise ValueError(f"out {out.shape} is not contiguous memory of the shape {valid.shape}")
+    labels = np.empty(valid.shape, np.int32) if out is None else out
+    labels[:] = 0
     if not valid.any():
         return labels
     width = valid.shape[1]

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap
 from cropmask.errors import Interrupted, Rejected
@@ -45,6 +50,16 @@ class Place:
         return f"{self.folder}/{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published dataset."""
+
+    item: str
+    """Address of the item."""
+    bytes: int
+    """Size of all its files."""
+
+
 def make_place(product: Product, task: Task) -> Place:
     """Keys of the dataset of a task."""
     tile, period = str(task.tile), str(task.period)
@@ -76,10 +91,45 @@ def find_item(store: Store, place: Place) -> Document | None:
     return document
 
 
+def write_band(
+    folder: Path,
+    product: Product,
+    task: Task,
+    box: GeoBox,
+    name: str,
+    pixels: NDArray[np.uint8],
+    *,
+    threads: int = 1,
+) -> Path:
+    """Write one band of a dataset to a local folder, ahead of the rest.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    product, task
+        What the file is named after.
+    box
+        Pixel grid of ``pixels``.
+    name
+        Name of the band.
+    pixels
+        uint8 ``(y, x)``, nodata 255.
+    threads
+        Threads that compress; the bytes do not depend on it.
+    """
+    band = next(band for band in BANDS if band.name == name)
+    path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
+    write_cog(path, pixels, box, band, threads=threads)
+    return path
+
+
 def write_dataset(
     folder: Path, facts: ItemFacts, crop_map: CropMap, *, threads: int = 1
 ) -> dict[str, FileFacts]:
     """Write all files of a dataset except its item to a local folder.
+
+    Bands that :func:`write_band` has put there already are left as they are.
 
     Returns
     -------
@@ -91,7 +141,9 @@ def write_dataset(
         for key in (*(band.name for band in BANDS), "visual", "thumbnail", "odc_metadata")
     }
     for band in BANDS:
-        write_cog(paths[band.name], getattr(crop_map, band.name), facts.box, band, threads=threads)
+        if not paths[band.name].exists():
+            pixels = getattr(crop_map, band.name)
+            write_cog(paths[band.name], pixels, facts.box, band, threads=threads)
     write_visual(paths["visual"], crop_map, facts.box)
     write_thumbnail(paths["thumbnail"], crop_map, facts.box)
     paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
@@ -108,10 +160,11 @@ def put_dataset(
     crop_map: CropMap,
     collection: Document,
     *,
+    folder: Path | None = None,
     overwrite: bool = False,
     threads: int = 1,
     check: Callable[[], None] = lambda: None,
-) -> str:
+) -> Published:
     """Publish a dataset; the item comes last, and only if nobody else's is there.
 
     Parameters
@@ -124,17 +177,14 @@ def put_dataset(
         What the item says, and the bands.
     collection
         Collection of the product; put beside the results if it is not there.
+    folder
+        Local folder for the files, in which bands may be already; default one of its own.
     overwrite
-        Whether to take away an item that is there, before anything is written.
+        Whether to take away an item that is there, before anything is published.
     threads
         Threads that compress; the bytes do not depend on it.
     check
         Called before the item is put; an exception from it leaves the dataset unfinished.
-
-    Returns
-    -------
-    str
-        Address of the item.
 
     Raises
     ------
@@ -143,13 +193,13 @@ def put_dataset(
     Interrupted
         If the store fails.
     """
-    with TemporaryDirectory(prefix="cropmask-") as temporary:
-        folder = Path(temporary)
-        files = write_dataset(folder, facts, crop_map, threads=threads)
+    with nullcontext(folder) if folder else TemporaryDirectory(prefix="cropmask-") as place_:
+        local = Path(place_)
+        files = write_dataset(local, facts, crop_map, threads=threads)
         if overwrite:
             store.remove(place.item)
         for file in files.values():
-            source = folder / file.name
+            source = local / file.name
             kind = _CONTENT_TYPES.get(source.suffix, "text/plain")
             store.put(place.key(file.name), source, kind)
     put_catalogs(store, collection, synthetic=facts.synthetic)
@@ -161,7 +211,7 @@ def put_dataset(
             "look at it, then use --overwrite or another version",
             reason="changed",
         )
-    return store.uri(place.item)
+    return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
 
 
 def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None:

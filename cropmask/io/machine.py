@@ -6,10 +6,14 @@ import os
 import re
 import resource
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
-from cropmask.errors import Misconfigured
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.errors import Interrupted, Misconfigured
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
@@ -71,3 +75,48 @@ def find_anonymous_memory() -> int:
     status = _read(Path("/proc/self/status")) or ""
     match = re.search(r"^RssAnon:\s*(\d+) kB", status, re.MULTILINE)
     return int(match[1]) * 1024 if match else find_peak_memory()
+
+
+def reset_peak_memory() -> bool:
+    """Let :func:`find_resident_peak` count from now on; False where the system cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def find_resident_peak() -> int:
+    """Largest resident size since the last reset, bytes; without resets that of the process."""
+    status = _read(Path("/proc/self/status")) or ""
+    match = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1024 if match else find_peak_memory()
+
+
+def open_workspace(shape: tuple[int, int], *, on_disk: bool) -> NDArray[np.int32]:
+    """Memory for the largest array of a tile ``(y, x)``, from a nameless file if asked for.
+
+    What is on disk does not count as memory that a container could run out of.
+
+    Raises
+    ------
+    Interrupted
+        If the disk of the temporary folder is full.
+    """
+    if not on_disk:
+        return np.empty(shape, np.int32)
+    size = 4 * shape[0] * shape[1]
+    with tempfile.TemporaryFile(prefix="cropmask-") as file:
+        try:
+            file.truncate(size)
+            # A hole that cannot be filled later would be a crash: claim the space now.
+            if sys.platform == "linux":
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise Interrupted(
+                f"no room for {size / 1e6:.0f} MB in {folder} ({error.strerror}): set TMPDIR to "
+                "a larger disk, or give --memory more",
+                reason="disk",
+            ) from None
+        return np.memmap(file, np.int32, "r+", shape=shape)

@@ -60,7 +60,7 @@ def test_ndvi_for_the_segments() -> None:
     for half, got in zip((scene().whole.first, scene().whole.second), out.ndvi, strict=True):
         red, nir = reflectance(half.reflectance[2]), reflectance(half.reflectance[3])
         exact = np.nan_to_num(ndvi(red, nir) * np.float32(10_000))
-        assert_array_equal(got, np.where(out.halves == 0, NODATA_NDVI, np.rint(exact)))
+        assert_array_equal(got, np.where(out.prob == 255, NODATA_NDVI, np.rint(exact)))
 
 
 def on_the_cuts(forest: Forest, seed: int) -> SceneLayers:
@@ -77,7 +77,8 @@ def on_the_cuts(forest: Forest, seed: int) -> SceneLayers:
             if cuts.size:
                 picked = rng.choice(cuts, deviation[k].shape)
                 step = rng.integers(-1, 2, picked.shape)
-                deviation[k] = np.nextafter(picked, np.float32(np.inf) * np.sign(step + 0.5))
+                toward = np.where(step < 0, -np.inf, np.inf).astype(np.float32)
+                deviation[k] = np.where(step == 0, picked, np.nextafter(picked, toward))
         halves.append(Half(half.reflectance, deviation))
     return SceneLayers(Strip(0, halves[0], halves[1], base.rain, base.slope), scene().cause)
 
@@ -124,6 +125,24 @@ def test_strips_and_threads_change_nothing() -> None:
         assert same == figures
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bands_are_handed_over_when_they_are_final(threads: int) -> None:
+    _, forest = fitted("pure")
+    got: dict[str, NDArray[np.uint8]] = {}
+    workspace = np.full(scene().shape, -1, np.int32)
+    result, _ = map_crops(
+        scene(),
+        forest,
+        threads=threads,
+        workspace=workspace,
+        sink=lambda name, band: got.update({name: band.copy()}),
+    )
+    assert set(got) == {"mask", "prob", "filtered"}
+    for name, band in got.items():
+        assert_array_equal(band, getattr(result, name))
+    assert workspace.max() > 1  # the segments
+
+
 def test_a_model_may_use_fewer_features_in_another_order() -> None:
     from sklearn.ensemble import RandomForestClassifier
 
@@ -150,8 +169,8 @@ def test_statistics_by_hand() -> None:
     prob = np.array([[0, 100, 60, 255], [50, 255, 255, 10]], np.uint8)
     mask = np.array([[0, 1, 1, 255], [0, 255, 255, 0]], np.uint8)
     cause = np.array([[0, 0, 0, 1], [0, 3, 0, 0]], np.uint8)
-    halves = np.array([[2, 1, 2, 2], [2, 2, 0, 2]], np.uint8)
-    figures = statistics(CropMap(mask, prob, mask), cause, halves, 10_000.0)
+    single = np.packbits(np.array([[0, 1, 0, 1], [0, 0, 0, 0]], bool), axis=1)
+    figures = statistics(CropMap(mask, prob, mask), cause, single, 10_000.0)
     assert figures.mapped_hectares == 5
     assert figures.crop_hectares == 2
     assert figures.mean_probability == 44

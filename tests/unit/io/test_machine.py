@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Interrupted, Misconfigured
 from cropmask.io.machine import (
     find_anonymous_memory,
     find_cpus,
     find_memory_limit,
     find_peak_memory,
+    find_resident_peak,
+    open_workspace,
     parse_memory,
+    reset_peak_memory,
 )
+from cropmask.io.meter import Meter, format_uses
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,50 @@ def test_memory_of_this_process() -> None:
     block = bytearray(b"x" * 50_000_000)
     assert find_anonymous_memory() - before > 40_000_000
     assert find_peak_memory() >= len(block)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_workspace_is_plain_memory(on_disk: bool, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    work = open_workspace((300, 500), on_disk=on_disk)
+    work[:] = np.arange(500)
+    assert work.flags.c_contiguous
+    assert work.reshape(-1).view(np.int16).size == 2 * work.size
+    assert int(work.sum()) == 300 * 499 * 250
+    assert list(tmp_path.iterdir()) == []  # the file has no name
+
+
+def test_a_workspace_on_disk_is_no_anonymous_memory() -> None:
+    before = find_anonymous_memory()
+    work = open_workspace((4000, 5000), on_disk=True)
+    work[:] = 1
+    assert find_anonymous_memory() - before < 10_000_000
+
+
+def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(Interrupted, match="TMPDIR"):
+        open_workspace((10, 10), on_disk=True)
+
+
+def test_stages_are_metered_one_by_one() -> None:
+    meter = Meter()
+    meter.enter("big")
+    block = np.ones(40_000_000, np.uint8)
+    meter.add_bytes(block.nbytes)
+    del block
+    meter.enter("small")
+    meter.enter("small")
+    uses = meter.finish()
+    assert [use.stage for use in uses] == ["start", "big", "small"]
+    assert uses[1].bytes == 40_000_000
+    assert uses[2].bytes is None
+    if reset_peak_memory():
+        assert uses[1].peak_memory - uses[2].peak_memory > 20_000_000
+    assert find_resident_peak() > 0
+    lines = format_uses(uses).splitlines()
+    assert len(lines) == 5
+    assert lines[2].split()[0] == "big"
