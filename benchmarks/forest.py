@@ -12,7 +12,7 @@ our engine: the same pixels at random places, so that neighbors have nothing in 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,7 +27,7 @@ from benchmarks.models import Fitted, draw_scene, fit_models
 from cropmask.core._rank import EDGE, find_active, put_pixels, rank_packets
 from cropmask.core.engine import BLOCK_PACKETS, Engine, make_engine, make_scratch, percent, score
 from cropmask.core.features import features, observed
-from cropmask.core.mapper import Classified, Classifier
+from cropmask.core.mapper import Classified, Classifier, classify_layers
 from cropmask.core.ranks import make_ranker
 from cropmask.core.strips import Half, Strip
 from cropmask.region import RECIPES
@@ -46,6 +46,28 @@ class Block:
     active: NDArray[np.uint64]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneLayers:
+    """A scene as the layers of a tile; nothing is masked."""
+
+    scene: Strip
+    pixel_area_m2: float = 100.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.scene.shape
+
+    def strips(self, rows: int) -> Iterator[Strip]:
+        """The whole scene at once, however many rows are asked for."""
+        assert rows >= self.shape[0]
+        yield self.scene
+
+    def excluded(self) -> NDArray[np.uint8]:
+        """No cause anywhere."""
+        return np.zeros(self.shape, np.uint8)
+
+
 def rank_blocks(fitted: Fitted, strip: Strip) -> list[Block]:
     """All packets of a scene as ranks."""
     engine, ranker = make_engine(fitted.forest), make_ranker(fitted.forest)
@@ -58,7 +80,7 @@ def rank_blocks(fitted: Fitted, strip: Strip) -> list[Block]:
         strip.rain,
         strip.slope,
     )
-    out = make_output(strip)
+    halves, ndvi = np.zeros(strip.shape, np.uint8), np.empty((2, *strip.shape), np.int16)
     blocks = []
     across = -(-strip.shape[1] // EDGE)
     for top in range(0, strip.shape[0], EDGE):
@@ -66,20 +88,11 @@ def rank_blocks(fitted: Fitted, strip: Strip) -> list[Block]:
             number = min(BLOCK_PACKETS, across - first)
             active = np.empty(number, np.uint64)
             place = top, first * EDGE
-            find_active(arrays[0], arrays[1], False, *place, active, out.halves, out.ndvi)
+            find_active(arrays[0], arrays[1], False, *place, active, halves, ndvi)
             packets = make_scratch(engine)[0][:number]
             rank_packets(arrays, tables, *place, packets, active)
             blocks.append(Block(*place, packets, active))
     return blocks
-
-
-def make_output(strip: Strip) -> Classified:
-    """Room for what becomes of a scene."""
-    return Classified(
-        prob=np.full(strip.shape, 255, np.uint8),
-        ndvi=np.empty((2, *strip.shape), np.int16),
-        halves=np.zeros(strip.shape, np.uint8),
-    )
 
 
 def walk(engine: Engine, blocks: list[Block], wave: NDArray[np.uint16]) -> None:
@@ -92,6 +105,11 @@ def classify(classifier: Classifier, strip: Strip, out: Classified) -> None:
     """Raw pixels to percentages, features included."""
     with ThreadPoolExecutor(1) as pool:
         classifier.classify(strip, out, pool)
+
+
+def classify_scene(fitted: Fitted, strip: Strip) -> Classified:
+    """The same through the door that a tile takes."""
+    return classify_layers(SceneLayers(strip), fitted.forest, rows=strip.shape[0])
 
 
 def shuffle(strip: Strip) -> Strip:
@@ -124,8 +142,7 @@ def check_exact(fitted: Fitted, strip: Strip, blocks: list[Block], x: NDArray[An
         put_pixels(values, block.active, block.top, block.left, scores)
     logit = fitted.forest.kind == "logit"
     ours = 1 / (1 + np.exp(-scores)) if logit else scores / fitted.forest.roots.size
-    out = make_output(strip)
-    classify(Classifier(fitted.forest), strip, out)
+    out = classify_scene(fitted, strip)
     seen = out.prob != 255
     flips = int(np.count_nonzero((out.prob > 50)[seen] != (theirs > 0.5)[seen]))
     worst = float(np.abs(ours - theirs)[seen].max())
@@ -191,7 +208,7 @@ def _contestants(
     fitted: Fitted, strip: Strip, blocks: list[Block], x: NDArray[Any]
 ) -> dict[str, Callable[[], object]]:
     engine, classifier = make_engine(fitted.forest), Classifier(fitted.forest)
-    wave, out = make_scratch(engine)[1], make_output(strip)
+    wave, out = make_scratch(engine)[1], classify_scene(fitted, strip)
     return {
         f"scikit-learn {fitted.recipe}": lambda: fitted.estimator.predict_proba(x),
         f"cropmask {fitted.recipe}, ranks to percent": lambda: walk(engine, blocks, wave),
