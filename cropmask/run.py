@@ -115,7 +115,8 @@ def run_tile(
             threads=site.threads,
             progress=counting(progress, meter, layers),
             workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
-            sink=lambda name, band: _drop(write(name, band)),
+            sink=write,
+            beside=site.threads > 1 and not budget.on_disk,
         )
         progress("write", 0.0)
         published = put_dataset(
@@ -131,9 +132,6 @@ def run_tile(
         meter.add_bytes(published.bytes)
         progress("write", 1.0)
     return _result(job, store, "SUCCEEDED", meter, asdict(statistics))
-
-
-def _drop(_: object) -> None: ...
 
 
 def metered(meter: Meter, limit: int | None, progress: Progress) -> Progress:

@@ -13,6 +13,7 @@ import click
 from cropmask.cli.console import LOG_FORMATS, is_json, open_logging, open_progress, run_click
 from cropmask.contract import VERSION
 from cropmask.grid import RESOLUTIONS, Tile
+from cropmask.io.machine import keep_heap_small
 from cropmask.io.meter import format_uses
 from cropmask.prepare import Job, find_same, prepare
 from cropmask.region import RECIPES, Recipe
@@ -209,6 +210,7 @@ def _log_format(arguments: list[str]) -> str:
 
 def main() -> None:
     """Run ``cropmask-job``."""
+    keep_heap_small()
     log_format = _log_format(sys.argv[1:])
     run = uuid.uuid4().hex[:8]
     open_logging(log_format, {"run": run})

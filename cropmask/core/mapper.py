@@ -176,11 +176,9 @@ def map_crops(
     progress: Progress = _quiet,
     workspace: NDArray[np.int32] | None = None,
     sink: Sink = _drop,
+    beside: bool = False,
 ) -> tuple[CropMap, Statistics]:
     """Map the crops of one tile.
-
-    With two threads or more, masks and the two bands by pixel are finished while the image is
-    segmented.
 
     Parameters
     ----------
@@ -191,6 +189,9 @@ def map_crops(
         memory. The largest array of a tile; it may be backed by a file.
     sink
         Given each band by its name as soon as it is final, from whatever thread finished it.
+    beside
+        Whether to finish the two bands by pixel while the image is segmented: faster with two
+        processors, and more memory.
 
     Returns
     -------
@@ -208,46 +209,53 @@ def map_crops(
         progress=progress,
         workspace=workspace,
     )
-    prob, single = seen.prob, seen.single
-    valid = prob != NODATA
-    votes = (prob > 50).view(np.uint8)
-    votes[~valid] = NODATA
-    progress("segment", 0.0)
-    colors = stretch(seen.ndvi)
+    prob, single, ndvi = seen.prob, seen.single, seen.ndvi
     del seen
-    with ThreadPoolExecutor(1, thread_name_prefix="finish") as beside:
-
-        def finish() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-            return _finish_pixels(layers, prob, votes, sink)
-
-        finished = beside.submit(finish) if threads > 1 else None
-        smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
+    progress("segment", 0.0)
+    colors = stretch(ndvi)
+    smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
+    with ThreadPoolExecutor(1, thread_name_prefix="finish") as pool:
+        valid = prob != NODATA
+        votes = _votes(prob) if beside else None
+        finished = pool.submit(_finish_pixels, layers, prob, sink) if beside else None
         labels = segment(colors, valid, min_pixels=smallest, out=workspace)
         del colors, valid
         # Segments vote on what was classified, masked later or not.
-        filtered = majority(labels, votes)
+        filtered = majority(labels, _votes(prob) if votes is None else votes)
+        del votes
         progress("segment", 1.0)
         progress("mask", 0.0)
-        mask, cause = finished.result() if finished else finish()
-    filtered[cause != Cause.NONE] = NODATA
+        mask, cause = finished.result() if finished else _finish_pixels(layers, prob, sink)
+    _mask(filtered, cause)
     sink("filtered", filtered)
     progress("mask", 1.0)
     result = CropMap(mask, prob, filtered)
     return result, statistics(result, cause, single, layers.pixel_area_m2)
 
 
+def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """1 crop, 0 not, 255 nodata, from percentages of any shape."""
+    votes = (prob > 50).view(np.uint8)
+    votes[prob == NODATA] = NODATA
+    return votes
+
+
 def _finish_pixels(
-    layers: Layers, prob: NDArray[np.uint8], votes: NDArray[np.uint8], sink: Sink
+    layers: Layers, prob: NDArray[np.uint8], sink: Sink
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Mask what was classified by pixel, ``prob`` in place; returns the mask and the causes."""
     cause = layers.excluded()
-    outside = cause != Cause.NONE
-    prob[outside] = NODATA
+    _mask(prob, cause)
     sink("prob", prob)
-    mask = votes.copy()
-    mask[outside] = NODATA
+    mask = _votes(prob)
     sink("mask", mask)
     return mask, cause
+
+
+def _mask(band: NDArray[np.uint8], cause: NDArray[np.uint8]) -> None:
+    """Set a band to nodata where there is a cause, without another array of its size."""
+    for pixels, causes in zip(band, cause, strict=True):
+        pixels[causes != Cause.NONE] = NODATA
 
 
 def statistics(

@@ -100,7 +100,7 @@ def write_band(
     pixels: NDArray[np.uint8],
     *,
     threads: int = 1,
-) -> Path:
+) -> None:
     """Write one band of a dataset to a local folder, ahead of the rest.
 
     Parameters
@@ -121,7 +121,6 @@ def write_band(
     band = next(band for band in BANDS if band.name == name)
     path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
     write_cog(path, pixels, box, band, threads=threads)
-    return path
 
 
 def write_dataset(

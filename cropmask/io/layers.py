@@ -21,7 +21,7 @@ from cropmask.errors import Rejected
 from cropmask.io.fetch import Absent, ReadOptions
 from cropmask.io.gdal import open_reading_threads
 from cropmask.io.items import GeoMad
-from cropmask.io.rasters import Raster, RowSource, SampledLayer, SmoothLayer, open_rows
+from cropmask.io.rasters import BandRows, Raster, RowSource, SampledLayer, SmoothLayer, open_rows
 from cropmask.io.search import FEATURE_LAYERS, MASK_LAYERS, Sources, missing_layer
 from cropmask.region import Limits
 
@@ -128,7 +128,7 @@ class TileLayers:
         self._threads = threads
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="strip")
         self._rasters: list[Raster] = []
-        self._bands: dict[tuple[str, str], RowSource] = {}
+        self._bands: dict[tuple[str, str], BandRows] = {}
         self._rain: list[SmoothLayer] = []
         self._sampled: dict[str, SampledLayer] = {}
         self._not_applied: dict[str, str] = {}
@@ -191,6 +191,8 @@ class TileLayers:
         finally:
             if pending is not None:
                 pending.cancel()
+            for source in self._bands.values():
+                source.release()
 
     def excluded(self) -> NDArray[np.uint8]:
         """:class:`Cause` of every pixel ``(y, x)``; 0 where the pixel is mapped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -18,6 +19,7 @@ from cropmask.errors import Interrupted, Misconfigured
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _UNLIMITED: Final = 1 << 60
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 
 def parse_memory(text: str) -> int:
@@ -75,6 +77,22 @@ def find_anonymous_memory() -> int:
     status = _read(Path("/proc/self/status")) or ""
     match = re.search(r"^RssAnon:\s*(\d+) kB", status, re.MULTILINE)
     return int(match[1]) * 1024 if match else find_peak_memory()
+
+
+def keep_heap_small() -> None:
+    """Have glibc return large arrays to the system at once, and share few heaps among threads.
+
+    By default it keeps freed arrays of up to 32 MB for later, in a heap per thread: half a
+    gigabyte of nothing while a tile is read.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # another C library
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+    mallopt(_M_ARENA_MAX, 2)
 
 
 def reset_peak_memory() -> bool:

@@ -22,7 +22,7 @@ from shapely.geometry import mapping
 
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG
-from cropmask.io.fetch import ReadOptions
+from cropmask.io.fetch import ReadOptions, check_local, is_remote
 from cropmask.io.gdal import with_patience
 from cropmask.io.items import BandSource
 from cropmask.io.resample import (
@@ -62,6 +62,7 @@ class Raster:
                 f"{href} has no CRS or no plain grid: georeference it", reason="wrong crs"
             )
         self.geobox = box
+        self.bands = int(dataset.count)
         self.dtype = str(dataset.dtypes[0])
         self.nodata: float | None = dataset.nodata
         self.block_rows = int(dataset.block_shapes[0][0])
@@ -89,6 +90,8 @@ class Raster:
 
     def _open(self) -> None:
         if self._dataset is None:
+            if not is_remote(self.href):
+                check_local(self.href)
             self._dataset = rasterio.open(self.href, sharing=False)
 
     def _close(self) -> None:
@@ -98,14 +101,22 @@ class Raster:
 
 
 class RowSource(Protocol):
-    """One GeoMAD band on a tile's grid."""
+    """Rows of a tile's grid."""
 
     def read_rows(self, row: int, out: NDArray[Any]) -> None:
         """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on."""
         ...
 
 
-def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> RowSource:
+class BandRows(RowSource, Protocol):
+    """One GeoMAD band on a tile's grid."""
+
+    def release(self) -> None:
+        """Give back memory that reading holds; reading takes it anew."""
+        ...
+
+
+def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> BandRows:
     """Rows of a GeoMAD band, read the cheap way where its grid is the tile's own.
 
     Parameters
@@ -122,7 +133,8 @@ def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOption
     Raises
     ------
     Rejected
-        If the raster is in another CRS or of another type than the band must have.
+        If the raster is in another CRS, of another type than the band must have, rotated, or
+        holds several bands.
     """
     if raster.geobox.crs != box.crs:
         found = norm_crs_or_error(raster.geobox.crs)
@@ -132,6 +144,15 @@ def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOption
         raise Rejected(
             f"{raster.href} holds {raster.dtype}, where GeoMAD has {band.dtype}",
             reason="wrong type",
+        )
+    if raster.bands != 1:
+        raise Rejected(
+            f"{raster.href} holds {raster.bands} bands, where GeoMAD has one file for each",
+            reason="wrong type",
+        )
+    if raster.geobox.transform.b or raster.geobox.transform.d:
+        raise Rejected(
+            f"{raster.href} is rotated: GeoMAD must be north-up in {CRS}", reason="wrong crs"
         )
     offset = _offset(raster.geobox, box)
     if offset is not None:
@@ -191,6 +212,10 @@ class GridRows:
         if self._nodata != self._fill and not np.isnan(self._nodata):
             out[out == self._nodata] = self._fill
 
+    def release(self) -> None:
+        """Give back the memory of decoded rows; reading takes it anew."""
+        self._buffer, self._held = None, -1
+
     def _read_part(self, start: int, top: int, target: NDArray[Any]) -> None:
         """Rows of the raster from ``top`` on, all within the chunk at ``start``."""
         inside = self._inside
@@ -238,6 +263,10 @@ class ResampledRows:
             values = self._load(start)
             top, bottom = max(start, row), min(start + values.shape[0], row + out.shape[0])
             out[top - row : bottom - row] = values[top - start : bottom - start]
+
+    def release(self) -> None:
+        """Give back the memory of resampled rows; reading takes it anew."""
+        self._block = None
 
     def _load(self, start: int) -> NDArray[Any]:
         if self._block is None or self._block[0] != start:

@@ -119,21 +119,21 @@ def test_strips_and_threads_change_nothing() -> None:
     _, forest = fitted("boosted")
     first, figures = map_crops(scene(), forest)
     for rows, threads in ((7, 1), (40, 3)):
-        again, same = map_crops(scene(), forest, rows=rows, threads=threads)
+        again, same = map_crops(scene(), forest, rows=rows, threads=threads, beside=threads > 1)
         for name in ("mask", "prob", "filtered"):
             assert_array_equal(getattr(again, name), getattr(first, name))
         assert same == figures
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_bands_are_handed_over_when_they_are_final(threads: int) -> None:
+@pytest.mark.parametrize("beside", [False, True])
+def test_bands_are_handed_over_when_they_are_final(beside: bool) -> None:
     _, forest = fitted("pure")
     got: dict[str, NDArray[np.uint8]] = {}
     workspace = np.full(scene().shape, -1, np.int32)
     result, _ = map_crops(
         scene(),
         forest,
-        threads=threads,
+        beside=beside,
         workspace=workspace,
         sink=lambda name, band: got.update({name: band.copy()}),
     )
