@@ -19,12 +19,27 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL
 )
 @click.option("--region", default="eastern", show_default=True, metavar="NAME_OR_PATH",
               help="Region whose boundary, models and layers to check.")  # fmt: skip
-@click.option("--env", type=click.Choice(ENVIRONMENTS), help="Environment.  [default: local]")
-@click.option("--catalog", metavar="PLACE", help="Where the GeoMAD items are.")
-@click.option("--output", metavar="PLACE", help="Where results would go.")
+@click.option(
+    "--env",
+    type=click.Choice(ENVIRONMENTS),
+    help="local: the made-up demo world. dev, prod: Digital Earth Africa's public data."
+    "  [default: local]",
+)
+@click.option(
+    "--catalog",
+    metavar="PLACE",
+    help="Where the GeoMAD items are: a STAC API, a static catalog or a folder of items.",
+)
+@click.option(
+    "--output", metavar="PLACE", help="Folder or s3://bucket/prefix where results would go."
+)
 @click.option("--resolution", type=click.Choice([str(meters) for meters in RESOLUTIONS]),
               help="Pixel size in meters.")  # fmt: skip
-@click.option("--models", metavar="FOLDER", help="Folder of regions, instead of the package's.")
+@click.option(
+    "--models",
+    metavar="FOLDER",
+    help="Folder of regions to look in, in place of the ones that come with cropmask.",
+)
 def doctor(region: str, **options: Any) -> None:  # noqa: ANN401 (passed on by name)
     """Check that everything a run needs is there and works.
 

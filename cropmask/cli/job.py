@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
 import click
 
 from cropmask.cli.console import LOG_FORMATS, is_json, open_logging, open_progress, run_click
-from cropmask.contract import VERSION
+from cropmask.contract import ENV_LOG_FORMAT, VERSION
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.io.machine import keep_heap_small
 from cropmask.io.meter import format_uses
@@ -69,13 +71,13 @@ Exit codes
     default="2019--P1Y",
     show_default=True,
     metavar="PERIOD",
-    help="Calendar year of the map.",
+    help="Calendar year of the map, such as 2019--P1Y or just 2019.",
 )
 @click.option(
     "--resolution",
     type=click.Choice([str(meters) for meters in RESOLUTIONS]),
     help="Pixel size in meters. 10 is the product; the others are quick looks.  "
-    "[default: 60 with local and dev, else 10]",
+    "[default: 60 for the demo world and with dev, else 10]",
 )
 @click.option(
     "--output",
@@ -96,9 +98,9 @@ Exit codes
     help="forest is the published method; boosted is smaller and faster, see its card "
     "('cropmask models show REGION').",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a result that differs from this one.")
+@click.option("--overwrite", is_flag=True, help="Compute anew and replace what is there.")
 @click.option(
-    "--dry-run", is_flag=True, help="Find the inputs and say what would be done; write nothing."
+    "--dry-run", is_flag=True, help="Find the inputs and say what would be done; write no result."
 )
 @click.option(
     "--env",
@@ -114,7 +116,7 @@ Exit codes
 @click.option(
     "--memory",
     metavar="SIZE",
-    help="Memory to stay below, such as 4GB.  [default: the container's limit]",
+    help="Memory to stay below, such as 4GB.  [default: the container's limit, else none]",
 )
 @click.option(
     "--profile", is_flag=True, help="Print time, CPU, bytes and peak memory of every stage."
@@ -122,6 +124,7 @@ Exit codes
 @click.option(
     "--log-format",
     type=click.Choice(LOG_FORMATS),
+    envvar=ENV_LOG_FORMAT,
     help="text with a progress bar, or JSON lines.  [default: auto, JSON where there is no "
     "terminal]",
 )
@@ -198,20 +201,21 @@ def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
     click.echo(f"  run key    {planned.run_key}")
 
 
-def _log_format(arguments: list[str]) -> str:
+def _log_format(arguments: list[str], environ: Mapping[str, str]) -> str:
     """Log format of a command line, known before it is parsed so that errors obey it."""
     given = [
         following if word == "--log-format" else word.partition("=")[2]
         for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
         if word == "--log-format" or word.startswith("--log-format=")
     ]
-    return given[-1] if given and given[-1] in LOG_FORMATS else "auto"
+    named = given[-1] if given else environ.get(ENV_LOG_FORMAT, "")
+    return named if named in LOG_FORMATS else "auto"
 
 
 def main() -> None:
     """Run ``cropmask-job``."""
     keep_heap_small()
-    log_format = _log_format(sys.argv[1:])
+    log_format = _log_format(sys.argv[1:], os.environ)
     run = uuid.uuid4().hex[:8]
     open_logging(log_format, {"run": run})
     run_click(job, lambda: log_format)

@@ -82,6 +82,8 @@ def list_models(folder: Path | None) -> None:
                 str(item.file),
             )
         )
+    if len(rows) == 1:
+        raise Rejected("there is no model to list: train one with 'cropmask train'")
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -151,7 +153,7 @@ def verify(names: tuple[str, ...], folder: Path | None) -> None:
     "--output",
     type=FILE,
     metavar="FILE",
-    help=f"Model file to write; default the old name with {SUFFIX}.",
+    help=f"Model file to write.  [default: the old name with {SUFFIX}]",
 )
 @click.option(
     "--features",

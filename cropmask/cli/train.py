@@ -41,7 +41,7 @@ def train_packages() -> Iterator[None]:
         if (error.name or "").split(".")[0] not in ("sklearn", "joblib", "scipy"):
             raise
         raise Misconfigured(
-            "scikit-learn is not installed: pip install 'cropmask[train]'"
+            "scikit-learn is not installed: pip install scikit-learn joblib"
         ) from None
 
 
@@ -102,7 +102,7 @@ def _shared_options(command: Command) -> Command:
     "--output",
     type=FILE,
     metavar="FOLDER",
-    help="Where to write the model and its card; default the folder of the region file.",
+    help="Where to write the model and its card.  [default: the folder of the region file]",
 )
 @click.option(
     "--validate/--no-validate",

@@ -283,3 +283,14 @@ def test_a_damaged_model(job: Job, own: tuple[str, ...]) -> None:
     path.write_text(path.read_text().replace(str(model), "damaged.cropmodel"))
     assert_one_line(job(*own), ExitCode.REJECTED, "damaged.cropmodel", "digest")
     assert job.files() == []
+
+
+def test_the_log_format_may_come_from_the_environment(job: Job) -> None:
+    wrong = ("--tile", "300,300", "--region", "eastern")
+    text = job(*wrong, env={"CROPMASK_LOG_FORMAT": "text"})
+    assert text.stderr.startswith("error: ")
+    option_goes_first = job(*wrong, "--log-format", "json", env={"CROPMASK_LOG_FORMAT": "text"})
+    assert json.loads(option_goes_first.stderr)["exit_code"] == ExitCode.REJECTED
+    unknown = job(*wrong, env={"CROPMASK_LOG_FORMAT": "xml"})
+    assert unknown.returncode == ExitCode.USAGE
+    assert "'xml' is not one of" in unknown.stderr

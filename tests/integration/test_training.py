@@ -153,7 +153,7 @@ def test_without_scikit_learn_there_is_one_line(
     ):
         result = run(*command)
         assert isinstance(result.exception, Misconfigured)
-        assert "pip install 'cropmask[train]'" in str(result.exception)
+        assert "pip install scikit-learn joblib" in str(result.exception)
     assert "no model" not in output("models", "list")
 
 
