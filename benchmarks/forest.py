@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import SAMPLES, Result, make_parser, put_results, show, table
-from benchmarks.models import Fitted, draw_scene, fit_models
+from benchmarks.models import Fitted, Models, draw_scene, fit_models
 from cropmask.core._rank import EDGE, find_active, put_pixels, rank_packets
 from cropmask.core.engine import BLOCK_PACKETS, Engine, make_engine, make_scratch, percent, score
 from cropmask.core.features import features, observed
@@ -34,6 +34,8 @@ from cropmask.region import RECIPES
 
 BASELINE = "scikit-learn forest"
 TOLERANCE = 1e-6
+QUICK = {"rows": 8, "rounds": 3}
+"""Arguments of :func:`measure` for a first look."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,30 +156,21 @@ def check_exact(fitted: Fitted, strip: Strip, blocks: list[Block], x: NDArray[An
 
 
 def measure(
-    samples: Path | None = SAMPLES,
-    *,
-    rows: int = 16,
-    rounds: int = 5,
-    seconds: float = 0.5,
-    trees: int | None = None,
-    width: int = 1024,
+    models: Models, *, rows: int = 16, width: int = 1024, rounds: int = 5, seconds: float = 0.5
 ) -> Result:
     """Speeds in million pixels per CPU second.
 
     Parameters
     ----------
-    samples
-        Published samples, if there.
+    models
+        What to run.
     rows, width
         Size of each of the scene's eight windows.
     rounds
         How often every contestant runs, in turn.
     seconds
         Least CPU time of a turn; fast ones repeat.
-    trees
-        Trees of the forest, default 500.
     """
-    models = fit_models(samples, trees=trees)
     strip = draw_scene(rows, width)
     mixed = shuffle(strip)
     x = np.ascontiguousarray(features(strip).reshape(33, -1).T)
@@ -276,8 +269,9 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="published training samples")
     options = parser.parse_args()
-    sizes: dict[str, Any] = {"rows": 8, "rounds": 3} if options.quick else {}
-    found = show("Forest", lambda: measure(options.samples, **sizes), report)
+    sizes: dict[str, Any] = QUICK if options.quick else {}
+    models = fit_models(options.samples)
+    found = show("Forest", lambda: measure(models, **sizes), report)
     put_results(options.output, {"forest": found})
 
 

@@ -18,9 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from cropmask.demo.world import EDITION, is_complete
 from cropmask.io.machine import find_cpus
-from cropmask.site import open_site
 
 Result = dict[str, Any]
 """What a benchmark found: JSON's types only."""
@@ -145,18 +143,15 @@ def _find_cpu() -> str:
     return f"{name} ({place}{flags})"
 
 
-def find_resolution(wanted: int | None, *, quick: bool = False) -> int:
-    """Pixel size of the demo world to use: the wanted one, else 10 m unless that takes too long."""
-    if wanted is not None:
-        return wanted
-    ready = is_complete(open_site().cache / EDITION / "10m")
-    return 60 if quick and not ready else 10
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Table in markdown; the first column is text, the others are numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def threads_text(count: int) -> str:
+    """Number of threads in words."""
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cropmask.core.features import FEATURES, features
 from cropmask.core.forest import Forest
@@ -68,7 +69,8 @@ def fit_models(samples: Path | None, *, trees: int | None = None) -> Models:
     fitted = {}
     for recipe in RECIPES:
         estimator = make_estimator(recipe, training)
-        estimator.fit(x, labels)
+        with threadpool_limits(1):
+            estimator.fit(x, labels)
         fitted[recipe] = Fitted(recipe, estimator, convert(estimator, FEATURES))
     return Models(name, fitted)
 

@@ -1,6 +1,7 @@
-"""One whole run on a part of the demo tile, as a process of its own: see :mod:`benchmarks.tile`.
+"""One whole run on a part of a tile, as a process of its own: see :mod:`benchmarks.tile`.
 
-Reads 24 COGs and the layers beside them, maps, writes three COGs, as ``cropmask-job`` does.
+Reads 24 COGs and the layers beside them, maps, writes three COGs, as ``cropmask-job`` does, and
+imports no more than that.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,18 @@ from odc.geo.geobox import GeoBox
 from benchmarks.measure import Result, StageClock, answer
 from cropmask.core.mapper import map_crops
 from cropmask.core.strips import Layers, Strip
-from cropmask.demo.world import DEMO_PERIOD, DEMO_TILE, open_world
-from cropmask.grid import geobox
+from cropmask.grid import Tile, geobox
 from cropmask.io.boundary import load_boundary
 from cropmask.io.cog import write_cog
 from cropmask.io.layers import TileLayers, open_layers
 from cropmask.io.models import load_forest
 from cropmask.io.search import find_sources
 from cropmask.product import BANDS
-from cropmask.region import Limits
+from cropmask.region import Ancillary, Limits
+from cropmask.task import Period
 
 BLOCK = 512
-"""Edge of the blocks of the COGs; parts begin at one."""
+"""Edge of the blocks of the COGs; parts begin at one where they can."""
 
 _BANDS = {band.name: band for band in BANDS}
 
@@ -65,34 +65,40 @@ class TimedLayers:
         return self.layers.excluded()
 
 
-def find_part(resolution: int, edge: int) -> GeoBox:
-    """Square part of the demo tile, near its middle."""
-    whole = geobox(DEMO_TILE, resolution)
+def find_part(request: Result) -> GeoBox:
+    """Square part of the tile, near its middle."""
+    edge = request["edge"]
+    whole = geobox(Tile.parse(request["tile"]), request["resolution"])
     size = whole.shape[0]
     if not 0 < edge <= size:
         raise SystemExit(f"an edge of {edge} pixels does not fit a tile of {size}")
-    start = (size - edge) // 2 // BLOCK * BLOCK
+    start = min(round((size - edge) / 2 / BLOCK) * BLOCK, size - edge)
     return whole[start : start + edge, start : start + edge]
 
 
-def open_part(folder: Path, box: GeoBox) -> TileLayers:
-    """Layers of a part of the demo tile."""
-    world = open_world(folder)
-    sources = find_sources(str(world.catalog), DEMO_TILE, DEMO_PERIOD, world.ancillary)
-    return open_layers(sources, box, boundary=load_boundary(world.boundary), limits=Limits())
+def open_part(request: Result, box: GeoBox) -> TileLayers:
+    """Layers of a part of the tile."""
+    sources = find_sources(
+        request["catalog"],
+        Tile.parse(request["tile"]),
+        Period.year_of(request["year"]),
+        Ancillary.model_validate(request["ancillary"]),
+    )
+    boundary = load_boundary(Path(request["boundary"]))
+    return open_layers(sources, box, boundary=boundary, limits=Limits())
 
 
-def run(request: dict[str, Any]) -> Result:
-    """Map one part; the request names world, resolution, edge, model and threads."""
+def run(request: Result) -> Result:
+    """Map one part; the request names inputs, edge, model and threads."""
     clock = StageClock()
-    box, threads = find_part(request["resolution"], request["edge"]), request["threads"]
+    box, threads = find_part(request), request["threads"]
     forest = load_forest(Path(request["model"]))
     with TemporaryDirectory(prefix="cropmask-bench-") as folder:
 
         def write(name: str, band: NDArray[np.uint8]) -> None:
             write_cog(Path(folder) / f"{name}.tif", band, box, _BANDS[name], threads=threads)
 
-        with open_part(Path(request["world"]), box) as opened:
+        with open_part(request, box) as opened:
             layers = TimedLayers(opened)
             clock("start")
             crop_map, statistics = map_crops(

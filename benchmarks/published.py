@@ -83,13 +83,13 @@ def seen(strip: Strip) -> NDArray[np.bool_]:
     )
 
 
-def run(request: dict[str, Any]) -> Result:
-    """Map one part; the request names world, resolution, edge, estimator and where to save."""
+def run(request: Result) -> Result:
+    """Map one part; the request names inputs, edge, estimator and where to save."""
     clock = StageClock()
-    box, edge = find_part(request["resolution"], request["edge"]), request["edge"]
+    box, edge = find_part(request), request["edge"]
     model = joblib.load(request["estimator"])
     clock("start")
-    with open_part(Path(request["world"]), box) as layers:
+    with open_part(request, box) as layers:
         strip = next(iter(layers.strips(edge)))
         excluded = layers.excluded() != 0
     clock("read")

@@ -1,6 +1,6 @@
 """What the object filter costs: CPU seconds, nanoseconds a pixel, peak resident memory.
 
-    python benchmarks/segmentation.py [--edges 1000,2400,9600] [--noise 0.02]
+    python -m benchmarks.segmentation [--quick] [--edges 1000,2400,9600] [--noise 0.02]
 
 A made-up scene of fields (blocks of parcels with their own NDVI in each half-year, slopes and
 noise within them, patches of nodata) goes through stretch, segmentation and vote. Each size
@@ -9,21 +9,32 @@ runs in a process of its own, so that the peak is its own; kernels are compiled 
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import resource
+import json
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measure import (
+    Result,
+    answer,
+    make_parser,
+    numbers,
+    peak_bytes,
+    put_results,
+    run_module,
+    show,
+    table,
+)
 from cropmask.core.segment import segment
 from cropmask.core.stretch import NODATA_NDVI, stretch
 from cropmask.core.vote import majority
 
 BLOCK = 400
+EDGES = (1000, 2400, 9600)
 LAND = np.array(
     [
         [1500, 1400],
@@ -82,26 +93,27 @@ def _timed(work: Callable[..., NDArray[Any]], *arrays: NDArray[Any]) -> tuple[ND
     return result, time.process_time() - start
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _measure(edge: int, noise: float) -> str:
+def run(edge: int, noise: float) -> Result:
+    """Measure one size in this process; kernels are compiled before."""
+    _compile()
     ndvi = make_scene(edge, noise=noise)
     valid = ndvi[0] != NODATA_NDVI
     crop = (ndvi[1] > 4000).astype(np.uint8)
     colors, stretching = _timed(stretch, ndvi)
     del ndvi
-    before = _peak_mb()
+    before = peak_bytes()
     labels, segmenting = _timed(segment, colors, valid)
-    after = _peak_mb()
+    after = peak_bytes()
     _, voting = _timed(majority, labels, crop)
-    total = stretching + segmenting + voting
-    return (
-        f"{valid.size / 1e6:7.2f} {stretching:8.2f} {segmenting:8.2f} {voting:6.2f} "
-        f"{1e9 * segmenting / valid.size:8.1f} {1e9 * total / valid.size:8.1f} "
-        f"{before:8.0f} {after:8.0f} {labels.max():10d}"
-    )
+    return {
+        "mpx": valid.size / 1e6,
+        "stretch": stretching,
+        "segment": segmenting,
+        "vote": voting,
+        "peak_before": before,
+        "peak_after": after,
+        "segments": int(labels.max()),
+    }
 
 
 def _compile() -> None:
@@ -109,24 +121,65 @@ def _compile() -> None:
     majority(segment(stretch(ndvi), ndvi[0] != NODATA_NDVI), np.zeros((64, 64), np.uint8))
 
 
-def _run(edge: int, noise: float) -> str:
-    _compile()
-    return _measure(edge, noise)
+def measure(edges: Sequence[int] = EDGES, *, noise: float = 0.02) -> Result:
+    """CPU seconds and memory of every size."""
+    runs = []
+    for edge in edges:
+        used = run_module("benchmarks.segmentation", {"edge": edge, "noise": noise})
+        runs.append({"edge": edge, **used.answer, "peak": used.peak})
+    return {"noise": noise, "runs": runs}
+
+
+def report(found: Result) -> str:
+    """Table of the sizes."""
+    rows, per_pixel = [], []
+    for run_ in found["runs"]:
+        total = run_["stretch"] + run_["segment"] + run_["vote"]
+        per_pixel.append(1000 * total / run_["mpx"])
+        rows.append(
+            (
+                f"{run_['mpx']:.2f}",
+                *(f"{run_[stage]:.2f}" for stage in ("stretch", "segment", "vote")),
+                f"{total:.2f}",
+                f"{per_pixel[-1]:.0f}",
+                f"{run_['peak_before'] / 1e6:.0f}",
+                f"{run_['peak_after'] / 1e6:.0f}",
+                run_["segments"],
+            )
+        )
+    head = (
+        "Mpx",
+        "stretch CPU s",
+        "segment CPU s",
+        "vote CPU s",
+        "all CPU s",
+        "ns a pixel",
+        "peak MB before",
+        "after",
+        "segments",
+    )
+    spread = 100 * (max(per_pixel) / min(per_pixel) - 1)
+    return (
+        "Each size in a process of its own, one thread.\n\n"
+        + table(head, rows)
+        + f"\n\nCost of a pixel: {spread:.0f} percent between the cheapest and the dearest size."
+    )
 
 
 def main() -> None:
-    """Print one line for each size."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--edges", default="1000,2400,9600", help="edges of square scenes, pixels")
+    """Measure and print."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--edges", type=numbers, help="edges of square scenes, pixels")
     parser.add_argument("--noise", type=float, default=0.02, help="sd of the noise, in NDVI")
     options = parser.parse_args()
-    print("        CPU seconds of                   ns a pixel of     peak resident MB")
-    print("    Mpx  stretch  segment   vote  segment    total   before    after   segments")
-    context = multiprocessing.get_context("spawn")
-    for edge in map(int, options.edges.split(",")):
-        with context.Pool(1) as pool:
-            print(pool.apply(_run, (edge, options.noise)), flush=True)
+    edges = options.edges or ((500, 1000) if options.quick else EDGES)
+    found = show("Segmentation", lambda: measure(edges, noise=options.noise), report)
+    put_results(options.output, {"segmentation": found})
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] and sys.argv[1].startswith("{"):
+        asked = json.loads(sys.argv[1])
+        answer(run(asked["edge"], asked["noise"]))
+    else:
+        main()

@@ -14,20 +14,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from benchmarks.inputs import ensure_inputs, find_resolution
 from benchmarks.measure import (
     Result,
     Usage,
-    find_resolution,
     make_parser,
     numbers,
     put_results,
     run_module,
     show,
     table,
+    threads_text,
 )
-from cropmask.demo.world import EDITION, ensure_world
 from cropmask.region import RECIPES, Recipe, load_region
-from cropmask.site import open_site
 
 EDGES: Final = (1200, 2400, 4800, 9600)
 TILE_MPX: Final = 92.16
@@ -64,10 +63,8 @@ def measure(
     price: Price | None = None,
 ) -> Result:
     """Usage of every size, model and number of threads."""
-    world = open_site().cache / EDITION / f"{resolution}m"
-    ensure_world(open_site().cache, resolution)
+    request = ensure_inputs(resolution)
     region = load_region("eastern")
-    request = {"world": str(world), "resolution": resolution}
     runs = []
     for recipe in recipes:
         model = str(region.model(recipe).file)
@@ -157,7 +154,7 @@ def _costs(found: Result) -> str:
     for run in found["runs"]:
         if run["edge"] == largest:
             scale = TILE_MPX / run["mpx"]
-            name = f"{run['recipe']}, {run['threads']} threads"
+            name = f"{run['recipe']}, {threads_text(run['threads'])}"
             if scale != 1:
                 name += f", {run['edge']} px x {scale:.2f}"
             used = {
@@ -173,7 +170,10 @@ def _costs(found: Result) -> str:
         "Times are those of this machine, with nothing else running."
     )
     if largest * largest / 1e6 < TILE_MPX:
-        note += " Smaller parts are scaled by their pixels, their memory is not: a rough figure."
+        note += (
+            " Parts are scaled by their pixels, start-up included, their memory is not: a rough "
+            "figure."
+        )
     return f"{note}\n\n{table(head, rows)}"
 
 

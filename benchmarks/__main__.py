@@ -1,0 +1,93 @@
+"""All benchmarks in one run, on the machine that they are printed with.
+
+    python -m benchmarks [--quick] [--only forest,tile] [--output results.json]
+
+forest        inference on one core against scikit-learn
+segmentation  the object filter from 1 to 92 million pixels
+reference     the published way in xarray, dask and scikit-learn, beside ours
+tile          whole processes from 24 COGs to 3 COGs, their growth and their cost
+
+Leave the machine alone meanwhile: the full run takes about 25 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import forest, reference, segmentation, tile
+from benchmarks.inputs import ensure_inputs, find_resolution
+from benchmarks.measure import (
+    SAMPLES,
+    Result,
+    describe_machine,
+    make_parser,
+    put_results,
+    show,
+    table,
+)
+from benchmarks.models import fit_models
+
+NAMES = ("forest", "segmentation", "reference", "tile")
+SIZES: dict[bool, dict[str, dict[str, Any]]] = {
+    False: {name: {} for name in NAMES},
+    True: {
+        "forest": forest.QUICK,
+        "segmentation": {"edges": (500, 1000)},
+        "reference": {"edges": (300, 600)},
+        "tile": {"edges": (600, 1200)},
+    },
+}
+"""Arguments of the benchmarks, by whether the run is a quick one."""
+
+
+def main() -> None:
+    """Measure what is asked for and print it."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--only", default=",".join(NAMES), help="some of the benchmarks")
+    parser.add_argument("--samples", type=Path, default=SAMPLES, help="published training samples")
+    parser.add_argument("--resolution", type=int, help="meters of the demo world; default 10")
+    tile.add_price(parser)
+    options = parser.parse_args()
+    chosen = [name for name in NAMES if name in options.only.split(",")]
+    print(f"# Benchmarks\n\n{table(('Machine', ''), describe_machine().items())}", flush=True)
+    resolution = find_resolution(options.resolution, quick=options.quick)
+    if {"reference", "tile"} & set(chosen):
+        ensure_inputs(resolution)
+    models = fit_models(options.samples) if {"forest", "reference"} & set(chosen) else None
+    price = tile.find_price(options)
+    sizes = SIZES[options.quick]
+    work: dict[str, tuple[str, Callable[[], Result], Callable[[Result], str]]] = {
+        "forest": (
+            "Forest: one core against scikit-learn",
+            lambda: forest.measure(models, **sizes["forest"]),
+            forest.report,
+        ),
+        "segmentation": (
+            "Segmentation",
+            lambda: segmentation.measure(**sizes["segmentation"]),
+            segmentation.report,
+        ),
+        "reference": (
+            "The published way beside ours",
+            lambda: reference.measure(models, resolution=resolution, **sizes["reference"]),
+            reference.report,
+        ),
+        "tile": (
+            "Whole tile, growth and cost",
+            lambda: tile.measure(resolution=resolution, price=price, **sizes["tile"]),
+            tile.report,
+        ),
+    }
+    found = {}
+    for name in chosen:
+        found[name] = show(*work[name])
+        put_results(options.output, found)
+    if {"reference", "tile"} <= found.keys():
+        whole = reference.compare_whole(found["reference"], found["tile"])
+        print(f"## Whole tile against the published way\n\n{whole}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The benchmarks at tiny sizes: that they run and mean what they say, never how fast."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+
+from benchmarks import forest, objects, reference, segmentation, tile
+from benchmarks.measure import put_results, run_module, table
+from benchmarks.models import Models, draw_scene, fit_models
+from cropmask.core.features import features
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return fit_models(None, trees=7)
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, demo_cache: Path) -> None:
+    monkeypatch.setenv("CROPMASK_CACHE", str(demo_cache))
+
+
+def test_the_forest_is_compared_before_it_is_timed(models: Models) -> None:
+    found = forest.measure(models, rows=8, width=72, rounds=2, seconds=0)
+    assert found["pixels"] <= 8 * 8 * 72
+    for recipe in ("forest", "boosted"):
+        assert found["exact"][recipe] == {
+            "pixels": found["pixels"],
+            "flips": 0,
+            "worst": pytest.approx(0, abs=1e-6),
+        }
+    assert found["speeds"][forest.BASELINE]["ratio"] == [1, 1, 1]
+    for speed in found["speeds"].values():
+        median, low, high = speed["mpx_s"]
+        assert 0 < low <= median <= high
+    text = forest.report(found)
+    assert all(f"| {name} |" in text for name in found["speeds"])
+    assert "pixels of the demo world" in text
+
+
+def test_a_forest_that_differs_is_not_timed(models: Models) -> None:
+    strip = draw_scene(8, 72, places=2)
+    x = np.ascontiguousarray(features(strip).reshape(33, -1).T)
+    labels = np.arange(len(x)) % 2
+    wrong = replace(models.by_recipe["forest"], estimator=RandomForestClassifier(2).fit(x, labels))
+    with pytest.raises(AssertionError, match="differ"):
+        forest.check_exact(wrong, strip, forest.rank_blocks(wrong, strip), x)
+
+
+def test_segmentation_has_a_line_for_each_size(tmp_path: Path) -> None:
+    found = segmentation.measure((64, 96))
+    assert [run["edge"] for run in found["runs"]] == [64, 96]
+    assert all(run["segments"] > 0 and run["peak"] >= run["peak_after"] for run in found["runs"])
+    assert segmentation.report(found).count("\n| ") == 2 + len(found["runs"])
+    put_results(tmp_path / "out.json", {"segmentation": found})
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["segmentation"] == found
+    assert document["machine"]["cpus"] >= 1
+
+
+def test_a_process_that_fails_ends_the_benchmark() -> None:
+    with pytest.raises(SystemExit, match="ended with 1"):
+        run_module("benchmarks.part", {})
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_tile_is_measured_by_size_and_threads() -> None:
+    found = tile.measure((64,), (1, 2), ("boosted",), resolution=100)
+    one, two = found["runs"]
+    assert (one["threads"], two["threads"]) == (1, 2)
+    assert one["mapped_hectares"] == two["mapped_hectares"] > 0
+    assert one["bytes"] == two["bytes"] > 0
+    for run in found["runs"]:
+        assert 0 < sum(run["stages"].values()) <= run["cpu"]
+        assert 0 < run["first_strip"] < run["wall"]
+        assert run["peak"] > 50e6
+    text = tile.report(found)
+    assert "published, as reserved" in text
+    assert "64 px x 22500.00" in text
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_published_way_gives_the_same_mask(models: Models) -> None:
+    found = reference.measure(models, (48, 96), resolution=100)
+    assert [run["equal"]["mask"] for run in found["runs"]] == [1.0, 1.0]
+    assert found["runs"][1]["published"]["segments"] > 1
+    text = reference.report(found)
+    assert "EXTRAPOLATED" in text
+    assert "100.0000 percent" in text
+    whole = {"recipe": "forest", "threads": 1, "mpx": 92.16, "cpu": 1.0, "peak": 1e9}
+    assert "| forest, 1 thread |" in reference.compare_whole(found, {"runs": [whole]})
+    assert "No whole tile" in reference.compare_whole(found, {"runs": []})
+
+
+def test_extrapolation_is_a_straight_line() -> None:
+    runs = [
+        {"mpx": 1.0, "published": {"cpu": 12.0, "peak": 700e6}},
+        {"mpx": 3.0, "published": {"cpu": 32.0, "peak": 900e6}},
+    ]
+    line = reference._extrapolate(runs, "published")
+    assert line["cpu"] == pytest.approx(2 + 10 * 92.16)
+    assert line["peak"] == pytest.approx(600e6 + 100e6 * 92.16)
+
+
+def test_the_price_is_that_of_the_machines_that_jobs_fill() -> None:
+    price = tile.Price()
+    assert price.jobs(12, 120.0) == 4
+    assert price.per_tile(**tile.ORIGINAL) == pytest.approx(0.20)
+    assert price.jobs(2, 2.5) == 32
+    assert price.jobs(1, 16.0) == 32
+    assert price.per_tile(2, 2.5, 3600) == pytest.approx(1.20 / 32)
+
+
+def test_plain_objects_are_those_of_the_published_steps() -> None:
+    colors = np.zeros((2, 12, 12), np.uint8)
+    colors[:, :, 6:] = 200
+    colors[:, 3, 2] = 40  # a single pixel joins whatever is around it
+    colors[:, 8:10, 8:10] = 180  # four pixels join the nearest larger segment
+    valid = np.ones((12, 12), bool)
+    valid[0] = False
+    clusters = np.where(valid, np.unique(colors[0], return_inverse=True)[1], -1)
+    labels = objects.clump(clusters.astype(np.int32), valid)
+    assert np.unique(labels).size == 5
+    objects.attach_singles(labels, colors)
+    assert labels[3, 2] == labels[3, 3]
+    final = objects.eliminate(labels, colors, 10, 100.0)
+    assert (final[0] == 0).all()
+    assert np.unique(final[1:, :6]).size == np.unique(final[1:, 6:]).size == 1
+    assert final[5, 0] != final[5, 11]
+    far = objects.eliminate(labels, colors, 10, 1.0)
+    assert np.unique(far[1:, 6:]).size == 2
+    crop = np.zeros((12, 12), bool)
+    crop[1:, 6:10] = True
+    assert (objects.majority(final, crop)[1:] == (np.arange(12) >= 6)).all()
+
+
+def test_plain_segmentation_covers_what_is_valid() -> None:
+    ndvi = segmentation.make_scene(128).astype(np.float32)
+    valid = ndvi[0] != -32768
+    valid[:5] = False
+    labels = objects.segment(objects.stretch(ndvi, valid), valid)
+    assert ((labels > 0) == valid).all()
+    sizes = np.bincount(labels[valid])
+    assert (sizes[sizes > 0] >= 2).all()
+
+
+def test_tables_are_markdown() -> None:
+    assert table(("a", "b"), [("x", 1)]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
