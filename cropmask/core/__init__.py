@@ -1,1 +1,5 @@
 """Pixels: arrays in, arrays out; numpy and numba only."""
+
+from cropmask.core.target import set_target
+
+set_target()  # before anything is compiled

@@ -1,0 +1,78 @@
+"""Which processor numba compiles for: a level that many share, so that its cache travels.
+
+By default numba ties compiled code to the exact model of the processor, and an image that was
+warmed on one machine compiles again on the next. The levels of x86-64 lose nothing that counts
+here; every level gives the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from platform import machine
+from typing import Any, Final
+
+import llvmlite.binding as llvm
+import numba.core.config
+
+_numba: Any = numba.core.config  # its settings are made at run time
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A level of processors as LLVM knows it."""
+
+    name: str
+    needs: tuple[str, ...]
+    """Features that a processor must have."""
+    tuning: str = ""
+    """How to use them."""
+
+    @property
+    def features(self) -> str:
+        """Features in LLVM's notation."""
+        return ",".join(
+            [f"+{name}" for name in self.needs] + ([self.tuning] if self.tuning else [])
+        )
+
+
+_V3: Final = (
+    *("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "avx", "avx2"),
+    *("bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"),
+)
+_V4: Final = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+X86: Final = (
+    # One comparison of 64 pixels wants the whole width, which LLVM would not use by itself.
+    Target("x86-64-v4", _V3 + _V4, "-prefer-256-bit"),
+    Target("x86-64-v3", _V3),
+)
+"""Best first: processors with AVX-512, then all since about 2013 (AMD 2015)."""
+
+ARM: Final = Target("generic", ("neon",))
+
+
+def choose_target(architecture: str, host: dict[str, bool]) -> Target | None:
+    """Best level of a processor; None to compile for exactly this one.
+
+    Parameters
+    ----------
+    architecture
+        As ``platform.machine`` names it.
+    host
+        Features of the processor.
+    """
+    if architecture in ("aarch64", "arm64"):
+        return ARM
+    if architecture in ("x86_64", "AMD64"):
+        for target in X86:
+            if all(host.get(feature, False) for feature in target.needs):
+                return target
+    return None
+
+
+def set_target() -> Target | None:
+    """Tell numba to compile for this processor's level, unless its own settings name one."""
+    target = choose_target(machine(), dict(llvm.get_host_cpu_features()))
+    if target is not None and _numba.CPU_NAME is None and _numba.CPU_FEATURES is None:
+        _numba.CPU_NAME, _numba.CPU_FEATURES = target.name, target.features
+    return target

@@ -1,0 +1,56 @@
+"""The processor's level, and that every level gives the same bits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cropmask.core.target import ARM, X86, choose_target
+
+PROGRAM = """
+import hashlib
+import numba
+from cropmask.core.mapper import map_crops
+from cropmask.io.models import load_forest
+from cropmask.region import load_region
+from tests.scenes import make_scene
+print(numba.config.CPU_NAME)
+for recipe in ("forest", "boosted"):
+    forest = load_forest(load_region("indian_ocean").model(recipe).file)
+    result, _ = map_crops(make_scene(), forest)
+    bands = (result.mask, result.prob, result.filtered)
+    print(hashlib.sha256(b"".join(band.tobytes() for band in bands)).hexdigest())
+"""
+
+
+def test_the_best_level_of_a_processor() -> None:
+    v4, v3 = X86
+    everything = dict.fromkeys(v4.needs, True)
+    assert choose_target("x86_64", everything) == v4
+    assert choose_target("x86_64", {**everything, "avx512bw": False}) == v3
+    assert choose_target("x86_64", {**everything, "avx2": False}) is None
+    assert choose_target("aarch64", {}) == ARM
+    assert choose_target("riscv64", {}) is None
+
+
+def run(cache: Path, environ: dict[str, str]) -> list[str]:
+    repository = Path(__file__).parents[3]
+    environ = {**os.environ, "NUMBA_CACHE_DIR": str(cache), **environ}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=repository, env=environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+def test_every_level_gives_the_same_bits(tmp_path: Path) -> None:
+    chosen = run(tmp_path, {})
+    plain = run(tmp_path, {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""})
+    assert plain[0] == "generic"
+    assert chosen[0] != "generic"
+    assert chosen[1:] == plain[1:]
