@@ -7,7 +7,7 @@ segmentation  the object filter from 1 to 92 million pixels
 reference     the published way in xarray, dask and scikit-learn, beside ours
 tile          whole processes from 24 COGs to 3 COGs, their growth and their cost
 
-Leave the machine alone meanwhile: the full run takes about 25 minutes on two cores.
+Leave the machine alone meanwhile: the full run takes 12 to 25 minutes on two cores.
 """
 
 from __future__ import annotations

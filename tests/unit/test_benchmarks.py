@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks import forest, objects, reference, segmentation, tile
-from benchmarks.measure import put_results, run_module, table
+from benchmarks.measure import Usage, put_results, run_module, table
 from benchmarks.models import Models, draw_scene, fit_models
 from cropmask.core.features import features
 
@@ -85,8 +88,17 @@ def test_a_tile_is_measured_by_size_and_threads() -> None:
     assert "64 px x 22500.00" in text
 
 
+def run_here(name: str, request: dict[str, Any]) -> Usage:
+    """The same work without the seconds that a process takes to begin."""
+    found = import_module(name).run({**request, "launched": time.time()})
+    return Usage(cpu=2.0, wall=1.0, peak=10**9, answer=found)
+
+
 @pytest.mark.usefixtures("cache")
-def test_the_published_way_gives_the_same_mask(models: Models) -> None:
+def test_the_published_way_gives_the_same_mask(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "run_module", run_here)
     found = reference.measure(models, (48, 96), resolution=100)
     assert [run["equal"]["mask"] for run in found["runs"]] == [1.0, 1.0]
     assert found["runs"][1]["published"]["segments"] > 1
