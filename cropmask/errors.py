@@ -15,9 +15,12 @@ The message is one line: what is wrong, then what to do about it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from cropmask.contract import ExitCode
+
+MAX_MESSAGE: Final = 800
+"""Characters of a message; what is longer loses its middle."""
 
 
 class CropmaskError(Exception):
@@ -26,8 +29,17 @@ class CropmaskError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
     def __init__(self, message: str, *, reason: str | None = None) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_one_line(message))
         self.reason = reason or type(self).__name__.lower()
+
+
+def _one_line(message: str) -> str:
+    """A message that fits a line and a terminal, whatever the documents that it quotes hold."""
+    plain = "".join(sign if sign.isprintable() else "?" for sign in " ".join(message.split()))
+    if len(plain) <= MAX_MESSAGE:
+        return plain
+    half = MAX_MESSAGE // 2
+    return f"{plain[:half]} ... {plain[-half:]}"
 
 
 class Rejected(CropmaskError):

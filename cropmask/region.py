@@ -17,12 +17,14 @@ from cropmask.errors import Misconfigured, Rejected
 from cropmask.product import Product
 
 REGION_FILE: Final = "region.toml"
+MAX_CHARACTERS: Final = 1_000_000
+"""Most characters of a region file; ours have a few hundred."""
 Recipe = Literal["forest", "boosted"]
 RECIPES: Final[tuple[Recipe, ...]] = ("forest", "boosted")
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class StacLayer(_Value):
@@ -60,6 +62,8 @@ class Ancillary(_Value):
 class Limits(_Value):
     """Thresholds of the masks and of the inputs; every comparison is strict."""
 
+    model_config = ConfigDict(strict=True)
+
     water_frequency: Annotated[float, Field(ge=0, le=1)] = 0.20
     slope_percent: Annotated[float, Field(ge=0)] = 50.0
     elevation_m: float = 3600.0
@@ -94,7 +98,7 @@ class Region(_Value):
 
     name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]{1,40}$")]
     title: str
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    version: Annotated[str, Field(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}$")]
     """Version of the region's product."""
     boundary: Path
     """GeoJSON of the region's polygons; coordinates in its ``crs`` member, else longitude and
@@ -111,7 +115,10 @@ class Region(_Value):
     @field_validator("title")
     @classmethod
     def _one_line(cls, value: str) -> str:
-        return " ".join(value.split())
+        line = " ".join(value.split())
+        if not line or not line.isprintable():
+            raise ValueError("it must be a line of text")
+        return line
 
     @property
     def product(self) -> Product:
@@ -195,7 +202,7 @@ def load_region(name: str, models: Path | None = None) -> Region:
     if path.suffix != ".toml":
         folder = models or models_folder()
         path = folder / name / REGION_FILE
-        if not re.fullmatch("[a-z][a-z0-9_]*", name) or not path.is_file():
+        if not re.fullmatch("[a-z][a-z0-9_]{0,40}", name) or not path.is_file():
             known = ", ".join(region_names(models)) or "none"
             raise Rejected(
                 f"unknown region '{name}': known regions are {known}; "
@@ -207,17 +214,29 @@ def load_region(name: str, models: Path | None = None) -> Region:
 
 def _read_region(path: Path) -> Region:
     try:
-        region = Region.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        region = Region.model_validate(tomllib.loads(_read_text(path)))
+        region = region.resolved(path.parent)
+        has_boundary = region.boundary.is_file()
     except OSError as error:
         raise Misconfigured(f"region file {path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         raise Misconfigured(f"region file {path}: {_first_problem(error)}") from None
     except (ValueError, RecursionError) as error:
         raise Misconfigured(f"region file {path} is not valid TOML: {error}") from None
-    region = region.resolved(path.parent)
-    if not region.boundary.is_file():
+    if not has_boundary:
         raise Misconfigured(f"region file {path}: the boundary {region.boundary} does not exist")
     return region
+
+
+def _read_text(path: Path) -> str:
+    """Text of a region file; a device or a pipe in its place would never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("it is no file")
+    with path.open(encoding="utf-8-sig") as file:
+        text = file.read(MAX_CHARACTERS + 1)
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError("it is too large")
+    return text
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -21,11 +21,16 @@ _INSET_M: Final = 1_500.0
 """Mean distance of the shore from the tiles' edge."""
 _RAGGED_M: Final = 3_500.0
 _STEP_M: Final = 500.0
+_EDGE_M: Final = 100.0
+"""Least distance of the shore from the tiles' edge."""
 _SHORE: Final = 5000
 
 
 def make_outline(tiles: Sequence[Tile], seed: int = 0) -> shapely.Geometry:
-    """Outline of the land in meters of EPSG:6933: most of the tiles, without their corners."""
+    """Outline of the land in meters of EPSG:6933: most of the tiles, without their corners.
+
+    It lies inside of the tiles: no other tile has any of it.
+    """
     land = shapely.union_all([shapely.box(*tile.bounds) for tile in tiles])
     inset = shapely.buffer(land, -(_INSET_M + _CORNER_M))
     smooth = shapely.segmentize(shapely.buffer(inset, _CORNER_M), _STEP_M)
@@ -41,7 +46,12 @@ def make_outline(tiles: Sequence[Tile], seed: int = 0) -> shapely.Geometry:
         ]
         return np.array(moved)
 
-    return shapely.make_valid(shapely.transform(smooth, shake))
+    shaken = shapely.make_valid(shapely.transform(smooth, shake))
+    # Shores may not touch the edge either, or rounded degrees would reach the next tile.
+    kept = shapely.intersection(shaken, shapely.buffer(land, -_EDGE_M, join_style="mitre"))
+    return shapely.union_all(
+        [part for part in shapely.get_parts(kept) if isinstance(part, shapely.Polygon)]
+    )
 
 
 def encode_outline(outline: shapely.Geometry) -> str:

@@ -49,8 +49,9 @@ def load_boundary(path: Path) -> shapely.Geometry:
     document = _read(path)
     crs = _parse_crs(document, path)
     try:
-        parts = [_valid(shape(geometry)) for geometry in _polygons(document)]
-        polygons = shapely.force_2d(shapely.union_all(parts))
+        with np.errstate(all="ignore"):  # wild coordinates are refused below
+            parts = [_valid(shape(geometry)) for geometry in _polygons(document)]
+            polygons = shapely.force_2d(shapely.union_all(parts))
     except (*_BROKEN, shapely.errors.ShapelyError) as error:
         raise Misconfigured(f"{path} has a polygon that cannot be read: {error}") from None
     if not polygons.area > 0:
@@ -60,6 +61,8 @@ def load_boundary(path: Path) -> shapely.Geometry:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise Misconfigured(f"{path} is not a file: a pipe or device cannot be a boundary")
         document = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None

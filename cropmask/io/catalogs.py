@@ -7,11 +7,11 @@ its own properties, in :mod:`cropmask.io.items`.
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pystac_client
@@ -34,7 +34,7 @@ from cropmask.io.fetch import (
     resolve,
     retry_policy,
 )
-from cropmask.io.items import Document, may_match
+from cropmask.io.items import Document, dicts_in, may_match
 from cropmask.task import Period
 
 _PAGE: Final = 100
@@ -71,7 +71,8 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
     Interrupted
         If it cannot be reached.
     """
-    is_folder = Path(address).is_dir() if not is_remote(address) else False
+    address = address.removeprefix("file://")
+    is_folder = not is_remote(address) and os.path.isdir(address)  # noqa: PTH112 (never raises)
     if is_folder or (address.startswith("s3://") and not address.endswith("json")):
         return Folder(address, options)
     try:
@@ -88,14 +89,17 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
         raise Misconfigured(f"the catalog {error}", reason="no catalog") from None
     if not isinstance(content, dict):
         raise Misconfigured(f"{address} is no STAC document", reason="no catalog")
-    if is_remote(address) and _is_api(content):
+    root = Document(content, address)
+    if is_remote(address) and _is_api(root):
         return StacApi(address, options)
-    return StaticCatalog(Document(content, address), options)
+    return StaticCatalog(root, options)
 
 
-def _is_api(content: Mapping[str, Any]) -> bool:
-    searches = any(link.get("rel") == "search" for link in content.get("links") or ())
-    return searches or any("item-search" in str(uri) for uri in content.get("conformsTo") or ())
+def _is_api(root: Document) -> bool:
+    classes = root.content.get("conformsTo")
+    return any(link.get("rel") == "search" for link in root.links) or any(
+        "item-search" in str(uri) for uri in (classes if isinstance(classes, list) else ())
+    )
 
 
 class _Io(StacApiIO):
@@ -138,7 +142,8 @@ class StacApi:
             raise self._unreachable(error) from error
         except ValueError as error:
             raise self._unreachable(error) from error
-        return [Document(item, _self_link(item) or self.address) for item in items]
+        documents = [Document(item, self.address) for item in items if isinstance(item, dict)]
+        return [Document(it.content, _self_link(it) or self.address) for it in documents]
 
     def _client(self) -> pystac_client.Client:
         io = _Io(timeout=self._options.timeout_seconds, max_retries=retry_policy(self._options))
@@ -184,23 +189,29 @@ class StaticCatalog:
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
         """Items of the documents that the root links to."""
-        yield from self._walk(self._root, _Walk(collection, tile, period), set())
+        walk = _Walk(collection, tile, period)
+        seen: set[str] = set()
+        # A stack of our own: a chain of catalogs may be longer than Python's.
+        waiting = [self._root.href]
+        while waiting:
+            href = waiting.pop()
+            is_root = href == self._root.href
+            document = self._root if is_root else _load(href, self._options)
+            if document.content.get("type") in ("Feature", "FeatureCollection"):
+                yield from _items_in(document, collection)
+            elif not self._is_other_collection(document, walk):
+                waiting += reversed(list(self._next(document, walk, seen)))
 
-    def _walk(self, document: Document, walk: _Walk, seen: set[str]) -> Iterator[Document]:
-        kind = document.content.get("type")
-        if kind in ("Feature", "FeatureCollection"):
-            yield from _items_in(document, walk.collection)
-            return
-        if self._is_other_collection(document, walk):
-            return
-        links = document.content.get("links") or ()
-        for link in sorted(links, key=lambda link: link.get("rel") == "child"):
-            href = resolve(document.href, str(link.get("href")))
-            if link.get("rel") not in ("child", "item") or href in seen:
+    def _next(self, document: Document, walk: _Walk, seen: set[str]) -> Iterator[str]:
+        """Addresses that a document links to, items first, that were not there before."""
+        links = [link for link in document.links if link.get("rel") in ("child", "item")]
+        for link in sorted(links, key=lambda link: link["rel"] == "child"):
+            href = resolve(document.href, link["href"])
+            if href in seen:
                 continue
             seen.add(href)
-            if may_match(href, walk.tile, walk.period):
-                yield from self._walk(_load(href, self._options), walk, seen)
+            if href != self._root.href and may_match(href, walk.tile, walk.period):
+                yield href
 
     def _is_other_collection(self, document: Document, walk: _Walk) -> bool:
         """Whether a collection below the root is not the one looked for."""
@@ -247,23 +258,16 @@ def _load(href: str, options: ReadOptions) -> Document:
 
 
 def _items_in(document: Document, collection: str) -> Iterator[Document]:
-    features = (
-        document.content.get("features") or ()
-        if document.content.get("type") == "FeatureCollection"
-        else (document.content,)
-    )
+    several = document.content.get("type") == "FeatureCollection"
+    features = dicts_in(document.content, "features") if several else (document.content,)
     for feature in features:
         item = Document(feature, document.href)
-        is_item = isinstance(feature, dict) and feature.get("type") == "Feature"
-        if is_item and item.collection in (None, collection):
+        if feature.get("type") == "Feature" and item.collection in (None, collection):
             yield item
 
 
-def _self_link(item: Mapping[str, Any]) -> str | None:
-    for link in item.get("links") or ():
-        if link.get("rel") == "self" and link.get("href"):
-            return str(link["href"])
-    return None
+def _self_link(item: Document) -> str | None:
+    return next((str(link["href"]) for link in item.links if link.get("rel") == "self"), None)
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap
-from cropmask.errors import Interrupted, Rejected
+from cropmask.errors import Misconfigured, Rejected
 from cropmask.io.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.io.store import Absent, Store
 from cropmask.product import BANDS, COG_TYPE, Product
@@ -81,8 +81,11 @@ def find_item(store: Store, place: Place) -> Document | None:
         return None
     try:
         item = json.loads(text)
-        item["properties"]["cropmask:run_key"]
-    except (ValueError, TypeError, KeyError):
+        properties = item["properties"]
+        known = [properties[f"cropmask:{key}"] for key in ("run_key", "statistics", "model")]
+        if [type(value) for value in known] != [str, dict, dict]:
+            raise TypeError
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise Rejected(
             f"{store.uri(place.item)} is not an item of ours: remove it or use --overwrite",
             reason="bad item",
@@ -230,11 +233,12 @@ def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None
 def _parse_root(store: Store) -> dict[str, Any]:
     try:
         known = json.loads(store.get(_CATALOG))
-        if isinstance(known, Mapping) and isinstance(known.get("links"), list):
+        links = known.get("links") if isinstance(known, dict) else None
+        if isinstance(links, list) and all(isinstance(link, dict) for link in links):
             return dict(known)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
-    raise Interrupted(
+    raise Misconfigured(
         f"{store.uri(_CATALOG)} is not a STAC catalog: remove it, it is made again",
         reason="bad catalog",
     )

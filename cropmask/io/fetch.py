@@ -5,10 +5,12 @@ Only 404 means absent; 401 and 403 are a matter of credentials; everything else 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import posixpath
 import re
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -72,7 +74,24 @@ def resolve(base: str, href: str) -> str:
         Path or address of the document.
     href
         Absolute, or relative to the document.
+
+    Raises
+    ------
+    Rejected
+        If it can be neither a path nor an address.
     """
+    try:
+        found = _resolve(base, href)
+        if is_remote(found):
+            urlsplit(found).port  # noqa: B018 (raises where host or port are malformed)
+        return found
+    except (ValueError, RuntimeError, OSError):
+        raise Rejected(
+            f"'{href}' in {base} is no path or address: correct it", reason="bad document"
+        ) from None
+
+
+def _resolve(base: str, href: str) -> str:
     if re.match(r"^[a-z0-9+]+://", href) or href.startswith("/"):
         return urljoin(base, href) if base.startswith("http") else href.removeprefix("file://")
     if base.startswith("http"):
@@ -156,6 +175,7 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
             raise Interrupted(f"{href} broke off: {error}", reason="unreachable") from error
     if is_remote(href):
         return bytes(_http("GET", href, options, {"Range": wanted} if wanted else {}).content)
+    check_local(href)
     try:
         with Path(href).open("rb") as file:
             file.seek(span[0] if span else 0)
@@ -177,7 +197,7 @@ def load_json(href: str, options: ReadOptions) -> Any:  # noqa: ANN401 (any JSON
     content = load_bytes(href, options)
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Rejected(f"{href} is not JSON: {error}", reason="bad document") from None
 
 
@@ -200,10 +220,7 @@ def find_identity(href: str, options: ReadOptions) -> str:
             return "etag:" + str(headers["ETag"]).removeprefix("W/").strip('"')
         size = int(headers.get("Content-Length", 0))
     else:
-        try:
-            size = Path(href).stat().st_size
-        except OSError as error:
-            _refuse_local(href, error)
+        size = check_local(href).st_size
     digest = sha256(str(size).encode())
     digest.update(load_bytes(href, options, span=(0, min(size, _EDGE_BYTES))) if size else b"")
     if size > _EDGE_BYTES:
@@ -258,7 +275,33 @@ def refuse(status: str, href: str) -> NoReturn:
     )
 
 
+def check_local(href: str) -> os.stat_result:
+    """Facts of a local file; opening a pipe or a device would wait or read without end.
+
+    Raises
+    ------
+    Absent, Misconfigured, Interrupted
+        As :func:`load_bytes`.
+    """
+    try:
+        facts = Path(href).stat()
+        if stat.S_ISDIR(facts.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+    except OSError as error:
+        _refuse_local(href, error)
+    except ValueError:
+        raise Rejected(f"'{href}' is no path: correct it", reason="bad document") from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise Misconfigured(f"{href} is not a file: check the path", reason="access denied")
+    return facts
+
+
 def _refuse_local(href: str, error: OSError) -> NoReturn:
+    if re.match(r"^[A-Za-z0-9+]+://", href):
+        raise Misconfigured(
+            f"{href} cannot be read: give a path, or an http(s):// or s3:// address",
+            reason="bad address",
+        ) from None
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         raise Absent(f"{href} does not exist", reason="absent") from None
     if isinstance(error, PermissionError | IsADirectoryError):
@@ -275,6 +318,8 @@ def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str])
         answer = _session(options).request(
             method, href, headers=headers, timeout=timeout, allow_redirects=True
         )
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError):
+        raise Rejected(f"{href} is no address: correct it", reason="bad address") from None
     except requests.RequestException as error:
         raise Interrupted(
             f"{href} cannot be reached ({type(error).__name__}): check the address, "
@@ -304,5 +349,9 @@ def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  
             "for a public bucket",
             reason="access denied",
         ) from error
+    except botocore.exceptions.ParamValidationError:
+        raise Rejected(
+            f"{href} is no S3 address: write it like s3://bucket/key", reason="bad address"
+        ) from None
     except botocore.exceptions.BotoCoreError as error:
         raise Interrupted(f"{href} cannot be reached: {error}", reason="unreachable") from error

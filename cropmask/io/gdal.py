@@ -28,7 +28,9 @@ READ_FAILURES: Final = (RasterioError, CPLE_BaseError, OSError)
 
 _ROUNDS: Final = 3
 """Openings of a remote raster; each is patient by itself through GDAL's own retries."""
-_FINAL: Final = re.compile(r"response code: 40[1-4]|does not exist|Access ?Denied")
+_FINAL: Final = re.compile(
+    r"response code: 40[1-4]|does not exist|Access ?Denied|URL rejected|AWS_SECRET_ACCESS_KEY"
+)
 
 log = logging.getLogger(__name__)
 

@@ -42,6 +42,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 _TILE_IN_PATH: Final = re.compile(r"x(\d{3})[/_]?y(\d{3})")
 _PERIOD_IN_PATH: Final = re.compile(r"\d{4}(?:-\d{2})?--P\d{1,2}[YM]")
 _A_DAY: Final = timedelta(days=1)
+_MAX_TITLE: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,20 @@ class Document:
     def assets(self) -> Mapping[str, Mapping[str, Any]]:
         """Assets of an item, by key."""
         found = self.content.get("assets")
-        return found if isinstance(found, dict) else {}
+        assets = found.items() if isinstance(found, dict) else ()
+        return {key: asset for key, asset in assets if isinstance(asset, dict)}
+
+    @property
+    def links(self) -> tuple[Mapping[str, Any], ...]:
+        """Links with an address, in their order."""
+        links = dicts_in(self.content, "links")
+        return tuple(link for link in links if link.get("href") and isinstance(link["href"], str))
+
+
+def dicts_in(holder: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Objects in a list of a foreign document; empty if it is no list."""
+    found = holder.get(key)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,26 +216,32 @@ def parse_geomad(item: Document, period: Period) -> GeoMad:
     Rejected
         If a band is missing or doubled, or the item is in another CRS.
     """
-    item_id = str(item.content.get("id"))
+    item_id = item.content.get("id")
+    if not (isinstance(item_id, str) and item_id and item_id.isprintable()):
+        raise Rejected(f"the item {item.href} has no id: give it one", reason="bad document")
     _check_crs(item.properties, item_id)
     base = item.href
-    itself = next(
-        (
-            str(link["href"])
-            for link in item.content.get("links") or ()
-            if link.get("rel") == "self" and link.get("href")
-        ),
-        None,
-    )
+    itself = next((link["href"] for link in item.links if link.get("rel") == "self"), None)
     return GeoMad(
         item_id=item_id,
-        title=str(item.properties.get("title") or item_id),
+        title=_title(item) or item_id,
         period=period,
         href=resolve(base, itself) if itself else base,
-        created=item.properties.get("created"),
+        created=_created(item),
         region_code=region_code(item),
         bands={name: _band(item, item_id, name) for name in (*REFLECTANCE, *DEVIATION)},
     )
+
+
+def _title(item: Document) -> str:
+    title = item.properties.get("title")
+    line = " ".join(title.split()) if isinstance(title, str) else ""
+    return line[:_MAX_TITLE] if line.isprintable() else ""
+
+
+def _created(item: Document) -> str | None:
+    created = item.properties.get("created")
+    return str(created) if _moment(created) else None
 
 
 def find_asset(item: Document, name: str, aliases: tuple[str, ...] = ()) -> str | None:
@@ -248,10 +268,10 @@ def find_asset(item: Document, name: str, aliases: tuple[str, ...] = ()) -> str 
 
 def names_of(asset: Mapping[str, Any]) -> set[str]:
     """Band names and common names of a one-band asset: ``eo:bands``, or ``bands`` in STAC 1.1."""
-    bands = [*(asset.get("eo:bands") or ()), *(asset.get("bands") or ())]
-    described = [band for band in bands if isinstance(band, dict)]
-    if max(len(asset.get("eo:bands") or ()), len(asset.get("bands") or ())) > 1:
+    lists = [dicts_in(asset, "eo:bands"), dicts_in(asset, "bands")]
+    if max(map(len, lists)) > 1:
         return set()
+    described = [band for bands in lists for band in bands]
     keys = ("name", "common_name", "eo:common_name")
     names = {str(band[key]) for band in described for key in keys if band.get(key)}
     return names | ({str(asset["eo:common_name"])} if asset.get("eo:common_name") else set())
@@ -274,10 +294,17 @@ def _band(item: Document, item_id: str, name: str) -> BandSource:
     metadata = _raster_metadata(asset)
     default_dtype, default_nodata = ("uint16", 0.0) if name in REFLECTANCE else ("float32", "nan")
     nodata = metadata.get("nodata")
+    try:
+        number = float(default_nodata if nodata is None else nodata)
+    except (TypeError, ValueError, OverflowError):
+        raise Rejected(
+            f"asset '{key}' of item {item_id} has the nodata value '{nodata}': it must be a number",
+            reason="bad document",
+        ) from None
     return BandSource(
         href=resolve(item.href, href),
         dtype=str(metadata.get("data_type") or default_dtype),
-        nodata=float(default_nodata if nodata is None else nodata),
+        nodata=number,
         checksum=checksum_of(asset),
     )
 
@@ -291,9 +318,9 @@ def checksum_of(asset: Mapping[str, Any]) -> str | None:
 def _raster_metadata(asset: Mapping[str, Any]) -> dict[str, Any]:
     """``data_type`` and ``nodata`` of a one-band asset, wherever STAC 1.0 or 1.1 keeps them."""
     merged: dict[str, Any] = {}
-    for holder in (asset, *(asset.get("bands") or ())[:1], *(asset.get("raster:bands") or ())[:1]):
+    for holder in (asset, *dicts_in(asset, "bands")[:1], *dicts_in(asset, "raster:bands")[:1]):
         for key in ("data_type", "nodata"):
-            if isinstance(holder, dict) and holder.get(key) is not None:
+            if holder.get(key) is not None:
                 merged[key] = holder[key]
     return merged
 
@@ -318,13 +345,20 @@ def _moment(text: object) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _center(item: Document) -> tuple[float, float] | None:
     """Center of an item in meters of EPSG:6933, from its pixel grid, else its bounding box."""
+    try:
+        return _center_of_grid(item) or _center_of_box(item)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def _center_of_grid(item: Document) -> tuple[float, float] | None:
     transform, shape = (item.properties.get(f"proj:{key}") for key in ("transform", "shape"))
     if (
         isinstance(transform, list)
@@ -334,6 +368,10 @@ def _center(item: Document) -> tuple[float, float] | None:
         a, b, c, d, e, f = map(float, transform[:6])
         y, x = float(shape[0]) / 2, float(shape[1]) / 2
         return a * x + b * y + c, d * x + e * y + f
+    return None
+
+
+def _center_of_box(item: Document) -> tuple[float, float] | None:
     bbox = item.content.get("bbox")
     if not isinstance(bbox, list) or len(bbox) not in (4, 6):
         return None

@@ -31,9 +31,10 @@ def parse_memory(text: str) -> int:
         If the text is no such size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
-    if match is None or float(match[1]) <= 0:
+    size = float(match[1]) * _UNITS[match[2] or ""] if match else 0.0
+    if not 1 <= size < _UNLIMITED:
         raise Misconfigured(f"'{text}' is not an amount of memory: write it like 4GB")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
+    return int(size)
 
 
 def find_memory_limit(root: Path = _CGROUP) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,8 +67,10 @@ class S3Store:
     """
 
     def __init__(self, bucket: str, prefix: str, options: StoreOptions) -> None:
-        if not bucket:
-            raise Misconfigured("an S3 address needs a bucket: write s3://bucket/prefix")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}|arn:[\w:/-]+", bucket):
+            raise Misconfigured(
+                f"'{bucket}' is not the name of an S3 bucket: write s3://bucket/prefix"
+            )
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self._options = options

@@ -144,7 +144,7 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
 
         bucket, _, prefix = rest.partition("/")
         return S3Store(bucket, prefix, options or StoreOptions())
-    if scheme not in ("", "file") or not rest.strip():
+    if scheme not in ("", "file") or not rest.strip() or "\0" in rest:
         raise Misconfigured(
             f"results cannot be written to '{url}': give a folder or s3://bucket/prefix"
         )

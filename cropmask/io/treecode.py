@@ -17,6 +17,8 @@ MAX_TREES: Final = 5000
 MAX_NODES: Final = 8_000_000
 MAX_CUTS: Final = 65_535
 """Most cuts of one feature, so that every rank of a value fits 16 bits."""
+MAX_TREE_LEAVES: Final = 1 << 15
+"""Most leaves of one tree: the engine numbers them in 15 bits."""
 MAX_OPEN: Final = 1000
 """Most right subtrees that wait while a tree is walked: what a walker's stack must hold."""
 
@@ -46,7 +48,7 @@ def right_children(
     Raises
     ------
     ValueError
-        If the nodes are not exactly this number of trees.
+        If the nodes are not exactly this number of trees, or one of them is too large or deep.
     """
     nodes = len(feature)
     if not 1 <= trees <= nodes <= MAX_NODES:
@@ -58,6 +60,8 @@ def right_children(
     ends = np.flatnonzero(np.diff(least, prepend=np.int32(0)))
     if len(ends) != trees or ends[-1] != nodes - 1:
         raise ValueError("its nodes are not whole trees")
+    if int(np.diff(ends, prepend=-1).max()) >= 2 * MAX_TREE_LEAVES:
+        raise ValueError(f"a tree of it has more than {MAX_TREE_LEAVES} leaves")
     roots = np.concatenate([[0], ends[:-1] + 1]).astype(np.int32)
     # Brackets: an inner node opens level 1, 2, ... of its tree, a leaf closes it; ends close 0.
     level = open_after + np.repeat(np.arange(trees, dtype=np.int32), np.diff(ends, prepend=-1))

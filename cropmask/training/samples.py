@@ -94,6 +94,8 @@ def load_coordinates(path: Path, rows: int) -> NDArray[np.float64]:
 
 def _load_bytes(path: Path) -> bytes:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise _bad(path, "it is not a file")
         if path.stat().st_size > MAX_BYTES:
             raise _bad(path, "it is larger than 2 GiB")
         return path.read_bytes()

@@ -1,6 +1,7 @@
 """Regions as data: the eight that come along, one of your own, and broken files."""
 
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -10,8 +11,9 @@ from click.testing import CliRunner
 
 from cropmask.cli.tiles import tiles
 from cropmask.contract import ExitCode
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import MAX_MESSAGE, Misconfigured, Rejected
 from cropmask.region import (
+    MAX_CHARACTERS,
     Ancillary,
     Limits,
     ModelRef,
@@ -283,3 +285,33 @@ def test_the_defaults_of_the_guide_are_the_defaults():
     document = tomllib.loads(examples()[1])
     assert Limits(**document["limits"]) == Limits()
     assert Training(**document["training"] | {"cluster_km": None}) == Training()
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "true", "1e400"])
+@pytest.mark.parametrize("key", ["elevation_m", "slope_percent", "min_coverage_percent"])
+def test_limits_are_finite_numbers(key, value, highlands):
+    highlands.write_text(f"{MINIMAL}[limits]\n{key} = {value}\n")
+    with pytest.raises(Misconfigured, match=f"'limits.{key}'") as error:
+        load_region(str(highlands))
+    assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_does_no_harm(highlands):
+    highlands.write_text(MINIMAL, encoding="utf-8-sig")
+    assert load_region(str(highlands)).name == "highlands"
+
+
+def test_what_is_no_region_file_is_not_read_to_its_end(highlands, tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    highlands.write_text(MINIMAL + "#" * MAX_CHARACTERS)
+    for path in (tmp_path / "pipe.toml", tmp_path / "zero.toml", highlands):
+        with pytest.raises(Misconfigured, match=r"no file|too large"):
+            load_region(str(path))
+
+
+def test_a_boundary_of_an_impossible_name(highlands):
+    highlands.write_text(MINIMAL.replace("boundary.geojson", "x" * 5000))
+    with pytest.raises(Misconfigured, match="too long") as error:
+        load_region(str(highlands))
+    assert len(str(error.value)) <= MAX_MESSAGE + 5

@@ -7,6 +7,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+import shapely
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from rasterio.features import geometry_mask
 from rio_cogeo.cogeo import cog_validate
@@ -14,12 +15,14 @@ from rio_cogeo.cogeo import cog_validate
 from cropmask.demo import world as module
 from cropmask.demo.documents import item_folder, item_name
 from cropmask.demo.files import ASSETS
+from cropmask.demo.outline import write_outline
 from cropmask.demo.spectra import draw_half
 from cropmask.demo.world import DEMO_PERIOD, ensure_world, is_complete, make_world, open_world
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
 from cropmask.io.boundary import load_boundary
 from cropmask.task import Period
+from cropmask.tiling import tiles_within
 from tests.unit.demo.conftest import TILES
 
 
@@ -319,3 +322,13 @@ def test_only_offered_resolutions(tmp_path):
     with pytest.raises(Rejected, match="resolution 50 m"):
         ensure_world(tmp_path, 50)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "tiles", [[Tile(10, 20)], [Tile(100, 60), Tile(101, 60)], [Tile(200, 70), Tile(201, 71)]]
+)
+def test_the_island_lies_in_its_tiles_only(tiles, tmp_path):
+    write_outline(tmp_path / "boundary.geojson", tiles)
+    boundary = load_boundary(tmp_path / "boundary.geojson")
+    assert set(tiles_within(boundary)) == set(tiles)
+    assert shapely.area(boundary) > 0.8 * len(tiles) * 96_000**2

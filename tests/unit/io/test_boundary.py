@@ -1,6 +1,7 @@
 """Polygons from GeoJSON files of every form, and one clear line for the others."""
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -236,3 +237,15 @@ def test_a_folder_gives_one_clear_line(tmp_path):
 def test_bytes_that_are_no_text_give_one_clear_line(tmp_path):
     (tmp_path / "bad.geojson").write_bytes(b"\xff\xfe\x00{")
     assert_one_clear_line(tmp_path / "bad.geojson", "is not valid JSON")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pipe_and_wild_numbers_are_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.geojson")
+    with pytest.raises(Misconfigured, match="not a file"):
+        load_boundary(tmp_path / "pipe.geojson")
+    ring = [[1e308, 0], [1e308, 1], [0, 1e308], [1e308, 0]]
+    wild = tmp_path / "wild.geojson"
+    wild.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    with pytest.raises(Misconfigured):
+        load_boundary(wild)

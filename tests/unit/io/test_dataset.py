@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cropmask.core.cropmap import CropMap, Statistics
-from cropmask.errors import Interrupted, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.io.dataset import find_item, make_place, put_catalogs, put_dataset
 from cropmask.io.store import Entry, MemoryStore
@@ -151,3 +151,27 @@ def test_something_else_in_the_items_place(text: bytes) -> None:
     store.put(PLACE.item, text, "application/geo+json")
     with pytest.raises(Rejected, match="not an item of ours"):
         find_item(store, PLACE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 100_000,
+        b'{"properties": {"cropmask:run_key": "a", "cropmask:statistics": {}, '
+        b'"cropmask:model": 5}}',
+        b'{"properties": {"cropmask:run_key": "a", "cropmask:model": {}}}',
+    ],
+)
+def test_an_item_that_lacks_what_is_asked_of_it_is_refused(text: bytes) -> None:
+    store = MemoryStore()
+    store.put(PLACE.item, text, "application/json")
+    with pytest.raises(Rejected, match="not an item of ours"):
+        find_item(store, PLACE)
+
+
+@pytest.mark.parametrize("text", [b"nonsense", b"[" * 100_000, b'{"links": [5]}', b"{}"])
+def test_something_else_in_the_catalogs_place(text: bytes) -> None:
+    store = MemoryStore()
+    store.put("catalog.json", text, "application/json")
+    with pytest.raises(Misconfigured, match="not a STAC catalog"):
+        put_catalogs(store, COLLECTION, synthetic=False)

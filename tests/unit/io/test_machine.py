@@ -30,7 +30,9 @@ def test_amounts_of_memory(text: str, expected: float) -> None:
     assert parse_memory(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "4 bananas", "4TB", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "-1GB", "0", "4 bananas", "4TB", "nan", "9" * 400, "0.0001"]
+)
 def test_no_amounts_of_memory(text: str) -> None:
     with pytest.raises(Misconfigured, match="4GB"):
         parse_memory(text)

@@ -384,3 +384,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_check_forest_accepts_a_good_one() -> None:
     assert check_forest(make_forest()) is None
+
+
+def test_trees_too_large_for_the_engine_are_refused() -> None:
+    def bushy(leaves: int) -> list[int]:
+        """A complete tree in pre-order; ``leaves`` is any number of at least 1."""
+        if leaves == 1:
+            return [LEAF]
+        return [0, *bushy(leaves // 2), *bushy(leaves - leaves // 2)]
+
+    largest = np.array(bushy(1 << 15), np.uint8)
+    right_children(largest, 1)
+    larger = np.array(bushy((1 << 15) + 1), np.uint8)
+    with pytest.raises(ValueError, match="more than 32768 leaves"):
+        right_children(np.concatenate([largest, larger]), 2)

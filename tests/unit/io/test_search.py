@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -427,3 +428,86 @@ def test_item_address_is_its_self_link(world: World):
     assert parse_geomad(Document(document, "/data/a.json"), FIRST).href == (
         "https://example.org/a.json"
     )
+
+
+WILD: dict[str, Any] = {
+    "assets of other kinds": {"assets": {"B02": "text", "B03": None, "B04": [], "B08": 5}},
+    "links of other kinds": {"links": 5},
+    "links that are text": {"links": ["a", None]},
+    "no id": {"id": None},
+    "an id of several lines": {"id": "a\nb"},
+    "a pixel grid of text": {"properties": {"proj:transform": list("abcdef"), "proj:shape": [1]}},
+    "a box of text": {"properties": {}, "bbox": ["a", "b", "c", "d"]},
+    "a date before time": {"properties": {"start_datetime": "0001-01-01T00:00:00+14:00"}},
+    "a date after time": {"properties": {"end_datetime": "9999-12-31T23:59:59-14:00"}},
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_an_item_of_wild_types_is_one_line(world: World, name: str):
+    path = world.items[0]
+    content = json.loads(path.read_text())
+    changed = content | WILD[name]
+    if "proj:transform" in changed["properties"]:
+        changed["properties"]["proj:epsg"] = 6933
+    path.write_text(json.dumps(changed))
+    if name.startswith("links"):
+        assert find(world).first.item_id == content["id"]
+        return
+    with pytest.raises(Rejected) as error:
+        find(world)
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"href": "http://[::1/x.tif"},
+        {"href": "http://host:99999/x.tif"},
+        {"href": "a\0b.tif"},
+        {"href": "\ud800.tif"},
+        {"raster:bands": [{"nodata": "abc"}]},
+        {"raster:bands": [{"nodata": [1]}]},
+    ],
+)
+def test_an_asset_that_cannot_be_meant_is_one_line(world: World, changes: dict[str, Any]):
+    path = world.items[0]
+    content = json.loads(path.read_text())
+    content["assets"]["B04"].update(changes)
+    path.write_text(json.dumps(content))
+    with pytest.raises(Rejected, match=r"correct it|must be a number") as error:
+        find(world)
+    assert one_line(error).isprintable()
+
+
+def test_bands_of_other_types_do_not_disturb(world: World):
+    path = world.items[0]
+    content = json.loads(path.read_text())
+    for key, value in (("raster:bands", 5), ("eo:bands", {"a": 1}), ("bands", "text")):
+        content["assets"]["B04"][key] = value
+    content["properties"] |= {"created": 5, "title": ["a"]}
+    path.write_text(json.dumps(content))
+    found = find(world).first
+    assert (found.created, found.title) == (None, found.item_id)
+
+
+def test_a_long_chain_of_catalogs_that_ends_where_it_began(world: World, tmp_path: Path):
+    for number in range(1500):
+        link = {"rel": "child", "href": f"c{number + 1}.json"}
+        (tmp_path / f"c{number}.json").write_text(json.dumps({"links": [link]}))
+    ends = [{"rel": "child", "href": href} for href in ("c0.json", "c1500.json")]
+    ends.append({"rel": "child", "href": str(world.catalog)})
+    (tmp_path / "c1500.json").write_text(json.dumps({"links": ends}))
+    assert find(world, tmp_path / "c0.json").first.item_id == find(world).first.item_id
+
+
+def test_a_pipe_or_nested_text_is_no_document(world: World, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(Misconfigured, match="not a file"):
+        find(world, tmp_path / "pipe.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(Misconfigured, match="not JSON"):
+        find(world, tmp_path / "deep.json")
+    with pytest.raises(Misconfigured, match="give a path, or an http"):
+        find(world, "ftp://127.0.0.1/catalog.json")
+    assert find(world, f"file://{world.catalog}").first.href == find(world).first.href

@@ -357,7 +357,9 @@ def test_open_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["", "gs://bucket/x", "https://example.org/x", "s3://", "s3:///x"])
+@pytest.mark.parametrize(
+    "url", ["", "gs://bucket/x", "https://example.org/x", "s3://", "s3://BAD!/x", "a\0b"]
+)
 def test_open_store_refuses(url: str) -> None:
     with pytest.raises(Misconfigured, match="s3://bucket/prefix"):
         open_store(url)
