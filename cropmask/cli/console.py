@@ -23,6 +23,7 @@ LogFormat = Literal["auto", "text", "json"]
 LOG_FORMATS: Final = ("auto", "text", "json")
 
 STAGES: Final = {
+    "start": "starting",
     "demo world": "making the demo world (first use only)",
     "search": "finding GeoMAD",
     "load": "opening rasters and model",
@@ -100,6 +101,7 @@ class ProgressBar:
     def __call__(self, stage: str, share: float) -> None:
         """Show that a stage is done to a share of 0 to 1."""
         if stage != self._stage:
+            self._fill()  # the next stage begins, so this one is done
             self.close()
             layout = "{desc:<38} {percentage:3.0f}% |{bar}| {elapsed}"
             self._bar = tqdm(
@@ -108,6 +110,10 @@ class ProgressBar:
             self._stage = stage
         if self._bar is not None:
             self._bar.update(max(0.0, 100 * min(share, 1.0) - self._bar.n))
+
+    def _fill(self) -> None:
+        if self._bar is not None:
+            self._bar.update(100 - self._bar.n)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

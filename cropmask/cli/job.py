@@ -149,6 +149,7 @@ def job(
     task = Task(Tile.parse(tile), region, Period.year_of(period))
     site = open_site(options=options)
     progress = open_progress(log_format or "auto")
+    progress("start", 0.0)  # says something before kernels load, which takes a while at first
     try:
         if dry_run:
             planned = prepare(task, site, recipe=model, progress=progress)
