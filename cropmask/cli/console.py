@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Literal, NoReturn
 
@@ -17,7 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from cropmask.contract import ExitCode
-from cropmask.errors import CropmaskError, Drained, Misconfigured
+from cropmask.errors import CropmaskError, Drained, Interrupted, Misconfigured, OutOfMemory
 
 LogFormat = Literal["auto", "text", "json"]
 LOG_FORMATS: Final = ("auto", "text", "json")
@@ -73,6 +75,8 @@ def is_json(log_format: str) -> bool:
 
 def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> None:
     """Send logs to stderr; ``context`` is on every JSON line."""
+    if sys.stderr is None:  # closed by whoever started us
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (for the life of the process)
     handler: logging.Handler
     if is_json(log_format):
         handler = logging.StreamHandler(sys.stderr)
@@ -158,23 +162,30 @@ def guarded(command: Callable[[], None], log_format: str = "text") -> NoReturn:
     except CropmaskError as error:
         _say(error, log_format)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _say(Drained("interrupted: nothing was published"), log_format)
+    except (KeyboardInterrupt, _Terminated, click.Abort):
+        _say(Drained("stopped by a signal: nothing was published"), log_format)
         sys.exit(ExitCode.DRAINED)
     except MemoryError:
-        _say(CropmaskError("out of memory: give a coarser --resolution"), log_format)
+        _say(OutOfMemory("out of memory: give a coarser --resolution"), log_format)
         sys.exit(ExitCode.MEMORY)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(ExitCode.DONE)
+    except OSError as error:
+        _say(Interrupted(f"the system refused: {error}: see to it and run again"), log_format)
+        sys.exit(ExitCode.FAILED)
     except Exception:
         logging.getLogger("cropmask").exception("a fault of the program, please report it")
         sys.exit(ExitCode.FAILED)
     sys.exit(ExitCode.DONE)
 
 
+class _Terminated(BaseException):
+    """SIGTERM arrived. No Exception: whoever catches those, as logging does, must not catch it."""
+
+
 def _drain(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Drained("stopped by SIGTERM: nothing was published")
+    raise _Terminated
 
 
 def _say(error: CropmaskError, log_format: str) -> None:
@@ -197,6 +208,9 @@ def run_click(command: click.Command, log_format: Callable[[], str] = lambda: "t
         except click.UsageError as error:
             error.show()
             sys.exit(ExitCode.USAGE)
+        except SystemExit as error:
+            # click's own way of saying that whoever read our output has left.
+            sys.exit(ExitCode.DONE if error.code == 1 else error.code)
         except click.ClickException as error:
             raise Misconfigured(error.format_message()) from None
 

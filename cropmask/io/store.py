@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,6 +28,7 @@ __all__ = ["Absent", "Entry", "FolderStore", "MemoryStore", "Store", "StoreOptio
 
 _PART: Final = ".cropmask-part"
 """Suffix of files being written; a killed process may leave one, which is no key."""
+_STALE_SECONDS: Final = 86_400
 _PROBE: Final = "cropmask-write-check"
 
 _REFUSED: Final = frozenset(
@@ -340,6 +342,7 @@ def told(path: Path, verb: str) -> Iterator[None]:
 def _part_of(path: Path, source: bytes | Path) -> Iterator[Path]:
     """A whole and synced copy of the source beside ``path``; gone afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path.parent)
     part = path.with_name(f".{uuid4().hex}{_PART}")
     try:
         with part.open("xb") as file:
@@ -355,6 +358,14 @@ def _part_of(path: Path, source: bytes | Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove parts that writers left which were killed a day ago or more."""
+    for part in folder.glob(f".*{_PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
+                part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

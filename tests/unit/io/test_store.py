@@ -363,3 +363,12 @@ def test_open_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_open_store_refuses(url: str) -> None:
     with pytest.raises(Misconfigured, match="s3://bucket/prefix"):
         open_store(url)
+
+
+def test_parts_of_writers_killed_long_ago_are_removed(tmp_path: Path) -> None:
+    old, young = tmp_path / ".a.cropmask-part", tmp_path / ".b.cropmask-part"
+    for part in (old, young):
+        part.write_text("half")
+    os.utime(old, (1e9, 1e9))
+    FolderStore(tmp_path).put("c", b"whole", TEXT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [young.name, "c"]
