@@ -162,7 +162,7 @@ def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOption
 
 def _offset(source: GeoBox, box: GeoBox) -> tuple[int, int] | None:
     """Row and column of the source's corner in the tile; None if the grids differ."""
-    a, b, c, d, e, f = tuple(~box.transform * source.transform)[:6]
+    a, b, c, d, e, f = tuple(~box.transform @ source.transform)[:6]
     # 1e-6 pixels of scale are a hundredth of a pixel over a whole tile.
     same_size = abs(a - 1) < 1e-6 and abs(e - 1) < 1e-6 and b == 0 and d == 0
     row, column = round(f), round(c)
