@@ -198,22 +198,30 @@ def put_dataset(
     with nullcontext(folder) if folder else TemporaryDirectory(prefix="cropmask-") as place_:
         local = Path(place_)
         files = write_dataset(local, facts, crop_map, threads=threads)
+        text = encode_json(make_item(facts, files)).encode()
         if overwrite:
             store.remove(place.item)
+        else:
+            # Before our files could take the place of those that its item describes.
+            _refuse_another(store, place, text)
         for file in files.values():
             source = local / file.name
             kind = _CONTENT_TYPES.get(source.suffix, "text/plain")
             store.put(place.key(file.name), source, kind)
     put_catalogs(store, collection, synthetic=facts.synthetic)
     check()
-    text = encode_json(make_item(facts, files)).encode()
-    if not store.put_if_absent(place.item, text, ITEM_TYPE) and store.get(place.item) != text:
+    if not store.put_if_absent(place.item, text, ITEM_TYPE):
+        _refuse_another(store, place, text)
+    return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
+
+
+def _refuse_another(store: Store, place: Place, text: bytes) -> None:
+    if store.exists(place.item) and store.get(place.item) != text:
         raise Rejected(
             f"another result was written to {store.uri(place.item)} meanwhile: "
             "look at it, then use --overwrite or another version",
             reason="changed",
         )
-    return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
 
 
 def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None:

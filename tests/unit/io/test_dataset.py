@@ -107,8 +107,10 @@ def test_the_loser_of_a_race_finds_equal_bytes(crop_map: CropMap) -> None:
 def test_another_result_is_not_replaced_by_accident(crop_map: CropMap) -> None:
     store = Diary()
     put_dataset(store, PLACE, make_facts("a"), crop_map, COLLECTION)
+    before = list(store.writes)
     with pytest.raises(Rejected, match="--overwrite"):
         put_dataset(store, PLACE, make_facts("b"), crop_map, COLLECTION)
+    assert store.writes == before, "no file of the refused result may replace one of the other"
     put_dataset(store, PLACE, make_facts("b"), crop_map, COLLECTION, overwrite=True)
     item = find_item(store, PLACE)
     assert item is not None
