@@ -211,8 +211,19 @@ def put_pixels(values, active, top, left, out):
 
 
 @_compiled
-def count_reached(cuts, scores, out):
-    """Count the ascending ``cuts`` that each of ``scores`` (packet, lane) reaches."""
+def count_reached(cuts, scores, logistic, out):
+    """Count the ascending ``cuts`` that each of ``scores`` (packet, lane) reaches, as uint8.
+
+    ``logistic`` tells how scores become probabilities, from which the count is guessed first.
+    """
+    last = cuts.size
     for p in range(scores.shape[0]):
         for lane in range(scores.shape[1]):
-            out[p, lane] = np.searchsorted(cuts, scores[p, lane], side="right")
+            score = scores[p, lane]
+            guess = 100.0 / (1.0 + np.exp(-score)) if logistic else 50.0
+            i = min(max(np.int64(guess), 0), last)
+            while i < last and cuts[i] <= score:
+                i += 1
+            while i > 0 and cuts[i - 1] > score:
+                i -= 1
+            out[p, lane] = i

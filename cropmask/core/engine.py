@@ -48,6 +48,8 @@ class Engine:
     """``(trees + 1,)``: first leaf value of each tree."""
     features: int
     baseline: float
+    logistic: bool
+    """Whether the probability is the logistic function of the score."""
     percent_cuts: NDArray[np.float64]
     """``(100,)``: a score of at least ``percent_cuts[k]`` has a rounded percentage over ``k``."""
     percents: NDArray[np.uint8]
@@ -99,6 +101,7 @@ def make_engine(forest: Forest) -> Engine:
         leaf_starts=starts.astype(np.int64),
         features=len(forest.features),
         baseline=forest.baseline,
+        logistic=forest.kind == "logit",
         percent_cuts=cuts,
         percents=np.searchsorted(cuts, np.arange(roots.size), side="right").astype(np.uint8),
     )
@@ -205,7 +208,8 @@ def percent(
     if engine.counts_votes:
         return engine.percents[_count(engine, packets, active, wave)]
     reached = np.empty((active.size, LANES), np.uint8)
-    count_reached(engine.percent_cuts, _sum(engine, packets, active, wave), reached)
+    sums = _sum(engine, packets, active, wave)
+    count_reached(engine.percent_cuts, sums, engine.logistic, reached)
     return reached
 
 

@@ -212,6 +212,11 @@ def put_dataset(
     check()
     if not store.put_if_absent(place.item, text, ITEM_TYPE):
         _refuse_another(store, place, text)
+        if not store.exists(place.item):
+            raise Misconfigured(
+                f"{store.uri(place.item)} cannot be written: remove what is in its place",
+                reason="bad item",
+            )
     return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
 
 

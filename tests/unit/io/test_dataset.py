@@ -14,7 +14,7 @@ from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.io.dataset import find_item, make_place, put_catalogs, put_dataset
-from cropmask.io.store import Entry, MemoryStore
+from cropmask.io.store import Entry, FolderStore, MemoryStore
 from cropmask.product import Product
 from cropmask.stac import ItemFacts, ModelFacts, make_collection
 from cropmask.task import Period, RunKey, Task
@@ -177,3 +177,10 @@ def test_something_else_in_the_catalogs_place(text: bytes) -> None:
     store.put("catalog.json", text, "application/json")
     with pytest.raises(Misconfigured, match="not a STAC catalog"):
         put_catalogs(store, COLLECTION, synthetic=False)
+
+
+def test_a_folder_in_the_items_place_is_one_line(crop_map: CropMap, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    (tmp_path / PLACE.item).mkdir(parents=True)
+    with pytest.raises(Misconfigured, match="remove what is in its place"):
+        put_dataset(store, PLACE, make_facts(), crop_map, COLLECTION)
