@@ -106,7 +106,8 @@ def run_tile(
         ) as layers,
     ):
         folder = Path(temporary)
-        write = partial(write_band, folder, job.region.product, task, box, threads=site.threads)
+        # One thread compresses beside the segmentation; two would cost more than they save.
+        write = partial(write_band, folder, job.region.product, task, box)
         crop_map, statistics = map_crops(
             layers,
             forest,
@@ -127,7 +128,6 @@ def run_tile(
             make_product_collection(job),
             folder=folder,
             overwrite=overwrite,
-            threads=site.threads,
         )
         meter.add_bytes(published.bytes)
         progress("write", 1.0)
