@@ -1,4 +1,7 @@
-"""Where things are: the environment, opened. The only reader of ``os.environ``.
+"""Where things are: the environment, opened.
+
+The only reader of ``os.environ``; a variable that stands in for one option of a command is read by
+click, where that option is declared.
 
 With no configuration the site is ``local``: the made-up demo world as the catalog and
 ``./output`` for results. ``dev`` and ``prod`` read Digital Earth Africa's public data.

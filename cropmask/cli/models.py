@@ -11,8 +11,8 @@ from typing import Any
 import click
 import numpy as np
 
+from cropmask.cli.options import FILE, models_option
 from cropmask.cli.train import train_packages
-from cropmask.contract import ENV_MODELS
 from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES
 from cropmask.errors import CropmaskError, Rejected
@@ -21,19 +21,8 @@ from cropmask.region import RECIPES, Recipe, load_region, region_names
 from cropmask.training import cardtext
 from cropmask.training.card import ModelCard, load_card
 
-FILE = click.Path(path_type=Path)
 TOLERANCE = 1e-6
 """How far the engine may be from scikit-learn; in practice the difference is 0."""
-
-folder_option = click.option(
-    "--models",
-    "folder",
-    type=FILE,
-    metavar="FOLDER",
-    envvar=ENV_MODELS,
-    show_envvar=True,
-    help="Folder of regions to look in, in place of the ones that come with cropmask.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +43,8 @@ def models() -> None:
 
 
 @models.command("list")
-@folder_option
-def list_models(folder: Path | None) -> None:
+@models_option
+def list_models(models: Path | None) -> None:
     """List the models of all regions: size, digest, training rows and features.
 
     \b
@@ -63,7 +52,7 @@ def list_models(folder: Path | None) -> None:
       cropmask models list
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
     rows = [("region", "recipe", "trees", "features", "rows", "kB", "SHA-256", "file")]
-    for item in _named((), folder):
+    for item in _named((), models):
         try:
             model = read_model(item.file)
         except CropmaskError as error:
@@ -94,8 +83,8 @@ def list_models(folder: Path | None) -> None:
 @click.argument("name", metavar="NAME_OR_FILE")
 @click.option("--recipe", type=click.Choice(RECIPES), help="Show only this one of a region.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@folder_option
-def show(name: str, recipe: Recipe | None, as_json: bool, folder: Path | None) -> None:
+@models_option
+def show(name: str, recipe: Recipe | None, as_json: bool, models: Path | None) -> None:
     """Show where a region's models, or one model file, come from and what they are worth.
 
     \b
@@ -104,7 +93,7 @@ def show(name: str, recipe: Recipe | None, as_json: bool, folder: Path | None) -
       cropmask models show eastern --recipe boosted --json
       cropmask models show my/forest.cropmodel
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    found = [item for item in _named((name,), folder) if recipe in (None, item.recipe)]
+    found = [item for item in _named((name,), models) if recipe in (None, item.recipe)]
     if not found:
         raise Rejected(f"{name} has no {recipe or ''} model".replace("  ", " "))
     documents = [_document(item) for item in found]
@@ -117,8 +106,8 @@ def show(name: str, recipe: Recipe | None, as_json: bool, folder: Path | None) -
 
 @models.command()
 @click.argument("names", metavar="[NAME_OR_FILE]...", nargs=-1)
-@folder_option
-def verify(names: tuple[str, ...], folder: Path | None) -> None:
+@models_option
+def verify(names: tuple[str, ...], models: Path | None) -> None:
     """Check models: digest, structure, and probabilities of their stored probe rows.
 
     Without a name, the models of all regions are checked.
@@ -128,7 +117,7 @@ def verify(names: tuple[str, ...], folder: Path | None) -> None:
       cropmask models verify
       cropmask models verify eastern my/forest.cropmodel
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    found = list(_named(names, folder))
+    found = list(_named(names, models))
     failed = 0
     for item in found:
         title = f"{item.region} {item.recipe}".strip() or str(item.file)

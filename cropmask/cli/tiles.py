@@ -12,7 +12,7 @@ import click
 import pyproj
 from pyproj.enums import TransformDirection
 
-from cropmask.contract import ENV_MODELS
+from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Misconfigured
 from cropmask.grid import CRS, Tile
 from cropmask.io.boundary import load_boundary
@@ -24,7 +24,6 @@ COLUMNS: Final = (
     *("tile", "left", "bottom", "right", "top"),
     *("lon_min", "lat_min", "lon_max", "lat_max"),
 )
-FILE: Final = click.Path(path_type=Path)
 
 
 @click.command()
@@ -61,14 +60,7 @@ FILE: Final = click.Path(path_type=Path)
     metavar="FILE",
     help="Also write a map of the tiles to this file, for QGIS or geojson.io.",
 )
-@click.option(
-    "--models",
-    type=FILE,
-    metavar="FOLDER",
-    envvar=ENV_MODELS,
-    show_envvar=True,
-    help="Folder of regions to look in, in place of the ones that come with cropmask.",
-)
+@models_option
 def tiles(
     region: str,
     boundary: Path | None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cropmask.contract import ENV_MODELS
+from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Misconfigured
 from cropmask.region import RECIPES, Recipe, Region, load_region
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cropmask.training.figures import Validation
     from cropmask.training.samples import Samples
 
-FILE = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -75,14 +74,7 @@ def _shared_options(command: Command) -> Command:
             show_default="all CPUs",
             help="CPUs to use; the result does not depend on it.",
         ),
-        click.option(
-            "--models",
-            type=FILE,
-            metavar="FOLDER",
-            envvar=ENV_MODELS,
-            show_envvar=True,
-            help="Folder of regions to look in, in place of the ones that come with cropmask.",
-        ),
+        models_option,
     )
     for option in reversed(options):
         command = option(command)
