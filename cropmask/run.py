@@ -88,12 +88,12 @@ def run_tile(
         If reading or writing fails.
     """
     meter = Meter()
-    progress = metered(meter, site.memory, progress)
+    watched = metered(meter, site.memory, progress)
     store = site.store()
-    job = prepare(task, site, recipe=recipe, progress=progress)
+    job = prepare(task, site, recipe=recipe, progress=watched)
     if not overwrite and (item := find_same(store, job)) is not None:
         return _result(job, store, "SKIPPED", meter, item["properties"]["cropmask:statistics"])
-    progress("load", 0.0)
+    watched("load", 0.0)
     store.check_writable()
     model = job.region.model(recipe)
     forest = load_forest(model.file, model.sha256)
@@ -114,12 +114,12 @@ def run_tile(
             need_both=job.region.limits.require_both_halves,
             rows=budget.rows,
             threads=site.threads,
-            progress=counting(progress, meter, layers),
+            progress=counting(watched, meter, layers),
             workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
             sink=write,
             beside=site.threads > 1 and not budget.on_disk,
         )
-        progress("write", 0.0)
+        watched("write", 0.0)
         published = put_dataset(
             store,
             job.place,
@@ -130,7 +130,7 @@ def run_tile(
             overwrite=overwrite,
         )
         meter.add_bytes(published.bytes)
-        progress("write", 1.0)
+        progress("write", 1.0)  # what is published is done, whatever memory it took
     return _result(job, store, "SUCCEEDED", meter, asdict(statistics))
 
 
