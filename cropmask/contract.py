@@ -35,6 +35,63 @@ class ExitCode(IntEnum):
     """``plan --check`` found work to do."""
 
 
+LEASE_SECONDS = 300
+"""How long a worker may keep a message without renewing its lease (visibility timeout)."""
+LONGEST_LEASE_SECONDS = 43_200
+"""SQS keeps no message in flight for longer, however often its lease is renewed."""
+MAX_RECEIVES = 5
+"""Receives of a message before the queue moves it to its dead letters (maxReceiveCount)."""
+POLL_SECONDS = 20
+"""How long a receive waits for a message (long poll)."""
+GRACE_SECONDS = 100
+"""Time from SIGTERM to SIGKILL; a spot instance is taken 120 s after its notice."""
+TIME_LIMIT_SECONDS = 3600
+"""Time after which an attempt is stopped."""
+BACKOFF_SECONDS = 15
+"""First wait before a failed task is tried again; doubles with every receive."""
+LONGEST_BACKOFF_SECONDS = 900
+"""Longest such wait."""
+HEARTBEAT_SECONDS = 10
+"""Interval of the heartbeat file."""
+HEARTBEAT_LATE_SECONDS = 120
+"""Age of the heartbeat file at which a worker counts as dead."""
+
+APP = "cropmask"
+"""Value of the label ``app.kubernetes.io/name``, namespace, and prefix of names."""
+NAMESPACE = APP
+SERVICE_ACCOUNT = f"{APP}-worker"
+WORKER = f"{APP}-worker"
+"""Name of the worker's container and of its Jobs' prefix."""
+BATCH_TAINT = f"{APP}/batch"
+"""Label and taint of the nodes that run tiles; the value is ``true``."""
+WORKER_CPU = "2"
+WORKER_MEMORY = "4Gi"
+"""What one worker asks for; a 10 m tile needs less than half of it."""
+METRICS_NAMESPACE = "CropMask"
+
+LABEL_RUN = f"{APP}/run"
+LABEL_REGION = f"{APP}/region"
+LABEL_ENVIRONMENT = f"{APP}/environment"
+
+METRIC_SUCCEEDED = "TilesSucceeded"
+METRIC_SKIPPED = "TilesSkipped"
+METRIC_FAILED = "TilesFailed"
+METRIC_INVALID = "TilesInvalid"
+METRIC_SECONDS = "TileSeconds"
+METRIC_PEAK_MEMORY = "TilePeakMemory"
+METRICS = {
+    METRIC_SUCCEEDED: "Count",
+    METRIC_SKIPPED: "Count",
+    METRIC_FAILED: "Count",
+    METRIC_INVALID: "Count",
+    METRIC_SECONDS: "Seconds",
+    METRIC_PEAK_MEMORY: "Bytes",
+}
+"""Metrics that workers put, with their units; dimensions are Environment and Region."""
+
+INDEX_VARIABLES = ("JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX")
+"""Where Kubernetes and AWS Batch say which task of a task file a process is to run."""
+
 ENV_PREFIX = "CROPMASK_"
 ENV_ENVIRONMENT = "CROPMASK_ENV"
 ENV_CATALOG = "CROPMASK_CATALOG"
@@ -45,6 +102,19 @@ ENV_RESOLUTION = "CROPMASK_RESOLUTION"
 ENV_THREADS = "CROPMASK_THREADS"
 ENV_MEMORY = "CROPMASK_MEMORY"
 ENV_LOG_FORMAT = "CROPMASK_LOG_FORMAT"
+ENV_QUEUE = "CROPMASK_QUEUE"
+ENV_DEAD_LETTERS = "CROPMASK_DEAD_LETTERS"
+ENV_TASKS = "CROPMASK_TASKS"
+ENV_MAX_TASKS = "CROPMASK_MAX_TASKS"
+ENV_MAX_MINUTES = "CROPMASK_MAX_MINUTES"
+ENV_IDLE_EXIT = "CROPMASK_IDLE_EXIT"
+ENV_TIME_LIMIT = "CROPMASK_TIME_LIMIT"
+ENV_HEARTBEAT = "CROPMASK_HEARTBEAT"
+ENV_METRICS = "CROPMASK_METRICS"
+ENV_SQS_ENDPOINT = "CROPMASK_SQS_ENDPOINT"
+ENV_IMAGE = "CROPMASK_IMAGE"
+ENV_NAMESPACE = "CROPMASK_NAMESPACE"
+ENV_CPU_HOUR_PRICE = "CROPMASK_CPU_HOUR_PRICE"
 ENV_S3_ENDPOINT = "CROPMASK_S3_ENDPOINT"
 ENV_S3_ACL = "CROPMASK_S3_ACL"
 ENV_S3_UNSIGNED = "CROPMASK_S3_UNSIGNED"
@@ -60,6 +130,19 @@ ENVIRONMENT_VARIABLES = {
     ENV_THREADS: "computing threads, instead of the CPUs that the container may use",
     ENV_MEMORY: "memory to stay below, such as 4GB, instead of the container's limit",
     ENV_LOG_FORMAT: "text or json",
+    ENV_QUEUE: "queue of tasks: the URL of an SQS queue, or a folder",
+    ENV_DEAD_LETTERS: "URL of the queue's dead letters, if its redrive policy may not be read",
+    ENV_TASKS: "task file from which a worker picks its task by index, instead of a queue",
+    ENV_MAX_TASKS: "tasks after which a worker leaves",
+    ENV_MAX_MINUTES: "minutes after which a worker takes no more tasks",
+    ENV_IDLE_EXIT: "seconds without a task after which a worker leaves",
+    ENV_TIME_LIMIT: "seconds after which an attempt is stopped",
+    ENV_HEARTBEAT: "file that a worker touches while it is alive",
+    ENV_METRICS: "CloudWatch namespace of the worker's metrics; none are put without it",
+    ENV_SQS_ENDPOINT: "SQS endpoint, for stand-ins of AWS",
+    ENV_IMAGE: "container image of the workers that 'cropmask submit' starts",
+    ENV_NAMESPACE: "Kubernetes namespace of the workers",
+    ENV_CPU_HOUR_PRICE: "dollars for an hour of one CPU, for estimates of cost",
     ENV_S3_ENDPOINT: "S3 endpoint, for object stores other than AWS",
     ENV_S3_ACL: "canned ACL of written objects, such as bucket-owner-full-control",
     ENV_S3_UNSIGNED: "1 to read public buckets without credentials",

@@ -6,6 +6,7 @@
     ├── Rejected              the task is wrong: never retried                exit 3
     │   └── Misconfigured     configuration or credentials: stop everything   exit 13
     └── Interrupted           the world failed: a retry may help              exit 10
+        ├── LeaseLost         another worker has the task now                exit 10
         ├── Drained           SIGTERM arrived; the work was returned          exit 4
         ├── TimedOut          the time limit of the attempt was exceeded      exit 11
         └── OutOfMemory       the memory limit of the attempt was exceeded    exit 12
@@ -58,6 +59,10 @@ class Interrupted(CropmaskError):
     """The world failed, not the task: another attempt may succeed."""
 
     exit_code = ExitCode.FAILED
+
+
+class LeaseLost(Interrupted):
+    """The lease of the message has ended: another worker may have the task now."""
 
 
 class Drained(Interrupted):

@@ -20,6 +20,7 @@ from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
 from cropmask.io.fetch import ReadOptions
 from cropmask.io.machine import find_cpus, find_memory_limit, parse_memory
+from cropmask.io.queue import Queue, QueueOptions, open_queue
 from cropmask.io.store import Store, StoreOptions, open_store
 from cropmask.region import Ancillary, Region, StacLayer
 
@@ -44,6 +45,8 @@ PUBLIC_ANCILLARY: Final = Ancillary(
 """Layers beside GeoMAD in Digital Earth Africa's public buckets."""
 
 LOCAL_OUTPUT: Final = "./output"
+QUEUE: Final = "_queue"
+"""Folder of the queue in a folder of results, if no queue is named."""
 _RESOLUTION: Final[dict[Environment, int]] = {"local": 60, "dev": 60, "prod": 10}
 
 
@@ -78,6 +81,11 @@ class Site:
     """Bytes to stay below; None without a limit."""
     read: ReadOptions
     write: StoreOptions
+    queue_address: str | None
+    """URL of an SQS queue, or a folder; None if the results are in a bucket and none is named."""
+    queue_options: QueueOptions
+    metrics_namespace: str | None
+    """CloudWatch namespace; None to put no metrics."""
 
     @property
     def synthetic(self) -> bool:
@@ -87,6 +95,22 @@ class Site:
     def store(self) -> Store:
         """Where results go."""
         return open_store(self.output, self.write)
+
+    def queue(self) -> Queue:
+        """Queue of the tasks.
+
+        Raises
+        ------
+        Misconfigured
+            If none is named.
+        """
+        if self.queue_address is None:
+            raise Misconfigured(
+                "no queue is named: give --queue or set CROPMASK_QUEUE to the URL of an SQS queue "
+                "or to a folder",
+                reason="no queue",
+            )
+        return open_queue(self.queue_address, self.queue_options)
 
     def world(self, region: Region, progress: Callable[[float], None] | None = None) -> World:
         """Inputs for a region; makes the demo world if it is asked for and not there yet."""
@@ -125,10 +149,11 @@ def open_site(
     resolution = given.number(contract.ENV_RESOLUTION)
     memory = given.text(contract.ENV_MEMORY)
     models = given.text(contract.ENV_MODELS)
+    output = _output(given.text(contract.ENV_OUTPUT), environment)
     return Site(
         environment=environment,
         catalog=catalog,
-        output=_output(given.text(contract.ENV_OUTPUT), environment),
+        output=output,
         resolution=_resolution(
             resolution or (10 if environment == "local" and catalog else _RESOLUTION[environment])
         ),
@@ -141,6 +166,12 @@ def open_site(
             endpoint_url=given.text(contract.ENV_S3_ENDPOINT),
             acl=given.text(contract.ENV_S3_ACL),
         ),
+        queue_address=given.text(contract.ENV_QUEUE) or _queue_beside(output),
+        queue_options=QueueOptions(
+            endpoint_url=given.text(contract.ENV_SQS_ENDPOINT),
+            dead_letters=given.text(contract.ENV_DEAD_LETTERS),
+        ),
+        metrics_namespace=given.text(contract.ENV_METRICS),
     )
 
 
@@ -184,6 +215,11 @@ def _output(output: str | None, environment: Environment) -> str:
             f"{contract.ENV_OUTPUT} to a folder or s3://bucket/prefix"
         )
     return output or LOCAL_OUTPUT
+
+
+def _queue_beside(output: str) -> str | None:
+    """On one machine the queue is a folder beside the results."""
+    return None if output.startswith("s3://") else f"{output.removeprefix('file://')}/{QUEUE}"
 
 
 def _resolution(resolution: int) -> int:

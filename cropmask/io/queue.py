@@ -1,0 +1,181 @@
+"""Tasks that wait for a worker: one Protocol for SQS and for a folder on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from cropmask.errors import Misconfigured
+
+__all__ = ["Counts", "DeadLetter", "Lease", "Message", "Queue", "QueueOptions", "open_queue"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent: text, and words about it."""
+
+    body: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    """At most ten; a name or value is never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A message that one worker has for a while; nobody else sees it until the lease ends."""
+
+    message: Message
+    message_id: str
+    receipt: str
+    """Opaque; proves the lease to the queue."""
+    receives: int
+    """How often the message has been received, this time included; at least 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that nobody will try again unless it is sent back."""
+
+    message: Message
+    """As it was sent, without what the queue noted about its death."""
+    message_id: str
+    receipt: str
+    reason: str
+    """Groups dead letters in reports; ``receives used up`` if the queue itself moved it."""
+    error: str | None
+    """One line, if a worker parked it."""
+    died: datetime
+    """UTC; when it arrived among the dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many messages there are; SQS's own numbers lag behind by up to a minute."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+    dead: int
+    """Among the dead letters."""
+
+    @property
+    def waiting(self) -> int:
+        """Messages that somebody will still work on."""
+        return self.visible + self.in_flight + self.delayed
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """How to reach SQS; a folder needs none of it, except the number of receives."""
+
+    endpoint_url: str | None = None
+    """Address of a stand-in for SQS."""
+    dead_letters: str | None = None
+    """Address of the dead letters, if not as the queue's redrive policy says."""
+    attempts: int = 6
+    """Tries of one request before the error is reported; waits grow between them."""
+
+
+class Queue(Protocol):
+    """Messages, at least once each, in no order.
+
+    All methods raise :class:`~cropmask.errors.Misconfigured` where the queue refuses
+    (permission, credentials, no such queue) and :class:`~cropmask.errors.Interrupted` where it
+    fails (connection, server error, disk full).
+    """
+
+    address: str
+
+    def send(self, messages: Sequence[Message]) -> int:
+        """Send messages in batches; how many were accepted, counted from the first.
+
+        Entries that the queue reports as failed are sent again a few times. It stops at the
+        first message that is not accepted; those after it in the same batch may have been, and
+        are sent twice if the caller sends the rest again, which is harmless.
+        """
+        ...
+
+    def lease(self, *, seconds: float, wait_seconds: float = 0) -> Lease | None:
+        """Take one message for a while; None if none came within the wait.
+
+        A message that has been received too often goes to the dead letters instead.
+        """
+        ...
+
+    def renew(self, lease: Lease, seconds: float) -> None:
+        """Keep a message for so long from now.
+
+        Raises
+        ------
+        LeaseLost
+            If the lease has ended.
+        """
+        ...
+
+    def done(self, lease: Lease) -> None:
+        """Delete a message; one that is gone already is no error."""
+        ...
+
+    def release(self, lease: Lease, delay_seconds: float = 0) -> None:
+        """Let others see a message again, after a delay; a lease that has ended is no error."""
+        ...
+
+    def park(self, lease: Lease, reason: str, error: str) -> None:
+        """Move a message to the dead letters, with the reason; it is copied, then deleted."""
+        ...
+
+    def counts(self) -> Counts:
+        """How many messages there are."""
+        ...
+
+    def dead_letters(self) -> Iterator[DeadLetter]:
+        """Every dead letter once; they stay where they are, hidden from others for a minute."""
+        ...
+
+    def redrive(self, letter: DeadLetter) -> None:
+        """Send a dead letter back as it was, then delete it; deleted only once accepted."""
+        ...
+
+    def discard(self, letter: DeadLetter) -> None:
+        """Delete a dead letter for good."""
+        ...
+
+    def check(self) -> None:
+        """Receive without taking anything, to see whether the queue can be used.
+
+        Raises
+        ------
+        Misconfigured
+            If it cannot.
+        """
+        ...
+
+
+def open_queue(address: str, options: QueueOptions | None = None) -> Queue:
+    """Queue of an address; nothing is touched yet.
+
+    Parameters
+    ----------
+    address
+        URL of an SQS queue (``https://sqs...``), or a folder, which need not exist.
+    options
+        How to reach SQS.
+
+    Raises
+    ------
+    Misconfigured
+        If the address is neither.
+    """
+    if address.startswith(("http://", "https://")):
+        from cropmask.io.sqs import SqsQueue  # boto3 takes a while: only where it is needed
+
+        return SqsQueue(address, options or QueueOptions())
+    if "://" in address or not address.strip():
+        raise Misconfigured(
+            f"'{address}' is no queue: give the URL of an SQS queue (https://sqs...) or a folder"
+        )
+    from cropmask.io.folderqueue import FolderQueue
+
+    return FolderQueue(Path(address))
