@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 
 import pytest
@@ -52,10 +53,8 @@ def test_a_message_sent_by_hand_needs_no_attributes() -> None:
 def test_what_is_no_order_is_rejected_and_nothing_else_happens(
     body: str, attributes: dict[str, str]
 ) -> None:
-    try:
-        Order.parse(body, attributes)
-    except Rejected as error:
-        assert error.reason in ("bad message", "bad run", "bad tile", "bad period")
+    with contextlib.suppress(Rejected):
+        assert isinstance(Order.parse(body, attributes), Order)
 
 
 @pytest.mark.parametrize(
