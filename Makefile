@@ -54,5 +54,5 @@ $(TOOLS)/.ready:
 	@touch $@
 
 .venv/.dev: $(TOOLS)/.ready pyproject.toml uv.lock
-	$(UV) sync --quiet --frozen --extra train --extra serve
+	$(UV) sync --quiet --frozen --extra train --extra serve --extra cluster
 	@touch $@ .venv/.run

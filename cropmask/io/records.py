@@ -1,0 +1,86 @@
+"""Runs and attempts in the store of results: written by workers, read by operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cropmask.attempts import (
+    AttemptKey,
+    AttemptRecord,
+    RunRecord,
+    State,
+    run_folder,
+    run_key_of,
+)
+from cropmask.errors import Rejected
+from cropmask.io.store import Absent, Store
+
+_JSON: Final = "application/json"
+
+
+def put_attempt(store: Store, record: AttemptRecord) -> None:
+    """Write the document of an attempt; one that ended takes the place of its own beginning."""
+    key = record.key
+    store.put(key.key, record.to_json().encode(), _JSON)
+    if key.state is not State.PROCESSING:
+        store.remove(_in_state(key, State.PROCESSING).key)
+
+
+def _in_state(key: AttemptKey, state: State) -> AttemptKey:
+    return AttemptKey(key.tile, key.started, key.attempt, state, key.product, key.period, key.run)
+
+
+def find_attempts(store: Store, product: str, period: str, run: str = "") -> Iterator[AttemptKey]:
+    """Attempts of a run, or of all runs of a product and period, from one listing.
+
+    They come by run, tile and start. Of an attempt that ended while it was listed both documents
+    may come: the later state counts.
+    """
+    for entry in store.list(run_folder(product, period, run)):
+        key = AttemptKey.parse(entry.key)
+        if key is not None:
+            yield key
+
+
+def load_attempt(store: Store, key: AttemptKey) -> AttemptRecord:
+    """Document of an attempt.
+
+    Raises
+    ------
+    Absent
+        If it is not there, as when the attempt has ended since it was listed.
+    Rejected
+        If the document is no record of an attempt.
+    """
+    return AttemptRecord.from_json(store.get(key.key))
+
+
+def put_run(store: Store, record: RunRecord) -> None:
+    """Write the document of a run."""
+    key = run_key_of(record.product, record.period, record.run)
+    store.put(key, record.to_json().encode(), _JSON)
+
+
+def load_run(store: Store, product: str, period: str, run: str) -> RunRecord:
+    """Document of a run.
+
+    Raises
+    ------
+    Rejected
+        If there is no such run, or the document is none.
+    """
+    try:
+        return RunRecord.from_json(store.get(run_key_of(product, period, run)))
+    except Absent:
+        raise Rejected(
+            f"there is no run {run} of {product} in {period}: 'cropmask status' lists the runs",
+            reason="unknown run",
+        ) from None
+
+
+def find_runs(store: Store, product: str, period: str) -> tuple[str, ...]:
+    """Names of the runs of a product and period that were submitted, oldest first."""
+    folder = run_folder(product, period)
+    found = (entry.key.removeprefix(folder).split("/") for entry in store.list(folder))
+    return tuple(sorted({words[0] for words in found if words[1:] == ["run.json"]}))
