@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from cropmask import contract
+from cropmask.cost import Price
 from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
 from cropmask.io.fetch import ReadOptions
@@ -86,6 +87,8 @@ class Site:
     queue_options: QueueOptions
     metrics_namespace: str | None
     """CloudWatch namespace; None to put no metrics."""
+    price: Price
+    """Of an hour of one CPU, for estimates of cost."""
 
     @property
     def synthetic(self) -> bool:
@@ -172,6 +175,7 @@ def open_site(
             dead_letters=given.text(contract.ENV_DEAD_LETTERS),
         ),
         metrics_namespace=given.text(contract.ENV_METRICS),
+        price=Price.parse(given.text(contract.ENV_CPU_HOUR_PRICE)),
     )
 
 
