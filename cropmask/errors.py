@@ -30,11 +30,11 @@ class CropmaskError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
     def __init__(self, message: str, *, reason: str | None = None) -> None:
-        super().__init__(_one_line(message))
+        super().__init__(one_line(message))
         self.reason = reason or type(self).__name__.lower()
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
     """A message that fits a line and a terminal, whatever the documents that it quotes hold."""
     plain = "".join(sign if sign.isprintable() else "?" for sign in " ".join(message.split()))
     if len(plain) <= MAX_MESSAGE:

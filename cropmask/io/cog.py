@@ -27,7 +27,7 @@ from rasterio.io import MemoryFile
 
 from cropmask.core.cropmap import CropMap
 from cropmask.errors import CropmaskError, Interrupted
-from cropmask.io.store import told
+from cropmask.io.localfiles import told
 from cropmask.product import CREDIT, FILTERED, LICENSE, MASK, NODATA, Band, Rgba
 from cropmask.stac import FileFacts, visual_box
 

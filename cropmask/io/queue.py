@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, one_line
 
 __all__ = ["Counts", "DeadLetter", "Lease", "Message", "Queue", "QueueOptions", "open_queue"]
+
+MAX_ATTRIBUTES: Final = 8
+"""Attributes of a message."""
+RECEIVES_USED_UP: Final = "receives used up"
+"""Reason of a dead letter that was received too often."""
+_POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +25,7 @@ class Message:
 
     body: str
     attributes: dict[str, str] = field(default_factory=dict)
-    """At most ten; a name or value is never empty."""
+    """At most eight: there must be room for why a message died. No name or value is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,11 @@ class DeadLetter:
     message_id: str
     receipt: str
     reason: str
-    """Groups dead letters in reports; ``receives used up`` if the queue itself moved it."""
+    """Groups dead letters in reports; :data:`RECEIVES_USED_UP` if the queue itself moved it."""
     error: str | None
     """One line, if a worker parked it."""
     died: datetime
-    """UTC; when it arrived among the dead letters."""
+    """UTC; when it was parked. Of one that SQS itself moved, when it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,13 @@ class Queue(Protocol):
         ...
 
     def park(self, lease: Lease, reason: str, error: str) -> None:
-        """Move a message to the dead letters, with the reason; it is copied, then deleted."""
+        """Move a message to the dead letters, with the reason.
+
+        Raises
+        ------
+        LeaseLost
+            If the lease has ended; the message stays where it is.
+        """
         ...
 
     def counts(self) -> Counts:
@@ -131,11 +143,17 @@ class Queue(Protocol):
         ...
 
     def dead_letters(self) -> Iterator[DeadLetter]:
-        """Every dead letter once; they stay where they are, hidden from others for a minute."""
+        """Every dead letter once; others may not see them until the iterator is used up or closed.
+
+        They stay where they are, unless :meth:`redrive` or :meth:`discard` is called for them.
+        """
         ...
 
     def redrive(self, letter: DeadLetter) -> None:
-        """Send a dead letter back as it was, then delete it; deleted only once accepted."""
+        """Send a dead letter back as it was; it is deleted only once that was accepted.
+
+        One that is gone by now is no error.
+        """
         ...
 
     def discard(self, letter: DeadLetter) -> None:
@@ -143,7 +161,7 @@ class Queue(Protocol):
         ...
 
     def check(self) -> None:
-        """Receive without taking anything, to see whether the queue can be used.
+        """Receive without keeping anything, to see whether the queue can be used.
 
         Raises
         ------
@@ -179,3 +197,24 @@ def open_queue(address: str, options: QueueOptions | None = None) -> Queue:
     from cropmask.io.folderqueue import FolderQueue
 
     return FolderQueue(Path(address))
+
+
+def note(text: str) -> str:
+    """A reason or an error as a queue keeps it: one line, never empty."""
+    return one_line(text) or "unknown"
+
+
+def poll(
+    take: Callable[[], Lease | None],
+    wait_seconds: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Lease | None:
+    """First lease that ``take`` gets; None if it gets none within the wait."""
+    until = clock() + wait_seconds
+    while True:
+        lease = take()
+        left = until - clock()
+        if lease is not None or left <= 0:
+            return lease
+        sleep(min(_POLL_SECONDS, left))

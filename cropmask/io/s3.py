@@ -4,55 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-import boto3
-from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,  # noqa: A004 (botocore's name)
-    CredentialRetrievalError,
-    HTTPClientError,
-    IncompleteReadError,
-    MetadataRetrievalError,
-)
+from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
-from cropmask.io.store import Absent, Entry, StoreOptions, checked_key, told
+from cropmask.io.aws import AwsClient, explained
+from cropmask.io.localfiles import told
+from cropmask.io.store import Absent, Entry, StoreOptions, checked_key
 
 _MULTIPART_BYTES: Final = 16 << 20
 """Files over this are sent in parts; three bands of a tile rarely are."""
 _PAGE_KEYS: Final = 1000
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
-_TRANSIENT: Final = frozenset(
-    {"RequestTimeout", "SlowDown", "Throttling", "ConditionalRequestConflict"}
-)
-_EXPLAINED: Final = {
+_ADVICE: Final = {
     "NoSuchBucket": "the bucket does not exist: create it or name another",
     "AccessDenied": "access is denied: check the role's permissions on this bucket",
     "403": "access is denied (a key that is absent also looks like this without s3:ListBucket)",
-    "InvalidAccessKeyId": "the access key is unknown: check the credentials",
-    "SignatureDoesNotMatch": "the secret key is wrong: check the credentials",
-    "ExpiredToken": "the session token has expired: renew the credentials",
     "AccessControlListNotSupported": "the bucket takes no ACL: leave the ACL option out",
     "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
 }
-_LOST: Final = (
-    ConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    CredentialRetrievalError,
-    MetadataRetrievalError,
-)
-"""Failures of the network, or of the service that hands out credentials."""
 _RACE_ATTEMPTS: Final = 4
 
 T = TypeVar("T")
@@ -74,16 +50,17 @@ class S3Store:
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self._options = options
-        self._opened: Any = None
-        self._lock = threading.Lock()
+        self._aws = AwsClient(
+            "s3",
+            f"s3://{bucket}",
+            endpoint_url=options.endpoint_url,
+            attempts=options.attempts,
+            config=_settings(options),
+        )
 
     @property
     def _client(self) -> Any:  # noqa: ANN401 (boto3 makes its classes at run time)
-        with self._lock:
-            if self._opened is None:
-                with _explained(f"s3://{self.bucket}"):
-                    self._opened = _open_client(self._options)
-            return self._opened
+        return self._aws.open()
 
     def _key(self, key: str) -> str:
         checked_key(key)
@@ -184,7 +161,7 @@ class S3Store:
             self.put(key, b"", "text/plain")
             self.remove(key)
         except Absent:
-            raise Misconfigured(f"s3://{self.bucket}: {_EXPLAINED['NoSuchBucket']}") from None
+            raise Misconfigured(f"s3://{self.bucket}: {_ADVICE['NoSuchBucket']}") from None
 
     def _call(self, key: str, request: Callable[[Any], T]) -> T:
         with _explained(self.uri(key)):
@@ -199,47 +176,29 @@ class _Conflict(Interrupted):
     """A conditional write met another one (409)."""
 
 
-def _open_client(options: StoreOptions) -> Any:  # noqa: ANN401
+def _settings(options: StoreOptions) -> dict[str, Any]:
     # Other object stores may not know AWS's newer checksum trailers.
     checksums = "when_required" if options.endpoint_url else "when_supported"
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": options.attempts},
-        connect_timeout=10,
-        read_timeout=60,
-        request_checksum_calculation=checksums,
-        response_checksum_validation=checksums,
+    return {
+        "request_checksum_calculation": checksums,
+        "response_checksum_validation": checksums,
         **({"s3": {"addressing_style": "path"}} if options.endpoint_url else {}),
         **({"signature_version": UNSIGNED} if options.unsigned else {}),
-    )
-    return boto3.session.Session().client("s3", endpoint_url=options.endpoint_url, config=config)
+    }
 
 
 @contextlib.contextmanager
 def _explained(uri: str) -> Iterator[None]:
     """Turn what boto3 raises into one line of ours."""
-    try:
+
+    def special(code: str, status: int) -> CropmaskError | None:
+        if code in _ABSENT:
+            return Absent(f"{uri} does not exist", reason="absent")
+        if status == 412:
+            return _Taken(f"{uri} exists already")
+        if status == 409 and code != "OperationAborted":
+            return _Conflict(f"{uri} is being written by another")
+        return None
+
+    with explained(uri, _ADVICE, special):
         yield
-    except ClientError as error:
-        raise _meaning(uri, error) from None
-    except _LOST as error:
-        raise Interrupted(f"{uri}: {error}: run again", reason="connection") from None
-    except (BotoCoreError, Boto3Error, ValueError) as error:
-        # What is left comes before any request: credentials, profile, region, endpoint.
-        raise Misconfigured(f"{uri}: {error}") from None
-
-
-def _meaning(uri: str, error: ClientError) -> CropmaskError:
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(error.response.get("Error", {}).get("Code", status))
-    said = error.response.get("Error", {}).get("Message", "")
-    if code in _EXPLAINED:
-        return Misconfigured(f"{uri}: {_EXPLAINED[code]}")
-    if code in _ABSENT:
-        return Absent(f"{uri} does not exist", reason="absent")
-    if status == 412:
-        return _Taken(f"{uri} exists already")
-    if status == 409 and code != "OperationAborted":
-        return _Conflict(f"{uri} is being written by another")
-    if status >= 500 or status in (0, 408, 409, 429) or code in _TRANSIENT:
-        return Interrupted(f"{uri}: the server answers {status} {code}: run again", reason=code)
-    return Misconfigured(f"{uri}: the server answers {status} {code}: {said}")

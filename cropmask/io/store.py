@@ -10,10 +10,8 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,27 +21,12 @@ from uuid import uuid4
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.io.fetch import Absent
+from cropmask.io.localfiles import PART, folders_removed_after, part_of, sync_folder, told
 
 __all__ = ["Absent", "Entry", "FolderStore", "MemoryStore", "Store", "StoreOptions", "open_store"]
 
-_PART: Final = ".cropmask-part"
-"""Suffix of files being written; a killed process may leave one, which is no key."""
-_STALE_SECONDS: Final = 86_400
 _PROBE: Final = "cropmask-write-check"
 
-_REFUSED: Final = frozenset(
-    {
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOENT,
-        errno.ENOTDIR,
-        errno.EISDIR,
-        errno.ENAMETOOLONG,
-        errno.ELOOP,
-    }
-)
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -201,14 +184,14 @@ class FolderStore:
     def put(self, key: str, source: bytes | Path, content_type: str) -> None:  # noqa: ARG002
         """Write a file under a temporary name beside it, then rename it over the key."""
         path = self._path(key)
-        with told(path, "written"), _part_of(path, source) as part:
+        with told(path, "written"), part_of(path, source) as part:
             part.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def put_if_absent(self, key: str, data: bytes, content_type: str) -> bool:  # noqa: ARG002
         """Write a file under a temporary name, then link it to the key, which must be free."""
         path = self._path(key)
-        with told(path, "written"), _part_of(path, data) as part:
+        with told(path, "written"), part_of(path, data) as part:
             try:
                 os.link(part, path)
             except FileExistsError:
@@ -220,7 +203,7 @@ class FolderStore:
                     f"{path.parent} is on a file system without hard links, which cannot tell "
                     "two writers apart: write to a local disk, NFS or s3://"
                 ) from None
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             return True
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
@@ -240,16 +223,11 @@ class FolderStore:
 
     def check_writable(self) -> None:
         """Write and link a small file; folders made for it are removed again."""
-        made = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
         key = f".{_PROBE}-{uuid4().hex}"
-        try:
+        with folders_removed_after(self.root):
             if not self.put_if_absent(key, b"", "text/plain"):
                 raise Interrupted(f"{self.root} cannot be checked: {key} exists already")
             self.remove(key)
-        finally:
-            for folder in made:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
 
 
 class MemoryStore:
@@ -318,66 +296,6 @@ class MemoryStore:
             raise Misconfigured("memory:// cannot be written: the store is read-only")
 
 
-@contextlib.contextmanager
-def told(path: Path, verb: str) -> Iterator[None]:
-    """Turn an OSError into one line: refused is Misconfigured, everything else Interrupted."""
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or str(error)
-        if error.errno in _FULL:
-            raise Interrupted(
-                f"{path} cannot be {verb}: {why}: free some space and run again",
-                reason="disk full",
-            ) from None
-        if error.errno in _REFUSED:
-            advice = "check it" if verb == "read" else "choose another folder"
-            raise Misconfigured(
-                f"{path} cannot be {verb}: {why}: {advice} or change its permissions"
-            ) from None
-        raise Interrupted(f"{path} cannot be {verb}: {why}", reason="disk") from None
-
-
-@contextlib.contextmanager
-def _part_of(path: Path, source: bytes | Path) -> Iterator[Path]:
-    """A whole and synced copy of the source beside ``path``; gone afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path.parent)
-    part = path.with_name(f".{uuid4().hex}{_PART}")
-    try:
-        with part.open("xb") as file:
-            if isinstance(source, bytes):
-                file.write(source)
-            else:
-                with told(source, "read"):
-                    original = source.open("rb")
-                with original:
-                    shutil.copyfileobj(original, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove parts that writers left which were killed a day ago or more."""
-    for part in folder.glob(f".*{_PART}"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
-                part.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power cut; file systems that cannot are left alone."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _walk(root: Path, prefix: str) -> Iterator[str]:
     folder_of_prefix = prefix.rpartition("/")[0]
     start = root / checked_key(folder_of_prefix) if folder_of_prefix else root
@@ -389,5 +307,5 @@ def _walk(root: Path, prefix: str) -> Iterator[str]:
     for folder, _, names in os.walk(start, onerror=refuse):
         for name in names:
             key = str(PurePosixPath(Path(folder, name).relative_to(root)))
-            if key.startswith(prefix) and not name.endswith(_PART):
+            if key.startswith(prefix) and not name.endswith(PART):
                 yield key
