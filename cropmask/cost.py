@@ -47,6 +47,11 @@ class Price:
         """Dollars for so many seconds of one CPU."""
         return cpu_seconds / 3600 * self.dollars
 
+    @property
+    def short(self) -> str:
+        """Dollars, and whether anybody said so."""
+        return f"${self.dollars:g}{' (default price)' if self.is_default else ''}"
+
     def __str__(self) -> str:
         source = f"default; set {ENV_CPU_HOUR_PRICE}" if self.is_default else ENV_CPU_HOUR_PRICE
         return f"${self.dollars:g} per CPU hour ({source})"

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "models": ("cropmask.cli.models", "List, show, verify and import models."),
     "train": ("cropmask.cli.train", "Fit a region's model to samples."),
     "validate": ("cropmask.cli.train", "Cross-validate a region's model."),
+    "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
 }
 """Each command's module, which is loaded when the command is asked for, and its summary."""

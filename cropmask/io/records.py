@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from cropmask.attempts import (
+    RUNS,
     AttemptKey,
     AttemptRecord,
     RunRecord,
@@ -15,6 +17,7 @@ from cropmask.attempts import (
 )
 from cropmask.errors import Rejected
 from cropmask.io.store import Absent, Store
+from cropmask.io.threads import map_threads
 
 _JSON: Final = "application/json"
 
@@ -80,7 +83,45 @@ def load_run(store: Store, product: str, period: str, run: str) -> RunRecord:
 
 
 def find_runs(store: Store, product: str, period: str) -> tuple[str, ...]:
-    """Names of the runs of a product and period that were submitted, oldest first."""
-    folder = run_folder(product, period)
-    found = (entry.key.removeprefix(folder).split("/") for entry in store.list(folder))
-    return tuple(sorted({words[0] for words in found if words[1:] == ["run.json"]}))
+    """Names of the runs of a product and period that were submitted, sorted."""
+    names = store.folders(run_folder(product, period))
+    keys = [run_key_of(product, period, name) for name in names]
+    there = map_threads(store.exists, keys)
+    return tuple(name for name, exists in zip(names, there, strict=True) if exists)
+
+
+def load_runs(
+    store: Store, product: str | None = None, period: str | None = None
+) -> tuple[RunRecord, ...]:
+    """Runs of a product and a period, or of all, in the order in which they were submitted.
+
+    Documents that are no runs are left out.
+    """
+    keys = [
+        run_key_of(found, year, run)
+        for found in ([product] if product else store.folders(f"{RUNS}/"))
+        for year in ([period] if period else store.folders(f"{RUNS}/{found}/"))
+        for run in store.folders(run_folder(found, year))
+    ]
+    records = [record for record in map_threads(partial(_load_run, store), keys) if record]
+    return tuple(sorted(records, key=lambda record: (record.submitted, record.run)))
+
+
+def _load_run(store: Store, key: str) -> RunRecord | None:
+    try:
+        return RunRecord.from_json(store.get(key))
+    except Rejected:  # no such document (messages sent by hand have a run without), or no run
+        return None
+
+
+def load_attempts(store: Store, keys: Sequence[AttemptKey]) -> dict[AttemptKey, AttemptRecord]:
+    """Documents of attempts; those that are gone or are no records are left out."""
+
+    def load(key: AttemptKey) -> AttemptRecord | None:
+        try:
+            return load_attempt(store, key)
+        except Rejected:
+            return None
+
+    loaded = zip(keys, map_threads(load, keys), strict=True)
+    return {key: record for key, record in loaded if record is not None}

@@ -136,18 +136,29 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Objects by key, a page at a time."""
-        root = f"{self.prefix}/" if self.prefix else ""
-        request = {"Bucket": self.bucket, "Prefix": root + prefix}
+        for page in self._pages(prefix):
+            for found in page.get("Contents", ()):
+                key = found["Key"].removeprefix(self._root)
+                yield Entry(key, found["Size"], found["ETag"].strip('"'))
+
+    def folders(self, prefix: str = "") -> tuple[str, ...]:
+        """Common prefixes of keys."""
+        start = len(self._root + prefix)
+        found = (page.get("CommonPrefixes", ()) for page in self._pages(prefix, Delimiter="/"))
+        return tuple(sorted(entry["Prefix"][start:-1] for page in found for entry in page))
+
+    @property
+    def _root(self) -> str:
+        return f"{self.prefix}/" if self.prefix else ""
+
+    def _pages(self, prefix: str, **request: str) -> Iterator[dict[str, Any]]:
+        request |= {"Bucket": self.bucket, "Prefix": self._root + prefix}
         if self._options.requester_pays:
             request["RequestPayer"] = "requester"
-        with _explained(f"s3://{self.bucket}/{root}{prefix}"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
+        with _explained(f"s3://{self.bucket}/{self._root}{prefix}"):
+            yield from self._client.get_paginator("list_objects_v2").paginate(
                 **request, PaginationConfig={"PageSize": _PAGE_KEYS}
             )
-            for page in pages:
-                for found in page.get("Contents", ()):
-                    key = found["Key"].removeprefix(root)
-                    yield Entry(key, found["Size"], found["ETag"].strip('"'))
 
     def remove(self, key: str) -> None:
         """Delete an object."""

@@ -93,6 +93,13 @@ class Store(Protocol):
         """Objects whose key begins with ``prefix``, sorted by key."""
         ...
 
+    def folders(self, prefix: str = "") -> tuple[str, ...]:
+        """Names of what is one level below, sorted, without going through what they hold.
+
+        ``prefix`` is empty or ends with a slash. A folder that holds nothing may be among them.
+        """
+        ...
+
     def remove(self, key: str) -> None:
         """Delete a key; one that holds nothing is no error."""
         ...
@@ -215,6 +222,16 @@ class FolderStore:
                 facts = (self.root / key).stat()
                 yield Entry(key, facts.st_size, f"{facts.st_mtime_ns:x}-{facts.st_size:x}")
 
+    def folders(self, prefix: str = "") -> tuple[str, ...]:
+        """Names of folders."""
+        folder = self._path(prefix.rstrip("/")) if prefix else self.root
+        with told(folder, "listed"):
+            try:
+                with os.scandir(folder) as found:
+                    return tuple(sorted(entry.name for entry in found if entry.is_dir()))
+            except (FileNotFoundError, NotADirectoryError):
+                return ()
+
     def remove(self, key: str) -> None:
         """Delete a file; folders stay."""
         path = self._path(key)
@@ -280,6 +297,11 @@ class MemoryStore:
         for key, data in found:
             if key.startswith(prefix):
                 yield Entry(key, len(data), sha256(data).hexdigest())
+
+    def folders(self, prefix: str = "") -> tuple[str, ...]:
+        """First words of keys below a prefix."""
+        below = (entry.key.removeprefix(prefix) for entry in self.list(prefix))
+        return tuple(sorted({key.partition("/")[0] for key in below if "/" in key}))
 
     def remove(self, key: str) -> None:
         """Forget a key."""

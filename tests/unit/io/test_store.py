@@ -95,6 +95,14 @@ class StoreContract:
         assert [entry.key for entry in store.list("c/")] == []
         assert {entry.key: entry.size for entry in store.list("b")} == {"b/2": 3}
 
+    def test_folders_are_one_level(self, store: Store) -> None:
+        for key in ("a/b/c", "a/b/d/e", "a/f/g", "a/h", "i", "ab/j/k"):
+            store.put(key, b"", TEXT)
+        assert store.folders() == ("a", "ab")
+        assert store.folders("a/") == ("b", "f")
+        assert store.folders("a/b/") == ("d",)
+        assert store.folders("nothing/") == ()
+
     def test_etag_tells_contents_apart(self, store: Store) -> None:
         store.put("a", b"1", TEXT)
         (before,) = store.list()

@@ -1,0 +1,104 @@
+"""What to do about failures, by their reason, and about a run as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+from cropmask.attempts import RunRecord, State
+from cropmask.contract import ENV_TIME_LIMIT
+from cropmask.io.queue import Counts
+from cropmask.standing import STALE, FailureGroup, Standing
+from cropmask.wording import say_count
+
+SILENT: Final = timedelta(minutes=10)
+"""Time without a new attempt after which it looks as if no worker were running."""
+
+_MEMORY: Final = "give the workers more memory, or fewer threads"
+_CREDENTIALS: Final = "correct the credentials or the address; 'cropmask doctor' shows which"
+_WORLD: Final = "the network or a server failed: look at it if it goes on"
+_CATALOG: Final = "look at the item that the error names, and correct the catalog"
+_STOPPED: Final = "a worker was stopped and gave the tile back: nothing to do"
+
+_CAUSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "outofmemory": _MEMORY,
+        "too little memory": _MEMORY,
+        "timedout": f"raise {ENV_TIME_LIMIT}, or see where the time goes: 'cropmask logs TILE'",
+        "leaselost": "another worker had the tile meanwhile: nothing to do",
+        "drained": _STOPPED,
+        "access denied": _CREDENTIALS,
+        "misconfigured": _CREDENTIALS,
+        "no catalog": _CREDENTIALS,
+        "search refused": _CREDENTIALS,
+        "connection": _WORLD,
+        "unreachable": _WORLD,
+        "unreadable raster": "a file is damaged or could not be read: check it if it goes on",
+        "disk full": "free some space where the workers write",
+        "missing geomad": "there is no GeoMAD of this tile and year, so there can be no map of it",
+        "doubled geomad": _CATALOG,
+        "missing band": _CATALOG,
+        "doubled band": _CATALOG,
+        "wrong crs": _CATALOG,
+        "bad document": _CATALOG,
+        "partial coverage": "GeoMAD covers too little of the tile: complete it, or lower "
+        "limits.min_coverage_percent in the region file",
+        "changed": "another result is there: 'cropmask explain TILE' says how it differs; "
+        "submit with --overwrite to replace it",
+        "bad item": "remove what is in the item's place, or submit with --overwrite",
+        "outside region": "the tile is not the region's: nothing to map",
+        "model digest differs": "put the right model file there: 'cropmask models verify'",
+    }
+)
+
+
+def advise(group: FailureGroup) -> str:
+    """What to do about tiles that failed for one reason."""
+    cause = _CAUSES.get(group.reason, "see what the error says")
+    cause = cause.replace("TILE", str(group.example))
+    if group.state is State.INVALID:
+        return f"{cause}; once that is done: 'cropmask redrive --where reason=\"{group.reason}\"'"
+    return f"{cause}; tried again by itself, with growing waits"
+
+
+def advise_run(standing: Standing, queue: Counts | None) -> tuple[str, ...]:
+    """What to do next about a run; empty while all goes well."""
+    counts, record = standing.counts, standing.record
+    if standing.remaining == 0:
+        check = f"all done: check it with '{_line('reconcile', record)}'"
+        lines = [] if counts["INVALID"] else [check]
+    else:
+        lines = _advise_unfinished(standing, queue)
+    if queue is not None and queue.dead:
+        lines.append(
+            f"{say_count(queue.dead, 'dead letter')}: 'cropmask redrive --dry-run' lists them "
+            "with their reasons, 'cropmask redrive' sends them back"
+        )
+    return tuple(lines)
+
+
+def _advise_unfinished(standing: Standing, queue: Counts | None) -> list[str]:
+    counts, record = standing.counts, standing.record
+    lines = []
+    if counts[STALE]:
+        lines.append(
+            f"{say_count(counts[STALE], 'tile')} begun by workers that have died: messages come "
+            "back when their leases end"
+        )
+    is_empty = queue is not None and queue.waiting == 0
+    if is_empty and record.sent and not counts["PROCESSING"]:
+        lines.append(
+            f"the queue is empty but {say_count(standing.remaining, 'tile')} not done: "
+            f"'{_line('submit', record)}' sends them again"
+        )
+    elif standing.last is None:
+        lines.append("no worker has begun a tile yet: start one with 'cropmask worker'")
+    elif not counts["PROCESSING"] and standing.moment - standing.last > SILENT:
+        lines.append("no tile is being worked on: start workers with 'cropmask worker'")
+    return lines
+
+
+def _line(command: str, record: RunRecord) -> str:
+    return f"cropmask {command} --region {record.region} --period {record.period}"

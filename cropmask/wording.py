@@ -1,0 +1,41 @@
+"""Times and amounts as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def say_duration(seconds: float) -> str:
+    """``42 s``, ``7 min``, ``3 h 05 min`` or ``2 d 04 h``."""
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours:02d} h"
+
+
+def say_moment(moment: datetime) -> str:
+    """``2019-07-04 08:15 UTC``."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def say_bytes(number: float) -> str:
+    """``512 B``, ``3.1 kB``, ``12 MB``, ``1.7 GB``; powers of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if number < 999.5:
+            return (
+                f"{number:.0f} {unit}" if number >= 9.95 or unit == "B" else f"{number:.1f} {unit}"
+            )
+        number /= 1000
+    return f"{number:,.1f} GB"
+
+
+def say_count(number: int, thing: str) -> str:
+    """``1 tile``, ``4,000 tiles``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
