@@ -17,10 +17,13 @@ from cropmask.core.mapper import DEFAULT_ROWS
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import EPSG
 from cropmask.io.boundary import load_boundary
+from cropmask.io.catalogs import Catalog
 from cropmask.io.dataset import Place, find_item, make_place
-from cropmask.io.search import Sources, find_sources
+from cropmask.io.fetch import ReadOptions, find_identity
+from cropmask.io.search import Identify, Sources, find_sources
 from cropmask.io.store import Store
 from cropmask.region import Recipe, Region, load_region
+from cropmask.runkey import KeyParts, digest_of, find_changes, model_words
 from cropmask.site import Site, World
 from cropmask.stac import Document, ItemFacts, ModelFacts, Source, make_collection
 from cropmask.task import RunKey, Task
@@ -42,19 +45,67 @@ MIN_ROWS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A task with everything it names opened and found; nothing is computed yet."""
+class Basis:
+    """What all tasks of a region share, opened and found."""
 
-    task: Task
     region: Region
     recipe: Recipe
     resolution: int
     world: World
     boundary: shapely.Geometry
     """The region, EPSG:6933."""
+    boundary_digest: str
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Parts of the run key that have words; see :func:`~cropmask.runkey.words_of`."""
+        return {
+            "model": model_words(self.recipe, self.region.model(self.recipe).sha256),
+            "resolution": str(self.resolution),
+            "region": self.region.version,
+            "code": VERSION,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task with everything it names opened and found; nothing is computed yet."""
+
+    task: Task
+    basis: Basis
     sources: Sources
-    run_key: RunKey
+    parts: KeyParts
     place: Place
+
+    @property
+    def region(self) -> Region:
+        """The region."""
+        return self.basis.region
+
+    @property
+    def recipe(self) -> Recipe:
+        """Model of the region."""
+        return self.basis.recipe
+
+    @property
+    def resolution(self) -> int:
+        """Pixel size in meters."""
+        return self.basis.resolution
+
+    @property
+    def world(self) -> World:
+        """Where inputs are."""
+        return self.basis.world
+
+    @property
+    def boundary(self) -> shapely.Geometry:
+        """The region, EPSG:6933."""
+        return self.basis.boundary
+
+    @property
+    def run_key(self) -> RunKey:
+        """Identity of the result."""
+        return self.parts.key
 
 
 def prepare(
@@ -75,29 +126,82 @@ def prepare(
     Interrupted
         If a server cannot be reached.
     """
-    region = load_region(task.region, site.models)
-    model = region.model(recipe)
-    world = site.world(region, lambda share: progress("demo world", share))
-    boundary = load_boundary(world.boundary)
-    if not intersects(boundary, task.tile):
-        raise Rejected(_outside(task, region, world), reason="outside region")
+    basis = open_basis(task.region, site, recipe=recipe, progress=progress)
     progress("search", 0.0)
-    sources = find_sources(
-        world.catalog, task.tile, task.period, world.ancillary, options=site.read
-    )
-    key = RunKey.of(
-        model=model.sha256,
-        features=FEATURES,
+    job = prepare_on(basis, task, basis.world.catalog, site.read)
+    progress("search", 1.0)
+    return job
+
+
+def open_basis(
+    region: str,
+    site: Site,
+    *,
+    recipe: Recipe = "forest",
+    progress: Progress = lambda _stage, _share: None,
+) -> Basis:
+    """Open what all tasks of a region share.
+
+    Raises
+    ------
+    Rejected
+        If the region or its model is unknown.
+    Misconfigured
+        If the site cannot be used.
+    """
+    found = load_region(region, site.models)
+    found.model(recipe)
+    world = site.world(found, lambda share: progress("demo world", share))
+    boundary = load_boundary(world.boundary)
+    digest = digest_of(boundary.wkb_hex)
+    return Basis(found, recipe, site.resolution, world, boundary, digest)
+
+
+def prepare_on(
+    basis: Basis,
+    task: Task,
+    catalog: str | Catalog,
+    options: ReadOptions,
+    identify: Identify = find_identity,
+) -> Job:
+    """Check a task of a region and find its inputs; the only place where run keys are made.
+
+    Parameters
+    ----------
+    basis
+        The region, opened.
+    task
+        The task.
+    catalog
+        Where to search.
+    options
+        Credentials and patience.
+    identify
+        As of :meth:`~cropmask.io.search.Sources.fingerprint`.
+
+    Raises
+    ------
+    Rejected, Misconfigured, Interrupted
+        As :func:`prepare`.
+    """
+    region, world = basis.region, basis.world
+    if not intersects(basis.boundary, task.tile):
+        raise Rejected(_outside(task, region, world), reason="outside region")
+    sources = find_sources(catalog, task.tile, task.period, world.ancillary, options=options)
+    inputs = sources.fingerprint(identify)
+    geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
+    parts = KeyParts.of(
+        model=region.model(basis.recipe).sha256,
         region={"name": region.name, "version": region.version},
         limits=region.limits.model_dump(),
-        boundary=boundary.wkb_hex,
-        resolution=site.resolution,
-        inputs=sources.fingerprint(),
+        boundary=basis.boundary_digest,
+        resolution=basis.resolution,
+        geomad=geomad,
+        ancillary={name: inputs[name] for name in inputs if name not in geomad},
+        features=FEATURES,
         code=VERSION,
     )
-    progress("search", 1.0)
-    place = make_place(region.product, task)
-    return Job(task, region, recipe, site.resolution, world, boundary, sources, key, place)
+    return Job(task, basis, sources, parts, make_place(region.product, task))
 
 
 def _outside(task: Task, region: Region, world: World) -> str:
@@ -123,28 +227,12 @@ def find_same(store: Store, job: Job) -> Document | None:
     item = find_item(store, job.place)
     if item is None or item["properties"]["cropmask:run_key"] == str(job.run_key):
         return item
+    why = " and ".join(map(str, find_changes(item["properties"], job.parts, job.basis.words)))
     raise Rejected(
-        f"{store.uri(job.place.item)} is there with {_difference(item, job)}: "
+        f"{store.uri(job.place.item)} is there with {why}: "
         "use --overwrite to replace it, or another version or --output",
         reason="changed",
     )
-
-
-def _difference(item: Document, job: Job) -> str:
-    known = item["properties"]
-    pairs = {
-        "resolution": (known.get("cropmask:resolution"), job.resolution),
-        "model": (known.get("cropmask:model", {}).get("recipe"), job.recipe),
-        "model file": (
-            str(known.get("cropmask:model", {}).get("sha256"))[:12],
-            job.region.model(job.recipe).sha256[:12],
-        ),
-        "software": (known.get("processing:version"), VERSION),
-    }
-    for name, (old, new) in pairs.items():
-        if old != new:
-            return f"another {name} ({old}, now {new})"
-    return "other inputs or limits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +279,7 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
         period=job.task.period,
         resolution=job.resolution,
         run_key=job.run_key,
+        run_key_parts=job.parts.short,
         as_of=max((geomad.created or end for geomad in geomads), default=end),
         software=VERSION,
         model=ModelFacts(job.recipe, job.region.model(job.recipe).sha256),

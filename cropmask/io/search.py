@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -47,6 +48,9 @@ FEATURE_LAYERS: Final = ("rain_first_half", "rain_second_half", "slope")
 MASK_LAYERS: Final = ("protected_areas", "water", "steepness", "elevation")
 """Layers that only mask; without one, its mask is not applied."""
 
+Identify = Callable[[str, ReadOptions], str]
+"""Tells the content of a file from any other, as :func:`~cropmask.io.fetch.find_identity`."""
+
 log = logging.getLogger(__name__)
 
 
@@ -76,11 +80,17 @@ class Sources:
     """By the names of :class:`~cropmask.region.Ancillary`, every one of them."""
     options: ReadOptions
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self, identify: Identify = find_identity) -> dict[str, str]:
         """Identity of every input, for the run key: the same on every machine, never a time.
 
         Item ids under ``first`` and ``second``, rasters under ``first/blue`` or ``slope``:
         the item's checksum, else the ETag, else a hash of size and both ends of the file.
+
+        Parameters
+        ----------
+        identify
+            Looks at a raster without a checksum; one that remembers spares many tiles the
+            layers that they share.
 
         Raises
         ------
@@ -103,19 +113,19 @@ class Sources:
         ]
         found = {"first": self.first.item_id, "second": self.second.item_id}
         with ThreadPoolExecutor(self.options.threads) as pool:
-            identities = pool.map(self._identity, [*rasters, *layers])
+            identities = pool.map(partial(self._identity, identify), [*rasters, *layers])
             found.update(
                 (name, identity)
                 for (name, _, _), identity in zip([*rasters, *layers], identities, strict=True)
             )
         return found
 
-    def _identity(self, raster: tuple[str, str, str | None]) -> str:
+    def _identity(self, identify: Identify, raster: tuple[str, str, str | None]) -> str:
         name, href, checksum = raster
         if checksum is not None:
             return f"checksum:{checksum}"
         try:
-            return find_identity(href, self.options)
+            return identify(href, self.options)
         except Absent:
             if name in MASK_LAYERS:
                 return "absent"
@@ -134,7 +144,7 @@ def missing_layer(name: str, what: str) -> Misconfigured:
 
 
 def find_sources(
-    catalog: str,
+    catalog: str | Catalog,
     tile: Tile,
     period: Period,
     ancillary: Ancillary,
@@ -148,7 +158,7 @@ def find_sources(
     ----------
     catalog
         Root of a STAC API, a static catalog or collection (path, http(s), s3), or a folder
-        or ``s3://`` prefix of items.
+        or ``s3://`` prefix of items; or one that is open already.
     tile
         The tile.
     period
@@ -171,7 +181,7 @@ def find_sources(
         If the catalog cannot be reached.
     """
     options = options or ReadOptions()
-    place = open_catalog(catalog, options)
+    place = open_catalog(catalog, options) if isinstance(catalog, str) else catalog
     items = _items_of_tile(place, collection, tile, period)
     first, second = (_half(place, collection, tile, half, items) for half in period.halves)
     layers = {

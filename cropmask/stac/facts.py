@@ -101,6 +101,8 @@ class ItemFacts:
     sources: tuple[Source, ...]
     """GeoMAD items, in order of time."""
     statistics: Statistics
+    run_key_parts: Mapping[str, str] = field(default_factory=dict)
+    """First digits of the digest of each part of the run key."""
     masks_not_applied: Mapping[str, str] = field(default_factory=dict)
     """Layer and the reason why its mask could not be applied."""
     synthetic: bool = False

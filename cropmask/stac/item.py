@@ -111,6 +111,7 @@ def _provenance(facts: ItemFacts) -> Document:
             "image segmentation and a majority vote for 'filtered'"
         ),
         "cropmask:run_key": str(facts.run_key),
+        "cropmask:run_key_parts": dict(sorted(facts.run_key_parts.items())),
         "cropmask:resolution": facts.resolution,
         "cropmask:synthetic": facts.synthetic,
         "cropmask:model": {"recipe": facts.model.recipe, "sha256": facts.model.sha256},

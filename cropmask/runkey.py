@@ -1,0 +1,160 @@
+"""The run key part by part, so that it can be said why a result is not the one asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+from cropmask.task import RunKey
+
+SHORT: Final = 16
+"""Digits of a part's digest that an item keeps: enough to tell parts apart."""
+
+
+class Cause(StrEnum):
+    """Why a result is another one than asked for, as operators group it."""
+
+    MODEL = "model"
+    CONFIGURATION = "configuration"
+    INPUTS = "inputs"
+    SOFTWARE = "software"
+    OTHER = "other"
+    """The item does not tell."""
+
+
+CAUSES: Final[Mapping[str, Cause]] = {
+    "model": Cause.MODEL,
+    "region": Cause.CONFIGURATION,
+    "limits": Cause.CONFIGURATION,
+    "boundary": Cause.CONFIGURATION,
+    "resolution": Cause.CONFIGURATION,
+    "geomad": Cause.INPUTS,
+    "ancillary": Cause.INPUTS,
+    "features": Cause.SOFTWARE,
+    "code": Cause.SOFTWARE,
+}
+"""Cause by part."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyParts:
+    """Digests of everything that the pixels of a result depend on, 64 hexadecimal digits each."""
+
+    model: str
+    """The model file."""
+    region: str
+    """Name and version of the region."""
+    limits: str
+    boundary: str
+    """The region's polygons."""
+    resolution: str
+    geomad: str
+    """Ids of the two items and identities of their rasters."""
+    ancillary: str
+    """Identities of the layers beside GeoMAD."""
+    features: str
+    """Names and order of the features."""
+    code: str
+    """Version of the package."""
+
+    @classmethod
+    def of(cls, **values: Any) -> KeyParts:  # noqa: ANN401 (any JSON value)
+        """Parts of JSON values by their names: all of them, in any order.
+
+        Raises
+        ------
+        TypeError
+            If a part is missing, or there is no such part.
+        """
+        return cls(**{name: digest_of(value) for name, value in values.items()})
+
+    @property
+    def key(self) -> RunKey:
+        """The run key: a hash of all parts."""
+        return RunKey.of(**asdict(self))
+
+    @property
+    def short(self) -> dict[str, str]:
+        """First digits of every part, as an item keeps them."""
+        return {name: digest[:SHORT] for name, digest in asdict(self).items()}
+
+    def differing(self, known: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the parts that are not as an item keeps them, in the order of the fields."""
+        short = self.short
+        return tuple(f.name for f in fields(self) if known.get(f.name) != short[f.name])
+
+
+def digest_of(value: Any) -> str:  # noqa: ANN401 (any JSON value)
+    """SHA-256 of a JSON value, 64 hexadecimal digits; the order of names does not matter."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """One way in which a result is not the one asked for."""
+
+    cause: Cause
+    part: str
+    """Field of :class:`KeyParts`; ``run_key`` if the item does not tell."""
+    old: str | None = None
+    """What the result was made with, if the item says it in words."""
+    new: str | None = None
+
+    def __str__(self) -> str:
+        words = {"code": "software", "geomad": "GeoMAD", "ancillary": "layers beside GeoMAD"}
+        name = words.get(self.part, self.part)
+        if self.part == "run_key":
+            return "another run key, and its item does not tell why"
+        return f"another {name} ({self.old}, now {self.new})" if self.old else f"other {name}"
+
+
+def find_changes(
+    properties: Mapping[str, Any], parts: KeyParts, words: Mapping[str, str]
+) -> tuple[Change, ...]:
+    """Why a result with another run key is another one.
+
+    Parameters
+    ----------
+    properties
+        Those of its item.
+    parts
+        What is asked for.
+    words
+        The same in words, by part, for those parts that have any: see :func:`words_of`.
+
+    Returns
+    -------
+    tuple of Change
+        At least one.
+    """
+    old, kept = words_of(properties), properties.get("cropmask:run_key_parts")
+    if isinstance(kept, dict):
+        names = parts.differing(kept)
+    else:
+        names = tuple(name for name in words if old.get(name) != words[name])
+    changes = tuple(Change(CAUSES[name], name, old.get(name), words.get(name)) for name in names)
+    return changes or (Change(Cause.OTHER, "run_key"),)
+
+
+def words_of(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Parts that the properties of an item say in words."""
+    model = properties.get("cropmask:model")
+    found = {
+        "model": model_words(model.get("recipe"), model.get("sha256"))
+        if isinstance(model, dict)
+        else None,
+        "resolution": properties.get("cropmask:resolution"),
+        "region": properties.get("odc:dataset_version"),
+        "code": properties.get("processing:version"),
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def model_words(recipe: object, digest: object) -> str:
+    """A model in words: recipe and the first digits of its file's digest."""
+    return f"{recipe} {str(digest)[:12]}"
