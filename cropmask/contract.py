@@ -92,6 +92,9 @@ METRICS = {
 INDEX_VARIABLES = ("JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX")
 """Where Kubernetes and AWS Batch say which task of a task file a process is to run."""
 
+ENVIRONMENTS = ("local", "dev", "prod")
+"""Named environments: the made-up demo world, and two that read public data."""
+
 ENV_PREFIX = "CROPMASK_"
 ENV_ENVIRONMENT = "CROPMASK_ENV"
 ENV_CATALOG = "CROPMASK_CATALOG"

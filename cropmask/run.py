@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,8 @@ def run_tile(
     recipe: Recipe = "forest",
     overwrite: bool = False,
     progress: Progress = lambda _stage, _share: None,
+    check: Callable[[], None] = lambda: None,
+    meter: Meter | None = None,
 ) -> TileResult:
     """Map one tile and publish the result.
 
@@ -72,6 +74,10 @@ def run_tile(
         Whether to replace a result with another run key, which is otherwise refused.
     progress
         Told how far it is.
+    check
+        Called before the item is written; an exception from it leaves no item.
+    meter
+        Takes the time of the stages; default one of its own.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def run_tile(
     Interrupted
         If reading or writing fails.
     """
-    meter = Meter()
+    meter = meter or Meter()
     watched = metered(meter, site.memory, progress)
     store = site.store()
     job = prepare(task, site, recipe=recipe, progress=watched)
@@ -128,6 +134,7 @@ def run_tile(
             make_product_collection(job),
             folder=folder,
             overwrite=overwrite,
+            check=check,
         )
         meter.add_bytes(published.bytes)
         progress("write", 1.0)  # what is published is done, whatever memory it took

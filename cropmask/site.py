@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from cropmask import contract
 from cropmask.cost import Price
@@ -26,7 +26,7 @@ from cropmask.io.store import Store, StoreOptions, open_store
 from cropmask.region import Ancillary, Region, StacLayer
 
 Environment = Literal["local", "dev", "prod"]
-ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)
+ENVIRONMENTS: Final[tuple[Environment, ...]] = contract.ENVIRONMENTS
 
 EXPLORER: Final = "https://explorer.digitalearth.africa/stac"
 """Digital Earth Africa's STAC API."""

@@ -105,6 +105,7 @@ class FolderQueue:
     ) -> None:
         self.root = Path(os.path.abspath(root.expanduser()))  # noqa: PTH100 (keeps symlinks)
         self.address = str(self.root)
+        self.lag_seconds = 0.0
         self._max_receives = max_receives
         self._clock = clock
 

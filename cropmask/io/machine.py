@@ -60,6 +60,15 @@ def find_cpus(root: Path = _CGROUP) -> int:
     return allowed
 
 
+def find_oom_kills(root: Path = _CGROUP) -> int:
+    """Processes of this container that the kernel has killed for want of memory (v2, then v1)."""
+    for name in ("memory.events", "memory/memory.oom_control"):
+        match = re.search(r"^oom_kill (\d+)$", _read(root / name) or "", re.MULTILINE)
+        if match:
+            return int(match[1])
+    return 0
+
+
 def find_peak_memory() -> int:
     """Largest resident size of this process so far, bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

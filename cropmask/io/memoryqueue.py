@@ -36,6 +36,8 @@ class MemoryQueue:
         How to wait for a message.
     usable
         Whether every method works, or refuses as a queue does for which permission is missing.
+    lag_seconds
+        What users are told about the counts, which are exact all the same.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class MemoryQueue:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         usable: bool = True,
+        lag_seconds: float = 0.0,
     ) -> None:
         self.address = "memory://"
+        self.lag_seconds = lag_seconds
         self._max_receives = max_receives
         self._clock = clock
         self._sleep = sleep

@@ -93,6 +93,8 @@ class Queue(Protocol):
     """
 
     address: str
+    lag_seconds: float
+    """How far :meth:`counts` may be behind; with 0, asking for a message costs next to nothing."""
 
     def send(self, messages: Sequence[Message]) -> int:
         """Send messages in batches; how many were accepted, counted from the first.

@@ -29,6 +29,8 @@ from cropmask.io.queue import (
     note,
 )
 
+LAG_SECONDS: Final = 60.0
+"""SQS promises its numbers to be right a minute after the last change."""
 _BATCH: Final = 10
 """Entries of one request; SQS takes no more."""
 _ROUNDS: Final = 4
@@ -81,6 +83,7 @@ class SqsQueue:
                 "write https://sqs.REGION.amazonaws.com/ACCOUNT/NAME"
             )
         self.address = address
+        self.lag_seconds = LAG_SECONDS
         self._options = options
         self._clock = clock
         self._held: dict[str, _Held] = {}

@@ -1,0 +1,227 @@
+"""``cropmask worker``: what the pods run, and a laptop as well."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from cropmask import contract
+from cropmask.cli.console import LOG_FORMATS, open_logging
+from cropmask.cli.options import FILE, models_option
+from cropmask.errors import Misconfigured
+from cropmask.grid import RESOLUTIONS
+from cropmask.io.child import open_nursery
+
+if TYPE_CHECKING:
+    from cropmask.order import Order
+    from cropmask.site import Site
+    from cropmask.worker import Stop
+
+NURSERY: Final = ("cropmask.nursery", "cropmask.cli.console")
+"""What children are to have loaded."""
+
+EPILOG: Final = """\b
+Examples
+  Drain the queue beside ./output, then leave:
+    cropmask worker
+  What a pod does:
+    cropmask worker --env prod --queue https://sqs.af-south-1.amazonaws.com/123456789012/cropmask \\
+                    --output s3://my-bucket/cropmask --heartbeat /tmp/heartbeat
+  One task of a task file, by its index, without a queue:
+    JOB_COMPLETION_INDEX=7 cropmask worker --tasks s3://my-bucket/cropmask/_runs/.../tasks.jsonl
+
+\b
+Exit codes
+   0  nothing is left to do, or as many tasks or minutes as asked for
+   2  the command line is wrong
+   3  with --tasks: the task is wrong, never worth a retry
+   4  stopped by SIGTERM or Ctrl-C; the task was returned
+  10  the queue has failed for a quarter of an hour; with --tasks: the task failed
+  11  with --tasks: the time limit was exceeded
+  12  with --tasks: the memory limit was exceeded
+  13  configuration or credentials are wrong
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--queue",
+    metavar="PLACE",
+    help="Queue of tasks: URL of an SQS queue, or a folder.  [default: _queue in the folder of "
+    "the output]",
+)
+@click.option(
+    "--tasks",
+    envvar=contract.ENV_TASKS,
+    metavar="FILE",
+    help="Task file that 'cropmask submit --direct' wrote: run one task of it, and no queue.",
+)
+@click.option(
+    "--index",
+    envvar=list(contract.INDEX_VARIABLES),
+    type=click.IntRange(0),
+    show_envvar=True,
+    help="Which task of the task file, counted from 0.",
+)
+@click.option(
+    "--max-tasks",
+    envvar=contract.ENV_MAX_TASKS,
+    type=click.IntRange(1),
+    help="Leave after as many tasks.",
+)
+@click.option(
+    "--max-minutes",
+    envvar=contract.ENV_MAX_MINUTES,
+    type=click.FloatRange(0, min_open=True),
+    help="Take no task after so many minutes; the one at hand is finished.",
+)
+@click.option(
+    "--idle-exit",
+    envvar=contract.ENV_IDLE_EXIT,
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Leave after so long without a task, even if other workers still have some.  "
+    "[default: stay while anything is waiting or in flight]",
+)
+@click.option(
+    "--time-limit",
+    envvar=contract.ENV_TIME_LIMIT,
+    type=click.FloatRange(0, contract.LONGEST_LEASE_SECONDS, min_open=True),
+    default=contract.TIME_LIMIT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop a task after so long.",
+)
+@click.option(
+    "--lease",
+    "lease_seconds",
+    type=click.FloatRange(2, contract.LONGEST_LEASE_SECONDS),
+    default=contract.LEASE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long others wait for a task whose worker has died; renewed at half of it.",
+)
+@click.option(
+    "--heartbeat",
+    envvar=contract.ENV_HEARTBEAT,
+    type=FILE,
+    metavar="FILE",
+    help="Rewrite this file every ten seconds, for 'python -m cropmask.alive FILE'.",
+)
+@click.option(
+    "--metrics",
+    metavar="NAMESPACE",
+    help="Put metrics to this CloudWatch namespace.  [default: none]",
+)
+@click.option("--output", metavar="PLACE", help="Folder or s3://bucket/prefix for results.")
+@click.option("--catalog", metavar="PLACE", help="Where the GeoMAD items are.")
+@click.option(
+    "--env",
+    type=click.Choice(contract.ENVIRONMENTS),
+    help="local: the made-up demo world. dev, prod: Digital Earth Africa's public data.  "
+    "[default: local]",
+)
+@click.option(
+    "--resolution",
+    type=click.Choice([str(meters) for meters in RESOLUTIONS]),
+    help="Pixel size in meters of tasks that name none.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    help="Computing threads.  [default: the CPUs that the container may use]",
+)
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory to stay below, such as 4GB.  [default: the container's limit, else none]",
+)
+@models_option
+@click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    envvar=contract.ENV_LOG_FORMAT,
+    default="auto",
+    help="text, or JSON lines.  [default: auto, JSON where there is no terminal]",
+)
+def worker(
+    tasks: str | None,
+    index: int | None,
+    max_tasks: int | None,
+    max_minutes: float | None,
+    idle_exit: float | None,
+    time_limit: float,
+    lease_seconds: float,
+    heartbeat: Path | None,
+    log_format: str,
+    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+) -> None:
+    """Take tasks from a queue and do them, one at a time.
+
+    Leaves when nothing is waiting or in flight. A task that fails is tried again later, by whoever
+    takes it; one that is wrong goes to the dead letters at once, with its reason.
+    """
+    open_logging(log_format)
+    open_nursery(NURSERY)
+    # The rest is loaded while the nursery loads.
+    from cropmask.attempt import Attempts, Limits
+    from cropmask.io.heartbeat import Heartbeat
+    from cropmask.io.metrics import open_metrics
+    from cropmask.io.scratch import open_scratch
+    from cropmask.journal import Journal
+    from cropmask.site import open_site
+    from cropmask.worker import Desk, Rules, Stop, Worker, run_alone
+
+    stop = Stop()
+    _listen(stop)
+    site = open_site(options=options)
+    rules = Rules(
+        lease_seconds=lease_seconds,
+        max_tasks=max_tasks,
+        max_seconds=None if max_minutes is None else 60 * max_minutes,
+        idle_exit=idle_exit,
+    )
+    with Heartbeat(heartbeat) as pulse, open_scratch() as scratch:
+        limits = Limits(time_limit, stop)
+        attempts = Attempts(site, scratch, pulse, limits, partial(open_logging, log_format))
+        journal = Journal(site.store(), site)
+        desk = Desk(attempts, journal, open_metrics(site.metrics_namespace, site.environment))
+        if tasks is None:
+            code = Worker(site.queue(), desk, rules, pulse, stop).run()
+        else:
+            code = run_alone(_load_order(site, tasks, index), desk, f"{tasks} {index}")
+    sys.exit(code)
+
+
+def _load_order(site: Site, tasks: str, index: int | None) -> Order:
+    from cropmask.taskfile import load_order
+
+    if index is None:
+        raise Misconfigured(
+            f"which task of {tasks}? Give --index, or start the worker where "
+            f"{' or '.join(contract.INDEX_VARIABLES)} is set",
+            reason="no index",
+        )
+    return load_order(tasks, index, site.write)
+
+
+def _listen(stop: Stop) -> None:
+    """Let the first signal stop the worker when it can, and a second Ctrl-C at once."""
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            signal.signal(number, _leave)
+        stop.why = signal.Signals(number).name
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

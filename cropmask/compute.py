@@ -1,0 +1,88 @@
+"""One attempt, as the child computes it: the only part of a worker that loads everything."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from cropmask.attempt import MayPublish, Progress, Work
+from cropmask.attempts import State
+from cropmask.errors import CropmaskError, Interrupted, OutOfMemory
+from cropmask.io.child import Parent
+from cropmask.io.machine import keep_heap_small
+from cropmask.io.meter import Meter, StageUse
+from cropmask.outcome import Outcome
+from cropmask.run import run_tile
+
+log = logging.getLogger(__name__)
+
+
+def compute(parent: Parent, work: Work) -> None:
+    """Run a tile and tell the parent what became of it."""
+    work.open_logging()
+    keep_heap_small()
+    _use_folder(work.folder)
+    meter = Meter()
+    try:
+        outcome = _run(parent, work, meter)
+    except CropmaskError as error:
+        outcome = Outcome(error=error)
+    except MemoryError:
+        outcome = Outcome(
+            error=OutOfMemory(
+                "the system gives no more memory: give the container more, or fewer --threads",
+                reason="out of memory",
+            )
+        )
+    except OSError as error:
+        outcome = Outcome(error=Interrupted(f"the system refused: {error}", reason="system"))
+    except Exception as error:
+        log.exception("a fault of the program, please report it")
+        outcome = Outcome(
+            error=Interrupted(
+                f"a fault of the program: {type(error).__name__}: {error}", reason="fault"
+            )
+        )
+    parent.tell(_with_stages(outcome, meter.finish()))
+
+
+def _run(parent: Parent, work: Work, meter: Meter) -> Outcome:
+    site = work.site
+    if work.order.resolution is not None:
+        site = replace(site, resolution=work.order.resolution)
+
+    def check() -> None:
+        refusal = parent.ask(MayPublish())
+        if refusal is not None:
+            raise refusal
+
+    result = run_tile(
+        work.order.task,
+        site,
+        recipe=work.order.recipe,
+        overwrite=work.order.overwrite,
+        progress=lambda stage, share: parent.tell(Progress(stage, share)),
+        check=check,
+        meter=meter,
+    )
+    return Outcome(state=State(result.state), item=result.item, run_key=result.run_key)
+
+
+def _with_stages(outcome: Outcome, stages: tuple[StageUse, ...]) -> Outcome:
+    read = [use.bytes for use in stages if use.stage == "classify" and use.bytes is not None]
+    return replace(
+        outcome,
+        bytes_read=sum(read) if read else None,
+        cpu_seconds=round(sum(use.cpu_seconds for use in stages), 3),
+        peak_memory=max((use.peak_memory for use in stages), default=None),
+        stages=tuple(asdict(use) for use in stages),
+    )
+
+
+def _use_folder(folder: Path) -> None:
+    """Have everything temporary, GDAL's own files included, be made in a folder."""
+    tempfile.tempdir = str(folder)
+    os.environ["TMPDIR"] = os.environ["CPL_TMPDIR"] = str(folder)

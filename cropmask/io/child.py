@@ -1,0 +1,200 @@
+"""One call in one process that can be killed, so that its memory and its time are ours to end.
+
+Children are forked from a process that has loaded everything and started no thread
+(:mod:`multiprocessing.forkserver`), so that a child begins within hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pkgutil
+import re
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import connection as pipes
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final
+
+from cropmask.errors import LeaseLost
+
+STOP_SECONDS: Final = 5.0
+"""How long a child that is told to stop may take before it is killed."""
+_LOST: Final = (EOFError, OSError)
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Ended:
+    """What :meth:`Child.receive` returns when the child will say no more."""
+
+
+ENDED: Final = Ended()
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a child has taken so far, as the system counts it; zeros where it does not."""
+
+    cpu_seconds: float = 0.0
+    memory: int = 0
+    """Bytes that no file backs."""
+    peak_memory: int = 0
+    """Largest resident size since the child last reset it, bytes."""
+
+
+def open_nursery(preload: Sequence[str]) -> None:
+    """Start the process that children are forked from; it loads the modules meanwhile."""
+    # A pool of threads for linear algebra, which no tile needs, would be forked half.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    multiprocessing.set_forkserver_preload(list(preload))
+    forkserver.ensure_running()
+
+
+class Child:
+    """A process that runs one function and talks with us.
+
+    Parameters
+    ----------
+    target
+        The function, as ``module:name``: it is looked up in the child, so that we need not load
+        its module. It is given a :class:`Parent`, then ``args``.
+    args
+        Values that pickle carries.
+    """
+
+    def __init__(self, target: str, *args: Any) -> None:  # noqa: ANN401 (any picklable values)
+        ours, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("forkserver")
+        self._process = context.Process(target=_begin, args=(theirs, target, args), daemon=True)
+        self._pipe = ours
+        self._last = Use()
+        try:
+            self._process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        _die_first(self._process.pid)
+
+    def receive(self, timeout: float) -> Any:  # noqa: ANN401 (whatever the child says)
+        """What the child says next, :data:`ENDED` if it will say no more, None if it is silent."""
+        if not pipes.wait([self._pipe], timeout):
+            return None
+        try:
+            return self._pipe.recv()
+        except _LOST:
+            return ENDED
+
+    def answer(self, value: Any) -> None:  # noqa: ANN401 (any picklable value)
+        """Answer the child's question; one that has died meanwhile is no error."""
+        with contextlib.suppress(*_LOST):
+            self._pipe.send(value)
+
+    def use(self) -> Use:
+        """What the child takes; of one that has ended, what was seen last."""
+        now = _use_of(self._process.pid)
+        if now is not None:
+            peak = max(self._last.peak_memory, now.peak_memory)
+            self._last = Use(now.cpu_seconds, now.memory, peak)
+        return self._last
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Ask the child to end by SIGTERM, then kill it; returns when it is gone."""
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the child if it is still there; returns when it is gone."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def end(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait for a child that has nothing more to do; its exit code, negative for a signal."""
+        self._process.join(seconds)
+        self.use()
+        self.kill()
+        return self._process.exitcode or 0
+
+
+class Parent:
+    """The child's side of the talk; a child whose parent has died stops by itself."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._answers: SimpleQueue[Any] = SimpleQueue()
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def tell(self, message: Any) -> None:  # noqa: ANN401 (any picklable value)
+        """Say something to the parent."""
+        try:
+            self._pipe.send(message)
+        except _LOST:
+            raise LeaseLost("the worker of this attempt has died") from None
+
+    def ask(self, question: Any) -> Any:  # noqa: ANN401 (any picklable values)
+        """Say something to the parent and wait for its answer."""
+        self.tell(question)
+        answer = self._answers.get()
+        if answer is ENDED:
+            raise LeaseLost("the worker of this attempt has died")
+        return answer
+
+    def _listen(self) -> None:
+        with contextlib.suppress(*_LOST):
+            while True:
+                self._answers.put(self._pipe.recv())
+        self._answers.put(ENDED)
+        # Nobody would stop us, and nobody holds a lease for us.
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait(STOP_SECONDS)
+        os._exit(1)
+
+
+class _Terminated(BaseException):
+    """SIGTERM: no Exception, so that nothing catches it on the way and all clean up."""
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Terminated
+
+
+def _begin(pipe: Connection, target: str, args: Sequence[Any]) -> None:
+    """Run the function; where it is that SIGTERM arrives, what is open is cleaned up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent decides
+    signal.signal(signal.SIGTERM, _terminate)
+    with contextlib.suppress(_Terminated):
+        pkgutil.resolve_name(target)(Parent(pipe), *args)
+
+
+def _die_first(pid: int | None) -> None:
+    """Have the kernel kill this process, not us, when memory runs out."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _use_of(pid: int | None) -> Use | None:
+    if sys.platform != "linux":
+        return None
+    try:
+        times = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    sizes = dict(re.findall(r"^(VmHWM|RssAnon):\s*(\d+) kB", status, re.MULTILINE))
+    if len(sizes) < 2:  # it has ended, and nobody has asked for its exit code yet
+        return None
+    cpu = (int(times[11]) + int(times[12])) / _TICKS
+    return Use(cpu, int(sizes["RssAnon"]) * 1024, int(sizes["VmHWM"]) * 1024)

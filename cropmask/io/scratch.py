@@ -1,0 +1,85 @@
+"""Folders for temporary files that do not outlive whoever needed them, however it died."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cropmask.errors import Interrupted
+
+_PREFIX: Final = "cropmask-worker-"
+_LOCK: Final = ".lock"
+
+
+@contextlib.contextmanager
+def open_scratch(base: Path | None = None) -> Iterator[Path]:
+    """A folder of this process, after those of processes that were killed are removed.
+
+    Parameters
+    ----------
+    base
+        Folder that it is made in; default that of temporary files.
+
+    Raises
+    ------
+    Interrupted
+        If it cannot be made.
+    """
+    base = base or Path(tempfile.gettempdir())
+    _remove_abandoned(base)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+    except OSError as error:
+        raise _no_room(base, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with this process, even if it is killed
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def open_folder(scratch: Path) -> Iterator[Path]:
+    """A folder of one attempt; removed with everything in it.
+
+    Raises
+    ------
+    Interrupted
+        If it cannot be made.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=scratch))
+    except OSError as error:
+        raise _no_room(scratch, error) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _no_room(folder: Path, error: OSError) -> Interrupted:
+    return Interrupted(
+        f"no temporary folder can be made in {folder} ({error.strerror}): free some space, or "
+        "set TMPDIR to another disk",
+        reason="disk",
+    )
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Remove folders whose process holds their lock no more."""
+    for folder in base.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            lock = os.open(folder / _LOCK, os.O_RDWR)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)

@@ -1,0 +1,16 @@
+"""What the process loads, once, that the children of a worker are forked from.
+
+No thread outlives it, so what is forked from it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import cropmask.compute
+import cropmask.io.s3  # noqa: F401
+from cropmask.core.warm import warm
+
+# What cannot be compiled here fails in an attempt, where somebody hears of it.
+with contextlib.suppress(Exception):
+    warm()

@@ -1,0 +1,39 @@
+"""Warming compiles what a tile needs: afterwards neither kind of model compiles anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.conftest import REPOSITORY
+
+PROGRAM = """
+import sys, threading
+from numba.core.dispatcher import Dispatcher
+from cropmask.core.mapper import map_crops
+from cropmask.core.warm import warm
+from cropmask.io.models import load_forest
+from cropmask.region import load_region
+from tests.scenes import make_scene
+
+def compiled():
+    modules = [m for m in list(sys.modules.values()) if m.__name__.startswith("cropmask.core")]
+    kernels = {v for m in modules for v in vars(m).values() if isinstance(v, Dispatcher)}
+    return {str(kernel): len(kernel.signatures) for kernel in kernels}
+
+warm()
+before = compiled()
+assert threading.active_count() == 1
+assert sum(before.values()) > 15
+for recipe in ("forest", "boosted"):
+    model = load_region("eastern").model(recipe)
+    map_crops(make_scene(), load_forest(model.file, model.sha256), need_both=True)
+assert compiled() == before, set(compiled().items()) - set(before.items())
+"""
+
+
+def test_nothing_is_left_to_compile_after_warming() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True, timeout=240
+    )
+    assert run.returncode == 0, run.stderr
