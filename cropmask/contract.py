@@ -7,6 +7,7 @@ names from here and never need the computing packages.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal, get_args
 
 VERSION = "0.1.0"
 """Version of the package; part of every run key."""
@@ -92,7 +93,8 @@ METRICS = {
 INDEX_VARIABLES = ("JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX")
 """Where Kubernetes and AWS Batch say which task of a task file a process is to run."""
 
-ENVIRONMENTS = ("local", "dev", "prod")
+Environment = Literal["local", "dev", "prod"]
+ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
 """Named environments: the made-up demo world, and two that read public data."""
 
 ENV_PREFIX = "CROPMASK_"

@@ -85,7 +85,7 @@ class Journal:
             ended=_text(self.now()),
             seconds=round(seconds, 3),
             exit_code=int(outcome.exit_code),
-            reason=outcome.error and outcome.error.reason,
+            reason=None if outcome.error is None else outcome.error.reason,
             error=describe(outcome, verdict),
             run_key=outcome.run_key,
             item=outcome.item,

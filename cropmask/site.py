@@ -13,9 +13,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from cropmask import contract
+from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
+from cropmask.contract import Environment as Environment
 from cropmask.cost import Price
 from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
@@ -24,9 +26,6 @@ from cropmask.io.machine import find_cpus, find_memory_limit, parse_memory
 from cropmask.io.queue import Queue, QueueOptions, open_queue
 from cropmask.io.store import Store, StoreOptions, open_store
 from cropmask.region import Ancillary, Region, StacLayer
-
-Environment = Literal["local", "dev", "prod"]
-ENVIRONMENTS: Final[tuple[Environment, ...]] = contract.ENVIRONMENTS
 
 EXPLORER: Final = "https://explorer.digitalearth.africa/stac"
 """Digital Earth Africa's STAC API."""

@@ -117,9 +117,7 @@ class Desk:
             outcome = self._attempt(order, record, hold)
         except CropmaskError as error:
             outcome = Outcome(error=error)
-        verdict = judge(
-            outcome, lease.receives, max_receives=self.max_receives, draw=self.draw
-        )
+        verdict = judge(outcome, lease.receives, max_receives=self.max_receives, draw=self.draw)
         # What is given back is given back at once; else the record is there before the message
         # is gone, so that a kill in between costs a skip and leaves no riddle.
         early = verdict.step is Step.RELEASE

@@ -18,7 +18,7 @@ import click
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
-from cropmask.contract import ExitCode
+from cropmask.contract import ENV_LOG_FORMAT, ExitCode
 from cropmask.errors import CropmaskError, Drained, Interrupted, Misconfigured, OutOfMemory
 
 LogFormat = Literal["auto", "text", "json"]
@@ -73,8 +73,19 @@ def is_json(log_format: str) -> bool:
     return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
 
 
+def find_log_format(arguments: list[str], environ: Mapping[str, str]) -> str:
+    """Log format of a command line, known before it is parsed so that errors obey it."""
+    given = [
+        following if word == "--log-format" else word.partition("=")[2]
+        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if word == "--log-format" or word.startswith("--log-format=")
+    ]
+    named = given[-1] if given else environ.get(ENV_LOG_FORMAT, "")
+    return named if named in LOG_FORMATS else "auto"
+
+
 def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> None:
-    """Send logs to stderr; ``context`` is on every JSON line."""
+    """Send logs to stderr; ``context`` is on every JSON line, its ``tile`` on every other."""
     if sys.stderr is None:  # closed by whoever started us
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (for the life of the process)
     handler: logging.Handler
@@ -83,7 +94,8 @@ def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> N
         handler.setFormatter(JsonLines(context or {}))
     else:
         handler = BarSafe()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        about = (context or {}).get("tile")
+        handler.setFormatter(logging.Formatter(f"{about}: %(message)s" if about else "%(message)s"))
     # A picture without coordinates is meant to have none.
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
     root = logging.getLogger()

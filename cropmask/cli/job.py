@@ -6,13 +6,19 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
 import click
 
-from cropmask.cli.console import LOG_FORMATS, is_json, open_logging, open_progress, run_click
+from cropmask.cli.console import (
+    LOG_FORMATS,
+    find_log_format,
+    is_json,
+    open_logging,
+    open_progress,
+    run_click,
+)
 from cropmask.contract import ENV_LOG_FORMAT, VERSION
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.io.machine import keep_heap_small
@@ -202,21 +208,10 @@ def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
     click.echo(f"  run key    {planned.run_key}")
 
 
-def _log_format(arguments: list[str], environ: Mapping[str, str]) -> str:
-    """Log format of a command line, known before it is parsed so that errors obey it."""
-    given = [
-        following if word == "--log-format" else word.partition("=")[2]
-        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
-        if word == "--log-format" or word.startswith("--log-format=")
-    ]
-    named = given[-1] if given else environ.get(ENV_LOG_FORMAT, "")
-    return named if named in LOG_FORMATS else "auto"
-
-
 def main() -> None:
     """Run ``cropmask-job``."""
     keep_heap_small()
-    log_format = _log_format(sys.argv[1:], os.environ)
+    log_format = find_log_format(sys.argv[1:], os.environ)
     run = uuid.uuid4().hex[:8]
     open_logging(log_format, {"run": run})
     run_click(job, lambda: log_format)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Final
 
 import click
 
-from cropmask.cli.console import open_logging, run_click
+from cropmask.cli.console import find_log_format, open_logging, run_click
 from cropmask.contract import VERSION
 
 COMMANDS: Final = {
@@ -15,6 +17,7 @@ COMMANDS: Final = {
     "models": ("cropmask.cli.models", "List, show, verify and import models."),
     "train": ("cropmask.cli.train", "Fit a region's model to samples."),
     "validate": ("cropmask.cli.train", "Cross-validate a region's model."),
+    "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
 }
@@ -52,6 +55,8 @@ def cropmask() -> None:
 
 
 def main() -> None:
-    """Run ``cropmask``."""
-    open_logging("text")
-    run_click(cropmask)
+    """Run ``cropmask``; a worker's errors are lines of its log, everybody else's are for people."""
+    is_worker = sys.argv[1:2] == ["worker"]
+    log_format = find_log_format(sys.argv[2:], os.environ) if is_worker else "text"
+    open_logging(log_format)
+    run_click(cropmask, lambda: log_format)
