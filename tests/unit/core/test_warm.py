@@ -7,14 +7,25 @@ import sys
 
 from tests.conftest import REPOSITORY
 
-PROGRAM = """
+PROGRAM = '''
 import sys, threading
+import numpy as np
 from numba.core.dispatcher import Dispatcher
 from cropmask.core.mapper import map_crops
 from cropmask.core.warm import warm
 from cropmask.io.models import load_forest
 from cropmask.region import load_region
-from tests.scenes import make_scene
+from cropmask.core.strips import Half, Strip
+from tests.scenes import SceneLayers, make_scene
+
+class Layers(SceneLayers):
+    """As files give them: each strip in memory of its own."""
+
+    def strips(self, rows):
+        for s in super().strips(rows):
+            halves = [Half(*map(np.ascontiguousarray, (h.reflectance, h.deviation)))
+                      for h in (s.first, s.second)]
+            yield Strip(s.row, *halves, *map(np.ascontiguousarray, (s.rain, s.slope)))
 
 def compiled():
     modules = [m for m in list(sys.modules.values()) if m.__name__.startswith("cropmask.core")]
@@ -27,9 +38,11 @@ assert threading.active_count() == 1
 assert sum(before.values()) > 15
 for recipe in ("forest", "boosted"):
     model = load_region("eastern").model(recipe)
-    map_crops(make_scene(), load_forest(model.file, model.sha256), need_both=True)
+    scene = make_scene()
+    forest = load_forest(model.file, model.sha256)
+    map_crops(Layers(scene.whole, scene.cause), forest, need_both=True, rows=32)
 assert compiled() == before, set(compiled().items()) - set(before.items())
-"""
+'''
 
 
 def test_nothing_is_left_to_compile_after_warming() -> None:
