@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
     MISCONFIGURED = 13
     """Configuration or credentials are wrong; the whole Job should stop."""
     PLAN_HAS_CHANGES = 20
-    """``plan --check`` found work to do."""
+    """``plan --check`` found work to do, or ``reconcile`` something that is not as it must be."""
 
 
 LEASE_SECONDS = 300

@@ -55,3 +55,17 @@ def place_options(command: Command) -> Command:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+region_option = click.option(
+    "--region",
+    required=True,
+    metavar="NAME_OR_PATH",
+    help="Region, such as eastern, or the path of a region.toml of your own.",
+)
+period_option = click.option(
+    "--period",
+    default="2019--P1Y",
+    show_default=True,
+    metavar="PERIOD",
+    help="Calendar year of the map, such as 2019--P1Y or just 2019.",
+)

@@ -1,0 +1,72 @@
+"""Made-up results for tests: whole datasets with an item, quickly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from cropmask.core.cropmap import CropMap, Statistics
+from cropmask.grid import Tile
+from cropmask.io.dataset import ITEM_TYPE, make_place, put_dataset
+from cropmask.io.store import Store
+from cropmask.product import Product
+from cropmask.stac import FileFacts, ItemFacts, ModelFacts, encode_json, make_collection, make_item
+from cropmask.stac.facts import ASSET_SUFFIXES
+from cropmask.task import Period, RunKey, Task
+
+EASTERN = Product("eastern", "1.0.0")
+YEAR = Period.parse("2019")
+COLLECTION = make_collection("Eastern Africa", EASTERN, (28.0, -12.0, 52.0, 18.0))
+
+
+def make_facts(tile: Tile, product: Product = EASTERN, **more: Any) -> ItemFacts:
+    words = {
+        "product": product,
+        "tile": tile,
+        "period": YEAR,
+        "resolution": 100,
+        "run_key": RunKey("a" * 64),
+        "as_of": "2021-06-15T05:00:00Z",
+        "software": "0.1.0",
+        "model": ModelFacts("forest", "0" * 64),
+        "sources": (),
+        "statistics": Statistics(1.0, 1.0, 1.0, 50.0, *([0.0] * 7)),
+    }
+    return ItemFacts(**{**words, **more})
+
+
+def put_files(store: Store, tiles: Iterable[Tile], product: Product = EASTERN, **more: Any) -> None:
+    """Datasets whose files hold a few letters; items are true about them."""
+    for tile in tiles:
+        facts = make_facts(tile, product, **more)
+        place = make_place(product, Task(tile, product.region, facts.period))
+        files = {}
+        for asset in ASSET_SUFFIXES:
+            data = f"{asset} of {tile}".encode()
+            name = facts.file_name(asset)
+            store.put(place.key(name), data, "text/plain")
+            files[asset] = FileFacts(
+                name, len(data), hashlib.sha256(data).hexdigest(), hashlib.sha1(data).hexdigest()
+            )
+        store.put(place.item, encode_json(make_item(facts, files)).encode(), ITEM_TYPE)
+
+
+@cache
+def made_up_map(seed: int = 0) -> CropMap:
+    """960 x 960 pixels: rectangles of crop, a nodata edge in the west, probabilities."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 101, (24, 24)).astype(np.uint8)
+    prob = coarse.repeat(40, axis=0).repeat(40, axis=1)
+    prob[:, :96] = 255
+    mask = np.where(prob == 255, 255, prob > 50).astype(np.uint8)
+    return CropMap(mask, prob, mask)
+
+
+def put_result(store: Store, tile: Tile, product: Product = EASTERN, seed: int = 0) -> None:
+    """A dataset of real rasters at 100 m."""
+    place = make_place(product, Task(tile, product.region, YEAR))
+    put_dataset(store, place, make_facts(tile, product), made_up_map(seed), COLLECTION)
