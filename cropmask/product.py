@@ -6,6 +6,7 @@ Standard library only: the infrastructure imports names from here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 NODATA: Final = 255
@@ -49,6 +50,19 @@ class Band:
     aliases: tuple[str, ...]
     overview: Literal["mode", "average"]
     """How overviews are made: classes are never averaged."""
+
+    @property
+    def palette(self) -> dict[int, Rgba]:
+        """Color of every value, nodata not among them; readers of color maps do not interpolate."""
+        colors = {found.value: found.color for found in self.classes} | dict(self.ramp)
+        for (low, first), (high, last) in pairwise(self.ramp):
+            for value in range(low + 1, high):
+                share = (value - low) / (high - low)
+                red, green, blue, alpha = (
+                    round(a + (b - a) * share) for a, b in zip(first, last, strict=True)
+                )
+                colors[value] = (red, green, blue, alpha)
+        return dict(sorted(colors.items()))
 
 
 def hex_color(color: Rgba) -> str:

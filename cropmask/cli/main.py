@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),
+    "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
 }
 """Each command's module, which is loaded when the command is asked for, and its summary."""

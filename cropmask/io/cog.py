@@ -131,11 +131,45 @@ def write_thumbnail(path: Path, crop_map: CropMap, box: GeoBox) -> None:
     factor = -(-max(box.shape) // THUMBNAIL_PIXELS)
     height, width = (-(-edge // factor) for edge in box.shape)
     classes = _reduce(crop_map.filtered, box, (height, width))
+    write_picture(path, classes, FILTERED)
+
+
+def copy_cog(source: Path, path: Path, band: Band) -> None:
+    """Write a raster of one band as a cloud-optimized GeoTIFF, block by block.
+
+    Raises
+    ------
+    Interrupted
+        If a file cannot be read or written; nothing is left of it.
+    """
+    predictor = "NO" if band.classes else "YES"
+    with _written(path), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(source) as raster:
+        _save(raster, path, PREDICTOR=predictor, OVERVIEW_RESAMPLING=band.overview.upper(), **_COG)
+
+
+def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
+    """Write a band as a PNG in its published colors; nodata is transparent.
+
+    A class without a color is gray, so that it can be told from nodata.
+
+    Parameters
+    ----------
+    path
+        File to write, in a folder that exists.
+    values
+        Pixels, uint8 ``(y, x)``, nodata 255.
+    band
+        Whose colors.
+
+    Raises
+    ------
+    Interrupted
+        If the file cannot be written; nothing is left of it.
+    """
     colors = {
-        found.value: found.color if found.color[3] else THUMBNAIL_GROUND
-        for found in FILTERED.classes
+        value: color if color[3] else THUMBNAIL_GROUND for value, color in band.palette.items()
     }
-    with _written(path), _raster(_paint(classes, colors), None) as raster:
+    with _written(path), _raster(_paint(values, colors), None) as raster:
         raster.colorinterp = _RGBA
         _save(raster, path, driver="PNG", ZLEVEL="9")
 

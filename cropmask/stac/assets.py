@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Final
 
 from cropmask.product import (
@@ -107,27 +106,13 @@ def _describe_class(found: ClassValue) -> Document:
 
 
 def _describe_render(band: Band) -> Document:
-    colors = {found.value: found.color for found in band.classes} or _colors(band.ramp)
     return {
         "title": band.title,
         "assets": [band.name],
         "nodata": NODATA,
         "resampling": "nearest" if band.classes else "average",
-        "colormap": {str(value): _code(color) for value, color in colors.items()},
+        "colormap": {str(value): _code(color) for value, color in band.palette.items()},
     }
-
-
-def _colors(ramp: tuple[tuple[int, Rgba], ...]) -> dict[int, Rgba]:
-    """A color for every whole value: readers of a color map do not interpolate."""
-    colors = dict(ramp)
-    for (low, first), (high, last) in pairwise(ramp):
-        for value in range(low + 1, high):
-            share = (value - low) / (high - low)
-            red, green, blue, alpha = (
-                round(a + (b - a) * share) for a, b in zip(first, last, strict=True)
-            )
-            colors[value] = (red, green, blue, alpha)
-    return dict(sorted(colors.items()))
 
 
 def _code(color: Rgba) -> str:
