@@ -100,7 +100,7 @@ class Change:
 
     cause: Cause
     part: str
-    """Field of :class:`KeyParts`; ``run_key`` if the item does not tell."""
+    """Field of :class:`KeyParts`; ``run_key`` if the item does not tell; ``item`` if it is none."""
     old: str | None = None
     """What the result was made with, if the item says it in words."""
     new: str | None = None
@@ -108,6 +108,8 @@ class Change:
     def __str__(self) -> str:
         words = {"code": "software", "geomad": "GeoMAD", "ancillary": "layers beside GeoMAD"}
         name = words.get(self.part, self.part)
+        if self.part == "item":
+            return "an item that is not ours"
         if self.part == "run_key":
             return "another run key, and its item does not tell why"
         return f"another {name} ({self.old}, now {self.new})" if self.old else f"other {name}"

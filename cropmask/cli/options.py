@@ -9,6 +9,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from cropmask.contract import ENV_MODELS
+from cropmask.errors import Misconfigured
+from cropmask.grid import RESOLUTIONS
+from cropmask.region import RECIPES
 from cropmask.site import ENVIRONMENTS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -69,3 +72,64 @@ period_option = click.option(
     metavar="PERIOD",
     help="Calendar year of the map, such as 2019--P1Y or just 2019.",
 )
+
+
+def task_options(command: Command) -> Command:
+    """``--region``, ``--period``, ``--model`` and ``--resolution``: what to map, and how."""
+    for option in reversed(
+        (
+            region_option,
+            period_option,
+            click.option(
+                "--model",
+                type=click.Choice(RECIPES),
+                default="forest",
+                show_default=True,
+                help="forest is the published method; boosted is smaller and faster.",
+            ),
+            click.option(
+                "--resolution",
+                type=click.Choice([str(meters) for meters in RESOLUTIONS]),
+                help="Pixel size in meters.  [default: 60 for the demo world and with dev, else "
+                "10]",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def tiles_options(command: Command) -> Command:
+    """``--tiles`` and ``--aoi``: a part of a region."""
+    for option in reversed(
+        (
+            click.option(
+                "--tiles",
+                metavar="TILES",
+                help="Only these: names such as x215y075,x216y075, or a file with one on each "
+                "line ('-': standard input), as 'cropmask tiles' prints them.",
+            ),
+            click.option(
+                "--aoi",
+                type=FILE,
+                metavar="FILE",
+                help="Area of interest, a GeoJSON of polygons: only tiles that it reaches as well.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def put_text(path: Path, text: str) -> None:
+    """Write a file that the user has named.
+
+    Raises
+    ------
+    Misconfigured
+        If it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None

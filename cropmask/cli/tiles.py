@@ -12,8 +12,7 @@ import click
 import pyproj
 from pyproj.enums import TransformDirection
 
-from cropmask.cli.options import FILE, models_option
-from cropmask.errors import Misconfigured
+from cropmask.cli.options import FILE, models_option, put_text, region_option
 from cropmask.grid import CRS, Tile
 from cropmask.io.boundary import load_boundary
 from cropmask.region import load_region
@@ -27,12 +26,7 @@ COLUMNS: Final = (
 
 
 @click.command()
-@click.option(
-    "--region",
-    required=True,
-    metavar="NAME_OR_PATH",
-    help="Region, such as eastern, or the path of a region.toml of your own.",
-)
+@region_option
 @click.option(
     "--boundary",
     type=FILE,
@@ -88,7 +82,7 @@ def tiles(
     if not found:
         click.echo(f"no tile of {zone.name} lies in the polygons given", err=True)
     if geojson is not None:
-        _put_text(geojson, encode_geojson(found))
+        put_text(geojson, encode_geojson(found))
     encode = {"text": encode_text, "csv": encode_csv, "geojson": encode_geojson}[form]
     click.echo(encode(found), nl=False)
 
@@ -142,10 +136,3 @@ def _degrees(found: tuple[Tile, ...]) -> list[Box]:
         )
         boxes.append((round(west, 8), round(south, 8), round(east, 8), round(north, 8)))
     return boxes
-
-
-def _put_text(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None

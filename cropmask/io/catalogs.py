@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Protocol
 
 import pystac_client
@@ -34,10 +35,13 @@ from cropmask.io.fetch import (
     resolve,
     retry_policy,
 )
-from cropmask.io.items import Document, dicts_in, may_match
+from cropmask.io.items import Document, dicts_in, may_match, may_match_any
+from cropmask.io.threads import map_threads
 from cropmask.task import Period
 
 _PAGE: Final = 100
+_AT_ONCE: Final = 200
+"""Documents of a static catalog that are in memory at the same time."""
 
 # Servers that take a search by POST do not always say so.
 warnings.filterwarnings("ignore", category=PystacClientWarning, module=__name__)
@@ -116,6 +120,7 @@ class StacApi:
     def __init__(self, address: str, options: ReadOptions) -> None:
         self.address = address
         self._options = options
+        self._own = threading.local()
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
         """Items over the tile's center; if there are none, over its box, neighbors included."""
@@ -146,8 +151,13 @@ class StacApi:
         return [Document(it.content, _self_link(it) or self.address) for it in documents]
 
     def _client(self) -> pystac_client.Client:
-        io = _Io(timeout=self._options.timeout_seconds, max_retries=retry_policy(self._options))
-        return pystac_client.Client.open(self.address, stac_io=io)
+        """Client of this thread: sessions are not made to be shared."""
+        if not hasattr(self._own, "client"):
+            patience = retry_policy(self._options)
+            io = _Io(timeout=self._options.timeout_seconds, max_retries=patience)
+            self._own.client = pystac_client.Client.open(self.address, stac_io=io)
+        client: pystac_client.Client = self._own.client
+        return client
 
     def _refuse(self, status: int, text: str) -> None:
         if status == 400:
@@ -175,7 +185,7 @@ class _Walk:
     """What a walk through a static catalog looks for."""
 
     collection: str
-    tile: Tile
+    tiles: Container[Tile]
     period: Period | None
 
 
@@ -189,18 +199,31 @@ class StaticCatalog:
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
         """Items of the documents that the root links to."""
-        walk = _Walk(collection, tile, period)
+        return self.find_all(collection, frozenset({tile}), period)
+
+    def find_all(
+        self, collection: str, tiles: Container[Tile], period: Period | None
+    ) -> Iterator[Document]:
+        """The same for several tiles, in one walk: each document is read once."""
+        walk = _Walk(collection, tiles, period)
         seen: set[str] = set()
-        # A stack of our own: a chain of catalogs may be longer than Python's.
+        # A list of our own: a chain of catalogs may be longer than Python's.
         waiting = [self._root.href]
         while waiting:
-            href = waiting.pop()
-            is_root = href == self._root.href
-            document = self._root if is_root else _load(href, self._options)
-            if document.content.get("type") in ("Feature", "FeatureCollection"):
-                yield from _items_in(document, collection)
-            elif not self._is_other_collection(document, walk):
-                waiting += reversed(list(self._next(document, walk, seen)))
+            some, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+            for document in self._load(some):
+                if document.content.get("type") in ("Feature", "FeatureCollection"):
+                    yield from items_in(document, collection)
+                elif not self._is_other_collection(document, walk):
+                    waiting += self._next(document, walk, seen)
+
+    def _load(self, hrefs: Sequence[str]) -> list[Document]:
+        if hrefs == [self._root.href]:
+            return [self._root]
+        if len(hrefs) == 1 or not is_remote(hrefs[0]):
+            return [load_document(href, self._options) for href in hrefs]
+        load = partial(load_document, options=self._options)
+        return map_threads(load, hrefs, self._options.threads)
 
     def _next(self, document: Document, walk: _Walk, seen: set[str]) -> Iterator[str]:
         """Addresses that a document links to, items first, that were not there before."""
@@ -210,7 +233,7 @@ class StaticCatalog:
             if href in seen:
                 continue
             seen.add(href)
-            if href != self._root.href and may_match(href, walk.tile, walk.period):
+            if href != self._root.href and may_match_any(href, walk.tiles, walk.period):
                 yield href
 
     def _is_other_collection(self, document: Document, walk: _Walk) -> bool:
@@ -227,25 +250,35 @@ class Folder:
 
     def __init__(self, address: str, options: ReadOptions) -> None:
         self.address = address
-        self._options = options
+        self.options = options
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
         """Items in ``*.json`` files below the folder."""
-        for name in self._names(tile):
+        for name in self.names_of(tile):
             if may_match(name, tile, period):
-                yield from _items_in(_load(name, self._options), collection)
+                yield from items_in(load_document(name, self.options), collection)
 
-    def _names(self, tile: Tile) -> list[str]:
+    def names_of(self, tile: Tile) -> Sequence[str]:
+        """Files that may be of a tile."""
         base = self.address.rstrip("/")
         if base.startswith("s3://"):
             # The layout of Digital Earth Africa's buckets spares a listing of the continent.
             name = str(tile)
-            inside = find_names(f"{base}/{name[:4]}/{name[4:]}/", self._options, ".json")
-            return inside or find_names(f"{base}/", self._options, ".json")
-        return find_names(base, self._options, ".json")
+            inside = find_names(f"{base}/{name[:4]}/{name[4:]}/", self.options, ".json")
+            return inside or find_names(f"{base}/", self.options, ".json")
+        return find_names(base, self.options, ".json")
 
 
-def _load(href: str, options: ReadOptions) -> Document:
+def load_document(href: str, options: ReadOptions) -> Document:
+    """A STAC document that a catalog names.
+
+    Raises
+    ------
+    Rejected
+        If it does not exist, or is none.
+    Misconfigured, Interrupted
+        As :func:`~cropmask.io.fetch.load_bytes`.
+    """
     try:
         content = load_json(href, options)
     except Absent:
@@ -257,7 +290,8 @@ def _load(href: str, options: ReadOptions) -> Document:
     return Document(content, href)
 
 
-def _items_in(document: Document, collection: str) -> Iterator[Document]:
+def items_in(document: Document, collection: str) -> Iterator[Document]:
+    """Items of a collection in a document: itself, or the features in it."""
     several = document.content.get("type") == "FeatureCollection"
     features = dicts_in(document.content, "features") if several else (document.content,)
     for feature in features:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -128,8 +128,13 @@ def period_in_path(path: str) -> Period | None:
 
 def may_match(path: str, tile: Tile, period: Period | None) -> bool:
     """Whether a document can be about a tile and period, judged by its path alone."""
+    return may_match_any(path, frozenset({tile}), period)
+
+
+def may_match_any(path: str, tiles: Container[Tile], period: Period | None) -> bool:
+    """Whether a document can be about one of some tiles and a period, judged by its path alone."""
     named = tile_in_path(path)
-    if named is not None and named != tile:
+    if named is not None and named not in tiles:
         return False
     when = period_in_path(path)
     return when is None or period is None or (when.start <= period.end and period.start <= when.end)
