@@ -290,15 +290,9 @@ class _Search:
 
     def run(self, progress: Progress) -> list[TilePlan]:
         """Every tile, a few at a time."""
-        done: list[Tile] = []
-
-        def plan(tile: Tile) -> TilePlan:
-            planned = self.plan(tile)
-            done.append(tile)
-            progress("search", len(done) / len(self.tiles))
-            return planned
-
-        return map_threads(plan, self.tiles, self.options.threads)
+        return map_threads(
+            self.plan, self.tiles, lambda done, every: progress("search", done / every)
+        )
 
     def plan(self, tile: Tile) -> TilePlan:
         """One tile."""

@@ -223,7 +223,7 @@ class StaticCatalog:
         if len(hrefs) == 1 or not is_remote(hrefs[0]):
             return [load_document(href, self._options) for href in hrefs]
         load = partial(load_document, options=self._options)
-        return map_threads(load, hrefs, self._options.threads)
+        return map_threads(load, hrefs)
 
     def _next(self, document: Document, walk: _Walk, seen: set[str]) -> Iterator[str]:
         """Addresses that a document links to, items first, that were not there before."""
