@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import pyproj
 import shapely
 from odc.geo.geobox import GeoBox
 
@@ -15,7 +14,6 @@ from cropmask.core.cropmap import Statistics
 from cropmask.core.features import FEATURES
 from cropmask.core.mapper import DEFAULT_ROWS
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.grid import EPSG
 from cropmask.io.boundary import load_boundary
 from cropmask.io.catalogs import Catalog
 from cropmask.io.dataset import Place, find_item, make_place
@@ -25,7 +23,8 @@ from cropmask.io.store import Store
 from cropmask.region import Recipe, Region, load_region
 from cropmask.runkey import KeyParts, digest_of, find_changes, model_words
 from cropmask.site import Site, World
-from cropmask.stac import Document, ItemFacts, ModelFacts, Source, make_collection
+from cropmask.stac import Document, ItemFacts, ModelFacts, Source, degrees_box, make_collection
+from cropmask.stac.modelitem import model_href
 from cropmask.task import RunKey, Task
 from cropmask.tiling import intersects
 
@@ -273,6 +272,7 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
     """What the item of a job says."""
     geomads = (job.sources.first, job.sources.second)
     end = f"{job.task.period.end}T23:59:59Z"
+    sha256 = job.region.model(job.recipe).sha256
     return ItemFacts(
         product=job.region.product,
         tile=job.task.tile,
@@ -282,7 +282,7 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
         run_key_parts=job.parts.short,
         as_of=max((geomad.created or end for geomad in geomads), default=end),
         software=VERSION,
-        model=ModelFacts(job.recipe, job.region.model(job.recipe).sha256),
+        model=ModelFacts(job.recipe, sha256, model_href(job.region.name, job.recipe, sha256)),
         sources=tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads),
         statistics=statistics,
         masks_not_applied=not_applied,
@@ -292,15 +292,10 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
 
 def make_product_collection(job: Job) -> Document:
     """Collection of a job's product, over all of its region."""
-    lonlat = pyproj.Transformer.from_crs(EPSG, 4326, always_xy=True)
-    left, bottom, right, top = job.boundary.bounds
-    west, south = lonlat.transform(left, bottom)
-    east, north = lonlat.transform(right, top)
-    bounds = (round(west, 6), round(south, 6), round(east, 6), round(north, 6))
     return make_collection(
         job.region.title,
         job.region.product,
-        bounds,
+        degrees_box(*job.boundary.bounds),
         resolutions=(job.resolution,),
         synthetic=job.world.synthetic,
     )

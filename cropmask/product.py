@@ -48,6 +48,7 @@ class Band:
     ramp: tuple[tuple[int, Rgba], ...]
     """Color stops (value, color) of a continuous band; empty for a class band."""
     aliases: tuple[str, ...]
+    """Other names in the Open Data Cube, as published."""
     overview: Literal["mode", "average"]
     """How overviews are made: classes are never averaged."""
 
@@ -92,7 +93,7 @@ MASK: Final = Band(
     unit="1",
     classes=_crop_classes("#00FF00"),
     ramp=(),
-    aliases=("crop_mask",),
+    aliases=("crop_mask", "MASK"),
     overview="mode",
 )
 PROB: Final = Band(
@@ -105,7 +106,7 @@ PROB: Final = Band(
     unit="percent",
     classes=(),
     ramp=tuple((10 * i, _opaque(code)) for i, code in enumerate(_RAMP)),
-    aliases=("crop_prob",),
+    aliases=("crop_prob", "PROB"),
     overview="average",
 )
 FILTERED: Final = Band(
@@ -118,10 +119,13 @@ FILTERED: Final = Band(
     unit="1",
     classes=_crop_classes("#FFFF00"),
     ramp=(),
-    aliases=("crop_mask_filtered",),
+    aliases=("mode",),
     overview="mode",
 )
 BANDS: Final = (MASK, PROB, FILTERED)
+
+MODELS: Final = f"{FAMILY}_models"
+"""Collection of the models that the maps were made with."""
 
 COG_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 

@@ -33,6 +33,7 @@ STAGES: Final = {
     "segment": "segmenting",
     "mask": "masking",
     "write": "writing",
+    "items": "reading items",
 }
 _FIELDS: Final = ("run", "tile", "attempt", "stage")
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),
     "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
+    "catalog": ("cropmask.cli.catalog", "Build, check, publish and serve the STAC catalog."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
 }
 """Each command's module, which is loaded when the command is asked for, and its summary."""

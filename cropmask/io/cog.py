@@ -169,7 +169,18 @@ def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
     colors = {
         value: color if color[3] else THUMBNAIL_GROUND for value, color in band.palette.items()
     }
-    with _written(path), _raster(_paint(values, colors), None) as raster:
+    write_rgba(path, _paint(values, colors))
+
+
+def write_rgba(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a PNG of red, green, blue and opacity, uint8 ``(4, y, x)``.
+
+    Raises
+    ------
+    Interrupted
+        If the file cannot be written; nothing is left of it.
+    """
+    with _written(path), _raster(pixels, None) as raster:
         raster.colorinterp = _RGBA
         _save(raster, path, driver="PNG", ZLEVEL="9")
 

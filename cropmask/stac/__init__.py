@@ -9,11 +9,13 @@ from cropmask.stac.collection import make_collection, make_root_catalog
 from cropmask.stac.eo3 import make_eo3
 from cropmask.stac.facts import (
     ASSET_SUFFIXES,
+    Bounds,
     Document,
     FileFacts,
     ItemFacts,
     ModelFacts,
     Source,
+    degrees_box,
     encode_json,
     item_id,
     lonlat_bounds,
@@ -24,11 +26,13 @@ from cropmask.stac.item import make_item
 
 __all__ = [
     "ASSET_SUFFIXES",
+    "Bounds",
     "Document",
     "FileFacts",
     "ItemFacts",
     "ModelFacts",
     "Source",
+    "degrees_box",
     "encode_json",
     "item_id",
     "lonlat_bounds",

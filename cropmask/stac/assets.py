@@ -27,7 +27,9 @@ _EXTENSIONS: Final = {
     "render": "2.0.0",
     "grid": "1.1.0",
     "version": "1.2.0",
+    "mlm": "1.5.2",
 }
+LICENSE_URL: Final = "https://creativecommons.org/licenses/by/4.0/"
 PROVIDERS: Final = (
     {
         "name": CREDIT,
@@ -36,6 +38,28 @@ PROVIDERS: Final = (
         "url": CREDIT_URL,
     },
 )
+
+
+_TYPES: Final = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
+    ".png": "image/png",
+    ".py": "text/x-python",
+    ".qml": "text/xml",
+    ".sld": "application/vnd.ogc.sld+xml",
+    ".tif": COG_TYPE,
+    ".yaml": "text/yaml",
+    ".cropmodel": "application/octet-stream",
+}
+
+
+def type_of(key: str) -> str:
+    """Media type of a file by its name."""
+    if key.endswith(".stac-item.json"):
+        return "application/geo+json"
+    return _TYPES.get(f".{key.rpartition('.')[2]}", "text/plain")
 
 
 def extensions(*names: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from cropmask.grid import CRS
@@ -90,28 +91,51 @@ def make_collection(
         "links": [
             assets.make_link("root", "../catalog.json", "application/json"),
             assets.make_link("parent", "../catalog.json", "application/json"),
-            assets.make_link(
-                "license", "https://creativecommons.org/licenses/by/4.0/", "text/html", "CC BY 4.0"
-            ),
+            assets.make_link("license", assets.LICENSE_URL, "text/html", "CC BY 4.0"),
             assets.make_link("about", METHOD_URL, "text/html", "Published method"),
         ],
     }
 
 
-def make_root_catalog(collections: Iterable[Document] = (), *, synthetic: bool = False) -> Document:
-    """STAC catalog at the root of the results, ``catalog.json``, with links to collections."""
+def make_root_catalog(
+    collections: Iterable[Document] = (),
+    *,
+    synthetic: bool = False,
+    related: Mapping[str, str] = MappingProxyType({}),
+) -> Document:
+    """STAC catalog at the root of the results, ``catalog.json``, with links to collections.
+
+    Parameters
+    ----------
+    collections
+        The collections to link.
+    synthetic
+        Whether maps show the made-up world.
+    related
+        Titles of other files, by key.
+    """
     children = sorted((found["id"], found["title"]) for found in collections)
+    links = [
+        assets.make_link("root", "./catalog.json", "application/json"),
+        *(
+            assets.make_link("child", f"./{name}/collection.json", "application/json", title)
+            for name, title in children
+        ),
+    ]
+    if related:
+        links += [
+            assets.make_link("license", assets.LICENSE_URL, "text/html", "CC BY 4.0"),
+            assets.make_link("about", METHOD_URL, "text/html", "Published method"),
+            *(
+                assets.make_link("related", f"./{key}", assets.type_of(key), title)
+                for key, title in related.items()
+            ),
+        ]
     return {
         "type": "Catalog",
         "stac_version": assets.STAC_VERSION,
         "id": FAMILY,
         "title": f"{SYNTHETIC if synthetic else ''}Cropland extent",
         "description": "Annual cropland extent, one collection per region.",
-        "links": [
-            assets.make_link("root", "./catalog.json", "application/json"),
-            *(
-                assets.make_link("child", f"./{name}/collection.json", "application/json", title)
-                for name, title in children
-            ),
-        ],
+        "links": links,
     }

@@ -23,6 +23,9 @@ from cropmask.task import Period, RunKey
 Document = dict[str, Any]
 """A JSON document."""
 
+Bounds = tuple[float, float, float, float]
+"""``(west, south, east, north)`` in degrees."""
+
 ASSET_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
     {
         **{band.name: f"_{band.name}.tif" for band in BANDS},
@@ -158,7 +161,7 @@ def make_sha1_text(files: Iterable[FileFacts]) -> str:
 
 
 @cache
-def lonlat_bounds(tile: Tile) -> tuple[float, float, float, float]:
+def lonlat_bounds(tile: Tile) -> Bounds:
     """``(west, south, east, north)`` of a tile in degrees, cut at the antimeridian and poles.
 
     A rectangle of EPSG:6933 is one in longitude and latitude, so four numbers say it all. They
@@ -170,6 +173,14 @@ def lonlat_bounds(tile: Tile) -> tuple[float, float, float, float]:
     west, south = lonlat.transform(max(left, -reach_x), max(bottom, -reach_y))
     east, north = lonlat.transform(min(right, reach_x), min(top, reach_y))
     return round(west, 9), round(south, 9), round(east, 9), round(north, 9)
+
+
+def degrees_box(left: float, bottom: float, right: float, top: float) -> Bounds:
+    """``(west, south, east, north)`` in degrees of a box in EPSG:6933, rounded to 0.1 m."""
+    lonlat = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
+    west, south = lonlat.transform(left, bottom)
+    east, north = lonlat.transform(right, top)
+    return round(west, 6), round(south, 6), round(east, 6), round(north, 6)
 
 
 def visual_box(box: GeoBox) -> GeoBox:

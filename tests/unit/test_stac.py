@@ -17,7 +17,6 @@ import rasterio
 import yaml
 from odc.geo.geobox import GeoBox
 from odc.stac import load
-from pystac.errors import STACValidationError
 
 from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile, geobox
@@ -125,7 +124,7 @@ def test_the_validator_sees_errors(harm: Callable[[Document], object]) -> None:
     if find_unchecked(document):
         pytest.skip("the extension schemas are not here")
     harm(document)
-    with pytest.raises(STACValidationError):
+    with pytest.raises(AssertionError):
         assert_valid(document)
 
 

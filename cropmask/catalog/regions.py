@@ -1,0 +1,180 @@
+"""What the catalog says of a region and its models, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import shapely
+
+from cropmask.errors import Rejected
+from cropmask.io.boundary import load_boundary
+from cropmask.io.cog import load_file_facts
+from cropmask.io.models import Model, read_model
+from cropmask.region import Recipe, Region, load_region, region_names
+from cropmask.stac import Bounds, degrees_box
+from cropmask.stac.facts import FileFacts
+from cropmask.stac.modelitem import ModelItem
+from cropmask.stac.services import Layer
+from cropmask.training.card import CARD_MD, Card, ModelCard, load_card
+from cropmask.training.cardtext import KINDS, coordinates_text, independent_text
+
+
+@dataclass(frozen=True, slots=True)
+class RegionModel:
+    """A model file of a region with all that is known of it."""
+
+    recipe: Recipe
+    path: Path
+    file: FileFacts
+    model: Model
+    card: ModelCard | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRegion:
+    """A region, its outline and its models."""
+
+    region: Region
+    boundary: shapely.Geometry
+    """EPSG:6933."""
+    card: Card | None
+    card_path: Path | None
+    """The model card as text."""
+    models: tuple[RegionModel, ...]
+
+    @property
+    def bounds(self) -> Bounds:
+        """Box of the region in degrees."""
+        return degrees_box(*self.boundary.bounds)
+
+    def layer(self, resolution: int) -> Layer:
+        """Map layer of the region's product."""
+        region = self.region
+        return Layer(region.product, region.title, region.countries, self.bounds, resolution)
+
+
+def load_regions(models: Path | None = None, names: Iterable[str] = ()) -> tuple[KnownRegion, ...]:
+    """Regions below a models folder, with their models.
+
+    Parameters
+    ----------
+    models
+        Folder of regions; default the one in the package.
+    names
+        Regions to load; default all.
+
+    Raises
+    ------
+    Rejected
+        If a region is unknown, or a model is not the one its region file names.
+    Misconfigured
+        If a file cannot be used.
+    """
+    found = tuple(_load(load_region(name, models)) for name in names or region_names(models))
+    if not found:
+        raise Rejected(f"there is no region in {models}: name a folder of regions with --models")
+    return found
+
+
+def _load(region: Region) -> KnownRegion:
+    folder = region.boundary.parent
+    card = load_card(folder)
+    text = folder / CARD_MD
+    return KnownRegion(
+        region=region,
+        boundary=load_boundary(region.boundary),
+        card=card,
+        card_path=text if text.is_file() else None,
+        models=tuple(_load_models(region, card)),
+    )
+
+
+def _load_models(region: Region, card: Card | None) -> Iterator[RegionModel]:
+    for recipe, named in region.models.items():
+        known = card.models.get(recipe) if card else None
+        if known is not None and known.model.sha256 != named.sha256:
+            known = None  # the card of another fit says nothing about this one
+        yield RegionModel(
+            recipe=recipe,
+            path=named.file,
+            file=load_file_facts(named.file),
+            model=read_model(named.file, named.sha256),
+            card=known,
+        )
+
+
+def describe_model(
+    known: KnownRegion, found: RegionModel, *, href: str, card: str | None
+) -> ModelItem:
+    """What the item of a model says.
+
+    Parameters
+    ----------
+    known, found
+        The region, and its model.
+    href, card
+        Addresses of the model file and of its card, from the item.
+    """
+    region, manifest, forest = known.region, found.model.manifest, found.model.forest
+    return ModelItem(
+        region=region.name,
+        region_title=region.title,
+        version=region.version,
+        recipe=found.recipe,
+        bounds=known.bounds,
+        file=found.file,
+        href=href,
+        estimator=manifest.estimator,
+        kind=forest.kind,
+        trees=len(forest.roots),
+        nodes=len(forest.feature),
+        features=forest.features,
+        hyperparameters=manifest.hyperparameters,
+        software=manifest.software,
+        training=manifest.training.model_dump() if manifest.training else None,
+        description="\n".join(_describe(known, found)),
+        validation=_validation(found.card),
+        published=known.card.published.model_dump(mode="json")
+        if known.card and known.card.published
+        else None,
+        uses=known.card.uses if known.card else (),
+        limits=known.card.limits if known.card else (),
+        card=card,
+    )
+
+
+def _validation(card: ModelCard | None) -> dict[str, object] | None:
+    return card.validation.model_dump(mode="json") if card and card.validation else None
+
+
+def _describe(known: KnownRegion, found: RegionModel) -> Iterator[str]:
+    manifest = found.model.manifest
+    yield (
+        f"{manifest.estimator} for {known.region.title}: {len(found.model.forest.roots)} trees on "
+        f"{len(found.model.forest.features)} features of a pixel."
+    )
+    if manifest.training:
+        rows, crop = manifest.training.rows, manifest.training.crop_rows
+        yield ""
+        yield f"Fitted on {rows} samples, {100 * crop / rows:.1f} % of them crop."
+    if found.card and found.card.validation:
+        yield ""
+        yield "Cross-validation, mean ± standard deviation over the folds:"
+        yield ""
+        for scores in found.card.validation.scores:
+            yield (
+                f"- {KINDS[scores.kind]}: balanced accuracy {scores.balanced_accuracy}, "
+                f"F1 {scores.f1}, ROC AUC {scores.auc}"
+            )
+        if found.card.validation.coordinates_only:
+            yield ""
+            only = found.card.validation.coordinates_only.model_dump(mode="json")
+            yield coordinates_text(only)
+    if known.card and known.card.published:
+        yield ""
+        yield independent_text(known.card.published.model_dump(mode="json"))
+    if known.card:
+        yield ""
+        yield from (f"- {sentence}" for sentence in (*known.card.uses, *known.card.limits))

@@ -1,0 +1,200 @@
+"""Map services: the layers of ``datacube-ows`` and the group of a Terria map.
+
+In the form of Digital Earth Africa's configuration: a Python module that holds ``layers``, and a
+group of a Terria catalog with one layer a region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pprint import pformat
+from typing import Any, Final
+
+from cropmask.grid import CRS
+from cropmask.product import (
+    BANDS,
+    CREDIT,
+    FILTERED,
+    LICENSE,
+    MASK,
+    METHOD_URL,
+    PROB,
+    Band,
+    Product,
+    hex_color,
+)
+from cropmask.stac.facts import Document
+
+OWS_FILE: Final = "services/ows_crop_mask_cfg.py"
+TERRIA_FILE: Final = "services/terria.json"
+OWS_URL: Final = "https://ows.digitalearth.africa"
+"""Digital Earth Africa's map service."""
+STYLE_NAMES: Final = {MASK.name: "green", FILTERED.name: "filtered_yellow", PROB.name: "prob"}
+"""Names of the published styles, the default one first."""
+_BY_NAME: Final = {band.name: band for band in BANDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One map layer: the product of a region."""
+
+    product: Product
+    title: str
+    """The region in words."""
+    countries: tuple[str, ...]
+    bounds: tuple[float, float, float, float]
+    """``(west, south, east, north)`` in degrees."""
+    resolution: int
+    """Pixel size in meters."""
+
+    @property
+    def abstract(self) -> str:
+        """What the layer shows, as text of several paragraphs."""
+        where = f" The region covers {_listed(self.countries)}." if self.countries else ""
+        bands = "\n".join(f"- {band.name}: {band.description}" for band in BANDS)
+        return (
+            f"Annual cropland extent of {self.title} from two half-years of Sentinel-2 GeoMAD."
+            f"{where}\n\n{bands}\n\nMethod: {METHOD_URL}\nCredit: {CREDIT}, {LICENSE}."
+        )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def make_ows_config(layers: Iterable[Layer]) -> str:
+    """Python module for ``datacube-ows``: name ``{module}.layers`` in the service's layers."""
+    names = {name: f"style_crop_mask_{style}" for name, style in STYLE_NAMES.items()}
+    parts = [
+        '"""Layers of the cropland masks for datacube-ows: printed, not to be edited by hand."""',
+        _assign("bands_crop_mask", {band.name: list(band.aliases) for band in BANDS}),
+        _assign("reslim_crop_mask", _limits()),
+        *(_assign(names[name], _style(_BY_NAME[name])) for name in STYLE_NAMES),
+        _assign("layers", _group(layers, [_Name(name) for name in names.values()])),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+class _Name:
+    """A name of the printed module where a value would stand."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+def _assign(name: str, value: Any) -> str:  # noqa: ANN401 (any literal)
+    return f"{name} = {pformat(value, width=96, sort_dicts=False)}"
+
+
+def _limits() -> Document:
+    return {
+        "wms": {"zoomed_out_fill_colour": [150, 180, 200, 160], "min_zoom_factor": 10.0},
+        "wcs": {"max_datasets": 16},
+    }
+
+
+def _style(band: Band) -> Document:
+    known: Document = {
+        "name": STYLE_NAMES[band.name],
+        "title": band.title,
+        "abstract": band.description,
+    }
+    if band.classes:
+        shown = [found for found in band.classes if found.color[3]]
+        values = [
+            {"title": found.title, "color": hex_color(found.color), "values": [found.value]}
+            for found in shown
+        ]
+        return known | {"value_map": {band.name: values}}
+    first, last = band.ramp[0][0], band.ramp[-1][0]
+    return known | {
+        "needed_bands": [band.name],
+        "index_function": {
+            "function": "datacube_ows.band_utils.single_band",
+            "mapped_bands": True,
+            "kwargs": {"band": band.name},
+        },
+        "color_ramp": [
+            {"value": value, "color": hex_color(color).lower()} for value, color in band.ramp
+        ],
+        "range": [first, last],
+        "legend": {"begin": str(first), "end": str(last), "ticks_every": "20"},
+    }
+
+
+def _group(layers: Iterable[Layer], styles: list[_Name]) -> Document:
+    return {
+        "title": "Cropland extent",
+        "abstract": f"Annual cropland extent, one layer per region. Method: {METHOD_URL}",
+        "layers": [
+            {
+                "title": f"Cropland extent, {layer.title}",
+                "name": layer.product.name,
+                "abstract": layer.abstract,
+                "product_name": layer.product.name,
+                "time_resolution": "year",
+                "bands": _Name("bands_crop_mask"),
+                "resource_limits": _Name("reslim_crop_mask"),
+                "image_processing": {
+                    "extent_mask_func": "datacube_ows.ogc_utils.mask_by_val",
+                    "always_fetch_bands": [],
+                    "manual_merge": False,
+                },
+                "native_crs": CRS,
+                "native_resolution": [layer.resolution, -layer.resolution],
+                "wcs": {"default_bands": [band.name for band in BANDS]},
+                "styling": {"default_style": STYLE_NAMES[MASK.name], "styles": styles},
+            }
+            for layer in layers
+        ],
+    }
+
+
+def make_terria_group(layers: Iterable[Layer], service: str = OWS_URL) -> Document:
+    """Catalog of a Terria map: a group with one layer per region, drawn by a map service.
+
+    Parameters
+    ----------
+    layers
+        The layers.
+    service
+        Address of the ``datacube-ows`` that serves them.
+    """
+    return {
+        "catalog": [
+            {
+                "type": "group",
+                "id": "crop_mask",
+                "name": "Cropland extent",
+                "description": f"Annual cropland extent by region. [Method]({METHOD_URL})",
+                "members": [_terria_layer(layer, service) for layer in layers],
+            }
+        ]
+    }
+
+
+def _terria_layer(layer: Layer, service: str) -> Document:
+    west, south, east, north = layer.bounds
+    return {
+        "type": "wms",
+        "id": layer.product.name,
+        "name": f"Cropland extent, {layer.title}",
+        "description": layer.abstract,
+        "url": f"{service}/wms",
+        "layers": layer.product.name,
+        "styles": STYLE_NAMES[MASK.name],
+        "linkedWcsUrl": f"{service}/wcs",
+        "linkedWcsCoverage": layer.product.name,
+        "opacity": 1,
+        "tileErrorHandlingOptions": {"ignoreUnknownTileErrors": True},
+        "leafletUpdateInterval": 750,
+        "rectangle": {"west": west, "south": south, "east": east, "north": north},
+        "info": [
+            {"name": "License", "content": f"{LICENSE}, credit: {CREDIT}"},
+            {"name": "Method", "content": METHOD_URL},
+        ],
+    }

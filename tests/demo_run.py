@@ -1,0 +1,142 @@
+"""A small run of three tiles in two regions, on made-up land at real places."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cropmask.core.cropmap import Statistics
+from cropmask.demo.world import make_world, open_world
+from cropmask.grid import Tile
+from cropmask.io.dataset import ITEM_TYPE, make_place
+from cropmask.io.store import Store
+from cropmask.product import Product
+from cropmask.region import load_region
+from cropmask.run import run_tile
+from cropmask.site import open_site
+from cropmask.stac import (
+    ASSET_SUFFIXES,
+    FileFacts,
+    ItemFacts,
+    ModelFacts,
+    encode_json,
+    make_item,
+)
+from cropmask.task import Period, RunKey, Task
+
+EASTERN = (Tile(221, 75), Tile(222, 75))
+"""Neighbors on the coast; most of the second one is sea, outside the region."""
+WESTERN = Tile(184, 86)
+YEAR = Period.parse("2019")
+RESOLUTION = 100
+REGIONS = {"eastern": EASTERN, "western": (WESTERN,)}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was run, and where the results are."""
+
+    folder: Path
+    models: Path
+    """Region files that name the made-up layers."""
+    world: Path
+    """Catalog of the made-up GeoMADs."""
+
+    def copied(self, folder: Path) -> Results:
+        """The same results in another folder, to be changed there."""
+        shutil.copytree(self.folder, folder)
+        return replace(self, folder=folder)
+
+    def items(self) -> list[Path]:
+        """Files of the items, sorted."""
+        return sorted(self.folder.rglob("*.stac-item.json"))
+
+    def run(
+        self, region: str, tile: Tile, *, recipe: str = "forest", overwrite: bool = False
+    ) -> str:
+        """Map one tile, and return the address of its item."""
+        site = open_site(
+            {},
+            {
+                "catalog": self.world,
+                "output": self.folder,
+                "models": self.models,
+                "resolution": RESOLUTION,
+                "threads": 1,
+            },
+        )
+        task = Task(tile, region, YEAR)
+        return run_tile(task, site, recipe=recipe, overwrite=overwrite).item
+
+
+def make_results(folder: Path) -> Results:
+    """Make the land, and map its tiles."""
+    tiles = [tile for tiles in REGIONS.values() for tile in tiles]
+    world = make_world(folder / "world", tiles=tiles, resolution=RESOLUTION, grain=8)
+    models = folder / "models"
+    for name in REGIONS:
+        _copy_region(name, models / name, folder / "world")
+    results = Results(folder / "results", models, world)
+    for name, found in REGIONS.items():
+        for tile in found:
+            results.run(name, tile)
+    return results
+
+
+def _copy_region(name: str, folder: Path, world: Path) -> None:
+    """The region as it is, but for its layers."""
+    shutil.copytree(load_region(name).boundary.parent, folder)
+    layers = open_world(world).ancillary.model_dump(exclude_none=True)
+    file = folder / "region.toml"
+    named = "".join(f"{key} = {json.dumps(value)}\n" for key, value in layers.items())
+    file.write_text(f"{file.read_text()}\n[ancillary]\n{named}")
+
+
+STATISTICS = Statistics(
+    mapped_hectares=460_800.0,
+    crop_hectares=100_000.0,
+    crop_filtered_hectares=92_160.0,
+    mean_probability=100 / 3,
+    missing_hectares=1.0,
+    half_missing_hectares=0.0,
+    outside_hectares=3.0,
+    protected_hectares=4.0,
+    water_hectares=5.0,
+    steep_hectares=6.0,
+    high_hectares=7.0,
+)
+
+
+def put_item(
+    store: Store,
+    tile: Tile = EASTERN[0],
+    region: str = "eastern",
+    *,
+    version: str = "1.0.0",
+    year: str = "2019",
+    resolution: int = 100,
+    run_key: str = "ab" * 32,
+    synthetic: bool = False,
+    statistics: Statistics = STATISTICS,
+) -> str:
+    """Put an item whose files are not there, and return its key: enough for what links items."""
+    product, period = Product(region, version), Period.parse(year)
+    facts = ItemFacts(
+        product=product,
+        tile=tile,
+        period=period,
+        resolution=resolution,
+        run_key=RunKey(run_key),
+        as_of="2021-06-15T05:00:00Z",
+        software="0.1.0",
+        model=ModelFacts("forest", "cd" * 32),
+        sources=(),
+        statistics=statistics,
+        synthetic=synthetic,
+    )
+    files = {key: FileFacts(facts.file_name(key), 1, "0" * 64, "0" * 40) for key in ASSET_SUFFIXES}
+    place = make_place(product, Task(tile, region, period))
+    store.put(place.item, encode_json(make_item(facts, files)).encode(), ITEM_TYPE)
+    return place.item

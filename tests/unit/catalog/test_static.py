@@ -1,0 +1,189 @@
+"""The printed catalog: the one in the repository, valid, complete and in the published colors."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import yaml
+
+from cropmask.catalog.build import build_static
+from cropmask.io.models import read_model
+from cropmask.io.store import FolderStore
+from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, hex_color
+from cropmask.region import load_region, region_names
+from cropmask.stac.styles import style_file
+from tests.conftest import REPOSITORY
+from tests.stac_validation import assert_valid
+
+PRINTED = REPOSITORY / "catalogs"
+DOCUMENTS = sorted(PRINTED.rglob("*.json"))
+STAC = [path for path in DOCUMENTS if path.name != "terria.json"]
+
+
+def load(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The catalog printed again, beside the models as in the repository."""
+    folder = tmp_path_factory.mktemp("repository")
+    (folder / "models").symlink_to(REPOSITORY / "models")
+    build_static(FolderStore(folder / "catalogs"), folder / "models")
+    return folder / "catalogs"
+
+
+def test_the_repository_holds_what_is_printed_today(rebuilt):
+    names = {path.relative_to(PRINTED) for path in PRINTED.rglob("*") if path.is_file()}
+    assert names == {path.relative_to(rebuilt) for path in rebuilt.rglob("*") if path.is_file()}
+    for name in sorted(names):
+        if name.suffix == ".png":
+            with rasterio.open(PRINTED / name) as old, rasterio.open(rebuilt / name) as new:
+                np.testing.assert_array_equal(old.read(), new.read(), err_msg=str(name))
+        else:
+            old_text, new_text = (root / name for root in (PRINTED, rebuilt))
+            assert old_text.read_text() == new_text.read_text(), (
+                f"{name}: run 'cropmask catalog build' and commit"
+            )
+
+
+@pytest.mark.parametrize("path", STAC, ids=lambda path: path.parent.name)
+def test_documents_are_valid(path):
+    assert_valid(load(path))
+
+
+def test_every_address_inside_leads_to_a_file():
+    for path in STAC:
+        document = load(path)
+        named = [*document["links"], *document.get("assets", {}).values()]
+        for href in (each["href"] for each in named if "://" not in each["href"]):
+            assert (path.parent / href).is_file(), f"{href} in {path}"
+
+
+def test_pystac_walks_it():
+    root = pystac.Catalog.from_file(str(PRINTED / "catalog.json"))
+    collections = {child.id: child for child in root.get_children()}
+    assert set(collections) == {"crop_mask_models", *(f"crop_mask_{r}" for r in region_names())}
+    models = list(collections["crop_mask_models"].get_items())
+    assert len(models) == 2 * len(region_names())
+    assert all(model.get_root().id == "crop_mask" for model in models)
+
+
+@pytest.mark.parametrize("region", region_names())
+def test_model_items_tell_the_truth_about_the_files(region):
+    known = load_region(region)
+    for recipe, named in known.models.items():
+        (path,) = PRINTED.glob(f"crop_mask_models/{region}-{recipe}-*/*.json")
+        item = load(path)
+        asset = item["assets"]["model"]
+        assert (path.parent / asset["href"]).resolve() == named.file.resolve()
+        assert asset["file:checksum"] == f"1220{named.sha256}"
+        assert asset["file:size"] == named.file.stat().st_size
+        model = read_model(named.file)
+        properties = item["properties"]
+        assert properties["cropmask:training"]["sha256"] == model.manifest.training.sha256
+        assert properties["mlm:hyperparameters"] == model.manifest.hyperparameters
+        assert properties["mlm:input"][0]["input"]["shape"] == [-1, len(model.forest.features)]
+        random = properties["cropmask:validation"]["random"]["balanced_accuracy"]["mean"]
+        assert f"balanced accuracy {random:.3f}" in properties["description"]
+        assert properties["license"] == "CC-BY-4.0"
+
+
+@pytest.mark.parametrize("region", region_names())
+def test_product_definitions_are_as_published_but_for_nodata(region):
+    path = PRINTED / f"crop_mask_{region}/crop_mask_{region}.odc-product.yaml"
+    product = yaml.safe_load(path.read_text())
+    assert product["name"] == product["metadata"]["product"]["name"] == f"crop_mask_{region}"
+    assert product["metadata_type"] == "eo3"
+    assert product["storage"] == {"crs": "EPSG:6933", "resolution": {"x": 10, "y": -10}}
+    assert {m["name"]: m["aliases"] for m in product["measurements"]} == {
+        "mask": ["crop_mask", "MASK"],
+        "prob": ["crop_prob", "PROB"],
+        "filtered": ["mode"],
+    }
+    assert {(m["dtype"], m["nodata"]) for m in product["measurements"]} == {("uint8", NODATA)}
+
+
+def test_the_list_of_products_names_every_definition():
+    head, *rows = (PRINTED / "products.csv").read_text().splitlines()
+    assert head == "product,definition"
+    named = dict(row.split(",") for row in rows)
+    assert set(named) == {f"crop_mask_{region}" for region in region_names()}
+    for name, place in named.items():
+        assert yaml.safe_load((PRINTED / place).read_text())["name"] == name
+
+
+@pytest.mark.parametrize("band", BANDS, ids=lambda band: band.name)
+def test_qml_has_the_published_colors(band):
+    text = (PRINTED / style_file(band, "qml")).read_text()
+    assert text.startswith("<!DOCTYPE qgis")
+    entries = ET.fromstring(text).findall(".//paletteEntry") or ET.fromstring(text).findall(
+        ".//item"
+    )
+    shown = {int(e.get("value")): (e.get("color").upper(), int(e.get("alpha"))) for e in entries}
+    assert shown == expected_colors(band)
+
+
+@pytest.mark.parametrize("band", BANDS, ids=lambda band: band.name)
+def test_sld_has_the_published_colors(band):
+    root = ET.fromstring((PRINTED / style_file(band, "sld")).read_text())
+    entries = root.findall(".//{*}ColorMapEntry")
+    shown = {
+        int(e.get("quantity")): (e.get("color").upper(), 255 * int(e.get("opacity")))
+        for e in entries
+    }
+    assert shown == expected_colors(band)
+    kind = root.find(".//{*}ColorMap").get("type")
+    assert kind == ("values" if band.classes else "ramp")
+
+
+def expected_colors(band):
+    known = {c.value: c.color for c in band.classes} or dict(band.ramp)
+    return {value: (hex_color(color), color[3]) for value, color in known.items()}
+
+
+def test_ows_layers_are_those_of_the_regions_in_the_published_styles():
+    module = runpy.run_path(str(PRINTED / "services/ows_crop_mask_cfg.py"))
+    layers = module["layers"]["layers"]
+    assert [layer["product_name"] for layer in layers] == [f"crop_mask_{r}" for r in region_names()]
+    green, yellow, prob = layers[0]["styling"]["styles"]
+    assert (green["name"], yellow["name"], prob["name"]) == ("green", "filtered_yellow", "prob")
+    assert green["value_map"]["mask"][0]["color"] == hex_color(MASK.classes[1].color) == "#00FF00"
+    assert yellow["value_map"]["filtered"][0]["color"] == hex_color(FILTERED.classes[1].color)
+    assert {stop["value"]: stop["color"].upper() for stop in prob["color_ramp"]} == {
+        value: hex_color(color) for value, color in PROB.ramp
+    }
+    assert layers[0]["bands"] == {band.name: list(band.aliases) for band in BANDS}
+
+
+def test_terria_shows_the_layers_of_ows():
+    module = runpy.run_path(str(PRINTED / "services/ows_crop_mask_cfg.py"))
+    (group,) = load(PRINTED / "services/terria.json")["catalog"]
+    names = [layer["name"] for layer in module["layers"]["layers"]]
+    styles = {style["name"] for style in module["layers"]["layers"][0]["styling"]["styles"]}
+    assert [member["layers"] for member in group["members"]] == names
+    assert all(member["styles"] in styles for member in group["members"])
+    for member in group["members"]:
+        box = member["rectangle"]
+        assert -30 < box["west"] < box["east"] < 70
+        assert -40 < box["south"] < box["north"] < 40
+
+
+def test_elsewhere_model_files_are_copied(tmp_path):
+    store = FolderStore(tmp_path / "deep" / "catalog")
+    models = tmp_path / "models"
+    (models / "eastern").mkdir(parents=True)
+    for file in (REPOSITORY / "models/eastern").iterdir():
+        (models / "eastern" / file.name).write_bytes(file.read_bytes())
+    built = build_static(store, models)
+    assert list(built.collections) == ["crop_mask_eastern"]
+    copies = sorted(path.name for path in store.root.rglob("*.cropmodel"))
+    assert copies == ["boosted.cropmodel", "forest.cropmodel"]
+    assert build_static(store, models).written == 0
