@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 from cropmask.grid import Tile
 from cropmask.io.boundary import load_boundary
-from cropmask.io.datasets import Dataset, file_names, find_datasets
+from cropmask.io.datasets import (
+    Dataset,
+    check_item,
+    file_names,
+    find_datasets,
+    has_checksum,
+    parse_item,
+)
 from cropmask.io.store import Absent, Store
 from cropmask.io.threads import map_threads
 from cropmask.product import Product
 from cropmask.region import Region
 from cropmask.site import Site
-from cropmask.stac.facts import item_id
 from cropmask.task import Period
 from cropmask.tiling import tiles_within
-
-_SHA256: Final = "1220"
-"""Multihash code of SHA2-256 and its length."""
 
 
 class Finding(StrEnum):
@@ -173,58 +174,15 @@ def _check(store: Store, dataset: Dataset, expected: bool, *, verify: bool) -> T
     return TileCheck(tile, finding, problems, size, _made(item))
 
 
-def parse_item(text: bytes) -> dict[str, Any] | None:
-    """An item of ours, as far as it is looked at here; None if it is none."""
-    try:
-        item = json.loads(text)
-        known = (item["id"], item["properties"], item["assets"])
-        if [type(value) for value in known] != [str, dict, dict]:
-            return None
-        if not all(isinstance(asset, dict) for asset in item["assets"].values()):
-            return None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return dict(item)
-
-
-def check_item(item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
-    """What an item says that the listing does not confirm; empty if nothing.
-
-    Parameters
-    ----------
-    item
-        As :func:`parse_item` gives it.
-    dataset
-        The files that are there.
-    """
-    problems = []
-    if item["id"] != item_id(dataset.product, dataset.tile, Period.parse(dataset.period)):
-        problems.append(f"the item is that of another dataset: {item['id']}")
-    if not isinstance(item["properties"].get("cropmask:run_key"), str):
-        problems.append("the item has no run key")
-    for asset, name in file_names(dataset.product, dataset.tile, dataset.period).items():
-        said = item["assets"].get(asset)
-        if said is None:
-            problems.append(f"the item has no asset '{asset}'")
-        elif str(said.get("href")).rpartition("/")[2] != name:
-            problems.append(f"asset '{asset}' leads to {said.get('href')}, not to {name}")
-        elif name not in dataset.entries:
-            problems.append(f"{name} is missing")
-        elif said.get("file:size") != dataset.entries[name].size:
-            there = dataset.entries[name].size
-            problems.append(f"{name} has {there} bytes, the item says {said.get('file:size')}")
-    return tuple(problems)
-
-
 def _verify(store: Store, item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
     problems = []
     for asset, name in file_names(dataset.product, dataset.tile, dataset.period).items():
         try:
-            digest = sha256(store.get(dataset.entries[name].key)).hexdigest()
+            data = store.get(dataset.entries[name].key)
         except Absent:
             problems.append(f"{name} went away meanwhile")
             continue
-        if item["assets"][asset].get("file:checksum") != f"{_SHA256}{digest}":
+        if not has_checksum(item["assets"][asset], data):
             problems.append(f"{name} has another checksum than the item says")
     return tuple(problems)
 

@@ -22,6 +22,9 @@ COMMANDS: Final = {
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),
     "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
+    "ls": ("cropmask.cli.results", "List results."),
+    "sync": ("cropmask.cli.results", "Copy results between folders and S3."),
+    "rm": ("cropmask.cli.results", "Delete results."),
     "catalog": ("cropmask.cli.catalog", "Build, check, publish and serve the STAC catalog."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
 }

@@ -206,8 +206,7 @@ def put_dataset(
             _refuse_another(store, place, text)
         for file in files.values():
             source = local / file.name
-            kind = _CONTENT_TYPES.get(source.suffix, "text/plain")
-            store.put(place.key(file.name), source, kind)
+            store.put(place.key(file.name), source, content_type(file.name))
     put_catalogs(store, collection, synthetic=facts.synthetic)
     check()
     if not store.put_if_absent(place.item, text, ITEM_TYPE):
@@ -218,6 +217,13 @@ def put_dataset(
                 reason="bad item",
             )
     return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
+
+
+def content_type(name: str) -> str:
+    """Media type of a file of a dataset, the item's too."""
+    if name.endswith(".stac-item.json"):
+        return ITEM_TYPE
+    return _CONTENT_TYPES.get(Path(name).suffix, "text/plain")
 
 
 def _refuse_another(store: Store, place: Place, text: bytes) -> None:

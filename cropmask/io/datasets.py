@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from hashlib import sha256
+from typing import Any, Final
 
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.io.store import Entry, Store
 from cropmask.product import Product
-from cropmask.stac.facts import ASSET_SUFFIXES
+from cropmask.stac.facts import ASSET_SUFFIXES, item_id
 from cropmask.task import Period
 
 _BELOW: Final = re.compile(r"(?P<x>x\d{3})/(?P<y>y\d{3})/(?P<period>[^/]+)/(?P<name>[^/]+)")
+_SHA256: Final = "1220"
+"""Multihash code of SHA2-256 and its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,3 +129,51 @@ def _dataset(product: Product, tile: Tile, period: str, entries: list[Entry]) ->
         {name: entry for name, entry in named.items() if name in known},
         tuple(sorted(entry.key for name, entry in named.items() if name not in known)),
     )
+
+
+def parse_item(text: bytes) -> dict[str, Any] | None:
+    """An item of ours, as far as it is looked at here; None if it is none."""
+    try:
+        item = json.loads(text)
+        known = (item["id"], item["properties"], item["assets"])
+        if [type(value) for value in known] != [str, dict, dict]:
+            return None
+        if not all(isinstance(asset, dict) for asset in item["assets"].values()):
+            return None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return dict(item)
+
+
+def check_item(item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+    """What an item says that the listing does not confirm; empty if nothing.
+
+    Parameters
+    ----------
+    item
+        As :func:`parse_item` gives it.
+    dataset
+        The files that are there.
+    """
+    problems = []
+    if item["id"] != item_id(dataset.product, dataset.tile, Period.parse(dataset.period)):
+        problems.append(f"the item is that of another dataset: {item['id']}")
+    if not isinstance(item["properties"].get("cropmask:run_key"), str):
+        problems.append("the item has no run key")
+    for asset, name in file_names(dataset.product, dataset.tile, dataset.period).items():
+        said = item["assets"].get(asset)
+        if said is None:
+            problems.append(f"the item has no asset '{asset}'")
+        elif str(said.get("href")).rpartition("/")[2] != name:
+            problems.append(f"asset '{asset}' leads to {said.get('href')}, not to {name}")
+        elif name not in dataset.entries:
+            problems.append(f"{name} is missing")
+        elif said.get("file:size") != dataset.entries[name].size:
+            there = dataset.entries[name].size
+            problems.append(f"{name} has {there} bytes, the item says {said.get('file:size')}")
+    return tuple(problems)
+
+
+def has_checksum(asset: Mapping[str, Any], data: bytes) -> bool:
+    """Whether a file is what an asset of an item says, by its SHA-256."""
+    return asset.get("file:checksum") == f"{_SHA256}{sha256(data).hexdigest()}"

@@ -1,0 +1,80 @@
+"""``cropmask ls``, ``sync`` and ``rm`` as an operator types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from cropmask.cli.results import ls, rm, sync
+from cropmask.contract import ExitCode
+from cropmask.grid import Tile
+from cropmask.io.store import FolderStore
+from cropmask.task import RunKey
+from tests.results import put_files
+
+TILES = tuple(Tile(210 + i, 75) for i in range(3))
+REGION = ("--region", "eastern")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    put_files(FolderStore(tmp_path / "a"), TILES)
+    return tmp_path / "a"
+
+
+def run(command: click.Command, *words: str) -> Result:
+    return CliRunner().invoke(command, words)
+
+
+def number_of_files(folder: Path) -> int:
+    return sum(path.is_file() for path in folder.rglob("*"))
+
+
+def test_ls(folder: Path) -> None:
+    place = ("--output", str(folder))
+    result = run(ls, *REGION, *place)
+    assert result.exit_code == 0, result.output
+    assert "x210y075 2019--P1Y done" in result.stdout
+    assert "3 datasets" in result.stderr
+    found = json.loads(run(ls, *REGION, *place, "--tile", "x211y75", "--json").stdout)
+    assert [(one["tile"], one["finished"], len(one["files"])) for one in found] == [
+        ("x211y075", True, 8)
+    ]
+    assert run(ls, *REGION, *place, "--period", "2020").stdout == ""
+
+
+def test_sync_there_and_again(folder: Path, tmp_path: Path) -> None:
+    words = (str(folder), str(tmp_path / "b"), *REGION)
+    planned = run(sync, *words, "--dry-run")
+    assert "x210y075 2019--P1Y would copy 8 files" in planned.stdout
+    assert not (tmp_path / "b").exists()
+    assert "3 copied" in run(sync, *words).stdout
+    assert number_of_files(tmp_path / "b") == number_of_files(folder)
+    assert "3 same; 0 B written" in run(sync, *words).stdout
+
+
+def test_sync_that_leaves_something_out_fails(folder: Path, tmp_path: Path) -> None:
+    put_files(FolderStore(tmp_path / "b"), TILES[:1], run_key=RunKey("b" * 64))
+    result = run(sync, str(folder), str(tmp_path / "b"), *REGION)
+    assert result.exit_code == ExitCode.FAILED
+    assert "x210y075 2019--P1Y other: use --overwrite to replace it" in result.stdout
+
+
+def test_sync_onto_itself_is_refused(folder: Path) -> None:
+    assert run(sync, str(folder), f"{folder}/", *REGION).exit_code == ExitCode.USAGE
+
+
+def test_rm_needs_to_be_told_what_and_to_be_sure(folder: Path) -> None:
+    place = (*REGION, "--output", str(folder))
+    assert run(rm, *place).exit_code == ExitCode.USAGE
+    assert run(rm, *place, "--all", "--tile", "x210y075").exit_code == ExitCode.USAGE
+    assert run(rm, *place, "--all").exit_code == ExitCode.USAGE
+    assert "would delete 3 datasets, 24 files" in run(rm, *place, "--all", "--dry-run").stdout
+    assert number_of_files(folder) == 24
+    assert "deleted 1 dataset, 8 files" in run(rm, *place, "--tile", "210,75", "--yes").stdout
+    assert number_of_files(folder) == 16
+    assert "nothing is there" in run(rm, *place, "--tile", "210,75", "--yes").stdout
