@@ -25,7 +25,15 @@ from threadpoolctl import threadpool_limits
 from benchmarks.measure import SAMPLES, Result, make_parser, put_results, show, table
 from benchmarks.models import Fitted, Models, draw_scene, fit_models
 from cropmask.core._rank import EDGE, find_active, put_pixels, rank_packets
-from cropmask.core.engine import BLOCK_PACKETS, Engine, make_engine, make_scratch, percent, score
+from cropmask.core.engine import (
+    BLOCK_PACKETS,
+    Engine,
+    Packets,
+    make_engine,
+    make_scratch,
+    percent,
+    score,
+)
 from cropmask.core.features import features, observed
 from cropmask.core.mapper import Classified, Classifier, classify_layers
 from cropmask.core.ranks import make_ranker
@@ -44,7 +52,7 @@ class Block:
 
     top: int
     left: int
-    packets: NDArray[np.uint16]
+    packets: Packets
     active: NDArray[np.uint64]
 
 
@@ -88,10 +96,11 @@ def rank_blocks(fitted: Fitted, strip: Strip) -> list[Block]:
     for top in range(0, strip.shape[0], EDGE):
         for first in range(0, across, BLOCK_PACKETS):
             number = min(BLOCK_PACKETS, across - first)
+            number = -(-number // engine.group) * engine.group
             active = np.empty(number, np.uint64)
             place = top, first * EDGE
             find_active(arrays[0], arrays[1], False, *place, active, halves, ndvi)
-            packets = make_scratch(engine)[0][:number]
+            packets = make_scratch(engine, number)[0]
             rank_packets(arrays, tables, *place, packets, active)
             blocks.append(Block(*place, packets, active))
     return blocks

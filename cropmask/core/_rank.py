@@ -16,28 +16,15 @@ from cropmask.core.stretch import NODATA_NDVI
 EDGE: Final = 8
 """A packet is a square of 8 x 8 neighboring pixels."""
 
+LANES: Final = EDGE * EDGE
 _SCALE = np.float32(10_000)
+_LARGEST = np.finfo(np.float32).max
 _PER_HALF = 16
 _TABLE, _DEVIATION = 0, 1
-_EDEV, _NDVI, _LAI, _MNDWI, _RAIN = 10, 12, 13, 14, 15
+_NDVI, _LAI, _MNDWI, _RAIN = 12, 13, 14, 15
 _SLOPE = 32
 
 _compiled = njit(nogil=True, cache=True, error_model="numpy")
-
-
-@_compiled
-def _search(value, cuts, start, low, scale, buckets):
-    """Count the cuts strictly below a finite value; infinity closes the cuts, twice."""
-    place = (value - low) * scale
-    last = np.float32(buckets.size - 1)
-    bucket = np.int64(min(max(place, np.float32(0)), last))
-    i = start + buckets[bucket]
-    # Most buckets hold at most two cuts: two steps without a branch leave little to guess.
-    i += np.int64(cuts[i] < value)
-    i += np.int64(cuts[i] < value)
-    while cuts[i] < value:
-        i += 1
-    return i - start
 
 
 @_compiled
@@ -127,74 +114,110 @@ def find_active(first, second, need_both, top, left, active, halves, ndvi):
 
 
 @_compiled
-def _rank_table(raw, table, packets, f, line):
-    for x in range(raw.size):
-        packets[x // EDGE, f, line + x % EDGE] = table[raw[x]]
+def _place(p, line, packets):
+    """Group of a packet, and the first of its lanes that belong to a row of pixels."""
+    some = packets.shape[2] // LANES
+    return p // some, p % some * LANES + line
 
 
 @_compiled
-def _rank_deviation(raw, scaled, cuts, start, end, low, scale, buckets, zero, packets, f, line):
-    number = end - 2 - start
-    for x in range(raw.size):
-        value = raw[x]
-        divided = value / _SCALE if scaled else value
-        rank = zero
-        if divided > 0 and np.isfinite(value):
-            rank = number - _search(value, cuts, start, low, scale, buckets)
-        packets[x // EDGE, f, line + x % EDGE] = rank
+def _rank_table(raw, table, packets, row, line):
+    """Look ranks up; ``raw`` is a row of pixels, whose packets lie side by side."""
+    whole = raw.size // EDGE
+    for p in range(whole):
+        group, first = _place(p, line, packets)
+        for k in range(EDGE):
+            packets[group, row, first + k] = table[raw[p * EDGE + k]]
+    group, first = _place(whole, line, packets)
+    for k in range(raw.size - whole * EDGE):
+        packets[group, row, first + k] = table[raw[whole * EDGE + k]]
 
 
 @_compiled
-def _rank_computed(values, cuts, start, low, scale, buckets, zero, packets, f, line):
+def _bucket(values, least, substitute, low, scale, last, out):
+    """Bucket of each value, in place of values that do not count that of the substitute."""
     for x in range(values.size):
         value = values[x]
-        rank = zero
-        if np.isfinite(value):
-            rank = _search(value, cuts, start, low, scale, buckets)
-        packets[x // EDGE, f, line + x % EDGE] = rank
+        value = value if (value >= least) & (value <= _LARGEST) else substitute
+        values[x] = value
+        place = (value - low) * scale
+        place = place if place > np.float32(0) else np.float32(0)
+        place = place if place < last else last
+        out[x] = np.int32(place)
 
 
 @_compiled
-def _rank_feature(strip, ranker, f, top, left, columns, packets, work):
-    kind, source, zero, tables, table, cuts, starts, lows, scales, buckets = ranker
+def _count_below(cuts, i, value):
+    """Number of cuts strictly below a value, at least ``i``; infinity closes them, twice."""
+    # Most buckets hold at most two cuts: two steps without a branch leave little to guess.
+    i += np.int64(cuts[i] < value)
+    i += np.int64(cuts[i] < value)
+    while cuts[i] < value:
+        i += 1
+    return i
+
+
+@_compiled
+def _rank_buckets(values, places, cuts, buckets, falling, packets, row, line):
+    """Search within buckets; ranks count from ``falling`` down where it is not negative."""
+    base = np.int64(falling if falling >= 0 else 0)
+    sign = np.int64(-1 if falling >= 0 else 1)
+    whole = values.size // EDGE
+    for p in range(whole):
+        group, first = _place(p, line, packets)
+        for k in range(EDGE):
+            x = p * EDGE + k
+            below = _count_below(cuts, np.int64(buckets[places[x]]), values[x])
+            packets[group, row, first + k] = base + sign * below
+    group, first = _place(whole, line, packets)
+    for k in range(values.size - whole * EDGE):
+        x = whole * EDGE + k
+        below = _count_below(cuts, np.int64(buckets[places[x]]), values[x])
+        packets[group, row, first + k] = base + sign * below
+
+
+@_compiled
+def _rank_feature(strip, ranker, f, top, left, columns, packets, work, places):
+    kind, source, least, substitute, tables, table, cuts, starts, lows, scales, buckets = ranker
     late = _PER_HALF <= source[f] < _SLOPE
     place = source[f] % _PER_HALF if source[f] < _SLOPE else _SLOPE
     raw = strip[1] if late else strip[0]
     deviations = strip[3] if late else strip[2]
     plane = strip[5] if place == _SLOPE else strip[4][1 if late else 0]
-    start, low, scale, own = starts[f], lows[f], scales[f], buckets[f]
+    own = cuts[starts[f] : starts[f + 1]]
+    falling = own.size - 2 if kind[f] == _DEVIATION else -1
+    last = np.float32(buckets.shape[1] - 1)
     right = left + columns
     for y in range(top, min(top + EDGE, plane.shape[0])):
         line = (y - top) * EDGE
         if kind[f] == _TABLE:
             _rank_table(raw[place, y, left:right], tables[table[f]], packets, f + 1, line)
-        elif kind[f] == _DEVIATION:
-            _rank_deviation(
-                deviations[place - 9, y, left:right], place == _EDEV, cuts, start, starts[f + 1],
-                low, scale, own, zero[f], packets, f + 1, line,
-            )  # fmt: skip
+            continue
+        if kind[f] == _DEVIATION:
+            work[:] = deviations[place - 9, y, left:right]
+        elif place >= _RAIN:
+            work[:] = plane[y, left:right]
         else:
-            if place >= _RAIN:
-                work[:columns] = plane[y, left:right]
-            else:
-                _index(place, raw, y, left, work[:columns])
-            _rank_computed(
-                work[:columns], cuts, start, low, scale, own, zero[f], packets, f + 1, line
-            )
+            _index(place, raw, y, left, work)
+        _bucket(work, least[f], substitute[f], lows[f], scales[f], last, places)
+        _rank_buckets(work, places, own, buckets[f], falling, packets, f + 1, line)
 
 
 @_compiled
 def rank_packets(strip, ranker, top, left, packets, active):
-    """Fill rows 1 and up of ``packets`` (packet, row, lane) with the ranks of their pixels.
+    """Fill rows 1 and up of ``packets`` (group, row, lane) with the ranks of their pixels.
 
     ``strip`` is (first, second, first deviations, second deviations, rain, slope), ``ranker`` the
-    fields of :class:`~cropmask.core.ranks.Ranker` in order. Lanes without a pixel keep what they
-    hold: no bit of ``active`` asks for them.
+    fields of :class:`~cropmask.core.ranks.Ranker` in order. Lanes without a pixel, and rows of
+    features without a cut, keep what they hold: nothing asks for them.
     """
     columns = min(active.size * EDGE, strip[5].shape[1] - left)
     work = np.empty(columns, np.float32)
+    places = np.empty(columns, np.int32)
+    starts = ranker[7]
     for f in range(ranker[0].size):
-        _rank_feature(strip, ranker, f, top, left, columns, packets, work)
+        if starts[f + 1] - starts[f] > 2:  # else no tree asks for it
+            _rank_feature(strip, ranker, f, top, left, columns, packets, work, places)
 
 
 @_compiled
@@ -211,19 +234,20 @@ def put_pixels(values, active, top, left, out):
 
 
 @_compiled
-def count_reached(cuts, scores, logistic, out):
+def count_reached(cuts, low, scale, buckets, scores, out):
     """Count the ascending ``cuts`` that each of ``scores`` (packet, lane) reaches, as uint8.
 
-    ``logistic`` tells how scores become probabilities, from which the count is guessed first.
+    Infinity closes the cuts; ``buckets`` has the number of cuts in lower buckets.
     """
-    last = cuts.size
+    last = np.float64(buckets.size - 1)
     for p in range(scores.shape[0]):
         for lane in range(scores.shape[1]):
             score = scores[p, lane]
-            guess = 100.0 / (1.0 + np.exp(-score)) if logistic else 50.0
-            i = min(max(np.int64(guess), 0), last)
-            while i < last and cuts[i] <= score:
+            place = (score - low) * scale
+            place = place if place > 0.0 else 0.0
+            place = place if place < last else last
+            i = np.int64(buckets[np.int64(place)])
+            i += np.int64(cuts[i] <= score)
+            while cuts[i] <= score:
                 i += 1
-            while i > 0 and cuts[i - 1] > score:
-                i -= 1
             out[p, lane] = i

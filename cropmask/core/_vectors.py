@@ -1,6 +1,6 @@
-"""Sixty-four lanes at once: the few machine words that numba cannot say by itself.
+"""Many lanes at once: the few machine words that numba cannot say by itself.
 
-Plain LLVM vector types, so that every processor gets exact code of its own: one masked compare
+Plain LLVM vector types, so that every processor gets exact code of its own: masked compares
 with AVX-512, several shorter ones with AVX2 or NEON. Addresses are of memory that the caller
 owns and has sized.
 """
@@ -15,33 +15,51 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-LANES = 64
-ROW_BYTES = 2 * LANES
+from cropmask.core.target import has_feature
 
-_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+LANES = 64
+"""Pixels of a packet: bits of a mask."""
+
+GROUP = 4
+"""Packets that walk small trees as one."""
+
+LEFT, RIGHT, CHILD = 30, 45, 0x7FFF
+"""First bits of the children in a word of the engine, and the mask of a child."""
+LEFT_INNER, RIGHT_INNER = 60, 61
+"""Bits of a word that tell whether a child is an inner node."""
+
+HAS_PERMUTES = has_feature("avx512f")
+"""Whether 32 float64 can be looked up within registers."""
+
+_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _WORDS = ir.VectorType(_I16, LANES)
-_BITS = ir.VectorType(ir.IntType(1), LANES)
+_MASKS = ir.IntType(GROUP * LANES)
 
 
 def _pointer(builder, address, kind):
     return builder.inttoptr(address, kind.as_pointer())
 
 
-def _load_row(builder, address):
-    row = builder.load(_pointer(builder, address, _WORDS))
+def _load_row(builder, address, kind):
+    row = builder.load(_pointer(builder, address, kind))
     row.align = LANES
     return row
 
 
 def _store_row(builder, row, address):
-    builder.store(row, _pointer(builder, address, _WORDS)).align = LANES
+    builder.store(row, _pointer(builder, address, row.type)).align = LANES
 
 
-def _splat(builder, value):
-    undefined = ir.Constant(_WORDS, ir.Undefined)
-    single = builder.insert_element(undefined, builder.trunc(value, _I16), ir.Constant(_I32, 0))
-    zeros = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
+def _splat(builder, value, kind):
+    undefined = ir.Constant(kind, ir.Undefined)
+    single = builder.trunc(value, kind.element)
+    single = builder.insert_element(undefined, single, ir.Constant(_I32, 0))
+    zeros = ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
     return builder.shuffle_vector(single, undefined, zeros)
+
+
+def _bits(builder, mask):
+    return builder.bitcast(mask, ir.VectorType(ir.IntType(1), mask.type.width))
 
 
 @intrinsic
@@ -70,8 +88,9 @@ def at_most(typingctx, address, limit):  # noqa: ARG001
     """Bit i: the i-th of 64 uint16 at an address is at most the low 16 bits of ``limit``."""
 
     def codegen(context, builder, signature, args):  # noqa: ARG001
-        row = _load_row(builder, args[0])
-        return builder.bitcast(builder.icmp_unsigned("<=", row, _splat(builder, args[1])), _I64)
+        row = _load_row(builder, args[0], _WORDS)
+        low = builder.icmp_unsigned("<=", row, _splat(builder, args[1], _WORDS))
+        return builder.bitcast(low, _I64)
 
     return types.uint64(types.uint64, types.uint64), codegen
 
@@ -81,26 +100,94 @@ def count(typingctx, address, mask):  # noqa: ARG001
     """Add bit i of a mask to the i-th of 64 uint16 at an address."""
 
     def codegen(context, builder, signature, args):  # noqa: ARG001
-        bits = builder.zext(builder.bitcast(args[1], _BITS), _WORDS)
-        _store_row(builder, builder.add(_load_row(builder, args[0]), bits), args[0])
+        bits = builder.zext(_bits(builder, args[1]), _WORDS)
+        row = _load_row(builder, args[0], _WORDS)
+        _store_row(builder, builder.add(row, bits), args[0])
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64), codegen
 
 
 @intrinsic
-def assign(typingctx, address, mask, value, other_mask, other_value):  # noqa: ARG001
-    """Set the i-th of 64 uint16 at an address to a value where bit i of its mask is set.
+def visit(typingctx, groups, entry, packet, row, word, out):  # noqa: ARG001
+    """Take the pixels of an entry of a wave one node further; returns the end of ``out``.
 
-    Two masks and values at once; the low 16 bits of the values count.
+    An entry is the place (its low 15 bits the node) and the masks of ``GROUP`` packets. Their
+    lanes at ``row``, of the type of the array ``groups``, are compared with the low bits of
+    ``word``. Each pixel's lane at ``packet`` becomes its child: in the end, its leaf. Children
+    that are inner nodes and have pixels become entries at ``out``, which needs room for two.
     """
+    size = 8 + GROUP * LANES // 8
+    lanes = ir.VectorType(ir.IntType(groups.dtype.bitwidth), GROUP * LANES)
 
     def codegen(context, builder, signature, args):  # noqa: ARG001
-        row = _load_row(builder, args[0])
-        for mask_, value_ in (args[1:3], args[3:5]):
-            bits = builder.bitcast(mask_, _BITS)
-            row = builder.select(bits, _splat(builder, value_), row)
-        _store_row(builder, row, args[0])
+        entry, packet, row, word, out = args[1:]
+
+        def number(value):
+            return ir.Constant(_I64, value)
+
+        def load_masks(address):
+            masks = builder.load(_pointer(builder, address, _MASKS))
+            masks.align = 8
+            return masks
+
+        def push(out, place, child, masks, flag):
+            inner = builder.trunc(builder.lshr(word, number(flag)), ir.IntType(1))
+            builder.store(builder.or_(place, child), _pointer(builder, out, _I64))
+            there = _pointer(builder, builder.add(out, number(8)), _MASKS)
+            builder.store(masks, there).align = 8
+            some = builder.icmp_unsigned("!=", masks, ir.Constant(_MASKS, 0))
+            step = builder.select(builder.and_(inner, some), number(size), number(0))
+            return builder.add(out, step)
+
+        masks = load_masks(builder.add(entry, number(8)))
+        left, right = (
+            builder.and_(builder.lshr(word, number(bit)), number(CHILD)) for bit in (LEFT, RIGHT)
+        )
+        ranks = _load_row(builder, row, lanes)
+        low = builder.icmp_unsigned("<=", ranks, _splat(builder, word, lanes))
+        child = builder.select(low, _splat(builder, left, lanes), _splat(builder, right, lanes))
+        reached = _load_row(builder, packet, lanes)
+        _store_row(builder, builder.select(_bits(builder, masks), child, reached), packet)
+        lows = builder.bitcast(low, _MASKS)
+        place = builder.load(_pointer(builder, entry, _I64))
+        place = builder.and_(place, number(~CHILD))
+        out = push(out, place, left, builder.and_(masks, lows), LEFT_INNER)
+        return push(out, place, right, builder.and_(masks, builder.not_(lows)), RIGHT_INNER)
+
+    return types.uint64(groups, *[types.uint64] * 5), codegen
+
+
+@intrinsic
+def add_looked_up(typingctx, address, values, sums):  # noqa: ARG001
+    """Add to 64 float64 at ``sums`` those of 32 at ``values`` that 64 uint8 below 32 name.
+
+    Only where :data:`HAS_PERMUTES`. Four registers hold the values; no lane reads memory.
+    """
+    doubles, longs, chosen = (ir.VectorType(kind, 8) for kind in (ir.DoubleType(), _I64, _I8))
+
+    def codegen(context, builder, signature, args):  # noqa: ARG001
+        permute = builder.module.declare_intrinsic(
+            "llvm.x86.avx512.vpermi2var.pd.512",
+            (),
+            ir.FunctionType(doubles, [doubles, longs, doubles]),
+        )
+
+        def part(address, start, kind):
+            moved = builder.add(address, ir.Constant(_I64, start))
+            found = builder.load(_pointer(builder, moved, kind))
+            found.align = 8
+            return found
+
+        table = [part(args[1], 64 * i, doubles) for i in range(4)]
+        for i in range(LANES // 8):
+            lanes = builder.zext(part(args[0], 8 * i, chosen), longs)
+            low = builder.call(permute, [table[0], lanes, table[1]])
+            high = builder.call(permute, [table[2], lanes, table[3]])
+            upper = builder.icmp_unsigned(">", lanes, ir.Constant(longs, [15] * 8))
+            total = builder.fadd(part(args[2], 64 * i, doubles), builder.select(upper, high, low))
+            to = builder.add(args[2], ir.Constant(_I64, 64 * i))
+            builder.store(total, _pointer(builder, to, doubles)).align = 8
         return context.get_dummy_value()
 
-    return types.void(*[types.uint64] * 5), codegen
+    return types.void(*[types.uint64] * 3), codegen

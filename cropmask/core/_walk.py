@@ -11,12 +11,34 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cropmask.core._vectors import LANES, ROW_BYTES, assign, at_most, count, load, store
+from cropmask.core._vectors import (
+    CHILD,
+    GROUP,
+    HAS_PERMUTES,
+    LANES,
+    LEFT,
+    RIGHT,
+    add_looked_up,
+    at_most,
+    count,
+    load,
+    store,
+    visit,
+)
 
 ENTRY_BYTES: Final = 16
 """Size of an entry of a wave: the packet's offset and the node, then the mask of its pixels."""
+GROUP_ENTRY_BYTES: Final = 8 + 8 * GROUP
+"""The same with the masks of a group of packets."""
+
+IN_REGISTERS: Final = 32
+"""Leaf values of a tree that are looked up at once."""
+
+ROW: Final = 0x3FFF
+"""Mask of the field of a word that holds the row of a feature, times 64; it begins at bit 16."""
 
 Rows = NDArray[np.uint16]
+Groups = NDArray[np.uint8] | NDArray[np.uint16]
 Masks = NDArray[np.uint64]
 Starts = NDArray[np.int64]
 
@@ -24,7 +46,7 @@ Starts = NDArray[np.int64]
 @njit(nogil=True, cache=True, error_model="numpy")
 def _start_wave(packets: Rows, active: Masks, wave: np.uint64) -> np.uint64:
     """Put the root and each packet with pixels into the wave; returns its end."""
-    stride = np.uint64(packets.shape[1] * ROW_BYTES)
+    stride = np.uint64(packets.shape[1] * 2 * LANES)
     end = wave
     for p in range(active.size):
         store(end, (np.uint64(p) * stride) << np.uint64(16))
@@ -52,10 +74,10 @@ def count_votes(
     number = active.size
     base = np.uint64(packets.ctypes.data)
     tally = np.uint64(votes.ctypes.data)
-    stride = np.uint64(packets.shape[1] * ROW_BYTES)
+    stride = np.uint64(packets.shape[1] * 2 * LANES)
     first = np.uint64(wave_buffer.ctypes.data)
     second = first + np.uint64(wave_buffer.size)  # half of its bytes
-    zero, one, entry, child = np.uint64(0), np.uint64(1), np.uint64(ENTRY_BYTES), np.uint64(0x7FFF)
+    zero, one, entry, child = np.uint64(0), np.uint64(1), np.uint64(ENTRY_BYTES), np.uint64(CHILD)
     votes[:number] = 0
     for t in range(roots.size - 1):
         tree = np.uint64(words.ctypes.data) + np.uint64(roots[t]) * np.uint64(8)
@@ -72,33 +94,63 @@ def count_votes(
                 node = place & child
                 packet = base + (place >> np.uint64(16))
                 word = load(tree + (node << np.uint64(3)))
-                low = at_most(packet + ((word >> np.uint64(15)) & np.uint64(0x7FFE)), word)
+                low = at_most(packet + ((word >> np.uint64(15)) & np.uint64(2 * ROW)), word)
                 left, right = mask & low, mask & ~low
                 left_crop = np.uint64(np.int64(word) >> np.int64(63))
                 right_crop = np.uint64(np.int64(word << one) >> np.int64(63))
                 store(packet, load(packet) | (left & left_crop) | (right & right_crop))
                 # Children are stored in any case and kept by moving on: no branch to guess.
-                store(out, (place ^ node) | ((word >> np.uint64(30)) & child))
+                store(out, (place ^ node) | ((word >> np.uint64(LEFT)) & child))
                 store(out + np.uint64(8), left)
                 step = (word >> np.uint64(56)) & entry
                 out += step if left != zero else zero
-                store(out, (place ^ node) | ((word >> np.uint64(45)) & child))
+                store(out, (place ^ node) | ((word >> np.uint64(RIGHT)) & child))
                 store(out + np.uint64(8), right)
                 step = (word >> np.uint64(57)) & entry
                 out += step if right != zero else zero
             end = out
             here, there = there, here
         for p in range(number):
-            count(tally + np.uint64(p) * np.uint64(ROW_BYTES), load(base + np.uint64(p) * stride))
+            count(tally + np.uint64(p) * np.uint64(2 * LANES), load(base + np.uint64(p) * stride))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _add_values(values: NDArray[np.float64], packets: Rows, sums: NDArray[np.float64]) -> None:
-    """Add the value of the leaf that each pixel has reached; row 0 of a packet names it."""
-    for p in range(sums.shape[0]):
-        leaves, total = packets[p, 0], sums[p]
-        for lane in range(LANES):
-            total[lane] += values[np.int64(leaves[lane])]
+def _start_groups(groups: Groups, active: Masks, wave: np.uint64) -> np.uint64:
+    """As :func:`_start_wave`, for groups of packets."""
+    stride = np.uint64(groups.shape[1] * groups.shape[2] * groups.itemsize)
+    end = wave
+    for g in range(groups.shape[0]):
+        store(end, (np.uint64(g) * stride) << np.uint64(16))
+        some = np.uint64(0)
+        for i in range(GROUP):
+            mask = active[g * GROUP + i]
+            store(end + np.uint64(8 + 8 * i), mask)
+            some |= mask
+        if some != 0:
+            end += np.uint64(GROUP_ENTRY_BYTES)
+    return end
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _add_values(
+    values: NDArray[np.float64], leaves: int, groups: Groups, sums: NDArray[np.float64]
+) -> None:
+    """Add the value of the leaf that each pixel has reached; row 0 of a group names it."""
+    if HAS_PERMUTES and groups.itemsize == 1 and leaves <= IN_REGISTERS:
+        base, table = np.uint64(groups.ctypes.data), np.uint64(values.ctypes.data)
+        total = np.uint64(sums.ctypes.data)
+        stride = np.uint64(groups.shape[1] * groups.shape[2] * groups.itemsize)
+        for g in range(groups.shape[0]):
+            for i in range(GROUP):
+                reached = base + np.uint64(g) * stride + np.uint64(i * LANES)
+                add_looked_up(reached, table, total)
+                total += np.uint64(8 * LANES)
+        return
+    for g in range(groups.shape[0]):
+        for i in range(GROUP):
+            sum_ = sums[g * GROUP + i]
+            for lane in range(LANES):
+                sum_[lane] += values[np.int64(groups[g, 0, i * LANES + lane])]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -108,54 +160,42 @@ def sum_leaves(
     leaf_values: NDArray[np.float64],
     leaf_starts: Starts,
     baseline: float,
-    packets: Rows,
+    groups: Groups,
     active: Masks,
     wave_buffer: NDArray[np.uint16],
     sums: NDArray[np.float64],
 ) -> None:
     """Baseline plus leaf values of every pixel of some packets, added in the order of the trees.
 
-    As :func:`count_votes`, with ``sums`` (packet, lane) float64. Lanes that no bit of ``active``
+    ``groups`` (group, row, lane) holds ranks in rows 1 and up; row 0 is scratch. ``active``
+    (packet,) uint64 has a bit per pixel to classify, ``sums`` (packet, lane) float64 is
+    overwritten; both have ``GROUP`` packets a group. Lanes that no bit of ``active``
     asks for get some value: ``leaf_values`` goes on after the last tree for as many as a tree has
     at most, so that a stale leaf number of theirs stays inside.
     """
-    number = active.size
-    base = np.uint64(packets.ctypes.data)
+    number = active.size // GROUP
+    used = groups[:number]
+    base = np.uint64(groups.ctypes.data)
     first = np.uint64(wave_buffer.ctypes.data)
     second = first + np.uint64(wave_buffer.size)
-    zero, entry, child = np.uint64(0), np.uint64(ENTRY_BYTES), np.uint64(0x7FFF)
-    one = np.uint64(1)
-    sums[:number] = baseline
-    packets[:number, 0] = 0
+    child, row_unit = np.uint64(CHILD), np.uint64(GROUP * groups.itemsize)
+    sums[: active.size] = baseline
+    used[:, 0] = 0
     for t in range(roots.size - 1):
         tree = np.uint64(words.ctypes.data) + np.uint64(roots[t]) * np.uint64(8)
         here, there = first, second
-        end = _start_wave(packets, active, here)
+        end = _start_groups(used, active, here)
         while end > here:
             out = there
             i = here
             while i < end:
-                place, mask = load(i), load(i + np.uint64(8))
-                i += entry
-                node = place & child
-                packet = base + (place >> np.uint64(16))
-                word = load(tree + (node << np.uint64(3)))
-                low = at_most(packet + ((word >> np.uint64(15)) & np.uint64(0x7FFE)), word)
-                left, right = mask & low, mask & ~low
-                left_child = (word >> np.uint64(30)) & child
-                right_child = (word >> np.uint64(45)) & child
-                # All ones for a leaf, whose number the pixels that arrive there take.
-                left_leaf = ((word >> np.uint64(60)) & one) - one
-                right_leaf = ((word >> np.uint64(61)) & one) - one
-                assign(packet, left & left_leaf, left_child, right & right_leaf, right_child)
-                store(out, (place ^ node) | left_child)
-                store(out + np.uint64(8), left)
-                step = (word >> np.uint64(56)) & entry
-                out += step if left != zero else zero
-                store(out, (place ^ node) | right_child)
-                store(out + np.uint64(8), right)
-                step = (word >> np.uint64(57)) & entry
-                out += step if right != zero else zero
+                place = load(i)
+                group = base + (place >> np.uint64(16))
+                word = load(tree + ((place & child) << np.uint64(3)))
+                row = group + ((word >> np.uint64(16)) & np.uint64(ROW)) * row_unit
+                out = visit(groups, i, group, row, word, out)
+                i += np.uint64(GROUP_ENTRY_BYTES)
             end = out
             here, there = there, here
-        _add_values(leaf_values[leaf_starts[t] :], packets, sums)
+        leaves = leaf_starts[t + 1] - leaf_starts[t]
+        _add_values(leaf_values[leaf_starts[t] :], leaves, used, sums)

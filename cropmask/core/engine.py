@@ -13,21 +13,33 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core._rank import count_reached
-from cropmask.core._vectors import LANES, ROW_BYTES
-from cropmask.core._walk import ENTRY_BYTES, count_votes, sum_leaves
+from cropmask.core._vectors import GROUP, LANES
+from cropmask.core._walk import (
+    ENTRY_BYTES,
+    GROUP_ENTRY_BYTES,
+    IN_REGISTERS,
+    count_votes,
+    sum_leaves,
+)
 from cropmask.core.forest import LEAF, Forest
+from cropmask.core.ranks import make_buckets
 from cropmask.errors import Rejected
 
 BLOCK_PACKETS: Final = 128
 """Packets that walk together: their ranks stay in the second-level cache."""
 
+Packets = NDArray[Any]
+"""Ranks ``(group, row, lane)``, uint8 or uint16; a group has the lanes of its packets, 64 each."""
+
 MAX_TREE_NODES: Final = 1 << 15
+PERCENT_BUCKETS: Final = 1 << 10
+_BYTE: Final = 256
 MAX_FEATURES: Final = 254
 
 
@@ -36,24 +48,26 @@ class Engine:
     """A forest laid out for walking; make it once with :func:`make_engine`."""
 
     words: NDArray[np.uint64]
-    """Inner nodes of all trees: 16 bits rank, 14 bits half the offset of the feature's row,
+    """Inner nodes of all trees: 16 bits rank, 14 bits 64 times the number of the feature's row,
     15 bits left and 15 bits right child (inner node or leaf number in the tree), then four flags:
     left is inner, right is inner, right is a crop leaf, left is a crop leaf."""
     roots: NDArray[np.int64]
     """``(trees + 1,)``: first word of each tree."""
     leaf_values: NDArray[np.float64]
-    """Values of all leaves, tree by tree, then as many zeros as the largest tree has leaves;
+    """Values of all leaves, tree by tree, then as many zeros as a walk may look at beyond them;
     empty when every leaf is pure and votes are counted."""
     leaf_starts: NDArray[np.int64]
     """``(trees + 1,)``: first leaf value of each tree."""
     features: int
     baseline: float
-    logistic: bool
-    """Whether the probability is the logistic function of the score."""
     percent_cuts: NDArray[np.float64]
     """``(100,)``: a score of at least ``percent_cuts[k]`` has a rounded percentage over ``k``."""
+    percent_search: tuple[NDArray[np.float64], np.float64, np.float64, NDArray[np.uint16]]
+    """The same cuts closed by infinity, and :func:`~cropmask.core.ranks.make_buckets` of them."""
     percents: NDArray[np.uint8]
     """``(trees + 1,)``: percentage of each number of votes."""
+    lane: np.dtype[Any]
+    """Type of ranks and leaf numbers in packets: a byte where all of them fit."""
 
     @property
     def counts_votes(self) -> bool:
@@ -62,8 +76,13 @@ class Engine:
 
     @property
     def packet_rows(self) -> int:
-        """Rows of 64 uint16 of a packet: one of its own, one per feature."""
+        """Rows of lanes of a packet: one of its own, one per feature."""
         return self.features + 1
+
+    @property
+    def group(self) -> int:
+        """Packets that lie side by side in a row, and walk as one."""
+        return 1 if self.counts_votes else GROUP
 
 
 def make_engine(forest: Forest) -> Engine:
@@ -90,20 +109,24 @@ def make_engine(forest: Forest) -> Engine:
             reason="bad model",
         )
     votes = forest.kind == "vote" and bool(np.isin(forest.leaves, (0.0, 1.0)).all())
+    leaves = np.bincount(tree[~inner], minlength=forest.roots.size)
+    fits = max(np.diff(forest.offsets).max() + 1, leaves.max()) <= _BYTE
+    lane: np.dtype[Any] = np.dtype(np.uint8 if fits and not votes else np.uint16)
     words, roots = _words(forest, inner, tree, number)
     values = forest.leaves[forest.rank[~inner]]
-    starts = np.concatenate(([0], np.cumsum(np.bincount(tree[~inner], minlength=roots.size - 1))))
+    beyond = np.zeros(max(int(leaves.max()), IN_REGISTERS))
     cuts = _percent_cuts(forest, votes)
     return Engine(
         words=words,
         roots=roots,
-        leaf_values=np.empty(0) if votes else np.append(values, np.zeros(np.diff(starts).max())),
-        leaf_starts=starts.astype(np.int64),
+        leaf_values=np.empty(0) if votes else np.append(values, beyond),
+        leaf_starts=np.concatenate(([0], np.cumsum(leaves))).astype(np.int64),
         features=len(forest.features),
         baseline=forest.baseline,
-        logistic=forest.kind == "logit",
         percent_cuts=cuts,
+        percent_search=(np.append(cuts, np.inf), *make_buckets(cuts, PERCENT_BUCKETS)),
         percents=np.searchsorted(cuts, np.arange(roots.size), side="right").astype(np.uint8),
+        lane=lane,
     )
 
 
@@ -123,7 +146,7 @@ def _words(
     left, right = nodes + 1, forest.right[nodes]
     words = (
         _bits(forest.rank[nodes], 0)
-        | _bits((forest.feature[nodes].astype(np.int64) + 1) * (ROW_BYTES // 2), 16)
+        | _bits((forest.feature[nodes].astype(np.int64) + 1) * LANES, 16)
         | _bits(number[left], 30)
         | _bits(number[right], 45)
         | _bits(inner[left], 60)
@@ -135,7 +158,7 @@ def _words(
     # A tree of a single leaf gets one inner node whose children are both that leaf.
     bare = np.flatnonzero(sizes == 0)
     leaf_is_crop = crop[forest.roots[bare]]
-    lone = _bits(np.full(bare.size, 0xFFFF), 0) | _bits(np.full(bare.size, ROW_BYTES // 2), 16)
+    lone = _bits(np.full(bare.size, 0xFFFF), 0) | _bits(np.full(bare.size, LANES), 16)
     lone |= _bits(leaf_is_crop, 62) | _bits(leaf_is_crop, 63)
     firsts = np.concatenate(([0], np.cumsum(sizes)))
     words = np.insert(words, firsts[bare], lone)
@@ -170,25 +193,32 @@ def _percent_cuts(forest: Forest, votes: bool) -> NDArray[np.float64]:
     return cuts
 
 
-def make_scratch(engine: Engine, packets: int = BLOCK_PACKETS) -> tuple[NDArray[np.uint16], ...]:
-    """Working memory of one thread: packets ``(packet, row, lane)`` and the two wave buffers."""
-    rows = _aligned(packets * engine.packet_rows * LANES).reshape(
-        packets, engine.packet_rows, LANES
-    )
+def make_scratch(
+    engine: Engine, packets: int = BLOCK_PACKETS
+) -> tuple[Packets, NDArray[np.uint16]]:
+    """Working memory of one thread: packets and the two wave buffers.
+
+    ``packets`` is a multiple of the engine's group.
+    """
+    group = engine.group
+    rows = aligned((packets // group, engine.packet_rows, group * LANES), engine.lane)
     # A wave has at most one entry per pixel; two more absorb the unconditional stores.
-    wave = _aligned(2 * (packets * LANES + 2) * (ENTRY_BYTES // 2))
+    entry = ENTRY_BYTES if group == 1 else GROUP_ENTRY_BYTES
+    wave = aligned((2 * (packets * LANES + 2) * (entry // 2),), np.dtype(np.uint16))
     return rows, wave
 
 
-def _aligned(count_: int) -> NDArray[np.uint16]:
-    raw = np.empty(2 * count_ + 64, np.uint8)
+def aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Memory that begins where a cache line does."""
+    size = math.prod(shape) * kind.itemsize
+    raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + 2 * count_].view(np.uint16)
+    return raw[start : start + size].view(kind).reshape(shape)
 
 
 def score(
     engine: Engine,
-    packets: NDArray[np.uint16],
+    packets: Packets,
     active: NDArray[np.uint64],
     wave: NDArray[np.uint16],
 ) -> NDArray[np.float64]:
@@ -200,7 +230,7 @@ def score(
 
 def percent(
     engine: Engine,
-    packets: NDArray[np.uint16],
+    packets: Packets,
     active: NDArray[np.uint64],
     wave: NDArray[np.uint16],
 ) -> NDArray[np.uint8]:
@@ -209,28 +239,28 @@ def percent(
         return engine.percents[_count(engine, packets, active, wave)]
     reached = np.empty((active.size, LANES), np.uint8)
     sums = _sum(engine, packets, active, wave)
-    count_reached(engine.percent_cuts, sums, engine.logistic, reached)
+    count_reached(*engine.percent_search, sums, reached)
     return reached
 
 
 def _count(
     engine: Engine,
-    packets: NDArray[np.uint16],
+    packets: Packets,
     active: NDArray[np.uint64],
     wave: NDArray[np.uint16],
 ) -> NDArray[np.uint16]:
-    votes = _aligned(active.size * LANES).reshape(active.size, LANES)
+    votes = aligned((active.size, LANES), np.dtype(np.uint16))
     count_votes(engine.words, engine.roots, packets, active, wave, votes)
     return votes
 
 
 def _sum(
     engine: Engine,
-    packets: NDArray[np.uint16],
+    packets: Packets,
     active: NDArray[np.uint64],
     wave: NDArray[np.uint16],
 ) -> NDArray[np.float64]:
-    sums = np.empty((active.size, LANES))
+    sums = aligned((active.size, LANES), np.dtype(np.float64))
     leaves = engine.leaf_values, engine.leaf_starts, engine.baseline
     sum_leaves(engine.words, engine.roots, *leaves, packets, active, wave, sums)
     return sums
@@ -258,7 +288,7 @@ def predict(forest: Forest, x: NDArray[np.float32]) -> NDArray[np.float64]:
     clean = np.where(np.isfinite(x), x, np.float32(0)).astype(np.float32)
     for start in range(0, x.shape[0], BLOCK_PACKETS * LANES):
         rows = clean[start : start + BLOCK_PACKETS * LANES]
-        active = _pack_rows(forest, rows, packets)
+        active = pack_rows(forest, rows, packets)
         lanes = score(engine, packets, active, wave).reshape(-1)
         scores[start : start + rows.shape[0]] = lanes[: rows.shape[0]]
     if forest.kind == "logit":
@@ -266,14 +296,13 @@ def predict(forest: Forest, x: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(scores / forest.roots.size)
 
 
-def _pack_rows(
-    forest: Forest, rows: NDArray[np.float32], packets: NDArray[np.uint16]
-) -> NDArray[np.uint64]:
+def pack_rows(forest: Forest, rows: NDArray[np.float32], packets: Packets) -> NDArray[np.uint64]:
     """Fill packets with the ranks of rows of features; returns the masks of their lanes."""
-    number = -(-rows.shape[0] // LANES)
-    ranks = np.zeros((number * LANES, rows.shape[1]), np.uint16)
+    groups, _, lanes = packets.shape
+    groups = min(groups, -(-rows.shape[0] // lanes))
+    ranks = np.zeros((groups * lanes, rows.shape[1]), packets.dtype)
     for f in range(rows.shape[1]):
         cuts = forest.cuts[forest.offsets[f] : forest.offsets[f + 1]]
         ranks[: rows.shape[0], f] = np.searchsorted(cuts, rows[:, f])
-    packets[:number, 1:] = ranks.reshape(number, LANES, -1).transpose(0, 2, 1)
-    return np.full(number, ~np.uint64(0))
+    packets[:groups, 1:] = ranks.reshape(groups, lanes, -1).transpose(0, 2, 1)
+    return np.full(groups * lanes // LANES, ~np.uint64(0))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cropmask.core._rank import EDGE, find_active, put_pixels, rank_packets
 from cropmask.core.cropmap import CropMap, Statistics
-from cropmask.core.engine import BLOCK_PACKETS, Engine, make_engine, make_scratch, percent
+from cropmask.core.engine import BLOCK_PACKETS, Engine, Packets, make_engine, make_scratch, percent
 from cropmask.core.forest import Forest
 from cropmask.core.ranks import Ranker, make_ranker
 from cropmask.core.segment import segment
@@ -98,17 +98,17 @@ class Classifier:
         self, arrays: tuple[Any, ...], out: _Part, top: int, left: int, number: int
     ) -> None:
         packets, wave = self._memory()
-        active = np.empty(number, np.uint64)
+        active = np.empty(-(-number // self._engine.group) * self._engine.group, np.uint64)
         find_active(arrays[0], arrays[1], self._need_both, top, left, active, out.halves, out.ndvi)
         if active.any():
             rank_packets(arrays, self._tables, top, left, packets, active)
             values = percent(self._engine, packets, active, wave)
             put_pixels(values, active, top, left, out.prob)
 
-    def _memory(self) -> tuple[NDArray[np.uint16], ...]:
+    def _memory(self) -> tuple[Packets, NDArray[np.uint16]]:
         if not hasattr(self._scratch, "memory"):
             self._scratch.memory = make_scratch(self._engine)
-        memory: tuple[NDArray[np.uint16], ...] = self._scratch.memory
+        memory: tuple[Packets, NDArray[np.uint16]] = self._scratch.memory
         return memory
 
 

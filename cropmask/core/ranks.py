@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,11 @@ from cropmask.errors import Rejected
 TABLE, DEVIATION, COMPUTED = 0, 1, 2
 """How a feature gets its rank."""
 
-BUCKETS: Final = 1 << 13
+MAX_BUCKETS: Final = 1 << 13
+BUCKETS_PER_CUT: Final = 16
 PER_HALF: Final = 16
+_EDEV: Final = 10
+T = TypeVar("T", np.float32, np.float64)
 _FLOAT_MAX_BITS: Final = 0x7F7FFFFF
 _VALUES: Final = 1 << 16
 
@@ -36,10 +39,14 @@ class Ranker:
     """``(features,)``: :data:`TABLE`, :data:`DEVIATION` or :data:`COMPUTED`."""
     source: NDArray[np.int64]
     """``(features,)``: position in :data:`~cropmask.core.features.FEATURES`."""
-    zero: NDArray[np.uint16]
-    """``(features,)``: rank of 0, which stands for every value that is not finite."""
-    tables: NDArray[np.uint16]
-    """``(features, 65536)`` of the table features in their order: rank of a stored value."""
+    least: NDArray[np.float32]
+    """``(features,)``: smallest raw value that counts; greater ones do while they are finite."""
+    substitute: NDArray[np.float32]
+    """``(features,)``: raw value of the feature 0, which stands for every one that does not count.
+    """
+    tables: NDArray[Any]
+    """``(features, 65536)`` of the table features in their order: rank of a stored value, uint8 or
+    uint16."""
     table: NDArray[np.int64]
     """``(features,)``: row in ``tables``."""
     cuts: NDArray[np.float32]
@@ -49,7 +56,7 @@ class Ranker:
     low: NDArray[np.float32]
     scale: NDArray[np.float32]
     """``(features,)``: bucket of a value is ``(value - low) * scale``, kept within the table."""
-    buckets: NDArray[np.int32]
+    buckets: NDArray[np.uint16]
     """``(features, buckets)``: number of cuts in lower buckets."""
 
 
@@ -81,7 +88,8 @@ def make_ranker(forest: Forest) -> Ranker:
     return Ranker(
         kind=kind,
         source=source,
-        zero=np.array([np.searchsorted(cuts, np.float32(0)) for cuts in own], np.uint16),
+        least=np.array([_least(int(position)) for position in source], np.float32),
+        substitute=np.array([_substitute(int(position)) for position in source], np.float32),
         tables=_tables([cuts for cuts, k in zip(own, kind, strict=True) if k == TABLE]),
         table=table,
         cuts=np.concatenate(closed).astype(np.float32),
@@ -99,10 +107,33 @@ def _kind(position: int) -> int:
     return TABLE if place < 9 else DEVIATION if place < 12 else COMPUTED
 
 
-def _tables(own: list[NDArray[np.float32]]) -> NDArray[np.uint16]:
+def _is_scaled(position: int) -> bool:
+    """Whether a feature is a logarithm of what is stored divided by the scale."""
+    return position % PER_HALF == _EDEV
+
+
+def _least(position: int) -> np.float32:
+    if _kind(position) != DEVIATION:
+        return np.finfo(np.float32).min
+    # The smallest that is positive, also after the division of the scaled one.
+    smallest = np.arange(1, 2 * int(SCALE), dtype=np.uint32).view(np.float32)
+    with np.errstate(under="ignore"):
+        divided = smallest / SCALE if _is_scaled(position) else smallest
+    return np.float32(smallest[divided > 0][0])
+
+
+def _substitute(position: int) -> np.float32:
+    if _kind(position) != DEVIATION:
+        return np.float32(0)
+    return SCALE if _is_scaled(position) else np.float32(1)
+
+
+def _tables(own: list[NDArray[np.float32]]) -> NDArray[Any]:
     values = np.arange(_VALUES, dtype=np.uint16) / SCALE
-    rows = [np.searchsorted(cuts, values).astype(np.uint16) for cuts in own]
-    return np.array(rows, np.uint16).reshape(len(rows), _VALUES)
+    small = max((cuts.size for cuts in own), default=0) <= np.iinfo(np.uint8).max
+    kind = np.uint8 if small else np.uint16
+    rows = [np.searchsorted(cuts, values).astype(kind) for cuts in own]
+    return np.array(rows, kind).reshape(len(rows), _VALUES)
 
 
 def _raw_cuts(cuts: NDArray[np.float32], position: int) -> NDArray[np.float32]:
@@ -111,7 +142,7 @@ def _raw_cuts(cuts: NDArray[np.float32], position: int) -> NDArray[np.float32]:
     The feature falls as the raw value grows, so the rank of a feature is the number of cuts less
     the number of raw cuts that are strictly below the raw value.
     """
-    scaled = position % PER_HALF == 10  # edev
+    scaled = _is_scaled(position)
     divide: Callable[[NDArray[np.float32]], NDArray[np.float32]] = (
         (lambda raw: raw / SCALE) if scaled else (lambda raw: raw)
     )
@@ -129,22 +160,43 @@ def _raw_cuts(cuts: NDArray[np.float32], position: int) -> NDArray[np.float32]:
 
 def _bucket_tables(
     searched: list[NDArray[np.float32]],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint16]]:
     low = np.zeros(len(searched), np.float32)
     scale = np.zeros(len(searched), np.float32)
-    buckets = np.zeros((len(searched), BUCKETS), np.int32)
+    most = max((cuts.size for cuts in searched), default=0)
+    number = min(1 << (BUCKETS_PER_CUT * max(most, 1) - 1).bit_length(), MAX_BUCKETS)
+    buckets = np.zeros((len(searched), number), np.uint16)
     for f, cuts in enumerate(searched):
         if cuts.size > 1:
-            low[f] = cuts[0]
             # Most values lie near the middle of the cuts: let the far tails share a bucket.
-            span = max(float(np.quantile(cuts, 0.98)) - float(cuts[0]), 1e-6)
-            scale[f] = np.float32((BUCKETS - 2) / span)
-            places = bucket_of(cuts, low[f], scale[f])
-            buckets[f] = np.searchsorted(places, np.arange(BUCKETS))
+            low[f], scale[f], buckets[f] = make_buckets(cuts, number, reach=0.98)
     return low, scale, buckets
 
 
-def bucket_of(values: NDArray[np.float32], low: np.float32, scale: np.float32) -> NDArray[np.int64]:
-    """Bucket of values; never falls as a value grows, which is all that exactness needs."""
-    places = np.clip((values - low) * scale, 0, np.float32(BUCKETS - 1))
-    return np.asarray(places, np.int64)
+def make_buckets(
+    cuts: NDArray[T], number: int, *, reach: float = 1.0
+) -> tuple[T, T, NDArray[np.uint16]]:
+    """Where to begin to search for a value among ascending cuts.
+
+    Parameters
+    ----------
+    cuts
+        At least one, ascending.
+    number
+        Number of buckets.
+    reach
+        Share of the cuts over which the buckets spread.
+
+    Returns
+    -------
+    tuple
+        ``low`` and ``scale``, such that the bucket of a value is ``(value - low) * scale`` kept
+        within the table, which never falls as the value grows; and the number of cuts in lower
+        buckets ``(number,)``.
+    """
+    kind = cuts.dtype.type
+    low = cuts[0]
+    span = max(float(np.quantile(cuts, reach)) - float(low), 1e-6)
+    scale = kind((number - 2) / span)
+    places = np.clip((cuts - low) * scale, 0, kind(number - 1)).astype(np.int64)
+    return low, scale, np.searchsorted(places, np.arange(number)).astype(np.uint16)

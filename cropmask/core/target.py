@@ -76,3 +76,8 @@ def set_target() -> Target | None:
     if target is not None and _numba.CPU_NAME is None and _numba.CPU_FEATURES is None:
         _numba.CPU_NAME, _numba.CPU_FEATURES = target.name, target.features
     return target
+
+
+def has_feature(name: str) -> bool:
+    """Whether the processors that numba compiles for are known to have a feature of LLVM's."""
+    return f"+{name}" in (_numba.CPU_FEATURES or "").split(",")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 
-from cropmask.core.engine import make_engine, predict
+from cropmask.core.engine import make_engine, make_scratch, pack_rows, predict, score
 from cropmask.core.features import FEATURES, features
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Rejected
@@ -38,6 +39,7 @@ ESTIMATORS = {
     "pure": RandomForestClassifier(41, random_state=1),
     "even number of trees": RandomForestClassifier(40, max_features=None, random_state=1),
     "impure leaves": RandomForestClassifier(30, max_depth=5, random_state=1),
+    "impure leaves of large trees": ExtraTreesClassifier(40, min_samples_leaf=2, random_state=1),
     "extra trees": ExtraTreesClassifier(20, random_state=1),
     "stumps": RandomForestClassifier(9, max_depth=1, random_state=1),
     "boosted": HistGradientBoostingClassifier(max_iter=25, random_state=1),
@@ -92,6 +94,21 @@ def test_any_number_of_rows(rows: int) -> None:
     _, forest = fitted("pure")
     x = np.resize(world()[0][:400], (rows, len(FEATURES)))
     assert_array_equal(predict(forest, x), np.resize(predict(forest, x[:400]), rows))
+
+
+def test_bytes_are_enough_for_small_trees_and_give_the_same() -> None:
+    _, forest = fitted("boosted")
+    engine = make_engine(forest)
+    wide = replace(engine, lane=np.dtype(np.uint16))
+    x = probes(forest)[:2048]
+    scores = []
+    for one in (engine, wide):
+        packets, wave = make_scratch(one)
+        active = pack_rows(forest, x, packets)
+        scores.append(score(one, packets, active, wave))
+    assert engine.lane == np.uint8
+    assert make_engine(fitted("impure leaves of large trees")[1]).lane == np.uint16
+    assert_array_equal(*scores)
 
 
 def one_leaf(value: float) -> Forest:
