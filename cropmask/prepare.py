@@ -106,6 +106,11 @@ class Job:
         """Identity of the result."""
         return self.parts.key
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether any input is made up, and so the result."""
+        return self.world.synthetic or self.sources.first.synthetic or self.sources.second.synthetic
+
 
 def prepare(
     task: Task,
@@ -286,7 +291,7 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
         sources=tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads),
         statistics=statistics,
         masks_not_applied=not_applied,
-        synthetic=job.world.synthetic,
+        synthetic=job.synthetic,
     )
 
 
@@ -297,5 +302,5 @@ def make_product_collection(job: Job) -> Document:
         job.region.product,
         degrees_box(*job.boundary.bounds),
         resolutions=(job.resolution,),
-        synthetic=job.world.synthetic,
+        synthetic=job.synthetic,
     )

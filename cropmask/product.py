@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
 
+SYNTHETIC: Final = "synthetic"
+"""Producer (``odc:producer``) of inputs that are made up; what is made of them is, too."""
 NODATA: Final = 255
 """Nodata of every band, in files, items and product definitions."""
 

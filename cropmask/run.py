@@ -184,7 +184,7 @@ def _result(
         visual=store.uri(job.place.key(f"{label}_visual.tif")),
         seconds=round(sum(use.wall_seconds for use in stages), 3),
         run_key=str(job.run_key),
-        synthetic=job.world.synthetic,
+        synthetic=job.synthetic,
         statistics=statistics,
         stages=stages,
     )

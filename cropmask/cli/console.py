@@ -27,6 +27,7 @@ LOG_FORMATS: Final = ("auto", "text", "json")
 STAGES: Final = {
     "start": "starting",
     "demo world": "making the demo world (first use only)",
+    "demo region": "making the made-up region",
     "search": "finding GeoMAD",
     "load": "opening rasters and model",
     "classify": "classifying",

@@ -19,6 +19,7 @@ from cropmask.cli.console import (
     open_progress,
     run_click,
 )
+from cropmask.cli.options import models_option
 from cropmask.contract import ENV_LOG_FORMAT, VERSION
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.io.machine import keep_heap_small
@@ -96,6 +97,7 @@ Exit codes
     help="Where the GeoMAD items are: a STAC API, a static catalog or a folder of items, as a "
     "path, http(s):// or s3://.  [default: the demo world with local, else Digital Earth Africa]",
 )
+@models_option
 @click.option(
     "--model",
     type=click.Choice(RECIPES),
@@ -180,7 +182,7 @@ def _print_result(result: TileResult) -> None:
     else:
         click.echo(f"Done in {result.seconds:.0f} s.")
     if result.synthetic:
-        click.echo("SYNTHETIC: made from the made-up demo world. Not a map of any place.")
+        click.echo("SYNTHETIC: made from made-up inputs. Not a map of any place.")
     click.echo(
         f"  cropland   {figures['crop_hectares']:>12,.0f} ha by pixel, "
         f"{figures['crop_filtered_hectares']:,.0f} ha by object, "

@@ -11,7 +11,7 @@ from pyproj import Transformer
 from cropmask.core.strips import REFLECTANCE
 from cropmask.demo.files import ASSETS, BandFile
 from cropmask.grid import AFRICA_10, CRS, EPSG, Tile
-from cropmask.product import COG_TYPE
+from cropmask.product import COG_TYPE, SYNTHETIC
 from cropmask.task import Period
 
 COLLECTION: Final = "gm_s2_semiannual"
@@ -48,7 +48,12 @@ def item_name(tile: Tile, half: Period) -> str:
 
 
 def make_item(
-    tile: Tile, half: Period, resolution: int, seed: int, files: Mapping[str, BandFile]
+    tile: Tile,
+    half: Period,
+    resolution: int,
+    seed: int,
+    files: Mapping[str, BandFile],
+    media_type: str = COG_TYPE,
 ) -> dict[str, Any]:
     """STAC item of one tile and half-year; ``files`` by asset key."""
     west, south, east, north = _degrees(tile)
@@ -77,7 +82,7 @@ def make_item(
             "end_datetime": end,
             "gsd": resolution,
             "odc:product": COLLECTION,
-            "odc:producer": "synthetic",
+            "odc:producer": SYNTHETIC,
             "odc:product_family": "geomedian",
             "odc:file_format": "GeoTIFF",
             "odc:region_code": str(tile),
@@ -93,7 +98,8 @@ def make_item(
             {"rel": "collection", "href": "../../../collection.json", "type": _JSON},
         ],
         "assets": {
-            key: _asset(name, files[key]) for name, key in sorted(ASSETS.items(), key=_by_key)
+            key: _asset(name, files[key], media_type)
+            for name, key in sorted(ASSETS.items(), key=_by_key)
         },
     }
 
@@ -102,11 +108,11 @@ def _by_key(pair: tuple[str, str]) -> str:
     return pair[1]
 
 
-def _asset(name: str, file: BandFile) -> dict[str, Any]:
+def _asset(name: str, file: BandFile, media_type: str) -> dict[str, Any]:
     reflectance = name in REFLECTANCE
     return {
         "href": f"./{file.name}",
-        "type": COG_TYPE,
+        "type": media_type,
         "title": f"{LABEL} {name}",
         "roles": ["data"],
         "bands": [{"name": name}],

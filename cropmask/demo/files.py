@@ -193,10 +193,10 @@ def write_layers(
     One raster a layer covers the box of the tiles; blocks without a tile are not stored.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _write_rain(folder, tiles, seed)
+    write_rain(folder, tiles, seed)
     spacing = max(_TERRAIN_M, resolution) * grain
     size = int(AFRICA_10.size) // spacing
-    left, top, columns, rows = _box(tiles)
+    left, top, columns, rows = box_of(tiles)
     grid = {
         "driver": "GTiff",
         "width": columns * size,
@@ -236,7 +236,7 @@ def write_layers(
             progress((number + 1) / len(tiles))
 
 
-def _box(tiles: Sequence[Tile]) -> tuple[float, float, int, int]:
+def box_of(tiles: Sequence[Tile]) -> tuple[float, float, int, int]:
     """``(left, top, columns, rows)`` of the tiles' box: meters and numbers of tiles."""
     xs, ys = [tile.x for tile in tiles], [tile.y for tile in tiles]
     corner = Tile(min(xs), max(ys)).bounds
@@ -294,9 +294,12 @@ def _fill_rain(out: Floats, half: int, xs: Floats, ys: Floats, salt: int) -> Non
             out[r, c] = np.exp(log_rain(half, xs[c], ys[r], salt))
 
 
-def _write_rain(folder: Path, tiles: Sequence[Tile], seed: int) -> None:
-    """Rain on a grid of degrees; cells in a lake are NaN, as the sea is in the real layers."""
-    left, top, columns, rows = _box(tiles)
+def write_rain(folder: Path, tiles: Sequence[Tile], seed: int) -> None:
+    """Write rain over all tiles on a grid of degrees.
+
+    Cells in a lake are NaN, as the sea is in the real layers.
+    """
+    left, top, columns, rows = box_of(tiles)
     to_degrees = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
     right, bottom = left + columns * AFRICA_10.size, top - rows * AFRICA_10.size
     west, north = (value / _RAIN_DEGREES for value in to_degrees.transform(left, top))

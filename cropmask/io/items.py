@@ -15,6 +15,7 @@ from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG, Tile
 from cropmask.io.fetch import resolve
+from cropmask.product import SYNTHETIC
 from cropmask.task import Period
 
 GEOMAD: Final = "gm_s2_semiannual"
@@ -109,6 +110,8 @@ class GeoMad:
     bands: Mapping[str, BandSource]
     """By our band names: :data:`~cropmask.core.strips.REFLECTANCE` and
     :data:`~cropmask.core.strips.DEVIATION`."""
+    synthetic: bool = False
+    """Whether the item says that it is made up."""
 
 
 def tile_in_path(path: str) -> Tile | None:
@@ -235,6 +238,7 @@ def parse_geomad(item: Document, period: Period) -> GeoMad:
         created=_created(item),
         region_code=region_code(item),
         bands={name: _band(item, item_id, name) for name in (*REFLECTANCE, *DEVIATION)},
+        synthetic=item.properties.get("odc:producer") == SYNTHETIC,
     )
 
 

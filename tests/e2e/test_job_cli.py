@@ -248,7 +248,7 @@ def test_a_catalog_and_a_region_of_ones_own(job: Job, own: tuple[str, ...]) -> N
     assert outcome.returncode == 0, outcome.stderr
     name = "crop_mask_island/2-0-1/x010/y020/2019--P1Y/crop_mask_island_x010y020_2019--P1Y"
     item = json.loads((job.folder / "output" / f"{name}.stac-item.json").read_text())
-    assert item["properties"]["cropmask:synthetic"] is False
+    assert item["properties"]["cropmask:synthetic"] is True
     assert set(item["properties"]["cropmask:masks_not_applied"]) == {"protected_areas"}
 
 
