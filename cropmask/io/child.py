@@ -193,8 +193,9 @@ def _use_of(pid: int | None) -> Use | None:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return None
-    sizes = dict(re.findall(r"^(VmHWM|RssAnon):\s*(\d+) kB", status, re.MULTILINE))
-    if len(sizes) < 2:  # it has ended, and nobody has asked for its exit code yet
+    sizes = dict(re.findall(r"^(VmHWM|RssAnon|RssShmem):\s*(\d+) kB", status, re.MULTILINE))
+    if len(sizes) < 3:  # it has ended, and nobody has asked for its exit code yet
         return None
     cpu = (int(times[11]) + int(times[12])) / _TICKS
-    return Use(cpu, int(sizes["RssAnon"]) * 1024, int(sizes["VmHWM"]) * 1024)
+    memory = int(sizes["RssAnon"]) + int(sizes["RssShmem"])
+    return Use(cpu, memory * 1024, int(sizes["VmHWM"]) * 1024)

@@ -1,0 +1,64 @@
+"""Temporary folders outlive nobody."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cropmask.errors import Interrupted
+from cropmask.io.scratch import open_folder, open_scratch
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from cropmask.io.scratch import open_folder, open_scratch
+with open_scratch(Path(sys.argv[1])) as scratch, open_folder(scratch) as folder:
+    (folder / "half").write_text("x")
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_everything_is_removed(tmp_path: Path) -> None:
+    with open_scratch(tmp_path) as scratch:
+        with open_folder(scratch) as one, open_folder(scratch) as two:
+            assert one != two
+            (one / "deep").mkdir()
+            (one / "deep" / "file").write_text("x")
+        assert not one.exists()
+        assert not two.exists()
+    assert names(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_what_lives_is_not(tmp_path: Path) -> None:
+    (tmp_path / "cropmask-other").mkdir()
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        living = names(tmp_path)
+        assert len(living) == 2
+        with open_scratch(tmp_path) as scratch:
+            assert names(tmp_path) == sorted([*living, scratch.name])
+        process.send_signal(signal.SIGKILL)
+    assert names(tmp_path) == living
+    with open_scratch(tmp_path) as scratch:
+        assert names(tmp_path) == sorted(["cropmask-other", scratch.name])
+
+
+def test_no_room_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="no temporary folder"), open_scratch(tmp_path / "none"):
+        pass
+    with (
+        pytest.raises(Interrupted, match="no temporary folder"),
+        open_folder(tmp_path / "none"),
+    ):
+        pass

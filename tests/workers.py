@@ -1,0 +1,85 @@
+"""What tests of workers share: a clock that they move, orders, a desk whose work is scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cropmask.attempt import Hold
+from cropmask.attempts import AttemptRecord
+from cropmask.grid import Tile
+from cropmask.io.heartbeat import Heartbeat
+from cropmask.io.memoryqueue import MemoryQueue
+from cropmask.io.metrics import MemoryMetrics
+from cropmask.io.queue import Message
+from cropmask.io.store import MemoryStore, Store
+from cropmask.journal import Journal
+from cropmask.order import Order
+from cropmask.outcome import Outcome
+from cropmask.site import Site, open_site
+from cropmask.task import Period, Task
+from cropmask.worker import Clock, Desk, Rules, Stop, Worker
+
+RUN = "night-1"
+START = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+@dataclass
+class Time:
+    """Seconds that pass only when somebody waits, or a test says so."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def moment(self) -> datetime:
+        return START + timedelta(seconds=self.now)
+
+
+def make_order(x: int = 10, y: int = 20, *, region: str = "eastern", **more: object) -> Order:
+    task = Task(Tile(x, y), region, Period.parse("2019"))
+    return Order(task, run=RUN, **more)  # type: ignore[arg-type]
+
+
+def message_of(order: Order) -> Message:
+    return Message(order.body, order.attributes)
+
+
+def make_site(folder: Path = Path("output"), **options: object) -> Site:
+    return open_site({}, {"output": str(folder), "threads": 1, **options})
+
+
+Attempt = Callable[[Order, AttemptRecord, Hold], Outcome]
+
+
+@dataclass
+class Office:
+    """A worker whose surroundings are all in memory."""
+
+    attempt: Attempt
+    time: Time = field(default_factory=Time)
+    rules: Rules = field(default_factory=Rules)
+    store: Store = field(default_factory=MemoryStore)
+    stop: Stop = field(default_factory=Stop)
+    metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
+    queue: MemoryQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = MemoryQueue(clock=self.time, sleep=self.time.sleep)
+
+    def send(self, *orders: Order) -> None:
+        self.queue.send([message_of(order) for order in orders])
+
+    def desk(self) -> Desk:
+        journal = Journal(self.store, make_site(), now=self.time.moment)
+        clock = Clock(self.time, self.time.sleep)
+        return Desk(self.attempt, journal, self.metrics, clock, draw=lambda _, most: most)
+
+    def worker(self) -> Worker:
+        return Worker(self.queue, self.desk(), self.rules, Heartbeat(None), self.stop)
