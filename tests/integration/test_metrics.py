@@ -82,6 +82,7 @@ def test_what_cannot_be_put_is_kept_and_costs_a_warning(
     metrics = open_metrics(namespace, "dev")
     metrics.add(METRIC_SUCCEEDED, 1, region="eastern")
     good = metrics._aws  # type: ignore[attr-defined]
+    good.open()
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:9")
     metrics._aws = CloudWatchMetrics(namespace, "dev")._aws  # type: ignore[attr-defined]
     metrics.flush()
