@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from cropmask.errors import Misconfigured, Rejected
@@ -77,7 +78,7 @@ class Plan:
     """What a run would do."""
 
     region: str
-    """As it was asked for: a name, or the path of a region file."""
+    """As it was asked for: a name, or the absolute path of a region file."""
     name: str
     """Name of the region."""
     version: str
@@ -202,6 +203,7 @@ def make_plan(
     Interrupted
         If a server cannot be reached.
     """
+    region = absolute(region) if region.endswith(".toml") else region
     basis = open_basis(region, site, recipe=recipe, progress=progress)
     every = tiles_within(basis.boundary)
     tiles = every if only is None else _chosen(only, every, region)
@@ -220,13 +222,18 @@ def make_plan(
         recipe=recipe,
         resolution=site.resolution,
         environment=site.environment,
-        catalog=site.catalog,
-        output=site.output,
+        catalog=site.catalog and absolute(site.catalog),
+        output=absolute(site.output),
         whole_region=only is None,
         made=now.isoformat(timespec="seconds"),
         tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
         estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
     )
+
+
+def absolute(place: str) -> str:
+    """A place whose meaning does not depend on the folder that one is in."""
+    return place if "://" in place else str(Path(place).absolute())
 
 
 def _chosen(only: Collection[Tile], every: Sequence[Tile], region: str) -> tuple[Tile, ...]:

@@ -114,6 +114,29 @@ class Site:
             )
         return open_queue(self.queue_address, self.queue_options)
 
+    def worker_environment(self) -> dict[str, str]:
+        """Environment variables that open the same site in a worker elsewhere.
+
+        Threads, memory, models and caches are the worker's own.
+        """
+        is_public = self.read.s3_region == PUBLIC_REGION  # unsigned by itself
+        unsigned = "1" if self.read.s3_unsigned else "0" if self.environment != "local" else None
+        known = {
+            contract.ENV_ENVIRONMENT: self.environment,
+            contract.ENV_CATALOG: self.catalog,
+            contract.ENV_OUTPUT: self.output,
+            contract.ENV_RESOLUTION: str(self.resolution),
+            contract.ENV_QUEUE: self.queue_address,
+            contract.ENV_DEAD_LETTERS: self.queue_options.dead_letters,
+            contract.ENV_SQS_ENDPOINT: self.queue_options.endpoint_url,
+            contract.ENV_S3_ENDPOINT: self.read.s3_endpoint,
+            contract.ENV_S3_ACL: self.write.acl,
+            contract.ENV_S3_UNSIGNED: None if is_public else unsigned,
+            contract.ENV_S3_REQUESTER_PAYS: "1" if self.read.s3_requester_pays else None,
+            contract.ENV_METRICS: self.metrics_namespace,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
     def world(self, region: Region, progress: Callable[[float], None] | None = None) -> World:
         """Inputs for a region; makes the demo world if it is asked for and not there yet."""
         if self.catalog is not None:

@@ -35,6 +35,7 @@ STAGES: Final = {
     "mask": "masking",
     "write": "writing",
     "items": "reading items",
+    "send": "sending tasks",
 }
 _FIELDS: Final = ("run", "tile", "attempt", "stage")
 

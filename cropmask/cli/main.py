@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "train": ("cropmask.cli.train", "Fit a region's model to samples."),
     "validate": ("cropmask.cli.train", "Cross-validate a region's model."),
     "plan": ("cropmask.cli.plan", "Compare a region with the results that are there."),
+    "submit": ("cropmask.cli.submit", "Send a region's tiles to a queue, or to a cluster."),
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),

@@ -75,10 +75,9 @@ period_option = click.option(
 
 
 def task_options(command: Command) -> Command:
-    """``--region``, ``--period``, ``--model`` and ``--resolution``: what to map, and how."""
+    """``--period``, ``--model`` and ``--resolution``: what to map, and how."""
     for option in reversed(
         (
-            region_option,
             period_option,
             click.option(
                 "--model",

@@ -17,6 +17,7 @@ from cropmask.cli.options import (
     json_option,
     place_options,
     put_text,
+    region_option,
     task_options,
     tiles_options,
 )
@@ -44,6 +45,7 @@ _MEANINGS: Final = {
 
 
 @click.command()
+@region_option
 @task_options
 @tiles_options
 @click.option("--out", type=FILE, metavar="FILE", help="Write the plan, for 'cropmask submit'.")

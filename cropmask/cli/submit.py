@@ -1,0 +1,390 @@
+"""``cropmask submit``: a region's tiles to a queue, and to a cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import yaml
+from click.core import ParameterSource
+
+from cropmask import contract
+from cropmask.attempts import RunRecord
+from cropmask.cli.console import ProgressBar
+from cropmask.cli.options import FILE, json_option, place_options, task_options, tiles_options
+from cropmask.cli.plan import plan_region
+from cropmask.contract import ExitCode
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.io.cluster import Cluster, Condition, JobState, open_cluster
+from cropmask.io.records import find_runs, load_run
+from cropmask.manifests import Manifest, job_name
+from cropmask.order import make_run_id, parse_run_id
+from cropmask.plan import Need, Plan
+from cropmask.region import load_region
+from cropmask.site import Site, open_site
+from cropmask.submit import Pods, cancel, find_obstacles, make_job, make_run, put_task_file, send
+from cropmask.task import Period
+from cropmask.taskfile import encode_orders, task_file_key
+from cropmask.wording import say_count
+
+IN_PLAN: Final = (
+    *("region", "period", "model", "resolution", "tiles", "aoi"),
+    *("env", "catalog", "output", "resume", "run"),
+)
+"""Options that a plan answers."""
+_LEFT: Final = {
+    Need.UNCHANGED: "unchanged (--all sends them, to be skipped)",
+    Need.CHANGED: "changed (--overwrite computes them anew)",
+    Need.NO_INPUT: "without GeoMAD",
+    Need.INVALID: "with inputs that cannot be used",
+}
+EPILOG: Final = """\b
+Examples
+  What a plan says:
+    cropmask plan --region eastern --env prod --output s3://my-bucket/cropmask --out plan.json
+    cropmask submit plan.json --queue https://sqs.af-south-1.amazonaws.com/123456789012/cropmask
+  On one machine, then run one or more 'cropmask worker':
+    cropmask submit --region eastern --catalog ./my-catalog
+  With 20 workers in Kubernetes, watched until they end:
+    cropmask submit plan.json --workers 20 --image my-registry/cropmask:0.1.0 --watch
+  Without a queue:
+    cropmask submit plan.json --direct --workers 20 --image my-registry/cropmask:0.1.0
+  Look first:
+    cropmask submit plan.json --workers 20 --image my-registry/cropmask:0.1.0 --dry-run
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("plan_file", metavar="[PLAN]", required=False, type=FILE)
+@click.option(
+    "--region",
+    metavar="NAME_OR_PATH",
+    help="Region to plan and submit, if there is no plan yet.",
+)
+@task_options
+@tiles_options
+@click.option("--overwrite", is_flag=True, help="Send changed tiles too, to be computed anew.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Send unchanged tiles too; workers skip them."
+)
+@click.option(
+    "--queue",
+    metavar="PLACE",
+    help="URL of an SQS queue, or a folder.  [default: beside a folder of results]",
+)
+@click.option(
+    "--direct",
+    is_flag=True,
+    help="Use no queue: write a task file, from which each pod of an Indexed Job, or of an AWS "
+    "Batch array, picks its task by its index.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 10_000),
+    help="Create a Kubernetes Job with so many workers.  [default: none]",
+)
+@click.option("--image", envvar=contract.ENV_IMAGE, show_envvar=True, metavar="IMAGE",
+              help="Container image of the workers.")  # fmt: skip
+@click.option(
+    "--namespace",
+    envvar=contract.ENV_NAMESPACE,
+    show_envvar=True,
+    metavar="NAME",
+    default=contract.NAMESPACE,
+    show_default=True,
+    help="Namespace of the Job.",
+)
+@click.option("--worker-cpu", default=contract.WORKER_CPU, show_default=True, metavar="CPUS",
+              help="CPUs that each worker asks for.")  # fmt: skip
+@click.option("--worker-memory", default=contract.WORKER_MEMORY, show_default=True,
+              metavar="SIZE", help="Memory of each worker, as Kubernetes writes it.")  # fmt: skip
+@click.option(
+    "--any-node",
+    is_flag=True,
+    help=f"Let workers run on any node, not only on those labeled {contract.BATCH_TAINT}=true.",
+)
+@click.option("--set", "variables", multiple=True, metavar="NAME=VALUE",
+              help="Environment variable of the workers; may be given several times.")  # fmt: skip
+@click.option(
+    "--deadline-hours",
+    type=click.FloatRange(min=0.01),
+    default=24,
+    show_default=True,
+    help="Time after which the Job is stopped.",
+)
+@click.option(
+    "--run",
+    metavar="NAME",
+    help="Name of the run; one that exists goes on.  [default: made from the time]",
+)
+@click.option("--resume", metavar="RUN",
+              help="Go on with a run whose submission was stopped.")  # fmt: skip
+@click.option("--cancel", "cancelled", metavar="RUN",
+              help="Delete the Kubernetes Jobs of a run, and do nothing else.")  # fmt: skip
+@click.option("--watch", is_flag=True, help="Follow the Job until it ends.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print messages and manifest; write, send and create nothing."
+)
+@json_option
+@place_options
+def submit(**given: Any) -> None:  # noqa: ANN401 (one value below)
+    """Send the tiles of a region that are new to a queue, and start workers for them.
+
+    The run is written down first, then its messages are sent; a submission that was stopped goes
+    on with --resume. A message that is sent twice does no harm. Stdout of --dry-run is a manifest
+    that kubectl takes, with the messages in its comments.
+    """
+    if given["cancelled"]:
+        _cancel(given["namespace"], given["cancelled"])
+        return
+    if given["plan_file"] is not None:
+        source = click.get_current_context().get_parameter_source
+        clash = [name for name in IN_PLAN if source(name) is ParameterSource.COMMANDLINE]
+        if clash:
+            raise click.UsageError(f"a plan says it already: leave out --{clash[0]}")
+    elif not given["region"]:
+        raise click.UsageError("give a plan, or --region")
+    if given["watch"] and not given["workers"]:
+        raise click.UsageError("--watch follows a Job: add --workers")
+    _submit(_open(given), given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A run, and where it is to be done."""
+
+    record: RunRecord
+    site: Site
+    plan: Plan | None
+    """None for a run that goes on."""
+
+
+def _open(given: dict[str, Any]) -> _Work:
+    names = ("env", "catalog", "output", "resolution", "models", "queue")
+    options = {name: given[name] for name in names}
+    if given["plan_file"] is not None:
+        return _open_plan(given, options)
+    site = open_site(options=options)
+    name = given["resume"] or given["run"]
+    if name is not None:
+        parse_run_id(name)
+        period = str(Period.year_of(given["period"]))
+        product = load_region(given["region"], site.models).product.name
+        if given["resume"] or name in find_runs(site.store(), product, period):
+            return _Work(load_run(site.store(), product, period, name), site, None)
+    plan = plan_region(
+        site,
+        given["region"],
+        given["period"],
+        given["model"],
+        given["tiles"],
+        given["aoi"],
+        quiet=given["as_json"],
+    )
+    return _Work(_make_run(plan, given), site, plan)
+
+
+def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> _Work:
+    path: Path = given["plan_file"]
+    try:
+        plan = Plan.from_json(path.read_bytes())
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
+    except Rejected as error:
+        raise Rejected(f"{path} cannot be used: {error}", reason=error.reason) from None
+    known = {
+        "env": plan.environment,
+        "catalog": plan.catalog,
+        "output": plan.output,
+        "resolution": plan.resolution,
+    }
+    site = open_site(options={**options, **known})
+    if site.catalog != plan.catalog:
+        raise Misconfigured(
+            f"{path} is a plan for {plan.catalog or 'the made-up demo world'}, while "
+            f"{contract.ENV_CATALOG} names {site.catalog}: unset it"
+        )
+    return _Work(_make_run(plan, given), site, plan)
+
+
+def _make_run(plan: Plan, given: dict[str, Any]) -> RunRecord:
+    now = datetime.now(UTC)
+    name = given["run"] or make_run_id(now)
+    return make_run(plan, name, now, overwrite=given["overwrite"], everything=given["everything"])
+
+
+def _submit(work: _Work, given: dict[str, Any]) -> None:
+    record, site, direct = work.record, work.site, given["direct"]
+    if not record.tiles:
+        _say_nothing(work, given["as_json"])
+        return
+    pods = _pods(given)
+    key = task_file_key(record.product, record.period, record.run)
+    task_file = site.store().uri(key) if direct else None
+    manifest = make_job(record, site, pods, task_file) if pods else None
+    obstacles = find_obstacles(record, site, direct=direct) if pods else ()
+    if given["dry_run"]:
+        _print_dry_run(work, manifest, obstacles, as_json=given["as_json"])
+        return
+    if obstacles:
+        raise Misconfigured(f"pods could not do this run: {obstacles[0]}", reason="only here")
+    cluster = open_cluster(given["namespace"]) if pods else None
+    if cluster and manifest:
+        cluster.create(manifest, dry_run=True)  # before anything is sent
+    if direct:
+        put_task_file(record, site.store())
+    else:
+        record = _send(record, site, quiet=given["as_json"])
+    created = cluster.create(manifest) if cluster and manifest else None
+    _Report(work, record, task_file, created, given).show()
+    if cluster and given["watch"]:
+        _watch(cluster, job_name(record.run))
+
+
+def _pods(given: dict[str, Any]) -> Pods | None:
+    if not given["workers"]:
+        return None
+    if not given["image"]:
+        raise Misconfigured(
+            f"no container image is named: give --image or set {contract.ENV_IMAGE}",
+            reason="no image",
+        )
+    variables = {}
+    for text in given["variables"]:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise click.UsageError(f"--set {text}: write it like NAME=VALUE")
+        variables[name] = value
+    return Pods(
+        image=given["image"],
+        workers=given["workers"],
+        namespace=given["namespace"],
+        cpu=given["worker_cpu"],
+        memory=given["worker_memory"],
+        deadline_seconds=round(3600 * given["deadline_hours"]),
+        any_node=given["any_node"],
+        variables=variables,
+    )
+
+
+def _send(record: RunRecord, site: Site, *, quiet: bool) -> RunRecord:
+    queue = site.queue()
+    if quiet or not sys.stderr.isatty():
+        return send(record, site.store(), queue)
+    bar = ProgressBar()
+    try:
+        return send(record, site.store(), queue, lambda share: bar("send", share))
+    finally:
+        bar.close()
+
+
+def _print_dry_run(
+    work: _Work, manifest: Manifest | None, obstacles: tuple[str, ...], *, as_json: bool
+) -> None:
+    lines = encode_orders(work.record.orders()).decode().splitlines()
+    for obstacle in obstacles:
+        click.echo(f"note: pods could not do this run: {obstacle}", err=True)
+    if as_json:
+        messages = [json.loads(line) for line in lines]
+        document = {"run": work.record.run, "messages": messages, "manifest": manifest}
+        click.echo(json.dumps(document, indent=1))
+        return
+    click.echo(f"# run {work.record.run}: {say_count(len(lines), 'message')}")
+    for line in lines:
+        click.echo(f"# {line}")
+    if manifest is not None:
+        click.echo(yaml.safe_dump(manifest, sort_keys=False), nl=False)
+
+
+def _say_nothing(work: _Work, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"run": None, "tiles": 0}))
+        return
+    click.echo("Nothing to send.")
+    for line in _left(work):
+        click.echo(line)
+
+
+def _left(work: _Work) -> list[str]:
+    """What of the plan is not sent, and how it would be."""
+    if work.plan is None:
+        return []
+    sent = set(work.record.tiles)
+    rest = {
+        need: sum(str(planned.tile) not in sent for planned in work.plan.of(need)) for need in _LEFT
+    }
+    return [f"  not sent: {rest[need]:,} {words}" for need, words in _LEFT.items() if rest[need]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What was done."""
+
+    work: _Work
+    record: RunRecord
+    task_file: str | None
+    created: bool | None
+    """Whether the Job is new; None without one."""
+    given: dict[str, Any]
+
+    def show(self) -> None:
+        """Print it."""
+        if self.given["as_json"]:
+            click.echo(json.dumps(self._facts()))
+            return
+        tiles = say_count(len(self.record.tiles), "tile")
+        what = f"{tiles} of {self.record.product} {self.record.period}"
+        if self.task_file is not None:
+            click.echo(f"Run {self.record.run}: {what} in the task file {self.task_file}")
+            click.echo(f"  array size {len(self.record.tiles)}, indexes from 0")
+        else:
+            click.echo(f"Run {self.record.run}: {what} sent to {self.work.site.queue_address}")
+        for line in _left(self.work):
+            click.echo(line)
+        for line in self._next():
+            click.echo(line)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "run": self.record.run,
+            "tiles": len(self.record.tiles),
+            "queue": None if self.task_file else self.work.site.queue_address,
+            "task_file": self.task_file,
+            "job": job_name(self.record.run) if self.created is not None else None,
+            "job_is_new": self.created,
+        }
+
+    def _next(self) -> list[str]:
+        if self.created is not None:
+            state = "is created" if self.created else "was there already"
+            place = f"namespace {self.given['namespace']}"
+            return [
+                f"  Job {job_name(self.record.run)} in {place} {state}",
+                f"Next: cropmask status --run {self.record.run} --watch",
+            ]
+        if self.task_file is not None:
+            return [
+                f"Next: start that many pods of an array with {contract.ENV_TASKS}={self.task_file}"
+            ]
+        return [
+            f"Next: cropmask worker; cropmask status --run {self.record.run} --watch",
+        ]
+
+
+def _cancel(namespace: str, run: str) -> None:
+    for name in cancel(open_cluster(namespace), parse_run_id(run)):
+        click.echo(f"Job {name} is deleted; its workers return what they have not done.")
+
+
+def _watch(cluster: Cluster, name: str) -> None:
+    """Follow a Job; ends the process with 10 if it failed."""
+    state: JobState | None = None
+    for state in cluster.watch(name):
+        click.echo(f"{datetime.now(UTC):%H:%M:%S} {state}")
+    if state is not None and state.condition is Condition.FAILED:
+        sys.exit(ExitCode.FAILED)
