@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from cropmask import contract
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.order import Order, parse_run_id
 from cropmask.region import RECIPES
 from cropmask.task import Period, Task
 
-RUNS: Final = "_runs"
-"""Folder of runs and attempts in the store of results; no product is named so."""
+RUNS: Final = contract.RUNS
 _MOMENT: Final = "%Y%m%dT%H%M%S%fZ"
 _KEY: Final = re.compile(
     rf"{RUNS}/(?P<product>[^/]+)/(?P<period>[^/]+)/(?P<run>[^/]+)/(?P<tile>x\d{{3}}y\d{{3}})/"

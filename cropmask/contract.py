@@ -69,6 +69,8 @@ WORKER_CPU = "2"
 WORKER_MEMORY = "4Gi"
 """What one worker asks for; a 10 m tile needs less than half of it."""
 METRICS_NAMESPACE = "CropMask"
+RUNS = "_runs"
+"""Folder of runs and attempts in the store of results; no product is named so."""
 
 LABEL_RUN = f"{APP}/run"
 LABEL_REGION = f"{APP}/region"
