@@ -1,6 +1,7 @@
 # make demo   sets everything up and maps the made-up tile: needs python3.11+, make and git
 # make test   sets everything up and runs the tests, without the internet
 # make check  format, lint, types, import map, tests
+# make infra-check  the same for the cloud: templates, rules, assertions, stand-ins
 
 # The first Python that really runs and is new enough.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -40,7 +41,9 @@ wheel: .venv/.dev
 	$(UV) build --wheel
 
 clean:
-	rm -rf .venv $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-infra infra/cdk.out infra/node_modules $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+include infra/rules.mk
 
 $(TOOLS)/.ready:
 	@test -n "$(PYTHON)" || \

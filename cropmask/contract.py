@@ -90,7 +90,9 @@ METRICS = {
     METRIC_SECONDS: "Seconds",
     METRIC_PEAK_MEMORY: "Bytes",
 }
-"""Metrics that workers put, with their units; dimensions are Environment and Region."""
+"""Metrics that workers put, with their units."""
+METRIC_DIMENSIONS = ("Environment", "Region")
+"""Dimensions of every metric: the environment of the worker's site, and the region mapped."""
 
 INDEX_VARIABLES = ("JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX")
 """Where Kubernetes and AWS Batch say which task of a task file a process is to run."""

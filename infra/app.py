@@ -15,13 +15,19 @@ from infra.settings import Settings, load_settings
 from infra.stacks.cluster import ClusterStack
 from infra.stacks.data import DataStack
 from infra.stacks.network import NetworkStack
+from infra.stacks.observability import ObservabilityStack
+from infra.stacks.workers import WorkersStack
 
 
 def build(app: App, settings: Settings) -> None:
     """Add the stacks of an environment to an application."""
     network = NetworkStack(app, settings)
     data = DataStack(app, settings)
-    ClusterStack(app, settings, network.vpc, data.queue)
+    cluster = ClusterStack(app, settings, network.vpc)
+    workers = WorkersStack(app, settings, cluster)
+    # Names are known before: the order of deployment has to be said.
+    workers.add_stack_dependency(data, "workers write to the buckets")
+    ObservabilityStack(app, settings)
 
 
 def main() -> int:

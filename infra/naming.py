@@ -1,4 +1,4 @@
-"""Names, tags, and acknowledgments: what every stack does alike."""
+"""Stacks, tags and acknowledgments: what every stack does alike."""
 
 from __future__ import annotations
 
@@ -8,34 +8,27 @@ from aws_cdk import Acknowledgment, CfnOutput, Environment, Stack, Tags, Validat
 from constructs import Construct, IConstruct
 
 from cropmask.contract import APP, LABEL_ENVIRONMENT, LABEL_RUN
+from infra.places import Places
 from infra.settings import Settings
 
 SHARED_RUN: Final = "shared"
 """Value of the run's tag on what serves every run."""
 
 
-def stack_name(settings: Settings, part: str) -> str:
-    """Name of a stack, such as ``cropmask-dev-data``."""
-    return f"{APP}-{settings.name}-{part}"
-
-
-def cluster_name(settings: Settings) -> str:
-    """Name of the cluster; known before it is made, so that policies can name it."""
-    return f"{APP}-{settings.name}"
-
-
 class CropmaskStack(Stack):
     """A stack of one environment."""
 
     def __init__(self, scope: Construct, settings: Settings, part: str, description: str) -> None:
+        places = Places(settings)
         super().__init__(
             scope,
-            stack_name(settings, part),
+            f"{places.cluster}-{part}",
             env=Environment(account=settings.account, region=settings.region),
             description=f"{APP} {settings.name}: {description}",
             termination_protection=settings.data.keep,
         )
         self.settings = settings
+        self.places = places
 
     def say(self, id: str, variable: str, value: str) -> None:  # noqa: A002 (CDK's word)
         """Print a value at deployment under the name of the variable that operators set to it."""
@@ -54,3 +47,13 @@ def acknowledge(scope: IConstruct, reason: str, *rules: str) -> None:
     Validations.of(scope).acknowledge(
         *(Acknowledgment(id=f"AwsSolutions-{rule}", reason=reason) for rule in rules)
     )
+
+
+def wildcard(resource: str) -> str:
+    """Rule against a wildcard among the resources of a policy."""
+    return f"IAM5[Resource::{resource}]"
+
+
+def managed(policy: str) -> str:
+    """Rule against a policy that AWS manages."""
+    return f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{policy}]"

@@ -60,6 +60,18 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """Indexing of results into a datacube whose database is somewhere else."""
+
+    schedule: str
+    """In cron's five fields, UTC."""
+    image: str
+    """Image of the stage ``indexer``, which has Open Data Cube's tools."""
+    database: str
+    """Network of the database (CIDR)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
     """What runs the tiles."""
 
@@ -69,12 +81,14 @@ class Workers:
     """Image of the workers, by digest or by a tag that never moves."""
     most: int
     """Most workers at the same time."""
+    cpu_hour_price: float
+    """Dollars for an hour of one CPU, for estimates of cost; from the price list of the nodes."""
     max_minutes: int
     """Minutes after which a worker takes no more tasks and leaves."""
     operators: tuple[str, ...]
     """ARNs of the IAM roles that may send tasks, look at them and redrive them."""
-    index_schedule: str | None
-    """When results are indexed into the datacube (cron, UTC); None: not from here."""
+    index: Index | None
+    """How results are indexed into a datacube; None: not from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,10 @@ SETTINGS = Settings(
         site="dev",
         image=f"{ACCOUNT}.dkr.ecr.af-south-1.amazonaws.com/cropmask:0.1.0",
         most=10,
+        cpu_hour_price=0.03,
         max_minutes=60,
         operators=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-operator",),
-        index_schedule=None,
+        index=None,
     ),
     alarms=Alarms(
         email=None,

@@ -1,6 +1,6 @@
 """Production: private, three zones, results that stay."""
 
-from infra.settings import Alarms, Cluster, Data, Network, Settings, Workers
+from infra.settings import Alarms, Cluster, Data, Index, Network, Settings, Workers
 
 ACCOUNT = "222222222222"
 
@@ -28,9 +28,14 @@ SETTINGS = Settings(
         site="prod",
         image=f"{ACCOUNT}.dkr.ecr.af-south-1.amazonaws.com/cropmask:0.1.0",
         most=120,
+        cpu_hour_price=0.03,
         max_minutes=120,
         operators=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-operator",),
-        index_schedule="15 3 * * *",
+        index=Index(
+            schedule="15 3 * * *",
+            image=f"{ACCOUNT}.dkr.ecr.af-south-1.amazonaws.com/cropmask-indexer:0.1.0",
+            database="10.41.0.0/16",
+        ),
     ),
     alarms=Alarms(
         email="cropmask-operators@example.org",

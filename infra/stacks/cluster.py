@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from aws_cdk import RemovalPolicy, Size
 from aws_cdk import aws_ec2 as ec2
@@ -10,12 +10,11 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sqs as sqs
 from aws_cdk.lambda_layer_kubectl_v35 import KubectlV35Layer
 from constructs import Construct
 
 from cropmask.contract import BATCH_TAINT
-from infra.naming import CropmaskStack, acknowledge, cluster_name
+from infra.naming import CropmaskStack, acknowledge, managed, wildcard
 from infra.settings import Settings
 from infra.stacks.controllers import add_controllers
 from infra.stacks.retention import retention_of
@@ -29,16 +28,19 @@ SPOT_TYPES: Final = (
 """Types of one size (8 CPUs, 32 GiB): the more there are, the rarer is an interruption."""
 ON_DEMAND_TYPES: Final = ("m6i.2xlarge", "m5.2xlarge")
 _DISK_GIB: Final = 60
+_NODE_POLICIES: Final = (
+    "AmazonEKSWorkerNodePolicy",
+    "AmazonEC2ContainerRegistryPullOnly",
+    "AmazonEKS_CNI_Policy",
+)
 
 
 class ClusterStack(CropmaskStack):
     """EKS with three groups of nodes; groups for tiles are empty while there is no work."""
 
-    def __init__(
-        self, scope: Construct, settings: Settings, vpc: ec2.IVpc, queue: sqs.IQueue
-    ) -> None:
+    def __init__(self, scope: Construct, settings: Settings, vpc: ec2.IVpc) -> None:
         super().__init__(scope, settings, "cluster", "Kubernetes")
-        self.name = cluster_name(settings)
+        self.name = self.places.cluster
         self._vpc = vpc
         self.cluster = self._control_plane()
         for position, arn in enumerate(settings.cluster.admins):
@@ -66,7 +68,7 @@ class ClusterStack(CropmaskStack):
             nodes.node.add_dependency(system)
         for name in ("coredns", "metrics-server"):
             self._addon(name).node.add_dependency(system)
-        add_controllers(self, self.cluster, self.name, queue, system)
+        add_controllers(self, self.cluster, system)
 
     def _control_plane(self) -> eks.Cluster:
         key = kms.Key(
@@ -107,11 +109,7 @@ class ClusterStack(CropmaskStack):
             ),
         )
         cluster.node.add_dependency(log)
-        acknowledge(
-            cluster,
-            "AWS's own policy for the control plane and for the function that runs kubectl.",
-            "IAM4",
-        )
+        _acknowledge_kubectl(cluster)
         return cluster
 
     def _addon(self, name: str) -> eks.Addon:
@@ -120,7 +118,7 @@ class ClusterStack(CropmaskStack):
             self,
             f"Addon-{name}",
             addon_name=name,
-            cluster=self.cluster,
+            cluster=as_cluster(self.cluster),
             configuration_values=values.get(name),
             preserve_on_delete=False,
         )
@@ -132,15 +130,14 @@ class ClusterStack(CropmaskStack):
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
             description="Nodes: join the cluster, pull images, give addresses to pods",
             managed_policies=[
-                iam.ManagedPolicy.from_aws_managed_policy_name(name)
-                for name in (
-                    "AmazonEKSWorkerNodePolicy",
-                    "AmazonEC2ContainerRegistryPullOnly",
-                    "AmazonEKS_CNI_Policy",
-                )
+                iam.ManagedPolicy.from_aws_managed_policy_name(name) for name in _NODE_POLICIES
             ],
         )
-        acknowledge(role, "The policies that EKS asks of its nodes; pods do not get them.", "IAM4")
+        acknowledge(
+            role,
+            "The policies that EKS asks of its nodes; pods do not get them.",
+            *map(managed, _NODE_POLICIES),
+        )
         return role
 
     def _launch_template(self) -> ec2.LaunchTemplate:
@@ -186,8 +183,37 @@ class ClusterStack(CropmaskStack):
             labels={"role": "system"} if system else {BATCH_TAINT: "true", "role": name},
             taints=None
             if system
-            else [
-                eks.TaintSpec(effect=eks.TaintEffect.NO_SCHEDULE, key=BATCH_TAINT, value="true")
-            ],
+            else [eks.TaintSpec(effect=eks.TaintEffect.NO_SCHEDULE, key=BATCH_TAINT, value="true")],
             enable_node_auto_repair=True,
         )
+
+
+def as_cluster(cluster: eks.Cluster) -> eks.ICluster:
+    """The cluster as its interface, which CDK's type declarations do not see that it has."""
+    return cast("eks.ICluster", cluster)
+
+
+def _acknowledge_kubectl(cluster: eks.Cluster) -> None:
+    """What CDK makes beside a cluster: functions that run kubectl and helm at deployment."""
+    acknowledge(
+        cluster, "AWS's own policy for the control plane.", managed("AmazonEKSClusterPolicy")
+    )
+    registry = (
+        'IAM4[Policy::{"Fn::If":["ClusterKubectlProviderHandlerHasEcrPublic69E09706",'
+        '{"Fn::Join":["",["arn:",{"Ref":"AWS::Partition"},":iam::aws:policy/'
+        'AmazonElasticContainerRegistryPublicReadOnly"]]},{"Ref":"AWS::NoValue"}]}]'
+    )
+    acknowledge(
+        cluster,
+        "The functions are CDK's own; they run at deployment only, in the private subnets.",
+        managed("service-role/AWSLambdaBasicExecutionRole"),
+        managed("service-role/AWSLambdaVPCAccessExecutionRole"),
+        managed("AmazonEC2ContainerRegistryReadOnly"),
+        registry,
+        "L1",
+    )
+    acknowledge(
+        cluster,
+        "CDK's framework invokes any version of its own function, and nothing else.",
+        wildcard("<ClusterKubectlProviderHandler2E05C68A.Arn>:*"),
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_sqs as sqs
 from constructs import IDependable
 
-from infra.naming import acknowledge
+from infra import policies
+from infra.naming import CropmaskStack, acknowledge, managed, wildcard
 from infra.pod_identity import PodRole
 
 AUTOSCALER_CHART: Final = "9.50.1"
@@ -18,35 +18,26 @@ AUTOSCALER_IMAGE: Final = "v1.35.0"
 KEDA_CHART: Final = "2.18.0"
 KEDA_NAMESPACE: Final = "keda"
 OBSERVABILITY: Final = "amazon-cloudwatch-observability"
+_AGENT_POLICY: Final = "CloudWatchAgentServerPolicy"
 _SYSTEM: Final = {"role": "system"}
 _PRIORITIES: Final = {"50": [".*-spot-.*"], "10": [".*-ondemand-.*"]}
 """The autoscaler asks for a node on demand only where no spot node can be had."""
 
 
-def add_controllers(
-    stack: Stack,
-    cluster: eks.Cluster,
-    cluster_name: str,
-    queue: sqs.IQueue,
-    nodes: IDependable,
-) -> None:
+def add_controllers(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
     """Cluster autoscaler, KEDA and the CloudWatch add-on, each with a role of its own.
 
     Parameters
     ----------
-    queue
-        The one queue whose length KEDA may ask for.
     nodes
         The nodes that they run on.
     """
-    _add_autoscaler(stack, cluster, cluster_name, nodes)
-    _add_keda(stack, cluster, cluster_name, queue, nodes)
+    _add_autoscaler(stack, cluster, nodes)
+    _add_keda(stack, cluster, nodes)
     _add_observability(stack, cluster, nodes)
 
 
-def _add_autoscaler(
-    stack: Stack, cluster: eks.Cluster, cluster_name: str, nodes: IDependable
-) -> None:
+def _add_autoscaler(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
     account = "cluster-autoscaler"
     role = PodRole(
         stack,
@@ -54,13 +45,19 @@ def _add_autoscaler(
         cluster_name=cluster.cluster_name,
         namespace="kube-system",
         service_account=account,
-        statements=_autoscaler_statements(stack, cluster_name),
+        statements=[
+            policies.look_at_groups(),
+            policies.look_at_empty_groups(stack.places),
+            policies.scale_groups(stack.places),
+        ],
     )
+    acknowledge(role, "Descriptions of EC2 and Auto Scaling know no resources.", wildcard("*"))
     acknowledge(
         role,
-        "Descriptions of EC2 and Auto Scaling know no resources; changes are limited to groups "
-        "that carry the tag of this cluster.",
-        "IAM5",
+        "Node groups and Auto Scaling groups get part of their name from EKS; groups that are "
+        "scaled must carry the tag of this cluster.",
+        wildcard(stack.places.arn("eks", f"nodegroup/{stack.places.cluster}/*")),
+        wildcard(stack.places.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/eks-*")),
     )
     chart = cluster.add_helm_chart(
         "AutoscalerChart",
@@ -72,7 +69,7 @@ def _add_autoscaler(
         timeout=Duration.minutes(10),
         values={
             "fullnameOverride": account,
-            "autoDiscovery": {"clusterName": cluster_name},
+            "autoDiscovery": {"clusterName": stack.places.cluster},
             "awsRegion": stack.region,
             "image": {"tag": AUTOSCALER_IMAGE},
             "nodeSelector": _SYSTEM,
@@ -89,54 +86,7 @@ def _add_autoscaler(
     chart.node.add_dependency(nodes, role)
 
 
-def _autoscaler_statements(stack: Stack, cluster_name: str) -> list[iam.PolicyStatement]:
-    arn = f"arn:{stack.partition}"
-    place = f"{stack.region}:{stack.account}"
-    return [
-        iam.PolicyStatement(
-            sid="Look",
-            actions=[
-                "autoscaling:DescribeAutoScalingGroups",
-                "autoscaling:DescribeAutoScalingInstances",
-                "autoscaling:DescribeLaunchConfigurations",
-                "autoscaling:DescribeScalingActivities",
-                "autoscaling:DescribeTags",
-                "ec2:DescribeImages",
-                "ec2:DescribeInstanceTypes",
-                "ec2:DescribeLaunchTemplateVersions",
-                "ec2:GetInstanceTypesFromInstanceRequirements",
-            ],
-            resources=["*"],
-        ),
-        # Labels and taints of a group without nodes: this is what lets it start from zero.
-        iam.PolicyStatement(
-            sid="LookAtEmptyGroups",
-            actions=["eks:DescribeNodegroup"],
-            resources=[f"{arn}:eks:{place}:nodegroup/{cluster_name}/*"],
-        ),
-        iam.PolicyStatement(
-            sid="Scale",
-            actions=[
-                "autoscaling:SetDesiredCapacity",
-                "autoscaling:TerminateInstanceInAutoScalingGroup",
-            ],
-            resources=[f"{arn}:autoscaling:{place}:autoScalingGroup:*:autoScalingGroupName/eks-*"],
-            conditions={
-                "StringEquals": {
-                    f"aws:ResourceTag/k8s.io/cluster-autoscaler/{cluster_name}": "owned"
-                }
-            },
-        ),
-    ]
-
-
-def _add_keda(
-    stack: Stack,
-    cluster: eks.Cluster,
-    cluster_name: str,
-    queue: sqs.IQueue,
-    nodes: IDependable,
-) -> None:
+def _add_keda(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
     role = PodRole(
         stack,
         "Keda",
@@ -147,7 +97,7 @@ def _add_keda(
             iam.PolicyStatement(
                 sid="LengthOfTheQueue",
                 actions=["sqs:GetQueueAttributes"],
-                resources=[queue.queue_arn],
+                resources=[stack.places.tasks.arn],
             )
         ],
     )
@@ -161,22 +111,20 @@ def _add_keda(
         create_namespace=True,
         wait=True,  # its kinds must be known before a ScaledJob is applied
         timeout=Duration.minutes(10),
-        values={"clusterName": cluster_name, "nodeSelector": _SYSTEM},
+        values={"clusterName": stack.places.cluster, "nodeSelector": _SYSTEM},
     )
     chart.node.add_dependency(nodes, role)
 
 
-def _add_observability(stack: Stack, cluster: eks.Cluster, nodes: IDependable) -> None:
+def _add_observability(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
     role = iam.Role(
         stack,
         "Observability",
         assumed_by=iam.ServicePrincipal("pods.eks.amazonaws.com").with_session_tags(),
         description="CloudWatch agent: metrics and logs of nodes and pods",
-        managed_policies=[
-            iam.ManagedPolicy.from_aws_managed_policy_name("CloudWatchAgentServerPolicy")
-        ],
+        managed_policies=[iam.ManagedPolicy.from_aws_managed_policy_name(_AGENT_POLICY)],
     )
-    acknowledge(role, "AWS's own policy for AWS's own agent.", "IAM4")
+    acknowledge(role, "AWS's own policy for AWS's own agent.", managed(_AGENT_POLICY))
     addon = eks.CfnAddon(
         stack,
         "ObservabilityAddon",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
@@ -13,6 +15,7 @@ from constructs import Construct
 from cropmask import contract
 from cropmask.product import FAMILY
 from infra.naming import CropmaskStack, acknowledge
+from infra.places import BucketPlace
 from infra.settings import Settings
 
 
@@ -23,45 +26,44 @@ class DataStack(CropmaskStack):
         super().__init__(scope, settings, "data", "buckets and queues")
         self._removal = RemovalPolicy.RETAIN if settings.data.keep else RemovalPolicy.DESTROY
         self.logs = self._log_bucket()
-        self.results = self._bucket("Results", cors=settings.data.public_results)
-        self.models = self._bucket("Models")
+        self.results = self._bucket(
+            "Results", self.places.results, cors=settings.data.public_results
+        )
+        self.models = self._bucket("Models", self.places.models)
         self.dead_letters = self._dead_letter_queue()
         self.queue = self._task_queue()
         self.say("Queue", contract.ENV_QUEUE, self.queue.queue_url)
         self.say("DeadLetters", contract.ENV_DEAD_LETTERS, self.dead_letters.queue_url)
-        self.say("Output", contract.ENV_OUTPUT, f"s3://{self.results.bucket_name}/{FAMILY}")
-        self.say("ModelBucket", "bucket of models", f"s3://{self.models.bucket_name}")
+        self.say("Output", contract.ENV_OUTPUT, self.places.output)
+        self.say("ModelBucket", "bucket of models", f"s3://{self.places.models.name}")
         if settings.data.public_results:
             self._publish_results()
-
-    @property
-    def output(self) -> str:
-        """Where workers write: a bucket and a prefix."""
-        return f"s3://{self.results.bucket_name}/{FAMILY}"
 
     def _log_bucket(self) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
             "Logs",
+            bucket_name=self.places.logs.name,
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
             removal_policy=self._removal,
             lifecycle_rules=[
-                s3.LifecycleRule(
-                    id="expire", expiration=Duration.days(self.settings.data.log_days)
-                )
+                s3.LifecycleRule(id="expire", expiration=Duration.days(self.settings.data.log_days))
             ],
         )
-        acknowledge(bucket, "A bucket of access logs that logged itself would never be quiet.", "S1")
+        acknowledge(
+            bucket, "A bucket of access logs that logged itself would never be quiet.", "S1"
+        )
         return bucket
 
-    def _bucket(self, name: str, *, cors: bool = False) -> s3.Bucket:
+    def _bucket(self, name: str, place: BucketPlace, *, cors: bool = False) -> s3.Bucket:
         replaced = Duration.days(self.settings.data.replaced_days)
         return s3.Bucket(
             self,
             name,
+            bucket_name=place.name,
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -94,19 +96,28 @@ class DataStack(CropmaskStack):
         )
 
     def _dead_letter_queue(self) -> sqs.Queue:
-        return sqs.Queue(
+        queue = sqs.Queue(
             self,
-            "DeadTasks",
+            "DeadLetterQueue",
+            queue_name=self.places.dead_letters.name,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),
             removal_policy=self._removal,
         )
+        # By name: a reference would go around in a circle.
+        cfn = cast("sqs.CfnQueue", queue.node.default_child)
+        cfn.redrive_allow_policy = {
+            "redrivePermission": "byQueue",
+            "sourceQueueArns": [self.places.tasks.arn],
+        }
+        return queue
 
     def _task_queue(self) -> sqs.Queue:
         return sqs.Queue(
             self,
             "Tasks",
+            queue_name=self.places.tasks.name,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             visibility_timeout=Duration.seconds(contract.LEASE_SECONDS),
@@ -135,7 +146,6 @@ class DataStack(CropmaskStack):
                     cloudfront.ResponseHeadersPolicy.CORS_ALLOW_ALL_ORIGINS_WITH_PREFLIGHT
                 ),
             ),
-            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
         )
         self.results.add_to_resource_policy(
             iam.PolicyStatement(

@@ -1,0 +1,93 @@
+"""Indexing of results into a datacube, every so often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from cropmask import contract
+from cropmask.kube.namespace import INDEXER
+from cropmask.manifests import DAY, Manifest, Worker, make_pod
+
+DATABASE_SECRET: Final = f"{contract.APP}-datacube"
+"""Secret whose entry ``url`` is the address of the datacube's database."""
+ENV_DATABASE: Final = "ODC_DEFAULT_DB_URL"
+INDEX_COMMAND: Final = (contract.APP, "index")
+"""What the pods run; places come from the environment's variables."""
+_POSTGRES: Final = 5432
+
+
+def make_index_cron_job(worker: Worker, command: Sequence[str], schedule: str) -> Manifest:
+    """CronJob that indexes what is new; one at a time.
+
+    Parameters
+    ----------
+    worker
+        What the pod is like; the image holds Open Data Cube's tools.
+    command
+        Started as it is, without a shell.
+    schedule
+        In cron's five fields, UTC.
+    """
+    pod = replace(worker, service_account=INDEXER, command=tuple(command), cpu="500m", memory="2Gi")
+    template = make_pod(pod)
+    template["metadata"]["labels"]["app.kubernetes.io/component"] = "index"
+    (container,) = template["spec"]["containers"]
+    container["name"] = INDEXER
+    for probe in ("startupProbe", "livenessProbe"):  # only a worker has a heartbeat
+        container.pop(probe, None)
+    secret = {"name": DATABASE_SECRET, "key": "url"}
+    container["env"].append({"name": ENV_DATABASE, "valueFrom": {"secretKeyRef": secret}})
+    labels = template["metadata"]["labels"]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": INDEXER, "namespace": worker.namespace, "labels": labels},
+        "spec": {
+            "schedule": schedule,
+            "timeZone": "Etc/UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 3600,
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "backoffLimit": 2,
+                    "activeDeadlineSeconds": DAY // 4,
+                    "ttlSecondsAfterFinished": 7 * DAY,
+                    "template": template,
+                },
+            },
+        },
+    }
+
+
+def make_database_policy(database: str, namespace: str = contract.NAMESPACE) -> Manifest:
+    """Lets the indexing pods, and only them, reach the datacube's database.
+
+    Parameters
+    ----------
+    database
+        Network of the database (CIDR).
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": INDEXER,
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/name": contract.APP},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": {"app.kubernetes.io/component": "index"}},
+            "policyTypes": ["Egress"],
+            "egress": [
+                {
+                    "to": [{"ipBlock": {"cidr": database}}],
+                    "ports": [{"protocol": "TCP", "port": _POSTGRES}],
+                }
+            ],
+        },
+    }

@@ -1,0 +1,116 @@
+"""Workers that come with the messages and go with them, and a Job of one tile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cropmask import contract
+from cropmask.manifests import DAY, Manifest, Worker, make_failure_policy, make_pod
+
+_OVERHEAD_SECONDS = 900
+"""Time for a node to come, an image to be pulled, and a message to be waited for."""
+
+
+def longest_seconds(max_minutes: int) -> int:
+    """Time after which a worker that takes tasks for so many minutes has surely ended."""
+    return max_minutes * 60 + contract.TIME_LIMIT_SECONDS + _OVERHEAD_SECONDS
+
+
+def make_scaled_job(
+    worker: Worker, *, queue: str, aws_region: str, most: int, max_minutes: int
+) -> Manifest:
+    """KEDA's ScaledJob: a worker for every message, up to a number, and none without messages.
+
+    Parameters
+    ----------
+    worker
+        Its pods; the environment names the queue.
+    queue
+        URL of the SQS queue.
+    aws_region
+        AWS region of the queue.
+    most
+        Most workers at the same time.
+    max_minutes
+        Minutes after which a worker takes no more tasks; sets when a Job is stopped.
+    """
+    target: dict[str, Any] = {
+        "parallelism": 1,
+        "completions": 1,
+        # SQS retries: a message whose worker died is seen by another one.
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": longest_seconds(max_minutes),
+        "template": make_pod(worker),
+    }
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledJob",
+        "metadata": {
+            "name": contract.WORKER,
+            "namespace": worker.namespace,
+            "labels": target["template"]["metadata"]["labels"],
+        },
+        "spec": {
+            "jobTargetRef": target,
+            "pollingInterval": 30,
+            "minReplicaCount": 0,
+            "maxReplicaCount": most,
+            "successfulJobsHistoryLimit": 5,
+            "failedJobsHistoryLimit": 20,
+            # Workers that run finish their tile when the image changes.
+            "rollout": {"strategy": "gradual", "propagationPolicy": "foreground"},
+            "scalingStrategy": {"strategy": "default"},
+            "triggers": [_queue_trigger(queue, aws_region)],
+        },
+    }
+
+
+def _queue_trigger(queue: str, aws_region: str) -> Manifest:
+    return {
+        "type": "aws-sqs-queue",
+        "metadata": {
+            "queueURL": queue,
+            "awsRegion": aws_region,
+            "queueLength": "1",
+            # A message in flight has its worker: without it that worker would count as idle.
+            "scaleOnInFlight": "true",
+            # KEDA's own role asks for the length, and may do nothing else.
+            "identityOwner": "operator",
+        },
+    }
+
+
+def make_tile_job(
+    name: str, worker: Worker, *, tile: str, region: str, period: str, attempts: int = 3
+) -> Manifest:
+    """Job of one tile, without a queue.
+
+    Parameters
+    ----------
+    worker
+        Its pod; the command is replaced, the environment names the place of the results.
+    attempts
+        Pods that may fail before the Job does; only failures that another try may mend count.
+    """
+    command = [f"{contract.APP}-job", "--tile", tile, "--region", region, "--period", period]
+    template = make_pod(worker)
+    (container,) = template["spec"]["containers"]
+    container["command"] = command
+    for probe in ("startupProbe", "livenessProbe"):  # only a worker has a heartbeat
+        container.pop(probe, None)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": worker.namespace,
+            "labels": template["metadata"]["labels"],
+        },
+        "spec": {
+            "backoffLimit": attempts - 1,
+            "podFailurePolicy": make_failure_policy("tile"),
+            "activeDeadlineSeconds": attempts * contract.TIME_LIMIT_SECONDS,
+            "ttlSecondsAfterFinished": 2 * DAY,
+            "template": template,
+        },
+    }

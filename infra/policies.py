@@ -1,0 +1,137 @@
+"""Who may do what in AWS: statements by purpose, each for named resources.
+
+Written out rather than taken from ``grant_...``, whose actions come with wildcards.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aws_cdk import aws_iam as iam
+
+from cropmask.contract import METRICS_NAMESPACE
+from infra.places import BucketPlace, Places, QueuePlace
+
+_CONSUME: Final = [
+    "sqs:ReceiveMessage",
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:GetQueueAttributes",
+]
+_SEND: Final = ["sqs:SendMessage", "sqs:GetQueueAttributes"]
+
+
+def take_tasks(places: Places) -> list[iam.PolicyStatement]:
+    """Take tasks, keep, return and finish them; park what can never succeed."""
+    return [
+        _on_queue("TakeTasks", places.tasks, _CONSUME),
+        _on_queue("ParkTasks", places.dead_letters, _SEND),
+    ]
+
+
+def send_tasks(places: Places) -> list[iam.PolicyStatement]:
+    """Send tasks, count them, and redrive or discard dead letters."""
+    return [
+        _on_queue("SendTasks", places.tasks, _SEND),
+        _on_queue("Redrive", places.dead_letters, _CONSUME),
+    ]
+
+
+def _on_queue(sid: str, queue: QueuePlace, actions: list[str]) -> iam.PolicyStatement:
+    return iam.PolicyStatement(sid=sid, actions=actions, resources=[queue.arn])
+
+
+def read_objects(sid: str, bucket: BucketPlace, prefix: str = "") -> list[iam.PolicyStatement]:
+    """Read and list objects below a prefix; an absent object is then a 404, not a 403."""
+    return [
+        iam.PolicyStatement(
+            sid=f"Read{sid}", actions=["s3:GetObject"], resources=[bucket.objects(prefix)]
+        ),
+        iam.PolicyStatement(sid=f"List{sid}", actions=["s3:ListBucket"], resources=[bucket.arn]),
+    ]
+
+
+def write_results(places: Places) -> list[iam.PolicyStatement]:
+    """Write results and attempts; delete, since overwriting removes the item first."""
+    return [
+        *read_objects("Results", places.results, places.results_prefix),
+        iam.PolicyStatement(
+            sid="WriteResults",
+            actions=["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+            resources=[places.results.objects(places.results_prefix)],
+        ),
+    ]
+
+
+def write_models(places: Places) -> list[iam.PolicyStatement]:
+    """Put models where workers read them."""
+    return [
+        *read_objects("Models", places.models),
+        iam.PolicyStatement(
+            sid="WriteModels",
+            actions=["s3:PutObject", "s3:AbortMultipartUpload"],
+            resources=[places.models.objects()],
+        ),
+    ]
+
+
+def describe_cluster(places: Places) -> iam.PolicyStatement:
+    """Find the Kubernetes API, for ``aws eks update-kubeconfig``."""
+    return iam.PolicyStatement(
+        sid="FindCluster",
+        actions=["eks:DescribeCluster"],
+        resources=[places.arn("eks", f"cluster/{places.cluster}")],
+    )
+
+
+def put_metrics() -> iam.PolicyStatement:
+    """Put metrics of the workers' own namespace; CloudWatch knows no finer resource."""
+    return iam.PolicyStatement(
+        sid="PutMetrics",
+        actions=["cloudwatch:PutMetricData"],
+        resources=["*"],
+        conditions={"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}},
+    )
+
+
+def look_at_groups() -> iam.PolicyStatement:
+    """Describe node groups, types and images; these actions know no resources."""
+    return iam.PolicyStatement(
+        sid="LookAtGroups",
+        actions=[
+            "autoscaling:DescribeAutoScalingGroups",
+            "autoscaling:DescribeAutoScalingInstances",
+            "autoscaling:DescribeLaunchConfigurations",
+            "autoscaling:DescribeScalingActivities",
+            "autoscaling:DescribeTags",
+            "ec2:DescribeImages",
+            "ec2:DescribeInstanceTypes",
+            "ec2:DescribeLaunchTemplateVersions",
+            "ec2:GetInstanceTypesFromInstanceRequirements",
+        ],
+        resources=["*"],
+    )
+
+
+def look_at_empty_groups(places: Places) -> iam.PolicyStatement:
+    """Labels and taints of a group without nodes: this is what lets it start from zero."""
+    return iam.PolicyStatement(
+        sid="LookAtEmptyGroups",
+        actions=["eks:DescribeNodegroup"],
+        resources=[places.arn("eks", f"nodegroup/{places.cluster}/*")],
+    )
+
+
+def scale_groups(places: Places) -> iam.PolicyStatement:
+    """Grow and shrink the groups of this cluster; EKS names and tags them."""
+    return iam.PolicyStatement(
+        sid="ScaleGroups",
+        actions=[
+            "autoscaling:SetDesiredCapacity",
+            "autoscaling:TerminateInstanceInAutoScalingGroup",
+        ],
+        resources=[places.arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/eks-*")],
+        conditions={
+            "StringEquals": {f"aws:ResourceTag/k8s.io/cluster-autoscaler/{places.cluster}": "owned"}
+        },
+    )

@@ -1,0 +1,163 @@
+"""The workers: their namespace, their roles, and what starts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from constructs import Construct, IConstruct
+
+from cropmask import contract
+from cropmask.kube import namespace as ns
+from cropmask.kube.index import INDEX_COMMAND, make_database_policy, make_index_cron_job
+from cropmask.kube.scaled import make_scaled_job
+from cropmask.manifests import Worker, make_labels
+from infra import policies
+from infra.naming import CropmaskStack, acknowledge, wildcard
+from infra.pod_identity import PodRole
+from infra.settings import Index, Settings
+from infra.stacks.cluster import ClusterStack, as_cluster
+
+
+class WorkersStack(CropmaskStack):
+    """Everything of ours in the cluster; a change of the image is a change of this stack only."""
+
+    def __init__(self, scope: Construct, settings: Settings, cluster: ClusterStack) -> None:
+        super().__init__(scope, settings, "workers", "namespace, roles and workers")
+        self._cluster = as_cluster(cluster.cluster)
+        self._namespace = self._apply("Namespace", ns.make_namespace())
+        self._apply(
+            "Limits",
+            ns.make_quota(settings.workers.most),
+            ns.make_limits(),
+            ns.make_network_policy(),
+        )
+        self._apply("Settings", ns.make_settings(self._variables()))
+        worker_role = self._pod_role("Worker", contract.SERVICE_ACCOUNT, self._worker_statements())
+        self._explain_objects(worker_role, "Workers write tiles whose names nobody knows before.")
+        acknowledge(
+            worker_role,
+            "PutMetricData knows no resources; a condition names the only namespace.",
+            wildcard("*"),
+        )
+        scaled = self._apply("Workers", self._scaled_job())
+        scaled.node.add_dependency(worker_role)
+        if settings.workers.index is not None:
+            self._index(settings.workers.index)
+        self._operator_role()
+
+    def _apply(self, id: str, *documents: dict[str, Any]) -> eks.KubernetesManifest:  # noqa: A002
+        manifest = eks.KubernetesManifest(
+            self,
+            id,
+            cluster=self._cluster,
+            manifest=list(documents),
+            overwrite=True,  # a resource that somebody made by hand becomes ours
+            prune=False,
+        )
+        if id != "Namespace":
+            manifest.node.add_dependency(self._namespace)
+        return manifest
+
+    def _variables(self) -> dict[str, str]:
+        workers = self.settings.workers
+        return {
+            contract.ENV_ENVIRONMENT: workers.site,
+            contract.ENV_OUTPUT: self.places.output,
+            contract.ENV_QUEUE: self.places.tasks.url,
+            contract.ENV_DEAD_LETTERS: self.places.dead_letters.url,
+            contract.ENV_METRICS: contract.METRICS_NAMESPACE,
+            contract.ENV_CPU_HOUR_PRICE: str(workers.cpu_hour_price),
+            contract.ENV_MAX_MINUTES: str(workers.max_minutes),
+            contract.ENV_IDLE_EXIT: str(contract.LEASE_SECONDS),
+            "AWS_REGION": self.settings.region,
+            "AWS_DEFAULT_REGION": self.settings.region,
+        }
+
+    def _worker(self, image: str) -> Worker:
+        return Worker(
+            image,
+            config_map=ns.CONFIG_MAP,
+            labels=make_labels(environment=self.settings.name),
+        )
+
+    def _scaled_job(self) -> dict[str, Any]:
+        workers = self.settings.workers
+        return make_scaled_job(
+            self._worker(workers.image),
+            queue=self.places.tasks.url,
+            aws_region=self.settings.region,
+            most=workers.most,
+            max_minutes=workers.max_minutes,
+        )
+
+    def _pod_role(self, name: str, account: str, statements: list[iam.PolicyStatement]) -> PodRole:
+        self._apply(f"{name}Account", ns.make_service_account(account))
+        return PodRole(
+            self,
+            name,
+            cluster_name=self._cluster.cluster_name,
+            namespace=contract.NAMESPACE,
+            service_account=account,
+            statements=statements,
+        )
+
+    def _explain_objects(self, role: IConstruct, reason: str, *, models: bool = True) -> None:
+        """Acknowledge that a role reaches all objects of a bucket, or below a prefix."""
+        acknowledge(role, reason, wildcard(self.places.results.objects(self.places.results_prefix)))
+        if models:
+            acknowledge(role, reason, wildcard(self.places.models.objects()))
+
+    def _worker_statements(self) -> list[iam.PolicyStatement]:
+        return [
+            *policies.take_tasks(self.places),
+            *policies.write_results(self.places),
+            *policies.read_objects("Models", self.places.models),
+            policies.put_metrics(),
+        ]
+
+    def _index(self, index: Index) -> None:
+        prefix = self.places.results_prefix
+        statements = policies.read_objects("Results", self.places.results, prefix)
+        role = self._pod_role("Indexer", ns.INDEXER, statements)
+        cron = make_index_cron_job(self._worker(index.image), INDEX_COMMAND, index.schedule)
+        self._explain_objects(role, "Reads results, all of them.", models=False)
+        job = self._apply("Index", cron, make_database_policy(index.database))
+        job.node.add_dependency(role)
+
+    def _operator_role(self) -> None:
+        """What people use: send, watch, redrive; and Jobs of their own in the namespace."""
+        people = [iam.ArnPrincipal(arn) for arn in self.settings.workers.operators]
+        role = iam.Role(
+            self,
+            "Operator",
+            role_name=f"{self.places.cluster}-operator",
+            assumed_by=iam.CompositePrincipal(*people),
+            description="Send tasks, look at them, redrive; results and models",
+            inline_policies={
+                "operator": iam.PolicyDocument(
+                    statements=[
+                        *policies.send_tasks(self.places),
+                        *policies.write_results(self.places),
+                        *policies.write_models(self.places),
+                        policies.describe_cluster(self.places),
+                    ]
+                )
+            },
+        )
+        self._explain_objects(role, "Operators copy and delete results, and put models.")
+        eks.AccessEntry(
+            self,
+            "OperatorAccess",
+            cluster=self._cluster,
+            principal=role.role_arn,
+            access_policies=[
+                eks.AccessPolicy.from_access_policy_name(
+                    "AmazonEKSEditPolicy",
+                    access_scope_type=eks.AccessScopeType.NAMESPACE,
+                    namespaces=[contract.NAMESPACE],
+                )
+            ],
+        )
+        self.say("OperatorRole", "role of operators", role.role_arn)

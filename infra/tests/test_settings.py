@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.settings import known_environments, load_settings
+from infra.tests.synthesized import CDK_OUT, PARTS, load
+
+INFRA = Path(__file__).parents[1]
+NAMES = {"cropmask", "cropmask.contract", "cropmask.product", "cropmask.manifests"}
+
+
+def test_there_are_dev_and_prod() -> None:
+    assert set(known_environments()) >= {"dev", "prod"}
+
+
+def test_an_unknown_environment_is_one_line() -> None:
+    with pytest.raises(ValueError, match=r"no environment 'test': choose .* dev, prod"):
+        load_settings("test")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "Dev!"}, "cannot name an environment"),
+        ({"account": "123"}, "12 digits"),
+        ({"network": dataclasses.replace(load_settings("dev").network, zones=1)}, "two avail"),
+        (
+            {"cluster": dataclasses.replace(load_settings("dev").cluster, endpoint_from=("::/0",))},
+            "open to everybody",
+        ),
+    ],
+)
+def test_settings_that_would_fail_later_fail_now(change: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        dataclasses.replace(load_settings("dev"), **change)  # type: ignore[arg-type]
+
+
+def test_nothing_but_the_settings_knows_an_environment() -> None:
+    files = [INFRA / "app.py", *INFRA.glob("*.py"), *(INFRA / "stacks").glob("*.py")]
+    for file in files:
+        words = [
+            node.value
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        named = [word for word in words if word in known_environments()]
+        # The type of a site, and the default of a command line, are no decisions.
+        assert named == {"settings.py": ["dev", "prod"], "app.py": ["dev"]}.get(file.name, [])
+
+
+def test_environments_have_the_same_resources_but_for_what_settings_switch() -> None:
+    """By type: what one has and the other lacks is switched on in its settings file."""
+    switched = {
+        "AWS::CloudFront::Distribution",
+        "AWS::CloudFront::OriginAccessControl",
+        "AWS::SNS::Subscription",
+    }
+    counted = {"AWS::EC2::SecurityGroup", "AWS::EC2::VPCEndpoint"}
+    dev, prod = ({r.type for r in load(env).resources()} for env in ("dev", "prod"))
+    assert dev ^ prod <= switched | counted
+
+
+def test_a_new_environment_needs_only_its_file() -> None:
+    """An environment with dev's settings under another name is dev's templates, renamed."""
+    code = (
+        "import dataclasses, json, sys\n"
+        "from aws_cdk import App\n"
+        "from infra.app import build\n"
+        "from infra.settings import load_settings\n"
+        "context = json.load(open('infra/cdk.json'))['context']\n"
+        "context.update(json.load(open('infra/cdk.context.json')))\n"
+        "app = App(context=context, analytics_reporting=False)\n"
+        "build(app, dataclasses.replace(load_settings('dev'), name='stage'))\n"
+        "for stack in app.synth().stacks:\n"
+        "    print(json.dumps([stack.stack_name, stack.template]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=INFRA.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert len(done.stdout.splitlines()) == len(PARTS)
+    renamed = re.sub(r"[0-9A-F]{8}", "", done.stdout.replace("stage", "dev"))
+    for part, template in load("dev").templates.items():
+        for resource in template["Resources"].values():
+            name = resource.get("Properties", {}).get("QueueName")
+            assert name is None or f'"QueueName": "{name}"' in renamed, part
+
+
+def test_only_names_of_the_package_are_imported() -> None:
+    for file in [*INFRA.glob("*.py"), *INFRA.glob("stacks/*.py"), *INFRA.glob("environments/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cropmask"):
+                assert node.module in NAMES or node.module.startswith("cropmask.kube"), file.name
+
+
+def test_names_load_without_any_package_of_ours_that_computes() -> None:
+    heavy = ("numpy", "pydantic", "boto3", "rasterio")
+    code = f"import sys, infra.app; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=INFRA.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_everything_that_can_be_tagged_is_tagged() -> None:
+    for environment in known_environments():
+        missing = []
+        for resource in load(environment).resources():
+            tags = resource.properties.get("Tags")
+            if tags is None:
+                continue
+            flat = tags if isinstance(tags, dict) else {t["Key"]: t["Value"] for t in tags}
+            if flat.get("cropmask:environment") != environment or "cropmask:run" not in flat:
+                missing.append(resource.id)
+        assert missing == []
+
+
+def test_important_things_have_tags() -> None:
+    tagged = {r.type for r in load("prod").resources() if "Tags" in r.properties}
+    assert tagged >= {
+        *("AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::EKS::Cluster", "AWS::EKS::Nodegroup"),
+        *("AWS::EC2::VPC", "AWS::EC2::NatGateway", "AWS::IAM::Role", "AWS::KMS::Key"),
+        *("AWS::CloudWatch::Alarm", "AWS::CloudFront::Distribution", "AWS::Logs::LogGroup"),
+    }
+
+
+def test_prod_is_protected_from_being_deleted() -> None:
+    import json
+
+    for environment, protected in (("dev", False), ("prod", True)):
+        manifest = json.loads((CDK_OUT / environment / "manifest.json").read_text())
+        stacks = [
+            artifact["properties"]
+            for artifact in manifest["artifacts"].values()
+            if artifact["type"] == "aws:cloudformation:stack"
+        ]
+        assert len(stacks) == len(PARTS)
+        assert {s.get("terminationProtection", False) for s in stacks} == {protected}

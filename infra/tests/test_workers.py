@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import re
+
+from cropmask import contract
+from cropmask.manifests import make_pod
+from infra.places import Places
+from infra.settings import Settings
+from infra.tests.synthesized import Synthesized
+
+
+def test_the_namespace_admits_restricted_pods_only(cloud: Synthesized) -> None:
+    namespace = cloud.manifest("Namespace")
+    labels = namespace["metadata"]["labels"]
+    assert namespace["metadata"]["name"] == contract.NAMESPACE
+    for mode in ("enforce", "audit", "warn"):
+        assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+
+
+def test_workers_are_scaled_by_the_queue(cloud: Synthesized, settings: Settings) -> None:
+    scaled = cloud.manifest("ScaledJob")["spec"]
+    (trigger,) = scaled["triggers"]
+    assert trigger["metadata"]["queueURL"] == Places(settings).tasks.url
+    assert trigger["metadata"]["awsRegion"] == settings.region
+    assert scaled["maxReplicaCount"] == settings.workers.most
+    (container,) = scaled["jobTargetRef"]["template"]["spec"]["containers"]
+    assert container["image"] == settings.workers.image
+    assert container["command"] == ["cropmask", "worker"]
+
+
+def test_pods_are_those_of_the_manifests(cloud: Synthesized, settings: Settings) -> None:
+    """What is deployed is what ``jobs/`` shows, but for image and label of the environment."""
+    from cropmask.kube.namespace import CONFIG_MAP
+    from cropmask.manifests import Worker, make_labels
+
+    worker = Worker(
+        settings.workers.image,
+        config_map=CONFIG_MAP,
+        labels=make_labels(environment=settings.name),
+    )
+    assert cloud.manifest("ScaledJob")["spec"]["jobTargetRef"]["template"] == make_pod(worker)
+
+
+def test_settings_of_workers_are_known_variables(cloud: Synthesized, settings: Settings) -> None:
+    values = cloud.manifest("ConfigMap")["data"]
+    places = Places(settings)
+    ours = {name for name in values if name.startswith(contract.ENV_PREFIX)}
+    assert ours <= set(contract.ENVIRONMENT_VARIABLES)
+    assert values[contract.ENV_QUEUE] == places.tasks.url
+    assert values[contract.ENV_DEAD_LETTERS] == places.dead_letters.url
+    assert values[contract.ENV_OUTPUT] == places.output
+    assert values[contract.ENV_ENVIRONMENT] == settings.workers.site
+
+
+def test_the_namespace_holds_all_workers_and_no_end_of_pods(
+    cloud: Synthesized, settings: Settings
+) -> None:
+    hard = cloud.manifest("ResourceQuota")["spec"]["hard"]
+    assert settings.workers.most < int(hard["pods"]) < settings.workers.most + 10
+    assert int(hard["requests.cpu"]) >= settings.workers.most * int(contract.WORKER_CPU)
+
+
+def test_nodes_hold_all_workers(settings: Settings) -> None:
+    """Three workers of two CPUs fit on a node of eight, beside what runs on every node."""
+    assert 3 * settings.cluster.spot_nodes >= settings.workers.most
+
+
+def test_nothing_comes_in_and_little_goes_out(cloud: Synthesized) -> None:
+    spec = cloud.manifest("NetworkPolicy", contract.APP)["spec"]
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    assert spec["podSelector"] == {}
+    assert "ingress" not in spec
+    ports = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
+    assert ports == {53, 80, 443}
+    (web,) = [r for r in spec["egress"] if {"protocol": "TCP", "port": 443} in r["ports"]]
+    assert web["to"] == [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}},
+    ]
+    (agent,) = [r for r in spec["egress"] if {"protocol": "TCP", "port": 80} in r["ports"]]
+    assert agent["to"] == [{"ipBlock": {"cidr": "169.254.170.23/32"}}]
+
+
+def test_service_accounts_have_no_token(cloud: Synthesized) -> None:
+    accounts = [found for found in cloud.manifests() if found["kind"] == "ServiceAccount"]
+    assert contract.SERVICE_ACCOUNT in {found["metadata"]["name"] for found in accounts}
+    assert {found["automountServiceAccountToken"] for found in accounts} == {False}
+
+
+def test_results_are_indexed_where_the_settings_say_so(dev: Synthesized, prod: Synthesized) -> None:
+    assert [found for found in dev.manifests() if found["kind"] == "CronJob"] == []
+    cron = prod.manifest("CronJob")
+    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+    pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "cropmask-indexer"
+    (container,) = pod["containers"]
+    (database,) = [e for e in container["env"] if e["name"] == "ODC_DEFAULT_DB_URL"]
+    assert database["valueFrom"]["secretKeyRef"]["name"] == "cropmask-datacube"
+    rule = prod.manifest("NetworkPolicy", "cropmask-indexer")["spec"]["egress"][0]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 5432}]
+
+
+def test_workers_wait_for_their_namespace_and_role(cloud: Synthesized) -> None:
+    (scaled,) = [
+        resource
+        for resource in cloud.resources("Custom::AWSCDK-EKS-KubernetesResource")
+        if "ScaledJob" in resource.properties["Manifest"]
+    ]
+    needs = " ".join(scaled.whole["DependsOn"])
+    assert re.search(r"\bNamespace", needs)
+    assert "WorkerAssociation" in needs
+
+
+def test_operators_may_work_in_the_namespace_only(cloud: Synthesized) -> None:
+    entry = cloud.one("AWS::EKS::AccessEntry", "workers")
+    (policy,) = entry["AccessPolicies"]
+    assert policy["AccessScope"] == {"Type": "namespace", "Namespaces": [contract.NAMESPACE]}
