@@ -27,11 +27,12 @@ infra-test: infra-synth
 	$(WITH_NODE) $(INFRA)/bin/pytest -c infra/pytest.ini infra/tests
 
 infra-standins: infra-synth .venv/.dev
-	$(BIN)/pytest infra/standins
+	$(BIN)/pytest -c pyproject.toml -W ignore::UserWarning:moto infra/standins
 
 infra/cdk.out/%/manifest.json: infra/node_modules/.ready $(INFRA)/.ready $(CLOUD_SOURCES)
-	rm -rf infra/cdk.out/$*
-	cd infra && $(WITH_NODE) CDK_DISABLE_CLI_TELEMETRY=true node_modules/.bin/cdk synth --quiet --no-notices \
+	@rm -rf infra/cdk.out/$*
+	@echo "cdk synth --context env=$*"
+	@cd infra && $(WITH_NODE) CDK_DISABLE_CLI_TELEMETRY=true node_modules/.bin/cdk synth --quiet --no-notices \
 	  --context env=$* --output $(CURDIR)/infra/cdk.out/$* >cdk.$*.log 2>&1 || { cat cdk.$*.log; exit 1; }
 
 $(INFRA)/.ready: $(TOOLS)/.ready pyproject.toml uv.lock

@@ -80,7 +80,7 @@ def find_log_format(arguments: list[str], environ: Mapping[str, str]) -> str:
     """Log format of a command line, known before it is parsed so that errors obey it."""
     given = [
         following if word == "--log-format" else word.partition("=")[2]
-        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for word, following in zip(arguments, [*arguments[1:], ""], strict=False)
         if word == "--log-format" or word.startswith("--log-format=")
     ]
     named = given[-1] if given else environ.get(ENV_LOG_FORMAT, "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from cropmask.contract import METRICS
+from cropmask.contract import METRIC_DIMENSIONS, METRICS
 from cropmask.errors import CropmaskError
 from cropmask.io.aws import AwsClient, explained
 
@@ -98,7 +98,7 @@ class CloudWatchMetrics:
 
     def add(self, name: str, value: float, *, region: str | None) -> None:
         """Keep a value until the next flush."""
-        dimensions = {"Environment": self._environment, "Region": region}
+        dimensions = dict(zip(METRIC_DIMENSIONS, (self._environment, region), strict=True))
         self._values.append(
             {
                 "MetricName": name,
