@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -27,6 +27,8 @@ POLL_SECONDS: Final = 0.2
 """How often the limits of a child are looked at."""
 PUBLISH_SECONDS: Final = 10.0
 """How long a child that is writing its item is waited for, whatever else happens."""
+SHELF_SECONDS: Final = 600.0
+"""How long a region file or boundary that was changed may go unnoticed."""
 _NEAR: Final = 0.9
 """Share of the memory limit from which a kill is put down to it."""
 
@@ -43,6 +45,8 @@ class Work:
     """For its temporary files; it exists, and is removed when the child is gone."""
     open_logging: Callable[[], None]
     """Called in the child first; pickled by its name."""
+    basis: bytes | None = None
+    """What an earlier child of the same region has opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,14 @@ class Progress:
 
     stage: str
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Said by the child: what the tasks of its region share, for the next child."""
+
+    basis: bytes
+    """Pickled, so that we need not load what it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,29 @@ class Limits:
     """Why the whole worker is to stop, such as ``SIGTERM``."""
 
 
+@dataclass(slots=True)
+class Shelf:
+    """What children have opened, for those of the same region that come soon after."""
+
+    clock: Callable[[], float] = time.monotonic
+    _kept: tuple[object, float, bytes] | None = None
+
+    def find(self, order: Order) -> bytes | None:
+        """What was opened for the same region, unless it is old."""
+        if self._kept is None:
+            return None
+        key, moment, basis = self._kept
+        fresh = self.clock() - moment < SHELF_SECONDS
+        return basis if fresh and key == self._key(order) else None
+
+    def keep(self, order: Order, basis: bytes) -> None:
+        """Keep it, in place of what was there."""
+        self._kept = (self._key(order), self.clock(), basis)
+
+    def _key(self, order: Order) -> object:
+        return order.task.region, order.recipe, order.resolution
+
+
 @dataclass(frozen=True, slots=True)
 class Attempts:
     """Does each order in a child of its own, with a folder of its own."""
@@ -108,6 +143,7 @@ class Attempts:
     limits: Limits
     open_logging: Callable[[Mapping[str, str]], None]
     """Given what every line of the child is to carry; pickled by its name."""
+    shelf: Shelf = field(default_factory=Shelf)
 
     def __call__(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
         """Do an order.
@@ -119,12 +155,18 @@ class Attempts:
         """
         words = {"run": record.run, "tile": record.tile, "attempt": record.attempt}
         with open_folder(self.scratch) as folder:
-            work = Work(order, self.site, folder, partial(self.open_logging, words))
             return run_attempt(
-                work,
+                Work(
+                    order,
+                    self.site,
+                    folder,
+                    partial(self.open_logging, words),
+                    self.shelf.find(order),
+                ),
                 hold,
                 self.limits,
                 progress=lambda now: self.heartbeat.progress(f"{record.tile} {now.stage}"),
+                opened=lambda basis: self.shelf.keep(order, basis),
             )
 
 
@@ -134,6 +176,7 @@ def run_attempt(
     limits: Limits,
     *,
     progress: Callable[[Progress], None] = lambda _: None,
+    opened: Callable[[bytes], None] = lambda _: None,
     target: str = TARGET,
 ) -> Outcome:
     """Have a child do the work; whatever becomes of it, it is gone afterwards.
@@ -149,6 +192,8 @@ def run_attempt(
         When to stop it otherwise.
     progress
         Told how far it is.
+    opened
+        Given what the child has opened that others can use.
     target
         What the child runs.
     """
@@ -164,7 +209,7 @@ def run_attempt(
             error=Interrupted(f"no process could be started: {error}", reason="no process")
         )
     try:
-        outcome = _Watch(child, hold, limits, memory, progress).until_it_ends()
+        outcome = _Watch(child, hold, limits, memory, progress, opened).until_it_ends()
         if outcome is None:
             code = child.end()
             outcome = Outcome(error=_explain(code, find_oom_kills() > kills, child.use(), memory))
@@ -188,12 +233,14 @@ class _Watch:
         limits: Limits,
         memory: int | None,
         progress: Callable[[Progress], None],
+        opened: Callable[[bytes], None],
     ) -> None:
         self._child = child
         self._hold = hold
         self._limits = limits
         self._memory = memory
         self._progress = progress
+        self._opened = opened
         self._began = time.monotonic()
         self._asked: float | None = None
         self._publishing: float | None = None
@@ -215,6 +262,8 @@ class _Watch:
                 return said
             if isinstance(said, Progress):
                 self._progress(said)
+            elif isinstance(said, Opened):
+                self._opened(said.basis)
             elif isinstance(said, MayPublish):
                 self._asked = self._hold.ask()
             self._check()

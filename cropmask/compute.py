@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cropmask.attempt import MayPublish, Progress, Work
+from cropmask.attempt import MayPublish, Opened, Progress, Work
 from cropmask.attempts import State
 from cropmask.errors import CropmaskError, Interrupted, OutOfMemory
 from cropmask.io.child import Parent
 from cropmask.io.machine import keep_heap_small
 from cropmask.io.meter import Meter, StageUse
 from cropmask.outcome import Outcome
-from cropmask.run import run_tile
+from cropmask.prepare import Basis, open_basis
+from cropmask.run import metered, run_tile
+from cropmask.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +58,38 @@ def _run(parent: Parent, work: Work, meter: Meter) -> Outcome:
     if work.order.resolution is not None:
         site = replace(site, resolution=work.order.resolution)
 
+    def progress(stage: str, share: float) -> None:
+        parent.tell(Progress(stage, share))
+
     def check() -> None:
         refusal = parent.ask(MayPublish())
         if refusal is not None:
             raise refusal
 
+    basis = _find_basis(parent, work, site, metered(meter, site.memory, progress))
     result = run_tile(
         work.order.task,
         site,
         recipe=work.order.recipe,
         overwrite=work.order.overwrite,
-        progress=lambda stage, share: parent.tell(Progress(stage, share)),
+        progress=progress,
         check=check,
         meter=meter,
+        basis=basis,
     )
     return Outcome(state=State(result.state), item=result.item, run_key=result.run_key)
+
+
+def _find_basis(
+    parent: Parent, work: Work, site: Site, progress: Callable[[str, float], None]
+) -> Basis:
+    """What the tasks of the region share: from an earlier child, else opened for the next ones."""
+    if work.basis is not None:
+        basis: Basis = pickle.loads(work.basis)  # noqa: S301 (another child of ours has made it)
+        return basis
+    basis = open_basis(work.order.task.region, site, recipe=work.order.recipe, progress=progress)
+    parent.tell(Opened(pickle.dumps(basis)))
+    return basis
 
 
 def _with_stages(outcome: Outcome, stages: tuple[StageUse, ...]) -> Outcome:

@@ -118,8 +118,22 @@ def prepare(
     *,
     recipe: Recipe = "forest",
     progress: Progress = lambda _stage, _share: None,
+    basis: Basis | None = None,
 ) -> Job:
     """Check a task and find its inputs; nothing is computed or written.
+
+    Parameters
+    ----------
+    task
+        Tile, region and period.
+    site
+        Where inputs are and results go.
+    recipe
+        Model of the region to use.
+    progress
+        Told how far it is.
+    basis
+        What all tasks of the region share, if it was opened before.
 
     Raises
     ------
@@ -130,7 +144,8 @@ def prepare(
     Interrupted
         If a server cannot be reached.
     """
-    basis = open_basis(task.region, site, recipe=recipe, progress=progress)
+    if basis is None:
+        basis = open_basis(task.region, site, recipe=recipe, progress=progress)
     progress("search", 0.0)
     job = prepare_on(basis, task, basis.world.catalog, site.read)
     progress("search", 1.0)

@@ -19,6 +19,7 @@ from cropmask.io.meter import Meter, StageUse
 from cropmask.io.models import load_forest
 from cropmask.io.store import Store
 from cropmask.prepare import (
+    Basis,
     Job,
     Progress,
     find_same,
@@ -59,6 +60,7 @@ def run_tile(
     progress: Progress = lambda _stage, _share: None,
     check: Callable[[], None] = lambda: None,
     meter: Meter | None = None,
+    basis: Basis | None = None,
 ) -> TileResult:
     """Map one tile and publish the result.
 
@@ -78,6 +80,8 @@ def run_tile(
         Called before the item is written; an exception from it leaves no item.
     meter
         Takes the time of the stages; default one of its own.
+    basis
+        What all tasks of the region share, if it was opened before.
 
     Returns
     -------
@@ -96,7 +100,7 @@ def run_tile(
     meter = meter or Meter()
     watched = metered(meter, site.memory, progress)
     store = site.store()
-    job = prepare(task, site, recipe=recipe, progress=watched)
+    job = prepare(task, site, recipe=recipe, progress=watched, basis=basis)
     if not overwrite and (item := find_same(store, job)) is not None:
         return _result(job, store, "SKIPPED", meter, item["properties"]["cropmask:statistics"])
     watched("load", 0.0)

@@ -16,7 +16,7 @@ from cropmask.cli.console import LOG_FORMATS, open_logging
 from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
-from cropmask.io.child import open_nursery
+from cropmask.io.child import await_nursery, open_nursery
 
 if TYPE_CHECKING:
     from cropmask.order import Order
@@ -192,10 +192,12 @@ def worker(
         attempts = Attempts(site, scratch, pulse, limits, partial(open_logging, log_format))
         journal = Journal(site.store(), site)
         desk = Desk(attempts, journal, open_metrics(site.metrics_namespace, site.environment))
-        if tasks is None:
+        order = None if tasks is None else _load_order(site, tasks, index)
+        await_nursery()
+        if order is None:
             code = Worker(site.queue(), desk, rules, pulse, stop).run()
         else:
-            code = run_alone(_load_order(site, tasks, index), desk, f"{tasks} {index}")
+            code = run_alone(order, desk, f"{tasks} {index}")
     sys.exit(code)
 
 

@@ -188,7 +188,7 @@ def test_no_item_without_a_lease_confirmed_after_the_question(
     def stopping() -> str | None:
         return "SIGTERM" if stop_at is not None and hold.step >= stop_at else None
 
-    watch = _Watch(child, hold, Limits(1000, stopping), None, lambda _: None)  # type: ignore[arg-type]
+    watch = _Watch(child, hold, Limits(1000, stopping), None, lambda _: None, lambda _: None)  # type: ignore[arg-type]
     try:
         outcome = watch.until_it_ends()
     except (LeaseLost, Drained):
