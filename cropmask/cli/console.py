@@ -230,3 +230,19 @@ def run_click(command: click.Command, log_format: Callable[[], str] = lambda: "t
             raise Misconfigured(error.format_message()) from None
 
     guarded(body, log_format())
+
+
+def confirm(question: str) -> None:
+    """Ask before something is deleted.
+
+    Raises
+    ------
+    click.UsageError
+        If nobody is there to ask.
+    Misconfigured
+        If the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to ask: give --yes to delete, or --dry-run")
+    if not click.confirm(question, default=False):
+        raise Misconfigured("nothing was deleted")

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "submit": ("cropmask.cli.submit", "Send a region's tiles to a queue, or to a cluster."),
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
+    "redrive": ("cropmask.cli.redrive", "Send dead letters back to the queue, or list them."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),
     "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
     "ls": ("cropmask.cli.results", "List results."),

@@ -57,6 +57,12 @@ def place_options(command: Command) -> Command:
     return command
 
 
+queue_option = click.option(
+    "--queue",
+    metavar="PLACE",
+    help="Queue of tasks: URL of an SQS queue, or a folder.  [default: _queue in the folder of "
+    "the output]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 region_option = click.option(

@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import click
 
-from cropmask.cli.console import ProgressBar
+from cropmask.cli.console import ProgressBar, confirm
 from cropmask.cli.options import json_option, models_option, place_options, region_option
 from cropmask.contract import ExitCode
-from cropmask.errors import Misconfigured
 from cropmask.grid import Tile
 from cropmask.io.datasets import Dataset, find_datasets
 from cropmask.io.store import Store, open_store
@@ -227,17 +226,10 @@ def rm(
         click.echo(f"would delete {amount}")
         return
     if not yes:
-        _confirm(f"delete {amount} in {site.output}?")
+        confirm(f"delete {amount} in {site.output}?")
     bar = ProgressBar()
     try:
         remove(store, found, lambda done, number: bar("deleting", done / number))
     finally:
         bar.close()
     click.echo(f"deleted {amount}")
-
-
-def _confirm(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError("nobody is there to ask: give --yes to delete, or --dry-run")
-    if not click.confirm(question, default=False):
-        raise Misconfigured("nothing was deleted")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cropmask.advice import advise, advise_run
-from cropmask.cli.options import FILE, json_option, place_options
+from cropmask.cli.options import FILE, json_option, place_options, queue_option
 from cropmask.contract import ENV_TIME_LIMIT, TIME_LIMIT_SECONDS
 from cropmask.errors import CropmaskError
 from cropmask.io.boundary import load_boundary
@@ -61,11 +61,7 @@ _WIDTH = 50
     metavar="FILE",
     help="Also write a page with a map of the tiles; with --watch it loads itself anew.",
 )
-@click.option(
-    "--queue",
-    metavar="QUEUE",
-    help="URL of the SQS queue, or a folder.  [default: beside a folder]",
-)
+@queue_option
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=1),

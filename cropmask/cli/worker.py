@@ -13,7 +13,7 @@ import click
 
 from cropmask import contract
 from cropmask.cli.console import LOG_FORMATS, open_logging
-from cropmask.cli.options import FILE, models_option
+from cropmask.cli.options import FILE, models_option, queue_option
 from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
 from cropmask.io.child import await_nursery, open_nursery
@@ -50,12 +50,7 @@ Exit codes
 
 
 @click.command(epilog=EPILOG)
-@click.option(
-    "--queue",
-    metavar="PLACE",
-    help="Queue of tasks: URL of an SQS queue, or a folder.  [default: _queue in the folder of "
-    "the output]",
-)
+@queue_option
 @click.option(
     "--tasks",
     envvar=contract.ENV_TASKS,

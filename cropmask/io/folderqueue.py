@@ -20,7 +20,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,9 +115,10 @@ class FolderQueue:
     def send(self, messages: Sequence[Message]) -> int:
         """Write each message under a temporary name, then rename it; synced at the end."""
         ready = self.root / _READY
-        for message in messages:
+        for number, message in enumerate(messages):
             document = {"attributes": message.attributes, "body": message.body}
-            self._write(f"{_READY}/{self._now():014d}-{uuid4().hex[:16]}.0", document)
+            id_ = f"{self._now():014d}-{number % 0x10000:04x}{uuid4().hex[:12]}"
+            self._write(f"{_READY}/{id_}.0", document)
         if messages:
             with told(ready, "written"):
                 sync_folder(ready)
@@ -195,7 +196,7 @@ class FolderQueue:
         numbers = Counter(folders.values())
         return Counts(numbers[_READY], numbers[_LEASED], numbers[_LATER], numbers[_DEAD])
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
+    def dead_letters(self) -> Generator[DeadLetter, None, None]:
         """Dead letters, oldest first."""
         for name in self._names(_DEAD):
             died, id_, token = name.split(".")

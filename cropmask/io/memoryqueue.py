@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -128,7 +128,7 @@ class MemoryQueue:
             visible = len(self._waiting) - len(hidden)
             return Counts(visible, in_flight, len(hidden) - in_flight, len(self._dead))
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
+    def dead_letters(self) -> Generator[DeadLetter, None, None]:
         """Dead letters, oldest first."""
         self.check()
         with self._lock:

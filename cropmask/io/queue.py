@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -144,7 +144,7 @@ class Queue(Protocol):
         """How many messages there are."""
         ...
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
+    def dead_letters(self) -> Generator[DeadLetter, None, None]:
         """Every dead letter once; others may not see them until the iterator is used up or closed.
 
         They stay where they are, unless :meth:`redrive` or :meth:`discard` is called for them.

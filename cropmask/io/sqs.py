@@ -9,7 +9,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -212,7 +212,7 @@ class SqsQueue:
         visible, in_flight, delayed = (int(found["Attributes"].get(name, 0)) for name in names)
         return visible, in_flight, delayed
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
+    def dead_letters(self) -> Generator[DeadLetter, None, None]:
         """Receive dead letters until none is new; those that stay are shown again at the end."""
         queue = self._dead_address()
         seen: dict[str, str] = {}
