@@ -1,5 +1,6 @@
 # make demo   sets everything up and maps the made-up tile: needs python3.11+, make and git
 # make test   sets everything up and runs the tests, without the internet
+# make test-faults  kills, failing servers, full disks; a few minutes
 # make check  format, lint, types, import map, tests
 # make infra-check  the same for the cloud: templates, rules, assertions, stand-ins
 
@@ -12,7 +13,7 @@ UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo setup test lint check bench format clean wheel
+.PHONY: demo setup test test-faults lint check bench format clean wheel
 
 demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 	$(BIN)/cropmask-job --tile x10y20 --region eastern
@@ -20,7 +21,10 @@ demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 setup: .venv/.dev  ## everything that developing needs
 
 test: .venv/.dev  ## all tests
-	$(BIN)/pytest -n $(WORKERS) tests
+	$(BIN)/pytest -n $(WORKERS) -m "not faults" tests
+
+test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take minutes
+	$(BIN)/pytest -n $(WORKERS) -m faults tests
 
 lint: .venv/.dev  ## format, lint, types, import map
 	$(BIN)/ruff format --check .
