@@ -28,7 +28,7 @@ from cropmask.task import Period
 
 PIXEL_SIZES: Final = (100, 200, 400, 800, 1600, 3200)
 """Meters; each divides a tile evenly."""
-LONGEST: Final = 4096
+LONGEST: Final = 5000
 """Pixels of the longest edge, if no pixel size is asked for."""
 PICTURE: Final = 2048
 """Pixels of the longest edge of the PNG."""

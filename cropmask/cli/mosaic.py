@@ -31,7 +31,7 @@ from cropmask.task import Period
 @click.option(
     "--pixel-size",
     type=click.Choice([str(size) for size in PIXEL_SIZES]),
-    help="Meters.  [default: so that the longest edge has at most 4096 pixels]",
+    help="Meters.  [default: so that the longest edge has at most 5000 pixels]",
 )
 @click.option(
     "--file",
