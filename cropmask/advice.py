@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Final
 
 from cropmask.attempts import RunRecord, State
-from cropmask.contract import ENV_TIME_LIMIT
+from cropmask.contract import ENV_TIME_LIMIT, MAX_RECEIVES
+from cropmask.grid import Tile
 from cropmask.io.queue import Counts
 from cropmask.standing import STALE, FailureGroup, Standing
 from cropmask.wording import say_count
@@ -25,6 +26,8 @@ _STOPPED: Final = "a worker was stopped and gave the tile back: nothing to do"
 _CAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "outofmemory": _MEMORY,
+        "out of memory": _MEMORY,
+        "fault": "a fault of the program: please report it with what 'cropmask logs TILE' shows",
         "too little memory": _MEMORY,
         "timedout": f"raise {ENV_TIME_LIMIT}, or see where the time goes: 'cropmask logs TILE'",
         "leaselost": "another worker had the tile meanwhile: nothing to do",
@@ -56,11 +59,26 @@ _CAUSES: Final[Mapping[str, str]] = MappingProxyType(
 
 def advise(group: FailureGroup) -> str:
     """What to do about tiles that failed for one reason."""
-    cause = _CAUSES.get(group.reason, "see what the error says")
-    cause = cause.replace("TILE", str(group.example))
-    if group.state is State.INVALID:
-        return f"{cause}; once that is done: 'cropmask redrive --where reason=\"{group.reason}\"'"
-    return f"{cause}; tried again by itself, with growing waits"
+    return advise_failure(group.state, group.reason, group.example)
+
+
+def advise_failure(state: State, reason: str, example: Tile) -> str:
+    """What to do about a failure.
+
+    Parameters
+    ----------
+    state
+        FAILED or INVALID.
+    reason
+        As :class:`~cropmask.errors.CropmaskError` groups them.
+    example
+        Tile to name in commands.
+    """
+    cause = _CAUSES.get(reason, "see what the error says").replace("TILE", str(example))
+    again = f"'cropmask redrive --where reason=\"{reason}\"'"
+    if state is State.INVALID:
+        return f"{cause}; once that is done: {again}"
+    return f"{cause}; tried again by itself up to {MAX_RECEIVES} times, then {again}"
 
 
 def advise_run(standing: Standing, queue: Counts | None) -> tuple[str, ...]:

@@ -42,17 +42,21 @@ def make_facts(tile: Tile, product: Product = EASTERN, **more: Any) -> ItemFacts
 def put_files(store: Store, tiles: Iterable[Tile], product: Product = EASTERN, **more: Any) -> None:
     """Datasets whose files hold a few letters; items are true about them."""
     for tile in tiles:
-        facts = make_facts(tile, product, **more)
-        place = make_place(product, Task(tile, product.region, facts.period))
-        files = {}
-        for asset in ASSET_SUFFIXES:
-            data = f"{asset} of {tile}".encode()
-            name = facts.file_name(asset)
-            store.put(place.key(name), data, "text/plain")
-            files[asset] = FileFacts(
-                name, len(data), hashlib.sha256(data).hexdigest(), hashlib.sha1(data).hexdigest()
-            )
-        store.put(place.item, encode_json(make_item(facts, files)).encode(), ITEM_TYPE)
+        put_facts(store, make_facts(tile, product, **more))
+
+
+def put_facts(store: Store, facts: ItemFacts) -> None:
+    """One such dataset."""
+    place = make_place(facts.product, Task(facts.tile, facts.product.region, facts.period))
+    files = {}
+    for asset in ASSET_SUFFIXES:
+        data = f"{asset} of {facts.tile}".encode()
+        name = facts.file_name(asset)
+        store.put(place.key(name), data, "text/plain")
+        files[asset] = FileFacts(
+            name, len(data), hashlib.sha256(data).hexdigest(), hashlib.sha1(data).hexdigest()
+        )
+    store.put(place.item, encode_json(make_item(facts, files)).encode(), ITEM_TYPE)
 
 
 @cache

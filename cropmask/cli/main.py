@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "redrive": ("cropmask.cli.redrive", "Send dead letters back to the queue, or list them."),
+    "explain": ("cropmask.cli.explain", "Say why a tile was skipped, failed or changed."),
+    "logs": ("cropmask.cli.explain", "Show what was written down of a tile's attempts."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),
     "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
     "ls": ("cropmask.cli.results", "List results."),

@@ -16,6 +16,7 @@ from cropmask.attempts import (
     run_key_of,
 )
 from cropmask.errors import Rejected
+from cropmask.grid import Tile
 from cropmask.io.store import Absent, Store
 from cropmask.io.threads import map_threads
 
@@ -44,6 +45,26 @@ def find_attempts(store: Store, product: str, period: str, run: str = "") -> Ite
         key = AttemptKey.parse(entry.key)
         if key is not None:
             yield key
+
+
+def find_tile_attempts(
+    store: Store, product: str, period: str, tile: Tile
+) -> tuple[AttemptKey, ...]:
+    """Attempts of one tile in all runs of a product and period, by start.
+
+    Of an attempt that ended while it was listed only its end is given.
+    """
+    folders = [
+        f"{run_folder(product, period, run)}{tile}/"
+        for run in store.folders(run_folder(product, period))
+    ]
+    found: dict[tuple[str, str], AttemptKey] = {}
+    for entries in map_threads(lambda folder: tuple(store.list(folder)), folders):
+        for key in filter(None, (AttemptKey.parse(entry.key) for entry in entries)):
+            known = found.get((key.run, key.attempt))
+            if known is None or known.state is State.PROCESSING:
+                found[key.run, key.attempt] = key
+    return tuple(sorted(found.values()))
 
 
 def load_attempt(store: Store, key: AttemptKey) -> AttemptRecord:
