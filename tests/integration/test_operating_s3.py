@@ -1,0 +1,108 @@
+"""An operator's day with results in S3 (moto's server on loopback): copied, watched, compared,
+looked at, deleted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import click
+import pytest
+import rasterio
+from click.testing import CliRunner, Result
+from moto.server import ThreadedMotoServer
+
+from cropmask.attempts import State
+from cropmask.cli.explain import logs
+from cropmask.cli.mosaic import mosaic
+from cropmask.cli.reconcile import reconcile
+from cropmask.cli.results import ls, rm, sync
+from cropmask.cli.status import status
+from cropmask.contract import ExitCode
+from cropmask.grid import Tile
+from cropmask.io.boundary import load_boundary
+from cropmask.io.store import FolderStore, StoreOptions, open_store
+from cropmask.region import load_region
+from cropmask.tiling import tiles_within
+from tests.results import EASTERN, put_result
+from tests.runs import make_attempt, make_run, put_records
+
+PLACE = "s3://maps/cropland"
+REGION = ("--region", "eastern")
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        url = f"http://{host}:{port}"
+        boto3.client("s3", endpoint_url=url).create_bucket(Bucket="maps")
+        yield url
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def tiles() -> tuple[Tile, ...]:
+    return tiles_within(load_boundary(load_region("eastern").boundary))[:4]
+
+
+def run(endpoint: str, command: click.Command, *words: str) -> Result:
+    environ = {"CROPMASK_S3_ENDPOINT": endpoint, "CROPMASK_ENV": "prod"}
+    return CliRunner(env=environ).invoke(command, words)
+
+
+def test_a_day(endpoint: str, tiles: tuple[Tile, ...], tmp_path: Path) -> None:
+    local = FolderStore(tmp_path / "local")
+    for seed, tile in enumerate(tiles):
+        put_result(local, tile, seed=seed)
+    record = make_run(tiles, sent=0)
+    attempts = [
+        make_attempt(record, tile, State.SUCCEEDED, i, i, seconds=60.0, threads=2, host="pod-1")
+        for i, tile in enumerate(tiles[:-1])
+    ]
+    remote = open_store(PLACE, StoreOptions(endpoint_url=endpoint))
+    put_records(remote, record, attempts)
+    place = ("--output", PLACE)
+
+    copied = run(endpoint, sync, str(local.root), PLACE, *REGION)
+    assert (copied.exit_code, "4 copied" in copied.output) == (0, True), copied.output
+    assert "4 same; 0 B written" in run(endpoint, sync, str(local.root), PLACE, *REGION).output
+    assert run(endpoint, ls, *REGION, *place).stdout.count(" done ") == 4
+
+    watched = json.loads(run(endpoint, status, *place, "--json").output)
+    assert (watched["counts"]["SUCCEEDED"], watched["counts"]["PENDING"]) == (3, 1)
+    assert watched["dollars"] == pytest.approx(3 * 120 / 3600 * 0.05)
+    assert "pod-1" in run(endpoint, logs, str(tiles[0]), *place).output
+
+    compared = run(endpoint, reconcile, *REGION, *place, "--verify", "--json")
+    assert compared.exit_code == ExitCode.PLAN_HAS_CHANGES, compared.output
+    found = json.loads(compared.stdout)
+    assert found["counts"]["ok"] == 4
+    assert found["counts"]["missing"] == len(found["tiles"]) - 4
+
+    file = tmp_path / "look.tif"
+    looked = run(endpoint, mosaic, *REGION, *place, "--pixel-size", "1600", "--file", str(file))
+    assert looked.exit_code == 0, looked.output
+    assert f"4 of {len(found['tiles'])} tiles" in looked.output
+    with rasterio.open(file) as raster:
+        assert (raster.read(1) == 1).sum() > 2000
+
+    back = run(endpoint, sync, PLACE, str(tmp_path / "back"), *REGION)
+    assert "4 copied" in back.output
+    first = {e.key: local.get(e.key) for e in local.list()}
+    again = FolderStore(tmp_path / "back")
+    assert {e.key: again.get(e.key) for e in again.list()} == first
+
+    assert run(endpoint, rm, *REGION, *place, "--all").exit_code == ExitCode.USAGE
+    gone = run(endpoint, rm, *REGION, *place, "--all", "--yes")
+    assert "deleted 4 datasets, 32 files" in gone.output
+    assert [e.key for e in remote.list(EASTERN.folder)] == []
+    assert remote.exists("catalog.json")
