@@ -102,7 +102,7 @@ def run(request: Result) -> Result:
             layers = TimedLayers(opened)
             clock("start")
             crop_map, statistics = map_crops(
-                layers, forest, threads=threads, progress=clock, sink=write
+                layers, forest, threads=threads, progress=clock, sink=write, beside=threads > 1
             )
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     if "save" in request:
