@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from benchmarks.measure import Result, StageClock, answer
-from cropmask.core.mapper import map_crops
+from cropmask.core.mapper import LAST_BAND, map_crops
 from cropmask.core.strips import Layers, Strip
 from cropmask.grid import Tile, geobox
 from cropmask.io.boundary import load_boundary
@@ -96,7 +96,8 @@ def run(request: Result) -> Result:
     with TemporaryDirectory(prefix="cropmask-bench-") as folder:
 
         def write(name: str, band: NDArray[np.uint8]) -> None:
-            write_cog(Path(folder) / f"{name}.tif", band, box, _BANDS[name], threads=threads)
+            path, last = Path(folder) / f"{name}.tif", name == LAST_BAND
+            write_cog(path, band, box, _BANDS[name], threads=threads if last else 1)
 
         with open_part(request, box) as opened:
             layers = TimedLayers(opened)

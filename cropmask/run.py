@@ -9,7 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from cropmask.core.mapper import map_crops
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.core.mapper import LAST_BAND, map_crops
 from cropmask.errors import OutOfMemory
 from cropmask.grid import geobox
 from cropmask.io.dataset import put_dataset, write_band
@@ -116,8 +119,12 @@ def run_tile(
         ) as layers,
     ):
         folder = Path(temporary)
-        # One thread compresses beside the segmentation; two would cost more than they save.
-        write = partial(write_band, folder, job.region.product, task, box)
+        put = partial(write_band, folder, job.region.product, task, box)
+
+        def write(name: str, band: NDArray[np.uint8]) -> None:
+            # One thread compresses beside the segmentation; the last band has the machine alone.
+            put(name, band, threads=site.threads if name == LAST_BAND else 1)
+
         crop_map, statistics = map_crops(
             layers,
             forest,

@@ -32,6 +32,9 @@ MIN_SEGMENT_M2: Final = 10_000.0
 DEFAULT_ROWS: Final = 128
 """Rows of a strip; the result does not depend on it."""
 
+LAST_BAND: Final = "filtered"
+"""Band that is final when nothing else is left to compute."""
+
 Progress = Callable[[str, float], None]
 """Told the name of a stage and the share of it that is done, 0 to 1."""
 
@@ -227,7 +230,7 @@ def map_crops(
         progress("mask", 0.0)
         mask, cause = finished.result() if finished else _finish_pixels(layers, prob, sink)
     _mask(filtered, cause)
-    sink("filtered", filtered)
+    sink(LAST_BAND, filtered)
     progress("mask", 1.0)
     result = CropMap(mask, prob, filtered)
     return result, statistics(result, cause, single, layers.pixel_area_m2)
