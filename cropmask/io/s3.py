@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from uuid import uuid4
 
 from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
@@ -167,7 +166,7 @@ class S3Store:
 
     def check_writable(self) -> None:
         """Write a small object and delete it."""
-        key = f".cropmask-write-check-{uuid4().hex}"
+        key = ".cropmask-write-check"  # one name: what a killed process leaves, the next removes
         try:
             self.put(key, b"", "text/plain")
             self.remove(key)

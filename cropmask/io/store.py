@@ -240,7 +240,8 @@ class FolderStore:
 
     def check_writable(self) -> None:
         """Write and link a small file; folders made for it are removed again."""
-        key = f".{_PROBE}-{uuid4().hex}"
+        # Named like a part, so that what a killed process leaves is removed in time.
+        key = f".{_PROBE}-{uuid4().hex}{PART}"
         with folders_removed_after(self.root):
             if not self.put_if_absent(key, b"", "text/plain"):
                 raise Interrupted(f"{self.root} cannot be checked: {key} exists already")
