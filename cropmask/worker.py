@@ -32,6 +32,7 @@ from cropmask.io.heartbeat import Heartbeat
 from cropmask.io.lease import LeaseKeeper
 from cropmask.io.metrics import Metrics
 from cropmask.io.queue import Lease, Message, Queue
+from cropmask.io.signals import Stop
 from cropmask.journal import Journal, describe
 from cropmask.order import Order
 from cropmask.outcome import Outcome, Step, Verdict, judge
@@ -74,17 +75,6 @@ class Rules:
     idle_exit: float | None = None
     """Seconds without a task after which it leaves, whatever is in flight elsewhere."""
     max_receives: int = MAX_RECEIVES
-
-
-@dataclass(slots=True)
-class Stop:
-    """Whether somebody wants us to stop; set by a signal, so nothing but a name."""
-
-    why: str | None = None
-
-    def __call__(self) -> str | None:
-        """The signal's name, or None."""
-        return self.why
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from cropmask.io.heartbeat import Heartbeat
 from cropmask.io.memoryqueue import MemoryQueue
 from cropmask.io.metrics import MemoryMetrics
 from cropmask.io.queue import Message
+from cropmask.io.signals import Stop
 from cropmask.io.store import MemoryStore, Store
 from cropmask.journal import Journal
 from cropmask.order import Order
 from cropmask.outcome import Outcome
 from cropmask.site import Site, open_site
 from cropmask.task import Period, Task
-from cropmask.worker import Clock, Desk, Rules, Stop, Worker
+from cropmask.worker import Clock, Desk, Rules, Worker
 
 RUN = "night-1"
 START = datetime(2026, 7, 1, tzinfo=UTC)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,11 +15,12 @@ from cropmask.cli.options import FILE, models_option, queue_option
 from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
 from cropmask.io.child import await_nursery, open_nursery
+from cropmask.io.scratch import open_scratch
+from cropmask.io.signals import Stop, listen
 
 if TYPE_CHECKING:
     from cropmask.order import Order
     from cropmask.site import Site
-    from cropmask.worker import Stop
 
 NURSERY: Final = ("cropmask.nursery", "cropmask.cli.console")
 """What children are to have loaded."""
@@ -163,36 +162,38 @@ def worker(
     takes it; one that is wrong goes to the dead letters at once, with its reason.
     """
     open_logging(log_format)
-    open_nursery(NURSERY)
-    # The rest is loaded while the nursery loads.
-    from cropmask.attempt import Attempts, Limits
-    from cropmask.io.heartbeat import Heartbeat
-    from cropmask.io.metrics import open_metrics
-    from cropmask.io.scratch import open_scratch
-    from cropmask.journal import Journal
-    from cropmask.site import open_site
-    from cropmask.worker import Desk, Rules, Stop, Worker, run_alone
-
     stop = Stop()
-    _listen(stop)
-    site = open_site(options=options)
-    rules = Rules(
-        lease_seconds=lease_seconds,
-        max_tasks=max_tasks,
-        max_seconds=None if max_minutes is None else 60 * max_minutes,
-        idle_exit=idle_exit,
-    )
-    with Heartbeat(heartbeat) as pulse, open_scratch() as scratch:
-        limits = Limits(time_limit, stop)
-        attempts = Attempts(site, scratch, pulse, limits, partial(open_logging, log_format))
-        journal = Journal(site.store(), site)
-        desk = Desk(attempts, journal, open_metrics(site.metrics_namespace, site.environment))
+    listen(stop)
+    with open_scratch() as scratch:
+        open_nursery(NURSERY, scratch)
+        # The rest is loaded while the nursery loads.
+        from cropmask.attempt import Attempts, Limits
+        from cropmask.io.heartbeat import Heartbeat
+        from cropmask.io.metrics import open_metrics
+        from cropmask.journal import Journal
+        from cropmask.site import open_site
+        from cropmask.worker import Desk, Rules, Worker, run_alone
+
+        site = open_site(options=options)
         order = None if tasks is None else _load_order(site, tasks, index)
-        await_nursery()
-        if order is None:
-            code = Worker(site.queue(), desk, rules, pulse, stop).run()
-        else:
-            code = run_alone(order, desk, f"{tasks} {index}")
+        limits = Limits(time_limit, stop)
+        rules = Rules(
+            lease_seconds=lease_seconds,
+            max_tasks=max_tasks,
+            max_seconds=None if max_minutes is None else 60 * max_minutes,
+            idle_exit=idle_exit,
+        )
+        with Heartbeat(heartbeat) as pulse:
+            attempts = Attempts(site, scratch, pulse, limits, partial(open_logging, log_format))
+            metrics = open_metrics(site.metrics_namespace, site.environment)
+            desk = Desk(attempts, Journal(site.store(), site), metrics)
+            if order is None:
+                loop = Worker(site.queue(), desk, rules, pulse, stop)
+                await_nursery()
+                code = loop.run()
+            else:
+                await_nursery()
+                code = run_alone(order, desk, f"{tasks} {index}")
     sys.exit(code)
 
 
@@ -206,19 +207,3 @@ def _load_order(site: Site, tasks: str, index: int | None) -> Order:
             reason="no index",
         )
     return load_order(tasks, index, site.write)
-
-
-def _listen(stop: Stop) -> None:
-    """Let the first signal stop the worker when it can, and a second Ctrl-C at once."""
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGINT:
-            signal.signal(number, _leave)
-        stop.why = signal.Signals(number).name
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, note)
-
-
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -13,6 +13,7 @@ import pkgutil
 import re
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from cropmask.errors import LeaseLost
 
 STOP_SECONDS: Final = 5.0
 """How long a child that is told to stop may take before it is killed."""
+_LONGEST_FOLDER: Final = 70
+"""Characters: a socket's path has at most 107, in which a folder and two names must fit."""
 _LOST: Final = (EOFError, OSError)
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -49,12 +52,26 @@ class Use:
     """Largest resident size since the child last reset it, bytes."""
 
 
-def open_nursery(preload: Sequence[str]) -> None:
-    """Start the process that children are forked from; it loads the modules meanwhile."""
+def open_nursery(preload: Sequence[str], folder: Path | None = None) -> None:
+    """Start the process that children are forked from; it loads the modules meanwhile.
+
+    Parameters
+    ----------
+    preload
+        Modules to load.
+    folder
+        For its socket, if its path is short enough; default that of temporary files.
+    """
     # A pool of threads for linear algebra, which no tile needs, would be forked half.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     multiprocessing.set_forkserver_preload(list(preload))
-    forkserver.ensure_running()
+    usual = tempfile.tempdir
+    short = [str(p) for p in (folder or Path(tempfile.gettempdir()), Path("/tmp"))]  # noqa: S108
+    tempfile.tempdir = next((path for path in short if len(path) <= _LONGEST_FOLDER), usual)
+    try:
+        forkserver.ensure_running()
+    finally:
+        tempfile.tempdir = usual
 
 
 def await_nursery() -> None:
