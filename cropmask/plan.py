@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import shapely
+
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.estimate import Estimate, estimate
 from cropmask.grid import Tile
@@ -32,7 +34,7 @@ from cropmask.region import RECIPES, Recipe, StacLayer
 from cropmask.runkey import Cause, Change, find_changes
 from cropmask.site import Site
 from cropmask.task import Period, Task
-from cropmask.tiling import tiles_within
+from cropmask.tiling import intersects, tiles_within
 
 FORMAT: Final = 1
 """Format of the plan's document."""
@@ -175,6 +177,7 @@ def make_plan(
     now: datetime,
     recipe: Recipe = "forest",
     only: Collection[Tile] | None = None,
+    area: shapely.Geometry | None = None,
     progress: Progress = lambda _stage, _share: None,
 ) -> Plan:
     """Compare what is asked for with what is there; nothing is written.
@@ -191,13 +194,15 @@ def make_plan(
         Model of the region.
     only
         Tiles of the region, if not all.
+    area
+        Polygons in EPSG:6933: of these tiles, only those that they reach as well.
     progress
         Told how far it is.
 
     Raises
     ------
     Rejected
-        If the region is unknown, or a tile is not in it.
+        If the region is unknown, a tile is not in it, or none is in the area.
     Misconfigured
         If the site cannot be used.
     Interrupted
@@ -207,11 +212,16 @@ def make_plan(
     basis = open_basis(region, site, recipe=recipe, progress=progress)
     every = tiles_within(basis.boundary)
     tiles = every if only is None else _chosen(only, every, region)
+    if area is not None:
+        tiles = tuple(tile for tile in tiles if intersects(area, tile))
+    if not tiles:
+        raise Rejected(f"no tile of region {region} is in the area given", reason="no tiles")
+    is_whole = only is None and area is None
     store = site.store()
     progress("search", 0.0)
     search = _Search(basis, region, period, site, store, tiles)
     planned = search.run(progress)
-    if only is None:
+    if is_whole:
         planned += [TilePlan(tile, Need.ORPHAN) for tile in search.there - set(every)]
     work = sum(tile.need in (Need.NEW, Need.CHANGED) for tile in planned)
     return Plan(
@@ -224,7 +234,7 @@ def make_plan(
         environment=site.environment,
         catalog=site.catalog and absolute(site.catalog),
         output=absolute(site.output),
-        whole_region=only is None,
+        whole_region=is_whole,
         made=now.isoformat(timespec="seconds"),
         tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
         estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),

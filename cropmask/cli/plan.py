@@ -6,6 +6,7 @@ import re
 import sys
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,6 @@ from cropmask.plan import Need, Plan, TilePlan, make_plan
 from cropmask.region import Recipe
 from cropmask.site import Site, open_site
 from cropmask.task import Period
-from cropmask.tiling import tiles_within
 from cropmask.wording import say_bytes, say_count, say_duration
 
 SHOWN: Final = 4
@@ -104,34 +104,23 @@ def plan_region(
     quiet: bool = False,
 ) -> Plan:
     """Plan of the options of a command, with a progress bar on a terminal."""
-    year = Period.year_of(period)
-    only = choose_tiles(tiles, aoi)
+    ask = partial(
+        make_plan,
+        region,
+        Period.year_of(period),
+        site,
+        now=datetime.now(UTC),
+        recipe=recipe,
+        only=None if tiles is None else _read_tiles(tiles),
+        area=None if aoi is None else load_boundary(aoi),
+    )
     if quiet or not sys.stderr.isatty():
-        return make_plan(region, year, site, now=datetime.now(UTC), recipe=recipe, only=only)
+        return ask()
     progress = ProgressBar()
     try:
-        return make_plan(
-            region,
-            year,
-            site,
-            now=datetime.now(UTC),
-            recipe=recipe,
-            only=only,
-            progress=progress,
-        )
+        return ask(progress=progress)
     finally:
         progress.close()
-
-
-def choose_tiles(tiles: str | None, aoi: Path | None) -> set[Tile] | None:
-    """Tiles of ``--tiles`` and ``--aoi``, those of both if both are given; None for all."""
-    chosen: set[Tile] | None = None
-    if tiles is not None:
-        chosen = set(_read_tiles(tiles))
-    if aoi is not None:
-        area = set(tiles_within(load_boundary(aoi)))
-        chosen = area if chosen is None else chosen & area
-    return chosen
 
 
 def _read_tiles(text: str) -> list[Tile]:

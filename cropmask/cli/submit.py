@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
-import yaml
 from click.core import ParameterSource
 
 from cropmask import contract
@@ -18,31 +15,24 @@ from cropmask.attempts import RunRecord
 from cropmask.cli.console import ProgressBar
 from cropmask.cli.options import FILE, json_option, place_options, task_options, tiles_options
 from cropmask.cli.plan import plan_region
+from cropmask.cli.submission import Report, Work, print_dry_run, print_nothing
 from cropmask.contract import ExitCode
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.io.cluster import Cluster, Condition, JobState, open_cluster
 from cropmask.io.records import find_runs, load_run
-from cropmask.manifests import Manifest, job_name
+from cropmask.manifests import job_name
 from cropmask.order import make_run_id, parse_run_id
-from cropmask.plan import Need, Plan
+from cropmask.plan import Plan
 from cropmask.region import load_region
 from cropmask.site import Site, open_site
 from cropmask.submit import Pods, cancel, find_obstacles, make_job, make_run, put_task_file, send
 from cropmask.task import Period
-from cropmask.taskfile import encode_orders, task_file_key
-from cropmask.wording import say_count
+from cropmask.taskfile import task_file_key
 
 IN_PLAN: Final = (
-    *("region", "period", "model", "resolution", "tiles", "aoi"),
-    *("env", "catalog", "output", "resume", "run"),
+    *("region", "period", "model", "resolution", "tiles", "aoi", "env", "catalog", "output"),
 )
 """Options that a plan answers."""
-_LEFT: Final = {
-    Need.UNCHANGED: "unchanged (--all sends them, to be skipped)",
-    Need.CHANGED: "changed (--overwrite computes them anew)",
-    Need.NO_INPUT: "without GeoMAD",
-    Need.INVALID: "with inputs that cannot be used",
-}
 EPILOG: Final = """\b
 Examples
   What a plan says:
@@ -154,29 +144,17 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (one value below)
     _submit(_open(given), given)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A run, and where it is to be done."""
-
-    record: RunRecord
-    site: Site
-    plan: Plan | None
-    """None for a run that goes on."""
-
-
-def _open(given: dict[str, Any]) -> _Work:
+def _open(given: dict[str, Any]) -> Work:
     names = ("env", "catalog", "output", "resolution", "models", "queue")
     options = {name: given[name] for name in names}
     if given["plan_file"] is not None:
         return _open_plan(given, options)
     site = open_site(options=options)
-    name = given["resume"] or given["run"]
-    if name is not None:
-        parse_run_id(name)
-        period = str(Period.year_of(given["period"]))
+    if given["resume"] or given["run"]:
         product = load_region(given["region"], site.models).product.name
-        if given["resume"] or name in find_runs(site.store(), product, period):
-            return _Work(load_run(site.store(), product, period, name), site, None)
+        period = str(Period.year_of(given["period"]))
+        if (known := _find_run(site, product, period, given)) is not None:
+            return Work(known, site, None)
     plan = plan_region(
         site,
         given["region"],
@@ -186,10 +164,10 @@ def _open(given: dict[str, Any]) -> _Work:
         given["aoi"],
         quiet=given["as_json"],
     )
-    return _Work(_make_run(plan, given), site, plan)
+    return Work(_make_run(plan, given), site, plan)
 
 
-def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> _Work:
+def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> Work:
     path: Path = given["plan_file"]
     try:
         plan = Plan.from_json(path.read_bytes())
@@ -197,19 +175,31 @@ def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> _Work:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
     except Rejected as error:
         raise Rejected(f"{path} cannot be used: {error}", reason=error.reason) from None
-    known = {
+    answers = {
         "env": plan.environment,
         "catalog": plan.catalog,
         "output": plan.output,
         "resolution": plan.resolution,
     }
-    site = open_site(options={**options, **known})
+    site = open_site(options={**options, **answers})
     if site.catalog != plan.catalog:
         raise Misconfigured(
             f"{path} is a plan for {plan.catalog or 'the made-up demo world'}, while "
             f"{contract.ENV_CATALOG} names {site.catalog}: unset it"
         )
-    return _Work(_make_run(plan, given), site, plan)
+    known = _find_run(site, plan.product.name, str(plan.period), given)
+    return Work(known or _make_run(plan, given), site, plan)
+
+
+def _find_run(site: Site, product: str, period: str, given: dict[str, Any]) -> RunRecord | None:
+    """The run that is to go on: the one of ``--resume``, or of ``--run`` if it exists."""
+    name = given["resume"] or given["run"]
+    if name is None:
+        return None
+    parse_run_id(name)
+    if given["resume"] or name in find_runs(site.store(), product, period):
+        return load_run(site.store(), product, period, name)
+    return None
 
 
 def _make_run(plan: Plan, given: dict[str, Any]) -> RunRecord:
@@ -218,10 +208,10 @@ def _make_run(plan: Plan, given: dict[str, Any]) -> RunRecord:
     return make_run(plan, name, now, overwrite=given["overwrite"], everything=given["everything"])
 
 
-def _submit(work: _Work, given: dict[str, Any]) -> None:
+def _submit(work: Work, given: dict[str, Any]) -> None:
     record, site, direct = work.record, work.site, given["direct"]
     if not record.tiles:
-        _say_nothing(work, given["as_json"])
+        print_nothing(work, as_json=given["as_json"])
         return
     pods = _pods(given)
     key = task_file_key(record.product, record.period, record.run)
@@ -229,7 +219,7 @@ def _submit(work: _Work, given: dict[str, Any]) -> None:
     manifest = make_job(record, site, pods, task_file) if pods else None
     obstacles = find_obstacles(record, site, direct=direct) if pods else ()
     if given["dry_run"]:
-        _print_dry_run(work, manifest, obstacles, as_json=given["as_json"])
+        print_dry_run(work, manifest, obstacles, as_json=given["as_json"])
         return
     if obstacles:
         raise Misconfigured(f"pods could not do this run: {obstacles[0]}", reason="only here")
@@ -241,7 +231,7 @@ def _submit(work: _Work, given: dict[str, Any]) -> None:
     else:
         record = _send(record, site, quiet=given["as_json"])
     created = cluster.create(manifest) if cluster and manifest else None
-    _Report(work, record, task_file, created, given).show()
+    Report(work, record, task_file, created, given).show()
     if cluster and given["watch"]:
         _watch(cluster, job_name(record.run))
 
@@ -281,99 +271,6 @@ def _send(record: RunRecord, site: Site, *, quiet: bool) -> RunRecord:
         return send(record, site.store(), queue, lambda share: bar("send", share))
     finally:
         bar.close()
-
-
-def _print_dry_run(
-    work: _Work, manifest: Manifest | None, obstacles: tuple[str, ...], *, as_json: bool
-) -> None:
-    lines = encode_orders(work.record.orders()).decode().splitlines()
-    for obstacle in obstacles:
-        click.echo(f"note: pods could not do this run: {obstacle}", err=True)
-    if as_json:
-        messages = [json.loads(line) for line in lines]
-        document = {"run": work.record.run, "messages": messages, "manifest": manifest}
-        click.echo(json.dumps(document, indent=1))
-        return
-    click.echo(f"# run {work.record.run}: {say_count(len(lines), 'message')}")
-    for line in lines:
-        click.echo(f"# {line}")
-    if manifest is not None:
-        click.echo(yaml.safe_dump(manifest, sort_keys=False), nl=False)
-
-
-def _say_nothing(work: _Work, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"run": None, "tiles": 0}))
-        return
-    click.echo("Nothing to send.")
-    for line in _left(work):
-        click.echo(line)
-
-
-def _left(work: _Work) -> list[str]:
-    """What of the plan is not sent, and how it would be."""
-    if work.plan is None:
-        return []
-    sent = set(work.record.tiles)
-    rest = {
-        need: sum(str(planned.tile) not in sent for planned in work.plan.of(need)) for need in _LEFT
-    }
-    return [f"  not sent: {rest[need]:,} {words}" for need, words in _LEFT.items() if rest[need]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Report:
-    """What was done."""
-
-    work: _Work
-    record: RunRecord
-    task_file: str | None
-    created: bool | None
-    """Whether the Job is new; None without one."""
-    given: dict[str, Any]
-
-    def show(self) -> None:
-        """Print it."""
-        if self.given["as_json"]:
-            click.echo(json.dumps(self._facts()))
-            return
-        tiles = say_count(len(self.record.tiles), "tile")
-        what = f"{tiles} of {self.record.product} {self.record.period}"
-        if self.task_file is not None:
-            click.echo(f"Run {self.record.run}: {what} in the task file {self.task_file}")
-            click.echo(f"  array size {len(self.record.tiles)}, indexes from 0")
-        else:
-            click.echo(f"Run {self.record.run}: {what} sent to {self.work.site.queue_address}")
-        for line in _left(self.work):
-            click.echo(line)
-        for line in self._next():
-            click.echo(line)
-
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "run": self.record.run,
-            "tiles": len(self.record.tiles),
-            "queue": None if self.task_file else self.work.site.queue_address,
-            "task_file": self.task_file,
-            "job": job_name(self.record.run) if self.created is not None else None,
-            "job_is_new": self.created,
-        }
-
-    def _next(self) -> list[str]:
-        if self.created is not None:
-            state = "is created" if self.created else "was there already"
-            place = f"namespace {self.given['namespace']}"
-            return [
-                f"  Job {job_name(self.record.run)} in {place} {state}",
-                f"Next: cropmask status --run {self.record.run} --watch",
-            ]
-        if self.task_file is not None:
-            return [
-                f"Next: start that many pods of an array with {contract.ENV_TASKS}={self.task_file}"
-            ]
-        return [
-            f"Next: cropmask worker; cropmask status --run {self.record.run} --watch",
-        ]
 
 
 def _cancel(namespace: str, run: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
+import yaml
 from pydantic import ValidationError
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
@@ -43,7 +44,7 @@ class KubeCluster:
         settings = client.Configuration()
         try:
             _load(kubeconfig, settings)
-        except (ConfigException, OSError) as error:
+        except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError) as error:
             raise Misconfigured(
                 f"no Kubernetes cluster is configured: {error}: set KUBECONFIG, or run "
                 "'aws eks update-kubeconfig --name CLUSTER'",

@@ -1,0 +1,208 @@
+"""Jobs on a real Kubernetes API server, with a made-up node; skipped where none is built.
+
+The server may be older than what the manifests ask for: fields that it does not know are dropped,
+which the strict validation of ``tests/unit/test_manifests.py`` makes up for.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import boto3
+import pytest
+
+from cropmask import contract
+from cropmask.attempts import RunRecord
+from cropmask.errors import Misconfigured
+from cropmask.io.cluster import Cluster, Condition, JobState, open_cluster
+from cropmask.io.records import load_run, put_run
+from cropmask.manifests import Worker, job_name, make_indexed_job
+from cropmask.site import open_site
+from tests.clouds import make_queue, serve_aws, use_made_up_credentials
+from tests.cluster_laws import ClusterLaws, manifest_of
+from tests.controlplane import ControlPlane, FakeNode, control_plane, put_kubeconfig
+
+DEADLINE = 120
+"""Seconds after which a test gives up; what it waits for takes a few."""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with control_plane(tmp_path_factory.mktemp("k8s") / "plane") as plane:
+        for name in (contract.NAMESPACE, "laws"):
+            plane.core.create_namespace({"metadata": {"name": name}})
+        yield plane
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane) -> Cluster:
+    return open_cluster(contract.NAMESPACE, str(plane.kubeconfig))
+
+
+class TestLaws(ClusterLaws):
+    @pytest.fixture
+    def cluster(self, plane: ControlPlane) -> Cluster:
+        return open_cluster("laws", str(plane.kubeconfig))
+
+
+def test_jobs_complete_retry_fail_and_are_cleaned_away(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    def fate(job: str, ended: int) -> int:
+        if job == job_name("fails"):
+            return contract.ExitCode.FAILED
+        return contract.ExitCode.FAILED if job == job_name("retries") and not ended else 0
+
+    seen: dict[str, list[JobState]] = {run: [] for run in ("completes", "retries", "fails")}
+    with FakeNode(plane, cluster.namespace, fate):
+        threads = []
+        for run, limit in (("completes", 1), ("retries", 3), ("fails", 0)):
+            spec = {"parallelism": 1, "backoffLimit": limit}
+            spec["ttlSecondsAfterFinished"] = 2 if run == "completes" else 600
+            assert cluster.create(manifest_of(run, cluster.namespace, **spec))
+            states = seen[run]
+            watched = cluster.watch(job_name(run))
+            states.append(next(watched))
+            threads.append(threading.Thread(target=states.extend, args=(watched,), daemon=True))
+            threads[-1].start()
+        for thread in threads:
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+    last = {run: states[-1] for run, states in seen.items()}
+    assert last["completes"].condition is Condition.COMPLETE
+    assert (last["completes"].succeeded, last["completes"].failed) == (1, 0)
+    assert last["retries"].condition is Condition.COMPLETE
+    assert (last["retries"].succeeded, last["retries"].failed) == (1, 1)
+    assert last["fails"].condition is Condition.FAILED
+    assert last["fails"].reason == "BackoffLimitExceeded"
+    end = time.monotonic() + DEADLINE
+    while cluster.get(job_name("completes")) is not None:
+        assert time.monotonic() < end, "ttlSecondsAfterFinished deletes it"
+        time.sleep(0.2)
+    assert cluster.get(job_name("fails")) is not None
+
+
+def test_deleting_a_job_deletes_its_pods(plane: ControlPlane, cluster: Cluster) -> None:
+    assert cluster.create(manifest_of("pods", cluster.namespace))
+    selector = f"{contract.LABEL_RUN}=pods"
+
+    def pods() -> int:
+        found = plane.core.list_namespaced_pod(cluster.namespace, label_selector=selector)
+        return sum(pod.metadata.deletion_timestamp is None for pod in found.items)
+
+    def wait_until(number: int) -> None:
+        end = time.monotonic() + DEADLINE
+        while pods() != number:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    wait_until(2)
+    assert cluster.delete(job_name("pods"))
+    wait_until(0)
+
+
+def test_a_server_that_drops_the_index_is_refused_before_anything_runs(
+    plane: ControlPlane, cluster: Cluster
+) -> None:
+    worker = Worker("image:1", namespace=cluster.namespace)
+    manifest = make_indexed_job("indexed", worker, tasks=3, workers=3)
+    if plane.minor >= 29:
+        assert cluster.create(manifest)
+        return
+    with pytest.raises(Misconfigured, match="too old for Indexed Jobs"):
+        cluster.create(manifest)
+    assert cluster.get("indexed") is None
+
+
+def test_an_unknown_field_is_refused(cluster: Cluster) -> None:
+    with pytest.raises(Misconfigured, match="refuses"):
+        cluster.create(manifest_of("field", cluster.namespace, paralelism=3))
+
+
+def test_no_namespace_and_no_access_are_two_things(plane: ControlPlane, tmp_path: Path) -> None:
+    nowhere = open_cluster("nowhere", str(plane.kubeconfig))
+    with pytest.raises(Misconfigured, match="no namespace nowhere"):
+        nowhere.create(manifest_of("x", "nowhere"))
+    for token in ("wrong", "nobody"):
+        file = put_kubeconfig(tmp_path / token, plane.url, token)
+        with pytest.raises(Misconfigured, match="denies access"):
+            open_cluster(contract.NAMESPACE, str(file)).find({})
+
+
+RUN = RunRecord(
+    run="from-the-shell",
+    region="eastern",
+    product="crop_mask_eastern",
+    period="2019--P1Y",
+    submitted="2026-07-04T08:15:00+00:00",
+    recipe="forest",
+    resolution=100,
+    overwrite=False,
+    tiles=("x215y075", "x216y075", "x217y075"),
+)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    use_made_up_credentials(monkeypatch, tmp_path)
+    with serve_aws() as address:
+        yield address
+
+
+def test_the_command_sends_starts_and_watches(plane: ControlPlane, aws: str) -> None:
+    """As an operator types it: messages in SQS, a run in S3, a Job in Kubernetes."""
+    boto3.client("s3", endpoint_url=aws).create_bucket(Bucket="maps")
+    queue, _ = make_queue(aws)
+    environ = {
+        **{name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PATH"))},
+        "KUBECONFIG": str(plane.kubeconfig),
+        "CROPMASK_ENV": "prod",
+        "CROPMASK_OUTPUT": "s3://maps/cropland",
+        "CROPMASK_QUEUE": queue,
+        "CROPMASK_S3_ENDPOINT": aws,
+        "CROPMASK_SQS_ENDPOINT": aws,
+        "CROPMASK_IMAGE": "image:1",
+    }
+    store = open_site(environ).store()
+    put_run(store, replace(RUN, sent=1))
+
+    def submit(*words: str) -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-c", "from cropmask.cli.main import main; main()", "submit")
+        return subprocess.run(
+            [*command, *words],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    words = ("--region", "eastern", "--resume", RUN.run, "--workers", "1")
+    dry = submit(*words, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "kind: Job" in dry.stdout
+    assert load_run(store, RUN.product, RUN.period, RUN.run).sent == 1
+    with FakeNode(plane, contract.NAMESPACE, lambda _job, _ended: 0):
+        done = submit(*words, "--watch")
+    assert done.returncode == 0, done.stderr
+    assert "Complete" in done.stdout.splitlines()[-1]
+    assert load_run(store, RUN.product, RUN.period, RUN.run).sent == 3
+    sqs = boto3.client("sqs", endpoint_url=aws)
+    received = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert len(received) == 2, "the first had been sent before"
+    again = submit(*words)
+    assert again.returncode == 0
+    assert "was there already" in again.stdout
+    cancelled = submit("--cancel", RUN.run)
+    assert cancelled.returncode == 0
+    assert f"Job {job_name(RUN.run)} is deleted" in cancelled.stdout
+    twice = submit("--cancel", RUN.run)
+    assert twice.returncode == contract.ExitCode.REJECTED
+    assert "no Job of run" in twice.stderr

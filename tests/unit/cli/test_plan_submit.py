@@ -1,0 +1,272 @@
+"""``cropmask plan`` and ``cropmask submit`` as an operator types them, on one machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from cropmask.cli import submit as submit_module
+from cropmask.cli.plan import plan
+from cropmask.cli.submit import submit
+from cropmask.contract import ExitCode
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.io.cluster import MemoryCluster
+from cropmask.io.folderqueue import FolderQueue
+from cropmask.io.records import find_runs
+from cropmask.io.store import FolderStore
+from cropmask.manifests import job_name
+from cropmask.plan import Need, Plan
+from cropmask.prepare import prepare
+from cropmask.site import open_site
+from cropmask.task import Task
+from cropmask.taskfile import load_order
+from tests.regions import NAME, YEAR, RegionWorld, block, make_region, put_result
+
+TILES = block(2, 2)
+PRODUCT = f"crop_mask_{NAME}"
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegionWorld:
+    monkeypatch.chdir(tmp_path)
+    return make_region(tmp_path / "world", TILES, without=TILES[3:])
+
+
+def words_of(world: RegionWorld) -> list[str]:
+    return ["--region", str(world.region), "--catalog", str(world.catalog), "--output", "out"]
+
+
+def run(command: Any, *words: str) -> Result:
+    return CliRunner().invoke(command, words, catch_exceptions=False, standalone_mode=False)
+
+
+def finish(world: RegionWorld, index: int) -> None:
+    site = open_site({}, {"catalog": str(world.catalog), "output": "out"})
+    put_result(site.store(), prepare(Task(TILES[index], str(world.region), YEAR), site))
+
+
+def bodies(queue: FolderQueue) -> list[str]:
+    found = []
+    while (lease := queue.lease(seconds=60)) is not None:
+        found.append(json.loads(lease.message.body)["tile"])
+    return sorted(found)
+
+
+def test_plan_says_what_is_and_what_it_would_take(world: RegionWorld) -> None:
+    finish(world, 0)
+    text = run(plan, *words_of(world), "--workers", "2").output
+    assert "2  new" in text
+    assert "1  unchanged" in text
+    assert "1  no input" in text
+    assert "no GeoMAD for January to June 2019" in text
+    assert "2 tiles to compute: 3 min of one worker, about 102 s with 2; 1.7 GB" in text
+    assert "measured on 2 CPUs with local files" in text
+    assert "$0.01 at $0.05 per CPU hour" in text
+
+
+def test_plan_says_why_a_tile_changed(world: RegionWorld) -> None:
+    finish(world, 0)
+    world.edit("slope_percent = 50.0", "slope_percent = 40.0")
+    text = run(plan, *words_of(world)).output
+    assert f"changed configuration: other limits: {TILES[0]}" in text
+
+
+def test_check_ends_with_20_while_there_is_something_to_do(world: RegionWorld) -> None:
+    assert CliRunner().invoke(plan, [*words_of(world), "--check"]).exit_code == 20
+    for index in range(3):
+        finish(world, index)
+    done = CliRunner().invoke(plan, [*words_of(world), "--check"])
+    assert (done.exit_code, "Nothing to compute." in done.output) == (0, True)
+    assert ExitCode.PLAN_HAS_CHANGES == 20
+
+
+def test_json_is_the_plan(world: RegionWorld) -> None:
+    output = run(plan, *words_of(world), "--json", "--out", "plan.json").output
+    assert Plan.from_json(output) == Plan.from_json(Path("plan.json").read_bytes())
+
+
+@pytest.mark.parametrize("form", ["names", "file", "aoi"])
+def test_some_tiles(world: RegionWorld, form: str) -> None:
+    Path("tiles.txt").write_text(f"{TILES[0]}\n{TILES[1]}\n")
+    left, bottom, right, top = TILES[0].bounds
+    ring = [[left, bottom], [right, bottom], [right, top + 50], [left, top + 50], [left, bottom]]
+    crs = {"type": "name", "properties": {"name": "EPSG:6933"}}
+    area = {"type": "Polygon", "coordinates": [ring], "crs": crs}
+    Path("aoi.geojson").write_text(json.dumps(area))
+    chosen = {
+        "names": ("--tiles", f"{TILES[0]},{TILES[1]}"),
+        "file": ("--tiles", "tiles.txt"),
+        "aoi": ("--aoi", "aoi.geojson"),
+    }[form]
+    made = Plan.from_json(run(plan, *words_of(world), *chosen, "--json").output)
+    assert [planned.tile for planned in made.tiles] == list(TILES[:2])
+
+
+def test_an_area_that_reaches_beyond_the_region_asks_for_no_more(world: RegionWorld) -> None:
+    left, bottom, _, _ = TILES[0].bounds
+    ring = [[left - 1e6, bottom - 1e6], [left + 1e6, bottom - 1e6], [left, bottom + 1e6]]
+    crs = {"type": "name", "properties": {"name": "EPSG:6933"}}
+    area = {"type": "Polygon", "coordinates": [[*ring, ring[0]]], "crs": crs}
+    Path("aoi.geojson").write_text(json.dumps(area))
+    made = Plan.from_json(run(plan, *words_of(world), "--aoi", "aoi.geojson", "--json").output)
+    assert {planned.tile for planned in made.tiles} <= set(TILES)
+    assert made.tiles
+
+
+@pytest.mark.parametrize("words", [("--tiles", " "), ("--tiles", "nonsense")])
+def test_no_tiles_are_a_mistake(world: RegionWorld, words: tuple[str, ...]) -> None:
+    with pytest.raises(Rejected, match="write it like x215y075"):
+        run(plan, *words_of(world), *words)
+
+
+def test_a_plan_is_sent_and_is_then_a_run(world: RegionWorld) -> None:
+    finish(world, 0)
+    run(plan, *words_of(world), "--out", "plan.json")
+    text = run(submit, "plan.json", "--run", "first").output
+    assert "Run first: 2 tiles of" in text
+    assert "not sent: 1 unchanged (--all sends them, to be skipped)" in text
+    assert "not sent: 1 without GeoMAD" in text
+    assert "Next: cropmask worker" in text
+    assert bodies(FolderQueue(Path("out/_queue"))) == [str(TILES[1]), str(TILES[2])]
+    assert find_runs(FolderStore(Path("out")), PRODUCT, "2019--P1Y") == ("first",)
+
+
+def test_the_same_run_again_sends_nothing_again(world: RegionWorld) -> None:
+    for _ in range(2):
+        assert "3 tiles" in run(submit, *words_of(world), "--run", "first").output
+    assert len(bodies(FolderQueue(Path("out/_queue")))) == 3
+
+
+def test_everything_and_overwrite(world: RegionWorld) -> None:
+    for index in range(3):
+        finish(world, index)
+    assert "Nothing to send." in run(submit, *words_of(world)).output
+    assert find_runs(FolderStore(Path("out")), PRODUCT, "2019--P1Y") == ()
+    assert json.loads(run(submit, *words_of(world), "--json").output)["tiles"] == 0
+    assert "3 tiles" in run(submit, *words_of(world), "--all").output
+    world.edit("slope_percent = 50.0", "slope_percent = 40.0")
+    text = run(submit, *words_of(world)).output
+    assert "not sent: 3 changed (--overwrite computes them anew)" in text
+    facts = json.loads(run(submit, *words_of(world), "--overwrite", "--json").output)
+    assert facts["tiles"] == 3
+    assert facts["job"] is None
+
+
+def test_a_dry_run_prints_a_manifest_and_leaves_nothing(world: RegionWorld) -> None:
+    words = (*words_of(world), "--workers", "3", "--image", "image:1", "--dry-run")
+    done = run(submit, *words)
+    manifest = yaml.safe_load(done.stdout)
+    kubernetes_validate.validate(manifest, "1.35", strict=True)
+    assert manifest["spec"]["parallelism"] == 3
+    comments = [line for line in done.stdout.splitlines() if line.startswith('# {"attr')]
+    assert len(comments) == 3
+    assert "pods could not do this run: results go to the folder out" in done.stderr
+    assert not Path("out").exists()
+    found = json.loads(run(submit, *words, "--json", "--direct").stdout)
+    assert len(found["messages"]) == 3
+    assert found["manifest"]["spec"]["completions"] == 3
+
+
+def test_a_task_file_instead_of_a_queue(world: RegionWorld) -> None:
+    text = run(submit, *words_of(world), "--direct", "--run", "direct").output
+    assert "array size 3, indexes from 0" in text
+    address = next(word for word in text.split() if word.endswith("tasks.jsonl"))
+    assert [load_order(address, index).task.tile for index in range(3)] == list(TILES[:3])
+    assert not Path("out/_queue").exists()
+
+
+class Everywhere(MemoryCluster):
+    """A cluster whose Jobs end as soon as they are watched."""
+
+    def watch(self, name: str) -> Any:
+        ended = {"type": "Failed" if "fails" in name else "Complete", "status": "True"}
+        self.patch(name, conditions=[{**ended, "reason": "Because", "message": "of it"}])
+        return super().watch(name)
+
+
+def test_a_job_is_created_watched_and_cancelled(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Everywhere("here")
+    monkeypatch.setattr(submit_module, "open_cluster", lambda _namespace: cluster)
+    monkeypatch.setattr(submit_module, "find_obstacles", lambda *_args, **_words: ())
+    words = (*words_of(world), "--workers", "2", "--image", "image:1", "--namespace", "here")
+    text = run(submit, *words, "--run", "one").output
+    assert f"Job {job_name('one')} in namespace here is created" in text
+    text = run(submit, *words, "--run", "one", "--watch").output
+    assert f"Job {job_name('one')} in namespace here was there already" in text
+    assert "Complete" in text.splitlines()[-1]
+    failed = CliRunner().invoke(submit, [*words, "--run", "fails", "--watch"])
+    assert failed.exit_code == ExitCode.FAILED
+    assert "Failed (Because: of it)" in failed.output
+    text = run(submit, "--cancel", "one", "--namespace", "here").output
+    assert f"Job {job_name('one')} is deleted" in text
+    assert cluster.get(job_name("one")) is None
+
+
+def test_a_cluster_that_refuses_is_asked_before_anything_is_sent(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit_module, "open_cluster", lambda _namespace: MemoryCluster("other"))
+    monkeypatch.setattr(submit_module, "find_obstacles", lambda *_args, **_words: ())
+    with pytest.raises(Misconfigured, match="namespace cropmask, not other"):
+        run(submit, *words_of(world), "--workers", "1", "--image", "image:1")
+    assert not Path("out").exists()
+
+
+def test_pods_that_could_not_do_it_are_not_started(world: RegionWorld) -> None:
+    with pytest.raises(Misconfigured, match=r"pods could not do this run: .* --output s3://"):
+        run(submit, *words_of(world), "--workers", "1", "--image", "image:1")
+    with pytest.raises(Misconfigured, match="give --image or set CROPMASK_IMAGE"):
+        run(submit, *words_of(world), "--workers", "1")
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "give a plan, or --region"),
+        (("plan.json", "--region", "eastern"), "leave out --region"),
+        (("plan.json", "--output", "x"), "leave out --output"),
+        (("--region", "eastern", "--watch"), "add --workers"),
+    ],
+)
+def test_wrong_command_lines(words: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(submit, words)
+    assert done.exit_code == ExitCode.USAGE
+    assert said in done.output
+
+
+def test_a_plan_that_is_none_is_refused_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    with pytest.raises(Misconfigured, match=r"plan\.json cannot be read"):
+        run(submit, str(file))
+    file.write_text("{}")
+    with pytest.raises(Rejected, match=r"plan\.json cannot be used: it is no plan"):
+        run(submit, str(file))
+
+
+def test_a_plan_is_for_its_own_catalog(world: RegionWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(plan, *words_of(world), "--out", "plan.json")
+    document = json.loads(Path("plan.json").read_text())
+    Path("plan.json").write_text(json.dumps({**document, "catalog": None}))
+    monkeypatch.setenv("CROPMASK_CATALOG", "elsewhere")
+    with pytest.raises(Misconfigured, match="is a plan for the made-up demo world"):
+        run(submit, "plan.json")
+
+
+def test_a_run_that_does_not_exist_is_not_resumed(world: RegionWorld) -> None:
+    with pytest.raises(Rejected, match="there is no run lost"):
+        run(submit, *words_of(world), "--resume", "lost")
+
+
+def test_needs_are_all_explained() -> None:
+    from cropmask.cli.plan import _MEANINGS
+
+    assert set(_MEANINGS) == set(Need)
