@@ -156,6 +156,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.slow
 def test_the_command_sends_starts_and_watches(plane: ControlPlane, aws: str) -> None:
     """As an operator types it: messages in SQS, a run in S3, a Job in Kubernetes."""
     boto3.client("s3", endpoint_url=aws).create_bucket(Bucket="maps")
