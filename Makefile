@@ -13,7 +13,7 @@ UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo setup test test-faults lint check bench format clean wheel
+.PHONY: demo setup test test-faults drill lint check bench format clean wheel
 
 demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 	$(BIN)/cropmask-job --tile x10y20 --region eastern
@@ -25,6 +25,9 @@ test: .venv/.dev  ## all tests
 
 test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take minutes
 	$(BIN)/pytest -n $(WORKERS) -m faults tests
+
+drill: .venv/.dev  ## a made-up region of 388 tiles, mapped by two workers of which one is killed every 20 s
+	$(BIN)/python -m tests.faults.drill
 
 lint: .venv/.dev  ## format, lint, types, import map
 	$(BIN)/ruff format --check .
