@@ -145,9 +145,8 @@ def settle(
     by_tile: dict[Tile, dict[str, AttemptKey]] = {tile: {} for tile in wanted}
     for key in keys:
         attempts = by_tile.setdefault(key.tile, {})
-        known = attempts.get(key.attempt)
-        if known is None or known.state is State.PROCESSING:
-            attempts[key.attempt] = key
+        known = attempts.get(key.attempt, key)
+        attempts[key.attempt] = max(known, key, key=lambda k: (k.state is not State.PROCESSING, k))
     return tuple(
         _settle(tile, sorted(attempts.values()), now - stale_after)
         for tile, attempts in sorted(by_tile.items())

@@ -29,7 +29,8 @@ from cropmask.tiling import tiles_within
 from tests.results import EASTERN, put_result
 from tests.runs import make_attempt, make_run, put_records
 
-PLACE = "s3://maps/cropland"
+BUCKET = "operating"
+PLACE = f"s3://{BUCKET}/cropland"
 REGION = ("--region", "eastern")
 
 
@@ -44,7 +45,7 @@ def endpoint() -> Iterator[str]:
         server.start()
         host, port = server.get_host_and_port()
         url = f"http://{host}:{port}"
-        boto3.client("s3", endpoint_url=url).create_bucket(Bucket="maps")
+        boto3.client("s3", endpoint_url=url).create_bucket(Bucket=BUCKET)
         yield url
         server.stop()
 
