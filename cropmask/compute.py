@@ -16,6 +16,7 @@ from cropmask.errors import CropmaskError, Interrupted, OutOfMemory
 from cropmask.io.child import Parent
 from cropmask.io.machine import keep_heap_small
 from cropmask.io.meter import Meter, StageUse
+from cropmask.io.retries import find_retries
 from cropmask.outcome import Outcome
 from cropmask.prepare import Basis, open_basis
 from cropmask.run import metered, run_tile
@@ -97,6 +98,7 @@ def _with_stages(outcome: Outcome, stages: tuple[StageUse, ...]) -> Outcome:
     return replace(
         outcome,
         bytes_read=sum(read) if read else None,
+        retries=find_retries(),
         cpu_seconds=round(sum(use.cpu_seconds for use in stages), 3),
         peak_memory=max((use.peak_memory for use in stages), default=None),
         stages=tuple(asdict(use) for use in stages),

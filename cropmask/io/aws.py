@@ -21,6 +21,7 @@ from botocore.exceptions import (
 )
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.io.retries import count_of_client
 
 _TRANSIENT: Final = frozenset(
     {
@@ -109,6 +110,7 @@ class AwsClient:
                     self._opened = boto3.session.Session().client(
                         self._service, **self._place, config=Config(**self._settings)
                     )
+                    count_of_client(self._opened)
             return self._opened
 
 

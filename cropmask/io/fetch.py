@@ -27,6 +27,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.io.retries import CountedRetry, count_of_client
 
 PASSING: Final = (429, 500, 502, 503, 504)
 """Statuses of a server that may do better in a moment."""
@@ -105,7 +106,7 @@ def _resolve(base: str, href: str) -> str:
 
 def retry_policy(options: ReadOptions) -> Retry:
     """Patience with a busy server: backoff, ``Retry-After`` respected, last answer returned."""
-    return Retry(
+    return CountedRetry(
         total=options.retries,
         backoff_factor=options.retry_delay_seconds,
         status_forcelist=PASSING,
@@ -125,7 +126,7 @@ def _session(options: ReadOptions) -> requests.Session:
 
 @lru_cache(maxsize=8)
 def _s3(options: ReadOptions) -> Any:  # noqa: ANN401 (boto3 has no types)
-    return boto3.session.Session().client(
+    client = boto3.session.Session().client(
         "s3",
         endpoint_url=options.s3_endpoint,
         region_name=options.s3_region,
@@ -137,6 +138,8 @@ def _s3(options: ReadOptions) -> Any:  # noqa: ANN401 (boto3 has no types)
             max_pool_connections=max(options.threads, 10),
         ),
     )
+    count_of_client(client)
+    return client
 
 
 # A forked child must not talk over its parent's connections.

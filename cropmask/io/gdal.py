@@ -18,6 +18,7 @@ from rasterio.session import AWSSession, DummySession, Session
 
 from cropmask.errors import CropmaskError, Interrupted
 from cropmask.io.fetch import ReadOptions, find_identity, is_remote
+from cropmask.io.retries import count_retries
 
 __all__ = ["ReadOptions", "gdal_settings", "open_reading_threads", "with_patience"]
 
@@ -120,6 +121,7 @@ def with_patience(action: Callable[[], T], href: str, options: ReadOptions) -> T
             if attempt == rounds - 1 or _FINAL.search(str(error)):
                 raise _meaning(error, href, options) from error
             log.warning("%s failed (%s): trying again", href, error)
+            count_retries()
             time.sleep(options.retry_delay_seconds * 2**attempt)
     raise AssertionError("unreachable")
 
