@@ -18,10 +18,11 @@ infra-check: infra-synth .venv/.dev  ## synthesis, rules, lint, types, assertion
 	+$(MAKE) --no-print-directory -j2 infra-types infra-test infra-lint infra-standins
 
 infra-lint: infra-synth
+	$(INFRA)/bin/hadolint jobs/Dockerfile
 	cd infra && $(CURDIR)/$(INFRA)/bin/cfn-lint $(CLOUDS:%=cdk.out/%/*.template.json)
 
 infra-types: $(INFRA)/.ready
-	$(INFRA)/bin/mypy --config-file infra/mypy.ini -p infra
+	$(INFRA)/bin/mypy --config-file infra/mypy.ini infra jobs
 
 infra-test: infra-synth
 	$(WITH_NODE) $(INFRA)/bin/pytest -c infra/pytest.ini infra/tests
@@ -43,3 +44,14 @@ $(INFRA)/.ready: $(TOOLS)/.ready pyproject.toml uv.lock
 infra/node_modules/.ready: infra/package-lock.json $(INFRA)/.ready
 	cd infra && $(WITH_NODE) node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund
 	@touch $@
+
+.PHONY: image test-image manifests
+
+image:  ## the worker's image, with docker, podman or buildah
+	bash jobs/build.sh
+
+test-image:  ## build it on a base made here and run the demo in it (root, buildah, podman, runc, mmdebstrap)
+	bash jobs/test_image.sh
+
+manifests: .venv/.dev  ## print jobs/*.yaml anew
+	$(BIN)/python -m jobs.make_manifests

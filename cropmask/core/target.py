@@ -70,6 +70,18 @@ def choose_target(architecture: str, host: dict[str, bool]) -> Target | None:
     return None
 
 
+def find_targets(
+    architecture: str | None = None, host: dict[str, bool] | None = None
+) -> tuple[Target, ...]:
+    """Every level that a processor can run, best first; default this processor."""
+    architecture = architecture or machine()
+    host = dict(llvm.get_host_cpu_features()) if host is None else host
+    best = choose_target(architecture, host)
+    if best is None or best is ARM:
+        return () if best is None else (best,)
+    return X86[X86.index(best) :]
+
+
 def set_target() -> Target | None:
     """Tell numba to compile for this processor's level, unless its own settings name one."""
     target = choose_target(machine(), dict(llvm.get_host_cpu_features()))

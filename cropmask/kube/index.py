@@ -13,8 +13,8 @@ from cropmask.manifests import DAY, Manifest, Worker, make_pod
 DATABASE_SECRET: Final = f"{contract.APP}-datacube"
 """Secret whose entry ``url`` is the address of the datacube's database."""
 ENV_DATABASE: Final = "ODC_DEFAULT_DB_URL"
-INDEX_COMMAND: Final = (contract.APP, "index")
-"""What the pods run; places come from the environment's variables."""
+INDEX_COMMAND: Final = (contract.APP, "index", "--dc", "--update", f"$({contract.ENV_OUTPUT})")
+"""What the pods run; Kubernetes puts the variable's value in."""
 _POSTGRES: Final = 5432
 
 
@@ -37,8 +37,7 @@ def make_index_cron_job(worker: Worker, command: Sequence[str], schedule: str) -
     container["name"] = INDEXER
     for probe in ("startupProbe", "livenessProbe"):  # only a worker has a heartbeat
         container.pop(probe, None)
-    secret = {"name": DATABASE_SECRET, "key": "url"}
-    container["env"].append({"name": ENV_DATABASE, "valueFrom": {"secretKeyRef": secret}})
+    container["env"].append(database_variable())
     labels = template["metadata"]["labels"]
     return {
         "apiVersion": "batch/v1",
@@ -62,6 +61,12 @@ def make_index_cron_job(worker: Worker, command: Sequence[str], schedule: str) -
             },
         },
     }
+
+
+def database_variable() -> Manifest:
+    """Variable of a container: where the datacube's database is, from a Secret."""
+    secret = {"name": DATABASE_SECRET, "key": "url"}
+    return {"name": ENV_DATABASE, "valueFrom": {"secretKeyRef": secret}}
 
 
 def make_database_policy(database: str, namespace: str = contract.NAMESPACE) -> Manifest:

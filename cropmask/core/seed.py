@@ -1,0 +1,54 @@
+"""A cache of compiled kernels to start from, where an image brings one.
+
+An image's files cannot be written, and numba reads only a cache that it can write: the kernels of
+the image are copied, once, to the folder that numba is told to use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numba.core.config
+
+_numba: Any = numba.core.config  # its settings are made at run time
+
+SEED: Final = Path(__file__).resolve().parents[1] / "_data" / "kernels"
+"""Where the build of an image puts compiled kernels."""
+
+
+def seed_cache(seed: Path = SEED, cache: str | None = None) -> bool:
+    """Copy an image's kernels into numba's folder, if that is named and not there yet.
+
+    Parameters
+    ----------
+    seed
+        Folder with compiled kernels; nothing is done if it is not there.
+    cache
+        Folder to fill; default what ``NUMBA_CACHE_DIR`` names.
+
+    Returns
+    -------
+    bool
+        Whether it was filled. What cannot be written is left for numba to complain about.
+    """
+    named = _numba.CACHE_DIR if cache is None else cache
+    if not named or not seed.is_dir() or Path(named) == seed:
+        return False
+    target = Path(named)
+    if target.is_dir() and any(target.iterdir()):
+        return False
+    with contextlib.suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Beside, then renamed: another process sees the whole cache or none.
+        beside = Path(tempfile.mkdtemp(prefix=".kernels-", dir=target.parent))
+        try:
+            shutil.copytree(seed, beside, dirs_exist_ok=True)
+            beside.replace(target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return True
+    return False

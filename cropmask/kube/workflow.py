@@ -1,0 +1,150 @@
+"""Argo's WorkflowTemplate of a region: plan, submit, wait, catalog, index.
+
+An option: the same commands can be typed. The workers are those of the ScaledJob; the steps here
+are small and run beside the controllers.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Final
+
+from cropmask import contract
+from cropmask.contract import ExitCode
+from cropmask.kube.index import INDEX_COMMAND, database_variable
+from cropmask.manifests import DAY, RETRIED, Manifest, Worker, make_pod
+
+WORKFLOW: Final = f"{contract.APP}-workflow"
+"""Service account of the steps, and name of their AWS role."""
+PARAMETERS: Final = ("region", "period", "version")
+_RUN: Final = "{{workflow.name}}"
+_REGION: Final = "{{workflow.parameters.region}}"
+_PERIOD: Final = "{{workflow.parameters.period}}"
+_VERSION: Final = "{{workflow.parameters.version}}"
+_OUTPUT: Final = f"$({contract.ENV_OUTPUT})"
+_TASK: Final = ("--region", _REGION, "--period", _PERIOD)
+
+STEPS: Final[dict[str, tuple[str, ...]]] = {
+    "plan": (contract.APP, "plan", *_TASK),
+    # A step that is tried again goes on with the run of its name.
+    "submit": (contract.APP, "submit", *_TASK, "--run", _RUN),
+    "wait": (contract.APP, "status", *_TASK, "--run", _RUN, "--watch", "--every", "60"),
+    "catalog": (contract.APP, "catalog", "build", "--results", _OUTPUT),
+    "index": INDEX_COMMAND,
+}
+"""What each step runs, in order."""
+
+
+def make_workflow_template(worker: Worker, indexer_image: str) -> Manifest:
+    """WorkflowTemplate with the parameters region, period and version.
+
+    Parameters
+    ----------
+    worker
+        What pods of the steps are like; the image is named without its tag, which is the version.
+    indexer_image
+        Image with Open Data Cube's tools, without its tag.
+    """
+    pod = make_pod(worker)["spec"]
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "WorkflowTemplate",
+        "metadata": {
+            "name": contract.APP,
+            "namespace": worker.namespace,
+            "labels": {"app.kubernetes.io/name": contract.APP},
+        },
+        "spec": {
+            "entrypoint": "region",
+            "arguments": {
+                "parameters": [
+                    {"name": "region", "value": "eastern"},
+                    {"name": "period", "value": "2019--P1Y"},
+                    {"name": "version", "value": contract.VERSION},
+                ]
+            },
+            "serviceAccountName": WORKFLOW,
+            # Steps do not talk to Kubernetes; what reports their end does.
+            "automountServiceAccountToken": False,
+            "executor": {"serviceAccountName": WORKFLOW},
+            "activeDeadlineSeconds": 3 * DAY,
+            "ttlStrategy": {"secondsAfterCompletion": 7 * DAY},
+            "podGC": {"strategy": "OnWorkflowSuccess"},
+            "podMetadata": {"labels": {"app.kubernetes.io/name": contract.APP}},
+            "securityContext": pod["securityContext"],
+            "volumes": pod["volumes"],
+            "templates": [
+                _sequence(),
+                *(_step(name, worker, indexer_image) for name in STEPS),
+            ],
+        },
+    }
+
+
+def _sequence() -> Manifest:
+    names = list(STEPS)
+    tasks: list[dict[str, Any]] = [{"name": names[0], "template": names[0]}]
+    tasks += [
+        {"name": name, "template": name, "dependencies": [before]}
+        for before, name in pairwise(names)
+    ]
+    return {"name": "region", "dag": {"tasks": tasks}}
+
+
+def _step(name: str, worker: Worker, indexer_image: str) -> Manifest:
+    (container,) = make_pod(worker)["spec"]["containers"]
+    for probe in ("startupProbe", "livenessProbe"):  # only a worker has a heartbeat
+        container.pop(probe, None)
+    image = indexer_image if name == "index" else worker.image
+    labels = {"app.kubernetes.io/component": "index" if name == "index" else name}
+    if name == "index":
+        container["env"].append(database_variable())
+    container.update(
+        name="main",
+        image=f"{image}:{_VERSION}",
+        command=list(STEPS[name]),
+        resources={
+            "requests": {"cpu": "250m", "memory": "1Gi"},
+            "limits": {"memory": "1Gi"},
+        },
+    )
+    codes = ", ".join(str(int(code)) for code in (ExitCode.DRAINED, *RETRIED))
+    return {
+        "name": name,
+        "metadata": {"labels": labels},
+        "retryStrategy": {
+            "limit": "3",
+            "retryPolicy": "Always",
+            "expression": f"asInt(lastRetry.exitCode) in [{codes}]",
+            "backoff": {"duration": "1m", "factor": "2"},
+        },
+        "container": container,
+    }
+
+
+def make_workflow_role(namespace: str = contract.NAMESPACE) -> list[Manifest]:
+    """What Argo's executor needs to report the end of a step."""
+    labels = {"app.kubernetes.io/name": contract.APP}
+    metadata = {"name": WORKFLOW, "namespace": namespace, "labels": labels}
+    api = "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [
+                {
+                    "apiGroups": ["argoproj.io"],
+                    "resources": ["workflowtaskresults"],
+                    "verbs": ["create", "patch"],
+                }
+            ],
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": WORKFLOW},
+            "subjects": [{"kind": "ServiceAccount", "name": WORKFLOW, "namespace": namespace}],
+        },
+    ]
