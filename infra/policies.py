@@ -29,12 +29,19 @@ def take_tasks(places: Places) -> list[iam.PolicyStatement]:
     ]
 
 
-def send_tasks(places: Places) -> list[iam.PolicyStatement]:
-    """Send tasks, count them, and redrive or discard dead letters."""
-    return [
-        _on_queue("SendTasks", places.tasks, _SEND),
-        _on_queue("Redrive", places.dead_letters, _CONSUME),
-    ]
+def send_tasks(places: Places) -> iam.PolicyStatement:
+    """Send tasks, and count them."""
+    return _on_queue("SendTasks", places.tasks, _SEND)
+
+
+def count_dead_letters(places: Places) -> iam.PolicyStatement:
+    """Count dead letters, as ``cropmask status`` does."""
+    return _on_queue("CountDeadLetters", places.dead_letters, ["sqs:GetQueueAttributes"])
+
+
+def redrive(places: Places) -> iam.PolicyStatement:
+    """Take dead letters, to send them back or discard them."""
+    return _on_queue("Redrive", places.dead_letters, _CONSUME)
 
 
 def _on_queue(sid: str, queue: QueuePlace, actions: list[str]) -> iam.PolicyStatement:

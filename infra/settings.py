@@ -87,6 +87,8 @@ class Workers:
     """Minutes after which a worker takes no more tasks and leaves."""
     operators: tuple[str, ...]
     """ARNs of the IAM roles that may send tasks, look at them and redrive them."""
+    workflows: bool
+    """Whether steps of Argo Workflows get a role; Argo itself is installed by somebody else."""
     index: Index | None
     """How results are indexed into a datacube; None: not from here."""
 

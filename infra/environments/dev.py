@@ -31,6 +31,7 @@ SETTINGS = Settings(
         cpu_hour_price=0.03,
         max_minutes=60,
         operators=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-operator",),
+        workflows=False,
         index=None,
     ),
     alarms=Alarms(

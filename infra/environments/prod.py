@@ -31,6 +31,7 @@ SETTINGS = Settings(
         cpu_hour_price=0.03,
         max_minutes=120,
         operators=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-operator",),
+        workflows=True,
         index=Index(
             schedule="15 3 * * *",
             image=f"{ACCOUNT}.dkr.ecr.af-south-1.amazonaws.com/cropmask-indexer:0.1.0",

@@ -12,6 +12,7 @@ from cropmask import contract
 from cropmask.kube import namespace as ns
 from cropmask.kube.index import INDEX_COMMAND, make_database_policy, make_index_cron_job
 from cropmask.kube.scaled import make_scaled_job
+from cropmask.kube.workflow import WORKFLOW
 from cropmask.manifests import Worker, make_labels
 from infra import policies
 from infra.naming import CropmaskStack, acknowledge, wildcard
@@ -35,7 +36,8 @@ class WorkersStack(CropmaskStack):
         )
         self._apply("Settings", ns.make_settings(self._variables()))
         worker_role = self._pod_role("Worker", contract.SERVICE_ACCOUNT, self._worker_statements())
-        self._explain_objects(worker_role, "Workers write tiles whose names nobody knows before.")
+        reason = "Workers write tiles whose names nobody knows before."
+        self._explain_objects(worker_role, reason, models=False)
         acknowledge(
             worker_role,
             "PutMetricData knows no resources; a condition names the only namespace.",
@@ -45,6 +47,8 @@ class WorkersStack(CropmaskStack):
         scaled.node.add_dependency(worker_role)
         if settings.workers.index is not None:
             self._index(settings.workers.index)
+        if settings.workers.workflows:
+            self._workflow_role()
         self._operator_role()
 
     def _apply(self, id: str, *documents: dict[str, Any]) -> eks.KubernetesManifest:  # noqa: A002
@@ -113,7 +117,6 @@ class WorkersStack(CropmaskStack):
         return [
             *policies.take_tasks(self.places),
             *policies.write_results(self.places),
-            *policies.read_objects("Models", self.places.models),
             policies.put_metrics(),
         ]
 
@@ -125,6 +128,18 @@ class WorkersStack(CropmaskStack):
         self._explain_objects(role, "Reads results, all of them.", models=False)
         job = self._apply("Index", cron, make_database_policy(index.database))
         job.node.add_dependency(role)
+
+    def _workflow_role(self) -> None:
+        """What steps of a workflow use; the workers of the queue do the computing."""
+        statements = [
+            policies.send_tasks(self.places),
+            policies.count_dead_letters(self.places),
+            *policies.write_results(self.places),
+        ]
+        role = self._pod_role("Workflow", WORKFLOW, statements)
+        self._explain_objects(
+            role, "Steps write runs and the catalog beside results.", models=False
+        )
 
     def _operator_role(self) -> None:
         """What people use: send, watch, redrive; and Jobs of their own in the namespace."""
@@ -138,7 +153,8 @@ class WorkersStack(CropmaskStack):
             inline_policies={
                 "operator": iam.PolicyDocument(
                     statements=[
-                        *policies.send_tasks(self.places),
+                        policies.send_tasks(self.places),
+                        policies.redrive(self.places),
                         *policies.write_results(self.places),
                         *policies.write_models(self.places),
                         policies.describe_cluster(self.places),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from cropmask import contract
@@ -17,6 +18,9 @@ DASHBOARD_ASKS_FOR = {
     *(contract.METRIC_SUCCEEDED, contract.METRIC_SKIPPED, contract.METRIC_FAILED),
     *(contract.METRIC_INVALID, contract.METRIC_SECONDS),
 }
+
+
+RUNBOOK = Path(__file__).parents[2] / "docs/runbook.md"
 
 
 def alarms(cloud: Synthesized) -> dict[str, Properties]:
@@ -67,6 +71,12 @@ def test_every_alarm_goes_to_the_topic_and_names_its_runbook(
     for name, alarm in alarms(cloud).items():
         assert alarm["AlarmActions"] == [{"Ref": topic}] == alarm["OKActions"]
         assert f"{settings.alarms.runbook}#{name}" in alarm["AlarmDescription"]
+
+
+def test_every_alarm_is_explained_in_the_runbook(cloud: Synthesized) -> None:
+    headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9-]", "", h.lower().replace(" ", "-")) for h in headings}
+    assert set(alarms(cloud)) <= anchors
 
 
 def test_alarms_of_the_queue(cloud: Synthesized, settings: Settings) -> None:

@@ -159,10 +159,14 @@ def test_the_worker_may_do_its_work_and_no_more(cloud: Synthesized, settings: Se
         ("s3:DeleteObject", objects),
         ("s3:AbortMultipartUpload", objects),
         ("s3:ListBucket", places.results.arn),
-        ("s3:GetObject", places.models.objects()),
-        ("s3:ListBucket", places.models.arn),
         ("cloudwatch:PutMetricData", "*"),
     }
+
+
+def test_steps_of_a_workflow_take_no_task(prod: Synthesized) -> None:
+    may = {a for owner, s in granted(prod) if owner.startswith("WorkflowRole") for a in s["Action"]}
+    assert "sqs:SendMessage" in may
+    assert not {"sqs:ReceiveMessage", "sqs:DeleteMessage"} & may
 
 
 def test_keda_reads_the_length_of_the_queue_and_nothing_else(
