@@ -16,7 +16,8 @@ def main() -> None:
     for target in find_targets():
         settings = {"NUMBA_CPU_NAME": target.name, "NUMBA_CPU_FEATURES": target.features}
         subprocess.run(
-            [sys.executable, "-c", "from cropmask.core.warm import warm; warm()"],
+            # -I: the installed package, not one in the working folder, whose path is another key.
+            [sys.executable, "-I", "-c", "from cropmask.core.warm import warm; warm()"],
             env={**os.environ, **settings, "NUMBA_CACHE_DIR": str(SEED)},
             check=True,
         )
