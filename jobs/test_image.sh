@@ -38,8 +38,9 @@ say "size" "$((size / 1000000)) MB"
 [ "$size" -lt 1200000000 ] || fail "the image has $size bytes, more than 1.2 GB"
 
 places() { rm -rf "$work/tmp" "$work/cache"; install -d -o 10001 -g 10001 "$work/tmp" "$work/cache"; }
+name=cropmask-test-$$
 run() {  # run MEMORY ARGUMENTS...
-  podman --cgroup-manager=cgroupfs --runtime runc run --rm --name cropmask-test \
+  podman --cgroup-manager=cgroupfs --runtime runc run --rm --name "$name" \
     --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 --network none \
     --read-only --read-only-tmpfs=false --cap-drop=ALL --security-opt no-new-privileges \
     --volume "$work/tmp:/tmp" --volume "$work/cache:/var/cache/cropmask" --memory "$@"
@@ -83,11 +84,11 @@ run 150m --entrypoint cropmask-job "$image" --tile x10y20 --region eastern --out
   >"$work/small.log" 2>&1 || code=$?
 case $code in 12 | 13 | 137) say "with 150 MB" "refused, exit code $code" ;; *) fail "150 MB ended with $code" ;; esac
 
-code=0
+code=0 name=cropmask-test-$$-stopped  # the one that was killed may not be gone yet
 run 2g --entrypoint cropmask-job "$image" --tile x10y20 --region eastern --output /tmp/stopped --overwrite \
   --resolution 20 >"$work/stopped.log" 2>&1 &
 sleep 8  # imports are done, the tile is not
-podman --cgroup-manager=cgroupfs --runtime runc kill --signal TERM cropmask-test >/dev/null
+podman --cgroup-manager=cgroupfs --runtime runc kill --signal TERM "$name" >/dev/null
 wait $! || code=$?
 [ "$code" = 4 ] || { tail -5 "$work/stopped.log" >&2; fail "SIGTERM ended with $code, not 4"; }
 if find "$work/tmp/stopped" -name '*.stac-item.json' 2>/dev/null | grep -q .; then fail "an item was left"; fi
