@@ -39,12 +39,13 @@ say "size" "$((size / 1000000)) MB"
 
 places() { rm -rf "$work/tmp" "$work/cache"; install -d -o 10001 -g 10001 "$work/tmp" "$work/cache"; }
 name=cropmask-test-$$
-run() {  # run MEMORY ARGUMENTS...
-  podman --cgroup-manager=cgroupfs --runtime runc run --rm --name "$name" \
+run() (  # run MEMORY ARGUMENTS...
+  cd "$work" && # the engine notes a lack of memory in the folder where it was started
+    podman --cgroup-manager=cgroupfs --runtime runc run --rm --name "$name" \
     --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 --network none \
     --read-only --read-only-tmpfs=false --cap-drop=ALL --security-opt no-new-privileges \
     --volume "$work/tmp:/tmp" --volume "$work/cache:/var/cache/cropmask" --memory "$@"
-}
+)
 
 places
 [ "$(run 1g --entrypoint id "$image" -u)" = 10001 ] || fail "the image does not run as user 10001"
