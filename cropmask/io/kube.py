@@ -225,7 +225,7 @@ def _meaning(error: _Refused, what: str, namespace: str) -> CropmaskError:
 def _check_kept(manifest: Manifest, answer: Manifest) -> None:
     """Old servers drop what they do not know: without an index, pods would do each other's work."""
     dropped = [name for name in manifest["spec"] if name not in answer["spec"]]
-    if "completionMode" in dropped:
+    if {"completionMode", "backoffLimitPerIndex"} & set(dropped):
         raise Misconfigured(
             "this Kubernetes is too old for Indexed Jobs with a limit per index, which came with "
             "version 1.29: use a queue instead of --direct",

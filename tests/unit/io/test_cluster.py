@@ -10,7 +10,7 @@ from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured
 from cropmask.io import kube
 from cropmask.io.cluster import Condition, MemoryCluster, open_cluster, parse_job
-from cropmask.manifests import job_name
+from cropmask.manifests import Worker, job_name, make_indexed_job
 from tests.cluster_laws import ClusterLaws, manifest_of
 from tests.controlplane import free_ports, put_kubeconfig
 
@@ -108,3 +108,12 @@ def test_a_server_that_is_not_there_may_be_there_later(
     with pytest.raises(Interrupted, match="cannot be reached"):
         list(cluster.watch("j"))
     assert waits == [0.5 * 2**i for i in range(kube.PATIENCE)]
+
+
+@pytest.mark.parametrize("lost", ["completionMode", "backoffLimitPerIndex"])
+def test_an_index_that_the_server_drops_is_noticed(lost: str) -> None:
+    manifest = make_indexed_job("j", Worker("image:1"), tasks=3, workers=2)
+    kube._check_kept(manifest, manifest)
+    spec = {name: value for name, value in manifest["spec"].items() if name != lost}
+    with pytest.raises(Misconfigured, match="too old for Indexed Jobs"):
+        kube._check_kept(manifest, {**manifest, "spec": spec})
