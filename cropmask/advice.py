@@ -40,7 +40,8 @@ _CAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "unreachable": _WORLD,
         "unreadable raster": "a file is damaged or could not be read: check it if it goes on",
         "disk full": "free some space where the workers write",
-        "missing geomad": "there is no GeoMAD of this tile and year, so there can be no map of it",
+        "missing geomad": "add GeoMAD of this tile and year to the catalog: without it "
+        "there can be no map",
         "doubled geomad": _CATALOG,
         "missing band": _CATALOG,
         "doubled band": _CATALOG,
@@ -51,7 +52,7 @@ _CAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "changed": "another result is there: 'cropmask explain TILE' says how it differs; "
         "submit with --overwrite to replace it",
         "bad item": "remove what is in the item's place, or submit with --overwrite",
-        "outside region": "the tile is not the region's: nothing to map",
+        "outside region": "the tile is not the region's, so there is nothing to map",
         "model digest differs": "put the right model file there: 'cropmask models verify'",
     }
 )
@@ -75,10 +76,11 @@ def advise_failure(state: State, reason: str, example: Tile) -> str:
         Tile to name in commands.
     """
     cause = _CAUSES.get(reason, "see what the error says").replace("TILE", str(example))
-    again = f"'cropmask redrive --where reason=\"{reason}\"'"
+    if reason == "outside region":
+        return cause
     if state is State.INVALID:
-        return f"{cause}; once that is done: {again}"
-    return f"{cause}; tried again by itself up to {MAX_RECEIVES} times, then {again}"
+        return f"{cause}; once that is done: 'cropmask redrive --where reason=\"{reason}\"'"
+    return f"{cause}; tried again by itself up to {MAX_RECEIVES} times, then by 'cropmask redrive'"
 
 
 def advise_run(standing: Standing, queue: Counts | None) -> tuple[str, ...]:

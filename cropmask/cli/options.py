@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -9,8 +11,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from cropmask.contract import ENV_MODELS
-from cropmask.errors import Misconfigured
-from cropmask.grid import RESOLUTIONS
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.region import RECIPES
 from cropmask.site import ENVIRONMENTS
 
@@ -104,16 +106,19 @@ def task_options(command: Command) -> Command:
     return command
 
 
+tiles_option = click.option(
+    "--tiles",
+    metavar="TILES",
+    help="Only these: names such as x215y075,x216y075, or a file with one on each line ('-': "
+    "standard input), as 'cropmask tiles' prints them.",
+)
+
+
 def tiles_options(command: Command) -> Command:
     """``--tiles`` and ``--aoi``: a part of a region."""
     for option in reversed(
         (
-            click.option(
-                "--tiles",
-                metavar="TILES",
-                help="Only these: names such as x215y075,x216y075, or a file with one on each "
-                "line ('-': standard input), as 'cropmask tiles' prints them.",
-            ),
+            tiles_option,
             click.option(
                 "--aoi",
                 type=FILE,
@@ -124,6 +129,20 @@ def tiles_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def read_tiles(text: str) -> list[Tile]:
+    """Tiles of ``--tiles``: named on the command line, or in a file with one on each line."""
+    try:
+        content = sys.stdin.read() if text == "-" else Path(text).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        content = text
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{text} cannot be read as a list of tiles: {error}") from None
+    names = [name for name in re.split(r"[\s,;]+", content) if name]
+    if not names:
+        raise Rejected(f"'{text}' names no tile: write it like x215y075", reason="bad tile")
+    return [Tile.parse(name) for name in names]
 
 
 def put_text(path: Path, text: str) -> None:

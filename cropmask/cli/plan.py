@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import defaultdict
 from datetime import UTC, datetime
@@ -18,13 +17,12 @@ from cropmask.cli.options import (
     json_option,
     place_options,
     put_text,
+    read_tiles,
     region_option,
     task_options,
     tiles_options,
 )
 from cropmask.contract import ExitCode
-from cropmask.errors import Misconfigured, Rejected
-from cropmask.grid import Tile
 from cropmask.io.boundary import load_boundary
 from cropmask.plan import Need, Plan, TilePlan, make_plan
 from cropmask.region import Recipe
@@ -111,7 +109,7 @@ def plan_region(
         site,
         now=datetime.now(UTC),
         recipe=recipe,
-        only=None if tiles is None else _read_tiles(tiles),
+        only=None if tiles is None else read_tiles(tiles),
         area=None if aoi is None else load_boundary(aoi),
     )
     if quiet or not sys.stderr.isatty():
@@ -121,20 +119,6 @@ def plan_region(
         return ask(progress=progress)
     finally:
         progress.close()
-
-
-def _read_tiles(text: str) -> list[Tile]:
-    """Tiles named on the command line, or in a file with one on each line."""
-    try:
-        content = sys.stdin.read() if text == "-" else Path(text).read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        content = text
-    except (OSError, ValueError) as error:
-        raise Misconfigured(f"{text} cannot be read as a list of tiles: {error}") from None
-    names = [name for name in re.split(r"[\s,;]+", content) if name]
-    if not names:
-        raise Rejected(f"'{text}' names no tile: write it like x215y075", reason="bad tile")
-    return [Tile.parse(name) for name in names]
 
 
 def format_text(made: Plan, site: Site, workers: int) -> str:

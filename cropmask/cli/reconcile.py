@@ -83,12 +83,11 @@ def advise(found: Reconciliation, finding: Finding, region: str) -> str:
     """The command that puts tiles with one finding right."""
     where = f"--region {region} --period {found.period}"
     tiles = found.of(finding)
-    named = " ".join(f"--tile {check.tile}" for check in tiles[:LISTED])
-    more = " ..." if len(tiles) > LISTED else ""
+    named = ",".join(str(check.tile) for check in tiles)
     if finding is Finding.ORPHAN:
-        return f"cropmask rm {where} {named}{more}"
+        return f"cropmask rm {where} --tiles {named}"
     if finding is Finding.MISMATCH:
-        return f"cropmask rm {where} {named}{more}, then cropmask submit {where}"
+        return f"cropmask rm {where} --tiles {named}, then cropmask submit {where}"
     return f"cropmask submit {where}"
 
 

@@ -10,9 +10,15 @@ from typing import Any, Final
 import click
 
 from cropmask.cli.console import ProgressBar, confirm
-from cropmask.cli.options import json_option, models_option, place_options, region_option
+from cropmask.cli.options import (
+    json_option,
+    models_option,
+    place_options,
+    read_tiles,
+    region_option,
+    tiles_option,
+)
 from cropmask.contract import ExitCode
-from cropmask.grid import Tile
 from cropmask.io.datasets import Dataset, find_datasets
 from cropmask.io.store import Store, open_store
 from cropmask.product import Product
@@ -26,9 +32,6 @@ from cropmask.wording import say_bytes, say_count
 LISTED: Final = 20
 """Datasets that are printed before deleting."""
 
-tile_option = click.option(
-    "--tile", "tiles", multiple=True, metavar="TILE", help="Only this tile; may be repeated."
-)
 year_option = click.option(
     "--period", metavar="PERIOD", help="Only this year, such as 2019.  [default: all]"
 )
@@ -36,10 +39,10 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be
 
 
 def _find(
-    store: Store, product: Product, period: str | None, tiles: tuple[str, ...]
+    store: Store, product: Product, period: str | None, tiles: str | None
 ) -> tuple[Dataset, ...]:
     year = str(Period.year_of(period)) if period else None
-    wanted = [Tile.parse(name) for name in tiles] or None
+    wanted = read_tiles(tiles) if tiles is not None else None
     found = find_datasets(store, product, year, wanted)
     return tuple(dataset for dataset in found if dataset.entries)
 
@@ -47,13 +50,13 @@ def _find(
 @click.command()
 @region_option
 @year_option
-@tile_option
+@tiles_option
 @json_option
 @place_options
 def ls(
     region: str,
     period: str | None,
-    tiles: tuple[str, ...],
+    tiles: str | None,
     as_json: bool,
     **options: Any,  # noqa: ANN401 (passed on to the site by name)
 ) -> None:
@@ -62,7 +65,7 @@ def ls(
     \b
     Examples:
       cropmask ls --region eastern
-      cropmask ls --region eastern --period 2019 --tile x215y075
+      cropmask ls --region eastern --period 2019 --tiles x215y075
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
     site = open_site(options=options)
     found = _find(site.store(), load_region(region, site.models).product, period, tiles)
@@ -98,7 +101,7 @@ def _encode(dataset: Dataset) -> dict[str, Any]:
 @click.argument("target")
 @region_option
 @year_option
-@tile_option
+@tiles_option
 @click.option("--overwrite", is_flag=True, help="Replace other results in the target.")
 @dry_run_option
 @json_option
@@ -108,7 +111,7 @@ def sync(
     target: str,
     region: str,
     period: str | None,
-    tiles: tuple[str, ...],
+    tiles: str | None,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -186,15 +189,15 @@ def _encode_copied(copied: list[Copied]) -> list[dict[str, Any]]:
 @click.command()
 @region_option
 @year_option
-@tile_option
-@click.option("--all", "every", is_flag=True, help="All tiles, instead of --tile.")
+@tiles_option
+@click.option("--all", "every", is_flag=True, help="All tiles, instead of --tiles.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @dry_run_option
 @place_options
 def rm(
     region: str,
     period: str | None,
-    tiles: tuple[str, ...],
+    tiles: str | None,
     every: bool,
     yes: bool,
     dry_run: bool,
@@ -204,11 +207,11 @@ def rm(
 
     \b
     Examples:
-      cropmask rm --region eastern --tile x215y075 --dry-run
+      cropmask rm --region eastern --tiles x215y075 --dry-run
       cropmask rm --region eastern --period 2019 --all --yes
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    if bool(tiles) == every:
-        raise click.UsageError("give --tile (once or more), or --all")
+    if (tiles is not None) == every:
+        raise click.UsageError("give --tiles, or --all")
     site = open_site(options=options)
     store = site.store()
     found = _find(store, load_region(region, site.models).product, period, tiles)

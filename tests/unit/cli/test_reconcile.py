@@ -61,8 +61,8 @@ def test_each_finding_has_its_command(folder: Path, tiles: tuple[Tile, ...]) -> 
     for words in (
         f"partial: cropmask submit {where}",
         f"missing: cropmask submit {where}",
-        f"orphan: cropmask rm {where} --tile x001y001",
-        f"mismatch: cropmask rm {where} --tile {third}, then cropmask submit {where}",
+        f"orphan: cropmask rm {where} --tiles x001y001",
+        f"mismatch: cropmask rm {where} --tiles {third}, then cropmask submit {where}",
     ):
         assert words in result.output
     found = json.loads(run(folder, "--json").stdout)

@@ -40,7 +40,7 @@ def test_ls(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "x210y075 2019--P1Y done" in result.stdout
     assert "3 datasets" in result.stderr
-    found = json.loads(run(ls, *REGION, *place, "--tile", "x211y75", "--json").stdout)
+    found = json.loads(run(ls, *REGION, *place, "--tiles", "x211y75", "--json").stdout)
     assert [(one["tile"], one["finished"], len(one["files"])) for one in found] == [
         ("x211y075", True, 8)
     ]
@@ -71,10 +71,10 @@ def test_sync_onto_itself_is_refused(folder: Path) -> None:
 def test_rm_needs_to_be_told_what_and_to_be_sure(folder: Path) -> None:
     place = (*REGION, "--output", str(folder))
     assert run(rm, *place).exit_code == ExitCode.USAGE
-    assert run(rm, *place, "--all", "--tile", "x210y075").exit_code == ExitCode.USAGE
+    assert run(rm, *place, "--all", "--tiles", "x210y075").exit_code == ExitCode.USAGE
     assert run(rm, *place, "--all").exit_code == ExitCode.USAGE
     assert "would delete 3 datasets, 24 files" in run(rm, *place, "--all", "--dry-run").stdout
     assert number_of_files(folder) == 24
-    assert "deleted 1 dataset, 8 files" in run(rm, *place, "--tile", "210,75", "--yes").stdout
+    assert "deleted 1 dataset, 8 files" in run(rm, *place, "--tiles", "x210y75", "--yes").stdout
     assert number_of_files(folder) == 16
-    assert "nothing is there" in run(rm, *place, "--tile", "210,75", "--yes").stdout
+    assert "nothing is there" in run(rm, *place, "--tiles", "x210y75", "--yes").stdout
