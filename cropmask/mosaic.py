@@ -19,11 +19,12 @@ from rasterio.windows import Window
 from cropmask.errors import Interrupted, Rejected
 from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.io.cog import BLOCK, copy_cog, write_picture
-from cropmask.io.datasets import Dataset, find_datasets
+from cropmask.io.datasets import Dataset, find_collection, find_datasets, is_synthetic
 from cropmask.io.fetch import Absent, ReadOptions
 from cropmask.io.gdal import open_reading_threads, with_patience
 from cropmask.io.store import FolderStore, Store
 from cropmask.product import COG_TYPE, NODATA, Band, Product
+from cropmask.stac.facts import SYNTHETIC
 from cropmask.task import Period
 
 PIXEL_SIZES: Final = (100, 200, 400, 800, 1600, 3200)
@@ -84,6 +85,8 @@ class Mosaic:
     """Tiles of the region."""
     unreadable: tuple[Tile, ...]
     """Finished tiles that could not be read; they are left out."""
+    synthetic: bool
+    """Whether it shows the made-up world."""
 
 
 def plan_sheet(tiles: Iterable[Tile], meters: int | None = None) -> Sheet:
@@ -163,10 +166,12 @@ def make_mosaic(
             reason="no results",
         )
     unreadable = []
+    synthetic = is_synthetic(find_collection(store, product.name))
     with TemporaryDirectory(prefix="cropmask-") as temporary:
         folder = Path(temporary)
         raw, cog, picture = (folder / name for name in ("raw.tif", "mosaic.tif", "mosaic.png"))
         with _open_raw(raw, sheet) as raster:
+            raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=_describe(product, period, band, synthetic))
             for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, sheet, options)):
                 if pixels is None:
                     unreadable.append(tile)
@@ -185,7 +190,12 @@ def make_mosaic(
         len(datasets) - len(unreadable),
         len(wanted),
         tuple(unreadable),
+        synthetic,
     )
+
+
+def _describe(product: Product, period: Period, band: Band, synthetic: bool) -> str:
+    return f"{SYNTHETIC if synthetic else ''}{product.name} {period}, quick look: {band.title}"
 
 
 def _open_raw(path: Path, sheet: Sheet) -> Any:  # noqa: ANN401 (rasterio is untyped)

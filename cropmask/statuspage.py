@@ -13,6 +13,7 @@ from cropmask.advice import advise, advise_run
 from cropmask.cost import Price
 from cropmask.grid import AFRICA_10, Tile
 from cropmask.io.queue import Counts
+from cropmask.stac.facts import SYNTHETIC
 from cropmask.standing import SHOWN, Standing, TileStanding
 from cropmask.wording import say_count, say_duration, say_moment
 
@@ -94,12 +95,14 @@ class Surroundings:
     """All tiles of the region; those that are not the run's are drawn empty."""
     reload_seconds: int | None = None
     """Interval at which the page loads itself anew while the run goes on."""
+    synthetic: bool = False
+    """Whether results show the made-up world."""
 
 
 def make_page(standing: Standing, around: Surroundings) -> str:
     """HTML of a run; it needs no other file and no network."""
     record = standing.record
-    title = f"{record.product} {record.period}"
+    title = f"{SYNTHETIC if around.synthetic else ''}{record.product} {record.period}"
     goes_on = around.reload_seconds is not None and standing.remaining > 0
     refresh = f'<meta http-equiv="refresh" content="{around.reload_seconds}">' if goes_on else ""
     fills = "".join(f".{name} {{ fill: {color}; background: {color} }}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,14 +13,15 @@ from cropmask.io.datasets import (
     Dataset,
     check_item,
     file_names,
+    find_collection,
     find_datasets,
     has_checksum,
+    is_synthetic,
     parse_item,
 )
 from cropmask.io.store import Absent, Store
 from cropmask.io.threads import map_threads
 from cropmask.product import Product
-from cropmask.stac.facts import SYNTHETIC
 
 Progress = Callable[[int, int], None]
 
@@ -168,12 +168,9 @@ class _Changed(CropmaskError):
 
 def _copy_catalogs(source: Store, target: Store, product: Product) -> None:
     """Collection and root catalog that the copied items link to, where they are not yet."""
-    try:
-        collection = json.loads(source.get(f"{product.name}/collection.json"))
-        synthetic = str(collection["title"]).startswith(SYNTHETIC)
-    except (Absent, ValueError, TypeError, KeyError, RecursionError):
-        return  # 'cropmask catalog build' makes them
-    put_catalogs(target, collection, synthetic=synthetic)
+    collection = find_collection(source, product.name)
+    if collection is not None:  # else 'cropmask catalog build' makes it
+        put_catalogs(target, collection, synthetic=is_synthetic(collection))
 
 
 def remove(

@@ -80,8 +80,8 @@ def mosaic(
     finally:
         bar.close()
     height, width = made.sheet.box.shape
-    if site.synthetic:
-        click.echo("SYNTHETIC: made from the made-up demo world. Not a map of any place.")
+    if made.synthetic:
+        click.echo("SYNTHETIC: made from made-up GeoMAD. Not a map of any place.")
     click.echo(
         f"{shown.title}: {made.mapped:,} of {made.tiles:,} tiles, {width} x {height} pixels of "
         f"{made.sheet.meters} m"

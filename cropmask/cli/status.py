@@ -16,6 +16,7 @@ from cropmask.cli.options import FILE, json_option, place_options, queue_option
 from cropmask.contract import ENV_TIME_LIMIT, TIME_LIMIT_SECONDS
 from cropmask.errors import CropmaskError
 from cropmask.io.boundary import load_boundary
+from cropmask.io.datasets import find_collection, is_synthetic
 from cropmask.io.queue import Counts
 from cropmask.io.store import FolderStore
 from cropmask.region import load_region
@@ -106,7 +107,9 @@ def status(
         now = utc_now()
         standing = load_standing(store, record, now, queue=queue, time_limit=time_limit)
         if html is not None and around is not None:
-            _put_page(html, make_page(standing, replace(around, queue=queue)))
+            synthetic = is_synthetic(find_collection(store, record.product))
+            around = replace(around, queue=queue, synthetic=synthetic)
+            _put_page(html, make_page(standing, around))
         if as_json:
             click.echo(json.dumps(encode_json(standing, site, queue)))
         else:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
-from cropmask.io.store import Entry, Store
+from cropmask.io.store import Absent, Entry, Store
 from cropmask.product import Product
-from cropmask.stac.facts import ASSET_SUFFIXES, item_id
+from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC, item_id
 from cropmask.task import Period
 
 _BELOW: Final = re.compile(r"(?P<x>x\d{3})/(?P<y>y\d{3})/(?P<period>[^/]+)/(?P<name>[^/]+)")
@@ -129,6 +129,21 @@ def _dataset(product: Product, tile: Tile, period: str, entries: list[Entry]) ->
         {name: entry for name, entry in named.items() if name in known},
         tuple(sorted(entry.key for name, entry in named.items() if name not in known)),
     )
+
+
+def find_collection(store: Store, name: str) -> dict[str, Any] | None:
+    """Collection of a product by its name; None if there is none, or it is something else."""
+    try:
+        collection = json.loads(store.get(f"{name}/collection.json"))
+    except (Absent, ValueError, RecursionError):
+        return None
+    is_ours = isinstance(collection, dict) and isinstance(collection.get("title"), str)
+    return collection if is_ours else None
+
+
+def is_synthetic(collection: Mapping[str, Any] | None) -> bool:
+    """Whether a collection says that its product shows the made-up world."""
+    return collection is not None and str(collection["title"]).startswith(SYNTHETIC)
 
 
 def parse_item(text: bytes) -> dict[str, Any] | None:

@@ -102,6 +102,18 @@ def test_a_tile_without_an_item_is_not_shown(store: FolderStore, tmp_path: Path)
     assert (made.mapped, made.unreadable) == (1, (NORTH,))
 
 
+def test_what_is_made_up_says_so(tmp_path: Path) -> None:
+    own = FolderStore(tmp_path / "own")
+    put_result(own, SOUTH)
+    assert not make_mosaic(own, EASTERN, YEAR, MASK, [SOUTH], tmp_path / "m.tif").synthetic
+    title = b'{"title": "SYNTHETIC crop mask"}'
+    own.put("crop_mask_eastern/collection.json", title, "application/json")
+    made = make_mosaic(own, EASTERN, YEAR, MASK, [SOUTH], tmp_path / "m.tif")
+    assert made.synthetic
+    with rasterio.open(made.cog) as raster:
+        assert raster.tags()["TIFFTAG_IMAGEDESCRIPTION"].startswith("SYNTHETIC crop_mask_eastern")
+
+
 def test_nothing_finished(tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="no tile of crop_mask_eastern in 2019--P1Y is finished"):
         make_mosaic(FolderStore(tmp_path), EASTERN, YEAR, MASK, REGION, tmp_path / "m.tif")

@@ -97,6 +97,12 @@ def test_it_loads_itself_anew_only_while_the_run_goes_on(standing: Standing, pag
     assert "http-equiv" not in make_page(over, Surroundings(Price(), reload_seconds=10))
 
 
+def test_what_is_made_up_says_so(standing: Standing, page: str) -> None:
+    assert "<h1>crop_mask_eastern 2019--P1Y</h1>" in page
+    made_up = make_page(standing, Surroundings(Price(), synthetic=True))
+    assert "<h1>SYNTHETIC crop_mask_eastern 2019--P1Y</h1>" in made_up
+
+
 def test_the_outline_of_the_region_is_drawn_where_it_is(standing: Standing) -> None:
     outline = shapely.union_all([tile_polygon(TILES[0]), tile_polygon(TILES[-1])])
     text = make_page(standing, Surroundings(Price(), outline=outline))
