@@ -6,25 +6,19 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cropmask.core.cropmap import Statistics
 from cropmask.demo.world import make_world, open_world
 from cropmask.grid import Tile
-from cropmask.io.dataset import ITEM_TYPE, make_place
+from cropmask.io.dataset import make_place
 from cropmask.io.store import Store
 from cropmask.product import Product
 from cropmask.region import load_region
 from cropmask.run import run_tile
 from cropmask.site import open_site
-from cropmask.stac import (
-    ASSET_SUFFIXES,
-    FileFacts,
-    ItemFacts,
-    ModelFacts,
-    encode_json,
-    make_item,
-)
-from cropmask.task import Period, RunKey, Task
+from cropmask.task import Period, Task
+from tests.results import put_files
 
 EASTERN = (Tile(221, 75), Tile(222, 75))
 """Neighbors on the coast; most of the second one is sea, outside the region."""
@@ -115,28 +109,9 @@ def put_item(
     region: str = "eastern",
     *,
     version: str = "1.0.0",
-    year: str = "2019",
-    resolution: int = 100,
-    run_key: str = "ab" * 32,
-    synthetic: bool = False,
-    statistics: Statistics = STATISTICS,
+    **more: Any,
 ) -> str:
-    """Put an item whose files are not there, and return its key: enough for what links items."""
-    product, period = Product(region, version), Period.parse(year)
-    facts = ItemFacts(
-        product=product,
-        tile=tile,
-        period=period,
-        resolution=resolution,
-        run_key=RunKey(run_key),
-        as_of="2021-06-15T05:00:00Z",
-        software="0.1.0",
-        model=ModelFacts("forest", "cd" * 32),
-        sources=(),
-        statistics=statistics,
-        synthetic=synthetic,
-    )
-    files = {key: FileFacts(facts.file_name(key), 1, "0" * 64, "0" * 40) for key in ASSET_SUFFIXES}
-    place = make_place(product, Task(tile, region, period))
-    store.put(place.item, encode_json(make_item(facts, files)).encode(), ITEM_TYPE)
-    return place.item
+    """Put a dataset with files of a few letters, and return the key of its item."""
+    product = Product(region, version)
+    put_files(store, [tile], product, **{"statistics": STATISTICS, **more})
+    return make_place(product, Task(tile, region, YEAR)).item

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from cropmask.catalog.overview import draw_results
+from cropmask.catalog.overview import draw_results, wants_pictures
 from cropmask.catalog.regions import KnownRegion, load_regions
 from cropmask.catalog.static import (
     CATALOG,
@@ -19,13 +21,14 @@ from cropmask.catalog.static import (
     print_static,
     print_text,
 )
+from cropmask.errors import Rejected
 from cropmask.io.geoparquet import encode_parquet
 from cropmask.io.mirror import ITEM_KEY, load_items, load_linked
 from cropmask.io.store import Absent, FolderStore, Store
 from cropmask.product import FAMILY, Product
 from cropmask.region import region_names
 from cropmask.stac import Document, make_collection, make_root_catalog
-from cropmask.stac.absolute import make_absolute
+from cropmask.stac.absolute import join, make_absolute
 from cropmask.stac.facts import SYNTHETIC
 from cropmask.stac.gathered import (
     PARQUET,
@@ -40,6 +43,9 @@ from cropmask.stac.gathered import (
 from cropmask.stac.services import Layer
 
 Progress = Callable[[str, float], None]
+
+
+_PNG: Final = b"\x89PNG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +128,11 @@ def build_results(
         collection = gather(base, found, make_assets(product, results=True, parquet=parquet))
         collections.append(collection)
         layers.append(_layer(collection, known.get(product), found))
-        printed += _print_beside(product, known.get(product), found)
+        printed += _print_beside(store, product, known.get(product), found)
         if parquet:
             located = [make_absolute(each.item, store.uri(each.key)) for each in found]
             printed.append(Printed(f"{product}/{PARQUET}", encode_parquet(located)))
-    shared = print_models(known.values(), place=None)
+    shared = print_models(list(known.values()), place=None)
     printed += shared.files
     printed += print_shared(layers, store.uri)
     # What links comes after what it links to.
@@ -144,10 +150,21 @@ def build_results(
 
 
 def _print_beside(
-    product: str, known: KnownRegion | None, found: Sequence[Linked]
+    store: Store, product: str, known: KnownRegion | None, found: Sequence[Linked]
 ) -> Iterator[Printed]:
     yield print_text(f"{product}/{STATISTICS}", make_statistics_csv(found))
-    yield Printed(f"{product}/{THUMBNAIL}", draw_results(known, found))
+    pictures = dict(_load_pictures(store, found)) if wants_pictures(found) else {}
+    yield Printed(f"{product}/{THUMBNAIL}", draw_results(known, found, pictures))
+
+
+def _load_pictures(store: Store, found: Sequence[Linked]) -> Iterator[tuple[str, bytes]]:
+    """Thumbnails of items, as far as they are there and are pictures."""
+    for each in found:
+        href = str(each.item["assets"].get("thumbnail", {}).get("href", ""))
+        with suppress(Absent, Rejected):
+            picture = store.get(join(each.key, href))
+            if picture.startswith(_PNG):
+                yield each.key, picture
 
 
 def _load_known(products: Iterable[str], models: Path | None) -> dict[str, KnownRegion]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -11,10 +12,13 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
+from rasterio.io import MemoryFile
 
 from cropmask.catalog.regions import KnownRegion
-from cropmask.grid import CRS, Tile
+from cropmask.grid import AFRICA_10, CRS
 from cropmask.io.cog import write_rgba
 from cropmask.product import FILTERED, Rgba
 from cropmask.stac.gathered import Linked, crop_share
@@ -22,9 +26,14 @@ from cropmask.tiling import tile_polygon
 
 PIXELS: Final = 360
 """Longest edge of a picture."""
-_MARGIN: Final = 0.04
 _LAND: Final[Rgba] = (214, 214, 208, 255)
-_REGION: Final[Rgba] = (150, 150, 142, 255)
+_SHADES: Final[tuple[Rgba, ...]] = tuple(
+    (red, green, 92, 255)
+    for red, green in ((196, 182), (150, 150), (220, 205), (128, 138), (178, 160))
+)
+_REGION: Final[Rgba] = (196, 172, 60, 255)
+_LEGIBLE: Final = 24
+"""Pixels of a tile from which its own picture says something."""
 _NO_CROP: Final = (58, 58, 58)
 _BACK: Final[Rgba] = (246, 248, 250, 255)
 _RAMP_END: Final = 60.0
@@ -34,27 +43,69 @@ Box = tuple[float, float, float, float]
 
 
 def draw_region(known: KnownRegion, others: Iterable[KnownRegion]) -> bytes:
-    """PNG of a region among the others; with no other it fills the frame."""
-    shapes = [other.boundary for other in others]
+    """PNG of a region with its neighbors, exactly over the region's box."""
+    frame = _frame(known.boundary.bounds)
+    pixels = _blank(frame)
+    _fill(pixels, frame, [other.boundary for other in others], _LAND)
+    _fill(pixels, frame, [known.boundary], _REGION)
+    return _encode(pixels)
+
+
+def draw_regions(regions: Sequence[KnownRegion]) -> bytes:
+    """PNG of all regions, told apart by shades."""
+    shapes = [known.boundary for known in regions]
     frame = _frame(shapely.total_bounds(shapes))
     pixels = _blank(frame)
-    _fill(pixels, frame, shapes, _LAND)
-    _fill(pixels, frame, [known.boundary], _opaque_crop())
+    for number, boundary in enumerate(shapes):
+        _fill(pixels, frame, [boundary], _SHADES[number % len(_SHADES)])
     return _encode(pixels)
 
 
-def draw_results(known: KnownRegion | None, found: Sequence[Linked]) -> bytes:
-    """PNG of a product's tiles, the more yellow the more cropland, on their region."""
-    tiles = [(Tile.parse(each.tile), crop_share(each)) for each in found]
-    boxes = [tile_polygon(tile) for tile, _ in tiles]
-    here = shapely.union_all(boxes)
-    land = [known.boundary] if known and known.boundary.intersects(here) else []
-    frame = _frame(shapely.total_bounds([*boxes, *land]))
+def wants_pictures(found: Sequence[Linked]) -> bool:
+    """Whether tiles are large enough in the picture to show their own."""
+    left, _, right, _ = shapely.total_bounds([tile_polygon(each.place) for each in found])
+    return PIXELS * AFRICA_10.size / (right - left) >= _LEGIBLE
+
+
+def draw_results(
+    known: KnownRegion | None, found: Sequence[Linked], pictures: Mapping[str, bytes]
+) -> bytes:
+    """PNG of a product's tiles, exactly over their box: catalog browsers lay it over the map.
+
+    Parameters
+    ----------
+    known
+        The region, drawn below.
+    found
+        Items; of several periods the last one of a tile is seen.
+    pictures
+        Thumbnails (PNG) by key of the item; a tile without one is the more yellow the more
+        cropland it has.
+    """
+    frame = _frame(shapely.total_bounds([tile_polygon(each.place) for each in found]))
     pixels = _blank(frame)
-    _fill(pixels, frame, land, _REGION)
-    for box, (_, share) in zip(boxes, tiles, strict=True):
-        _fill(pixels, frame, [box], _shade(share))
+    _fill(pixels, frame, [known.boundary] if known else [], _LAND)
+    for each in found:
+        box = tile_polygon(each.place)
+        if each.key in pictures:
+            _paste(pixels, frame, box, pictures[each.key])
+        else:
+            _fill(pixels, frame, [box], _shade(crop_share(each)))
     return _encode(pixels)
+
+
+def _paste(pixels: NDArray[np.uint8], frame: GeoBox, box: shapely.Polygon, picture: bytes) -> None:
+    inside = rasterize([box], out_shape=tuple(frame.shape), transform=frame.transform) == 1
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return
+    part = pixels[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    with warnings.catch_warnings(), MemoryFile(picture) as file:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with file.open() as raster:
+            small = raster.read(out_shape=part.shape, resampling=Resampling.nearest)
+    shown = small[3] > 0
+    part[:, shown] = small[:, shown]
 
 
 def _opaque_crop() -> Rgba:
@@ -73,12 +124,11 @@ def _shade(percent: float | None) -> Rgba:
 
 
 def _frame(bounds: Iterable[float]) -> GeoBox:
+    """Pixels that fill a box exactly; nearly square ones."""
     left, bottom, right, top = (float(value) for value in bounds)
     edge = max(right - left, top - bottom)
-    margin = _MARGIN * edge
-    resolution = (edge + 2 * margin) / PIXELS
-    box = (left - margin, bottom - margin, right + margin, top + margin)
-    return GeoBox.from_bbox(box, CRS, resolution=resolution, tight=True)
+    width, height = (max(1, round(PIXELS * side / edge)) for side in (right - left, top - bottom))
+    return GeoBox.from_bbox((left, bottom, right, top), CRS, shape=(height, width))
 
 
 def _blank(frame: GeoBox) -> NDArray[np.uint8]:
@@ -92,9 +142,7 @@ def _fill(
 ) -> None:
     if not shapes:
         return
-    inside = rasterize(
-        shapes, out_shape=tuple(frame.shape), transform=frame.transform, all_touched=True
-    )
+    inside = rasterize(shapes, out_shape=tuple(frame.shape), transform=frame.transform)
     pixels[:, inside == 1] = np.array(color, np.uint8)[:, np.newaxis]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
 from typing import Final
 
-from cropmask.catalog.overview import draw_region
+from cropmask.catalog.overview import draw_region, draw_regions
 from cropmask.catalog.regions import KnownRegion, RegionModel, describe_model
 from cropmask.product import BANDS
 from cropmask.stac import Document, encode_json, make_collection, make_root_catalog
@@ -119,7 +119,7 @@ class PrintedModels:
     collections: tuple[Document, ...]
 
 
-def print_models(regions: Iterable[KnownRegion], *, place: Path | None) -> PrintedModels:
+def print_models(regions: Sequence[KnownRegion], *, place: Path | None) -> PrintedModels:
     """Items of all models of regions.
 
     Parameters
@@ -139,6 +139,7 @@ def print_models(regions: Iterable[KnownRegion], *, place: Path | None) -> Print
     if not items:
         return PrintedModels((), ())
     collection = make_models_collection(items)
+    files.append(Printed(f"{collection['id']}/{THUMBNAIL}", draw_regions(regions)))
     files.append(print_json(f"{collection['id']}/collection.json", collection))
     return PrintedModels(tuple(files), (collection,))
 

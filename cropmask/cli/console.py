@@ -36,6 +36,9 @@ STAGES: Final = {
     "write": "writing",
     "items": "reading items",
     "send": "sending tasks",
+    "check": "checking",
+    "publish": "publishing",
+    "browser": "building STAC Browser (first use only)",
 }
 _FIELDS: Final = ("run", "tile", "attempt", "stage")
 

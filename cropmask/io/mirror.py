@@ -48,6 +48,11 @@ class Mirror:
     tags: Mapping[str, str] = field(repr=False)
     """Entity tag of every item."""
 
+    def all(self) -> Iterator[Linked]:
+        """Items of all products."""
+        for found in self.products.values():
+            yield from found
+
     def save(self, store: Store) -> None:
         """Keep what was read, for the next time."""
         if not self.read:
@@ -63,13 +68,19 @@ class Mirror:
             store.put(f"{FOLDER}/{product}.jsonl.gz", data, _GZIP)
 
 
-def load_items(store: Store, progress: Callable[[float], None] = lambda _: None) -> Mirror:
+def load_items(
+    store: Store,
+    before: Mirror | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Mirror:
     """Items of all products of a store.
 
     Parameters
     ----------
     store
         The results; workers may be writing to it.
+    before
+        What was found earlier; else the cache beside the results is used.
     progress
         Told the share that is read.
 
@@ -81,9 +92,7 @@ def load_items(store: Store, progress: Callable[[float], None] = lambda _: None)
         If it fails.
     """
     entries = [entry for entry in store.list(f"{FAMILY}_") if ITEM_KEY.fullmatch(entry.key)]
-    known: dict[str, Known] = {}
-    for product in sorted({product_of(entry.key) for entry in entries}):
-        known |= _load_known(store, product)
+    known = _known_before(before) if before else _load_cache(store, entries)
     fresh = [entry for entry in entries if _is_new(entry, known)]
     found = {e.key: known[e.key].item for e in entries if not _is_new(e, known)}
     unusable = []
@@ -116,6 +125,17 @@ def load_linked(store: Store, key: str) -> Linked | None:
 
 def _is_new(entry: Entry, known: Mapping[str, Known]) -> bool:
     return entry.key not in known or known[entry.key].tag != entry.etag
+
+
+def _known_before(mirror: Mirror) -> dict[str, Known]:
+    return {each.key: Known(mirror.tags[each.key], each.item) for each in mirror.all()}
+
+
+def _load_cache(store: Store, entries: Iterable[Entry]) -> dict[str, Known]:
+    known: dict[str, Known] = {}
+    for product in sorted({product_of(entry.key) for entry in entries}):
+        known |= _load_known(store, product)
+    return known
 
 
 def _load_known(store: Store, product: str) -> dict[str, Known]:

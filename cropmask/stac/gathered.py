@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from cropmask.core.cropmap import Statistics
+from cropmask.grid import Tile
 from cropmask.product import BANDS
 from cropmask.stac import assets
 from cropmask.stac.facts import SYNTHETIC, Document
@@ -40,6 +41,11 @@ class Linked:
     def tile(self) -> str:
         """Name of the tile."""
         return str(self.properties["odc:region_code"])
+
+    @property
+    def place(self) -> Tile:
+        """The tile."""
+        return Tile.parse(self.tile)
 
     @property
     def period(self) -> str:

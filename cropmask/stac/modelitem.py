@@ -263,6 +263,14 @@ def make_models_collection(models: Iterable[Document]) -> Document:
             "mlm:framework": ["scikit-learn"],
             "mlm:tasks": ["classification", "semantic-segmentation"],
         },
+        "assets": {
+            "thumbnail": {
+                "href": "./thumbnail.png",
+                "type": "image/png",
+                "title": "The regions",
+                "roles": ["thumbnail"],
+            }
+        },
         "links": [
             assets.make_link("root", "../catalog.json", json),
             assets.make_link("parent", "../catalog.json", json),

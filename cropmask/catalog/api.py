@@ -1,0 +1,258 @@
+"""The documents of a STAC API, made from the catalog of results."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+from urllib.parse import urlencode
+
+from cropmask.catalog.search import Index, Page, Query
+from cropmask.catalog.static import CATALOG
+from cropmask.contract import VERSION
+from cropmask.io.mirror import Mirror, load_items
+from cropmask.io.store import Absent, Store
+from cropmask.product import MODELS
+from cropmask.stac.absolute import make_absolute
+from cropmask.stac.assets import STAC_VERSION, make_link
+
+Document = dict[str, Any]
+AssetPlaces = Literal["place", "server"]
+"""Whether assets are named where they are, or on this server."""
+
+REFRESH_SECONDS: Final = 10.0
+"""How old the index may be when it is asked."""
+FILES: Final = "/files/"
+"""Where this server has the catalog's files."""
+CONFORMS: Final = (
+    "https://api.stacspec.org/v1.0.0/core",
+    "https://api.stacspec.org/v1.0.0/collections",
+    "https://api.stacspec.org/v1.0.0/item-search",
+    "https://api.stacspec.org/v1.0.0/ogcapi-features",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
+)
+_JSON: Final = "application/json"
+_GEOJSON: Final = "application/geo+json"
+
+
+_OWN: Final = frozenset({"self", "root", "parent", "collection", "item", "child", "items"})
+"""Relations that a server's documents say anew."""
+
+
+def _linked(document: Document, *links: Document) -> Document:
+    others = [link for link in document["links"] if link["rel"] not in _OWN]
+    return {**document, "links": [*links, *others]}
+
+
+class Api:
+    """A STAC API on a store of results.
+
+    The index is made anew when it is asked and older than ten seconds, so that results appear
+    while workers write them; items that have not changed are not read again.
+
+    Parameters
+    ----------
+    store
+        The results, with their catalog.
+    assets
+        Whether assets are named where they are (``file://``, ``s3://``), which is what an index of
+        the Open Data Cube must keep, or on this server, for a reader elsewhere.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        assets: AssetPlaces = "place",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._assets = assets
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._made: float | None = None
+        self._mirror: Mirror | None = None
+        self._keys: dict[tuple[str, str], str] = {}
+        self._index = Index((), ())
+
+    def index(self) -> Index:
+        """What is there now."""
+        with self._lock:
+            now = self._clock()
+            if self._made is None or now - self._made > REFRESH_SECONDS:
+                self._load()
+                self._made = now
+            return self._index
+
+    def _load(self) -> None:
+        self._mirror = load_items(self._store, self._mirror)
+        found = [(each.key, each.item) for each in self._mirror.all()]
+        names = list(self._mirror.products)
+        models = self._load_json(f"{MODELS}/collection.json")
+        if models is not None:
+            names.append(MODELS)
+            found += self._load_models(models)
+        collections = [self._load_json(f"{name}/collection.json") for name in names]
+        self._keys = {(str(i["collection"]), str(i["id"])): key for key, i in found}
+        self._index = Index(
+            [known for known in collections if known is not None], [item for _, item in found]
+        )
+
+    def _load_models(self, collection: Document) -> list[tuple[str, Document]]:
+        keys = [
+            f"{MODELS}/{str(link['href']).removeprefix('./')}"
+            for link in collection.get("links", ())
+            if link.get("rel") == "item"
+        ]
+        loaded = [(key, self._load_json(key)) for key in keys]
+        return [(key, item) for key, item in loaded if item is not None]
+
+    def _load_json(self, key: str) -> Document | None:
+        try:
+            found = json.loads(self._store.get(key))
+        except (Absent, ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def place(self, key: str) -> str:
+        """Address of a file in the place of results, ``file://`` or ``s3://``."""
+        uri = self._store.uri(key)
+        return f"file://{uri}" if uri.startswith("/") else uri
+
+    def landing(self, base: str) -> Document:
+        """The first page; ``base`` is the address of this server."""
+        root = self._load_json(CATALOG) or {}
+        children = [
+            make_link("child", f"{base}/collections/{name}", _JSON, str(found.get("title", name)))
+            for name, found in self.index().collections.items()
+        ]
+        return {
+            "type": "Catalog",
+            "stac_version": STAC_VERSION,
+            "id": str(root.get("id", "crop_mask")),
+            "title": str(root.get("title", "Cropland extent")),
+            "description": str(root.get("description", "Annual cropland extent")),
+            "conformsTo": list(CONFORMS),
+            "links": [
+                make_link("self", f"{base}/", _JSON),
+                make_link("root", f"{base}/", _JSON),
+                make_link("conformance", f"{base}/conformance", _JSON),
+                make_link("data", f"{base}/collections", _JSON),
+                make_link(
+                    "service-desc", f"{base}/api", "application/vnd.oai.openapi+json;version=3.0"
+                ),
+                *(
+                    make_link("search", f"{base}/search", _GEOJSON) | {"method": method}
+                    for method in ("GET", "POST")
+                ),
+                *children,
+            ],
+        }
+
+    def collections(self, base: str) -> Document:
+        """All collections."""
+        found = [self._collection(base, name) for name in self.index().collections]
+        links = [
+            make_link("self", f"{base}/collections", _JSON),
+            make_link("root", f"{base}/", _JSON),
+        ]
+        return {"collections": found, "links": links}
+
+    def collection(self, base: str, name: str) -> Document | None:
+        """One collection."""
+        return self._collection(base, name) if name in self.index().collections else None
+
+    def _address(self, base: str, key: str) -> str:
+        """Where a file is, as readers are to be told."""
+        return f"{base}{FILES}{key}" if self._assets == "server" else self.place(key)
+
+    def _collection(self, base: str, name: str) -> Document:
+        own = f"{base}/collections/{name}"
+        address = self._address(base, f"{name}/collection.json")
+        located = make_absolute(self.index().collections[name], address)
+        return _linked(
+            located,
+            make_link("self", own, _JSON),
+            make_link("root", f"{base}/", _JSON),
+            make_link("parent", f"{base}/", _JSON),
+            make_link("items", f"{own}/items", _GEOJSON),
+        )
+
+    def item(self, base: str, collection: str, identity: str) -> Document | None:
+        """One item."""
+        found = self.index().item(collection, identity)
+        return self._item(base, found) if found else None
+
+    def _item(self, base: str, item: Document) -> Document:
+        collection = f"{base}/collections/{item['collection']}"
+        key = self._keys[str(item["collection"]), str(item["id"])]
+        # The Open Data Cube keeps the canonical address as the dataset's place.
+        located = make_absolute(item, self._address(base, key), canonical=self.place(key))
+        return _linked(
+            located,
+            make_link("self", f"{collection}/items/{item['id']}", _GEOJSON),
+            make_link("root", f"{base}/", _JSON),
+            make_link("parent", collection, _JSON),
+            make_link("collection", collection, _JSON),
+        )
+
+    def search(self, base: str, words: Mapping[str, Any], *, post: bool) -> Document:
+        """A page of items that match a query.
+
+        Raises
+        ------
+        Rejected
+            If the query cannot be read.
+        """
+        page = self.index().search(Query.parse(words))
+        return self._page(base, f"{base}/search", page, words, post=post)
+
+    def items(self, base: str, name: str, words: Mapping[str, Any]) -> Document | None:
+        """A page of the items of a collection."""
+        if name not in self.index().collections:
+            return None
+        page = self.index().search(Query.parse({**words, "collections": [name]}))
+        own = f"{base}/collections/{name}"
+        document = self._page(base, f"{own}/items", page, words, post=False)
+        document["links"].append(make_link("collection", own, _JSON))
+        return document
+
+    def _page(
+        self, base: str, address: str, page: Page, words: Mapping[str, Any], *, post: bool
+    ) -> Document:
+        links = [make_link("root", f"{base}/", _JSON), make_link("self", address, _GEOJSON)]
+        if page.next_offset is not None:
+            following = {**words, "token": str(page.next_offset)}
+            if post:
+                link = make_link("next", address, _GEOJSON)
+                links.append(link | {"method": "POST", "body": following})
+            else:
+                links.append(make_link("next", f"{address}?{urlencode(following)}", _GEOJSON))
+        return {
+            "type": "FeatureCollection",
+            "features": [self._item(base, item) for item in page.items],
+            "links": links,
+            "numberMatched": page.matched,
+            "numberReturned": len(page.items),
+        }
+
+    def openapi(self, base: str) -> Document:
+        """A short description of this server, OpenAPI 3.0."""
+        ok = {"responses": {"200": {"description": "JSON"}}}
+        paths = (
+            *("/", "/conformance", "/collections", "/collections/{collection}"),
+            *("/collections/{collection}/items", "/collections/{collection}/items/{item}"),
+        )
+        return {
+            "openapi": "3.0.3",
+            "info": {"title": "Cropland extent: STAC API", "version": VERSION},
+            "servers": [{"url": base}],
+            "paths": {
+                **{path: {"get": ok} for path in paths},
+                "/search": {"get": ok, "post": ok},
+            },
+        }

@@ -1,0 +1,163 @@
+"""STAC Browser, built once from npm with a lock file and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from cropmask.errors import Interrupted, Misconfigured
+from cropmask.grid import CRS
+
+PACKAGE: Final = "@radiantearth/stac-browser@4.0.1"
+SHA256: Final = "053c8a9849e835d848f6a50f50e905c23e882509c8e4c4b820cbe629d783b955"
+"""Of the package as npm has it."""
+PREFIX: Final = "/browser/"
+"""Where the browser is served."""
+CONFIG: Final = "config.js"
+_LOCKED: Final = Path(__file__).parent / "stac_browser"
+_FILES: Final = ("package.json", "package-lock.json")
+_BUILD: Final = (
+    *("npx", "--no-install", "vue-cli-service", "build", "--noSourceMaps"),
+    *(f"--pathPrefix={PREFIX}", "--historyMode=hash"),
+)
+_NODE: Final = 18
+"""Least version of Node."""
+_SECONDS: Final = 900
+_EQUAL_AREA: Final = (
+    "+proj=cea +lat_ts=30 +lon_0=0 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs +type=crs"
+)
+
+Progress = Callable[[str, float], None]
+
+
+def browser_folder(cache: Path) -> Path:
+    """Where the built browser is kept: another lock file has another folder."""
+    locked = b"".join((_LOCKED / name).read_bytes() for name in _FILES)
+    return cache / f"stac-browser-4.0.1-{hashlib.sha256(locked).hexdigest()[:8]}"
+
+
+def find_node() -> str | None:
+    """Why the browser cannot be built here; None if it can."""
+    if shutil.which("npm") is None or (node := shutil.which("node")) is None:
+        return "Node.js is not installed"
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    version = said.stdout.strip().removeprefix("v").partition(".")[0]
+    if not version.isdecimal() or int(version) < _NODE:
+        return f"Node.js {said.stdout.strip() or 'here'} is older than {_NODE}"
+    return None
+
+
+def ensure_browser(cache: Path, progress: Progress = lambda _stage, _share: None) -> Path:
+    """Folder of the built STAC Browser; built on first use, which takes some minutes.
+
+    Parameters
+    ----------
+    cache
+        Folder of the cache.
+    progress
+        Told the share that is done.
+
+    Raises
+    ------
+    Misconfigured
+        If Node is not there, or the cache cannot be written.
+    Interrupted
+        If a package cannot be fetched, or the build fails.
+    """
+    folder = browser_folder(cache)
+    if (folder / "index.html").is_file():
+        return folder
+    if (why := find_node()) is not None:
+        raise Misconfigured(f"{why}: install Node.js {_NODE} or newer with npm", reason="no node")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".stac-browser-", dir=folder.parent) as name:
+            _build(Path(name), folder, progress)
+    except OSError as error:
+        raise Misconfigured(
+            f"STAC Browser cannot be kept in {cache}: {error.strerror}: name a folder that can be "
+            "written in CROPMASK_CACHE"
+        ) from None
+    return folder
+
+
+def _build(work: Path, folder: Path, progress: Progress) -> None:
+    progress("browser", 0.0)
+    _run("fetching STAC Browser", ("npm", "pack", "--silent", PACKAGE), work)
+    (archive,) = work.glob("*.tgz")
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
+        raise Interrupted(f"{PACKAGE} as fetched is not the one that was tried: not used")
+    with tarfile.open(archive) as packed:
+        packed.extractall(work, filter="data")
+    source = work / "package"
+    for name in _FILES:
+        shutil.copyfile(_LOCKED / name, source / name)
+    progress("browser", 0.05)
+    install = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+    _run("fetching what STAC Browser needs", install, source)
+    progress("browser", 0.5)
+    _run("building STAC Browser", _BUILD, source)
+    page = source / "dist" / "index.html"
+    text = page.read_text(encoding="utf-8")
+    script = f'<head><script src="{PREFIX}{CONFIG}"></script>'
+    page.write_text(text.replace("<head>", script, 1), encoding="utf-8")
+    with suppress(OSError):  # another process was faster
+        (source / "dist").rename(folder)
+    progress("browser", 1.0)
+
+
+def _run(what: str, command: tuple[str, ...], folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Interrupted(f"{what} took longer than {_SECONDS} s: try again") from None
+    if done.returncode:
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise Interrupted(
+            f"{what} failed: {' '.join(lines[-3:])[:300]}: npm must reach its registry once",
+            reason="no browser",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the browser is told when it starts."""
+
+    catalog: str
+    """Address of the root catalog, from the same origin."""
+    title: str
+
+    def script(self) -> str:
+        """The script that sets it."""
+        return f"window.STAC_BROWSER_CONFIG = {json.dumps(self._values())};\n"
+
+    def _values(self) -> Mapping[str, Any]:
+        return {
+            "catalogUrl": self.catalog,
+            "catalogTitle": self.title,
+            "allowExternalAccess": False,
+            "displayGeoTiffByDefault": True,
+            "cardViewMode": "cards",
+            "crs": {CRS: _EQUAL_AREA},
+            "socialSharing": [],
+            # A local map needs nobody's translation.
+            "locale": "en",
+            "detectLocaleFromBrowser": False,
+        }

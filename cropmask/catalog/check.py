@@ -1,0 +1,269 @@
+"""Whether a catalog keeps its promises: schemas, addresses, sizes, checksums, rasters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cropmask.catalog.rasters import find_raster_problem
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.io.fetch import Absent, ReadOptions, find_identity, is_remote, load_bytes, load_json
+from cropmask.io.schemas import Schemas
+from cropmask.stac.absolute import join
+
+Document = dict[str, Any]
+_THREADS: Final = 8
+_WALKED: Final = frozenset({"child", "item"})
+_SHA256: Final = "1220"
+"""Multihash code and length of SHA2-256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One promise that is not kept."""
+
+    where: str
+    """Address of the document."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was looked at, and what was wrong."""
+
+    documents: int = 0
+    addresses: int = 0
+    """Links and assets that were looked for."""
+    files: int = 0
+    """Files whose size and checksum were compared."""
+    rasters: int = 0
+    """Cloud-optimized GeoTIFFs that were opened."""
+    problems: list[Problem] = field(default_factory=list)
+    unchecked: dict[str, int] = field(default_factory=dict)
+    """Documents by extension whose schema was not at hand."""
+    elsewhere: int = 0
+    """Addresses outside the catalog that were not looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much is looked at."""
+
+    contents: bool = True
+    """Whether files are read: checksums and rasters."""
+    elsewhere: bool = False
+    """Whether addresses outside the catalog are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    href: str
+    document: Document
+
+
+def check_catalog(
+    root: str,
+    options: ReadOptions,
+    schemas: Schemas,
+    depth: Depth = Depth(),
+    progress: Callable[[str, float], None] = lambda _stage, _share: None,
+) -> Checked:
+    """Walk a catalog and check every document and every file that it names.
+
+    Parameters
+    ----------
+    root
+        Path or address of the root document, ``catalog.json`` or ``collection.json``.
+    options
+        Credentials and patience.
+    schemas
+        Schemas at hand.
+    depth
+        How much is looked at.
+    progress
+        Told the share of the documents that are checked.
+
+    Raises
+    ------
+    Misconfigured
+        If there is no catalog, or access is denied.
+    Interrupted
+        If a server fails.
+    """
+    checked = Checked()
+    try:
+        first = load_json(root, options)
+    except Absent:
+        raise Misconfigured(f"there is no catalog at {root}", reason="no catalog") from None
+    if not isinstance(first, dict):
+        raise Misconfigured(f"{root} is no STAC document", reason="no catalog")
+    base = root.rpartition("/")[0]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        documents = list(_walk(_Found(root, first), options, checked, pool))
+        checks = _Checks(base, options, schemas, depth, {found.href for found in documents})
+        for done, result in enumerate(pool.map(checks.check, documents)):
+            progress("check", done / len(documents))
+            _add(checked, result)
+    progress("check", 1.0)
+    return checked
+
+
+def _walk(
+    root: _Found, options: ReadOptions, checked: Checked, pool: ThreadPoolExecutor
+) -> Iterator[_Found]:
+    """All documents by links to children and items, each once; what is not there is a problem."""
+    seen = {root.href}
+    layer = [root]
+    while layer:
+        yield from layer
+        wanted = []
+        for found in layer:
+            for link in _entries(found.document, "links"):
+                if link.get("rel") in _WALKED and isinstance(link.get("href"), str):
+                    href = join(found.href, link["href"])
+                    if href not in seen:
+                        seen.add(href)
+                        wanted.append((found.href, href))
+        loaded = pool.map(lambda pair: _load(pair[1], options), wanted)
+        layer = []
+        for (parent, href), outcome in zip(wanted, loaded, strict=True):
+            if isinstance(outcome, str):
+                checked.problems.append(Problem(parent, f"links {href}, {outcome}"))
+            else:
+                layer.append(_Found(href, outcome))
+
+
+def _load(href: str, options: ReadOptions) -> Document | str:
+    try:
+        found = load_json(href, options)
+    except Absent:
+        return "which does not exist"
+    except (Misconfigured, Interrupted):
+        raise
+    except CropmaskError as error:
+        return f"which cannot be read: {error}"
+    return found if isinstance(found, dict) else "which is no STAC document"
+
+
+def _entries(document: Document, name: str) -> list[Document]:
+    found = document.get(name)
+    values = found.values() if isinstance(found, dict) else found
+    return [each for each in values if isinstance(each, dict)] if values else []
+
+
+def _add(total: Checked, part: Checked) -> None:
+    total.documents += part.documents
+    total.addresses += part.addresses
+    total.files += part.files
+    total.rasters += part.rasters
+    total.elsewhere += part.elsewhere
+    total.problems += part.problems
+    for extension, count in part.unchecked.items():
+        total.unchecked[extension] = total.unchecked.get(extension, 0) + count
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """The checks of one document."""
+
+    base: str
+    """Folder of the catalog."""
+    options: ReadOptions
+    schemas: Schemas
+    depth: Depth
+    known: set[str]
+    """Documents that were read."""
+
+    def check(self, found: _Found) -> Checked:
+        result = Checked(documents=1)
+        verdict = self.schemas.check(found.document)
+        result.unchecked = dict.fromkeys(verdict.unchecked, 1)
+        if verdict.problem:
+            result.problems.append(Problem(found.href, verdict.problem))
+        for link in _entries(found.document, "links"):
+            self._check_link(found, link, result)
+        for asset in _entries(found.document, "assets"):
+            self._check_asset(found, asset, result)
+        return result
+
+    def _check_link(self, found: _Found, link: Document, result: Checked) -> None:
+        href = join(found.href, str(link.get("href")))
+        if link.get("rel") in _WALKED or href in self.known:
+            result.addresses += 1  # read, or reported by the walk
+            return
+        problem = self._find(href, result)
+        if problem:
+            rel = link.get("rel")
+            result.problems.append(Problem(found.href, f"link '{rel}' to {href}: {problem}"))
+
+    def _check_asset(self, found: _Found, asset: Document, result: Checked) -> None:
+        href = join(found.href, str(asset.get("href")))
+        problem = self._find(href, result)
+        if problem is None and self._is_inside(href) and self.depth.contents:
+            problem = self._read(found.document, asset, href, result)
+        if problem:
+            result.problems.append(Problem(found.href, f"asset {href}: {problem}"))
+
+    def _is_inside(self, href: str) -> bool:
+        return href.startswith(f"{self.base}/") or not is_remote(href)
+
+    def _find(self, href: str, result: Checked) -> str | None:
+        if not self._is_inside(href) and not self.depth.elsewhere:
+            result.elsewhere += 1
+            return None
+        result.addresses += 1
+        try:
+            find_identity(href, self.options)
+        except Absent:
+            return "it does not exist"
+        except Misconfigured as error:
+            if self._is_inside(href):
+                raise
+            return str(error)
+        except CropmaskError as error:
+            return str(error)
+        return None
+
+    def _read(self, document: Document, asset: Document, href: str, result: Checked) -> str | None:
+        size, checksum = asset.get("file:size"), asset.get("file:checksum")
+        is_cog = "cloud-optimized" in str(asset.get("type"))
+        if size is None and checksum is None and not is_cog:
+            return None
+        result.files += 1
+        try:
+            content = load_bytes(href, self.options)
+        except Absent:
+            return "it has gone"
+        if size is not None and len(content) != size:
+            return f"it has {len(content)} bytes, not {size}"
+        if isinstance(checksum, str) and checksum.startswith(_SHA256):
+            digest = hashlib.sha256(content).hexdigest()
+            if digest != checksum.removeprefix(_SHA256):
+                return "its SHA-256 is not the one in the item"
+        if not is_cog:
+            return None
+        result.rasters += 1
+        return find_raster_problem(content, asset, document.get("properties") or {})
+
+
+def summarize(checked: Checked) -> Sequence[str]:
+    """Lines that say what was looked at and what was not."""
+    lines = [
+        f"{checked.documents} documents, {checked.addresses} addresses, {checked.files} checksums, "
+        f"{checked.rasters} rasters checked."
+    ]
+    if checked.unchecked:
+        names = ", ".join(
+            f"{uri.removeprefix('https://stac-extensions.github.io/').partition('/')[0]} ({count})"
+            for uri, count in sorted(checked.unchecked.items())
+        )
+        lines.append(f"No schema at hand for: {names}. --schemas or --fetch-schemas gives them.")
+    if checked.elsewhere:
+        lines.append(f"{checked.elsewhere} addresses elsewhere not looked for: use --external.")
+    return lines

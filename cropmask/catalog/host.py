@@ -1,0 +1,80 @@
+"""A web application on a port of this machine, until a signal comes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from cropmask.errors import Misconfigured
+
+
+def require_web_packages() -> None:
+    """Check that what a server needs is installed.
+
+    Raises
+    ------
+    Misconfigured
+        If it is not.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise Misconfigured(
+            "this needs the packages starlette and uvicorn: pip install 'cropmask[serve]'",
+            reason="no server",
+        ) from None
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Socket of a host and port; port 0 is any that is free.
+
+    Raises
+    ------
+    Misconfigured
+        If the port cannot be had.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Misconfigured(
+            f"{host}:{port} cannot be listened on: {why}: name another --port", reason="no port"
+        ) from None
+    return bound
+
+
+def serve(app: Any, bound: socket.socket, ready: Callable[[str], None]) -> None:  # noqa: ANN401 (an ASGI application)
+    """Serve until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    app
+        An ASGI application.
+    bound
+        Where to listen.
+    ready
+        Told the address once it is listened on.
+    """
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn raises the signal that stopped it once more: here it has done its work.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    host, port = bound.getsockname()[:2]
+    bound.listen(128)
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    with bound, suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])

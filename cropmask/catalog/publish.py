@@ -1,0 +1,150 @@
+"""A copy of a catalog for the world: absolute addresses below one base."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cropmask.catalog.static import PRODUCTS
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.io.geoparquet import encode_parquet
+from cropmask.io.store import FolderStore, Store
+from cropmask.stac import encode_json
+from cropmask.stac.absolute import make_absolute
+from cropmask.stac.assets import type_of
+from cropmask.stac.gathered import PARQUET
+from cropmask.stac.odc import make_products_csv
+
+_DATA: Final = (".tif", ".sha1", ".odc-metadata.yaml")
+"""Files of datasets, which are taken along only if that is asked for."""
+_DEFINITION: Final = ".odc-product.yaml"
+
+
+@dataclass(slots=True)
+class Published:
+    """What was published."""
+
+    documents: int = 0
+    """STAC documents with absolute addresses."""
+    files: int = 0
+    """Other files."""
+    items: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Items by product."""
+    definitions: dict[str, str] = field(default_factory=dict)
+    """Addresses of product definitions."""
+
+
+def publish(
+    source: Store,
+    target: Store,
+    base_url: str,
+    *,
+    data: bool = False,
+    progress: Callable[[str, float], None] = lambda _stage, _share: None,
+) -> Published:
+    """Write a catalog to another place, with every address absolute.
+
+    Parameters
+    ----------
+    source
+        The catalog, with results or without.
+    target
+        Another place.
+    base_url
+        Address below which the catalog's files will be found, such as
+        ``https://data.example.org/cropmask``, ``s3://bucket/prefix`` or ``file:///folder``.
+    data
+        Whether to take rasters along; else they must be at ``base_url`` already.
+    progress
+        Told the share that is done.
+
+    Raises
+    ------
+    Misconfigured
+        If the target is the source, or the base is no address.
+    Rejected
+        If a document cannot be read.
+    """
+    base = base_url.rstrip("/")
+    if "://" not in base:
+        raise Misconfigured(
+            f"'{base_url}' is no address: give one like https://data.example.org/cropmask, "
+            "s3://bucket/prefix or file:///folder"
+        )
+    if source.uri("catalog.json") == target.uri("catalog.json"):
+        raise Misconfigured("a catalog cannot be published onto itself: name another --output")
+    if not source.exists("catalog.json"):
+        raise Misconfigured(
+            f"there is no catalog at {source.uri('catalog.json')}: run 'cropmask catalog build'",
+            reason="no catalog",
+        )
+    result = Published()
+    keys = [entry.key for entry in source.list() if not entry.key.startswith(("_", "."))]
+    for done, key in enumerate(keys):
+        progress("publish", done / len(keys))
+        _publish_one(source, target, f"{base}/{key}", key, data=data, result=result)
+    for product, items in result.items.items():
+        if f"{product}/{PARQUET}" in keys:
+            key = f"{product}/{PARQUET}"
+            target.put(key, encode_parquet(items), type_of(key))
+    if result.definitions:
+        text = make_products_csv(result.definitions).encode()
+        target.put(PRODUCTS, text, type_of(PRODUCTS))
+    progress("publish", 1.0)
+    return result
+
+
+def _publish_one(
+    source: Store, target: Store, href: str, key: str, *, data: bool, result: Published
+) -> None:
+    if key == PRODUCTS or key.endswith(f"/{PARQUET}"):
+        return  # made anew
+    if key.endswith(_DATA) and not data:
+        return
+    content = source.get(key)
+    document = _parse(key, content)
+    if document is not None:
+        document = _bring_in(source, target, key, document)
+        document = make_absolute(document, href)
+        if document["type"] == "Feature":
+            result.items.setdefault(key.partition("/")[0], []).append(document)
+        content = encode_json(document).encode()
+        result.documents += 1
+    else:
+        result.files += 1
+    if key.endswith(_DEFINITION):
+        result.definitions[posixpath.basename(key).removesuffix(_DEFINITION)] = href
+    target.put(key, content, type_of(key))
+
+
+def _parse(key: str, content: bytes) -> dict[str, Any] | None:
+    """The STAC document of a file; None if it is another kind of file."""
+    if not key.endswith(".json"):
+        return None
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        raise Rejected(f"{key} is not JSON: 'cropmask catalog check' says more") from None
+    return document if isinstance(document, dict) and "stac_version" in document else None
+
+
+def _bring_in(source: Store, target: Store, key: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The same document, with files from outside of the catalog copied beside it."""
+    if not isinstance(source, FolderStore) or "assets" not in document:
+        return document
+    folder = posixpath.dirname(key)
+    assets = {}
+    for name, asset in document["assets"].items():
+        href = str(asset["href"])
+        outside = posixpath.normpath(posixpath.join(folder, href)).startswith("../")
+        if outside and "://" not in href:
+            path = Path(source.uri(key)).parent / href
+            copy = f"{folder}/{path.name}"
+            target.put(copy, path, type_of(copy))
+            asset = {**asset, "href": f"./{path.name}"}
+        assets[name] = asset
+    return {**document, "assets": assets}

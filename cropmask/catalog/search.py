@@ -1,0 +1,180 @@
+"""Search in memory: collections and items, by place, time, collection and id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from shapely.geometry import shape
+
+from cropmask.errors import Rejected
+
+Document = dict[str, Any]
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 10_000
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_END: Final = datetime.max.replace(tzinfo=UTC)
+_SPOILT: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is searched for; None where anything will do."""
+
+    collections: frozenset[str] | None = None
+    ids: frozenset[str] | None = None
+    area: shapely.Geometry | None = None
+    """Longitude and latitude."""
+    start: datetime = _BEGINNING
+    end: datetime = _END
+    limit: int = DEFAULT_LIMIT
+    offset: int = 0
+
+    @classmethod
+    def parse(cls, words: Mapping[str, Any]) -> Query:
+        """Query of a request's body, or of the parameters of an address.
+
+        Raises
+        ------
+        Rejected
+            If a word is unknown or its value cannot be read: never silently passed over.
+        """
+        known = {
+            "collections",
+            "ids",
+            "bbox",
+            "intersects",
+            "datetime",
+            "limit",
+            "token",
+        }
+        asked = {key: value for key, value in words.items() if value not in (None, "", [])}
+        if unknown := sorted(set(asked) - known):
+            raise Rejected(
+                f"'{unknown[0]}' is not offered: search by {', '.join(sorted(known))}",
+                reason="bad query",
+            )
+        if "bbox" in asked and "intersects" in asked:
+            raise Rejected("give bbox or intersects, not both", reason="bad query")
+        try:
+            start, end = _parse_interval(str(asked.get("datetime", "../..")))
+            return cls(
+                collections=_names(asked.get("collections")),
+                ids=_names(asked.get("ids")),
+                area=_parse_area(asked),
+                start=start,
+                end=end,
+                limit=min(max(int(asked.get("limit", DEFAULT_LIMIT)), 1), MAX_LIMIT),
+                offset=max(int(asked.get("token", 0)), 0),
+            )
+        except (*_SPOILT, shapely.errors.ShapelyError) as error:
+            raise Rejected(f"the query cannot be read: {error}", reason="bad query") from None
+
+
+def _names(value: Any) -> frozenset[str] | None:  # noqa: ANN401 (any JSON value)
+    if value is None:
+        return None
+    return frozenset(value.split(",") if isinstance(value, str) else map(str, value))
+
+
+def _parse_area(asked: Mapping[str, Any]) -> shapely.Geometry | None:
+    if "intersects" in asked:
+        geometry = shape(asked["intersects"])
+        shapely.prepare(geometry)
+        return geometry
+    if "bbox" not in asked:
+        return None
+    box = asked["bbox"]
+    numbers = [float(v) for v in (box.split(",") if isinstance(box, str) else box)]
+    if len(numbers) not in (4, 6) or not np.isfinite(numbers).all():
+        raise ValueError("bbox must be 4 or 6 numbers")
+    west, south, east, north = numbers if len(numbers) == 4 else (*numbers[:2], *numbers[3:5])
+    if west > east:  # over the antimeridian
+        return shapely.union(
+            shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)
+        )
+    return shapely.box(west, south, east, north)
+
+
+def _parse_interval(text: str) -> tuple[datetime, datetime]:
+    first, separator, last = text.partition("/")
+    if not separator:
+        return _moment(first, _BEGINNING), _moment(first, _END, end=True)
+    return _moment(first, _BEGINNING), _moment(last, _END, end=True)
+
+
+def _moment(text: str, open_end: datetime, *, end: bool = False) -> datetime:
+    """Moment of RFC 3339; of a day, its first or last."""
+    if text in ("", ".."):
+        return open_end
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    is_day = len(text) == len("2019-01-01")
+    return moment + timedelta(days=1, microseconds=-1) if end and is_day else moment
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search."""
+
+    items: tuple[Document, ...]
+    matched: int
+    next_offset: int | None
+    """Where the next page begins; None on the last."""
+
+
+class Index:
+    """Items that can be searched; they keep the order in which they were given."""
+
+    def __init__(self, collections: Sequence[Document], items: Sequence[Document]) -> None:
+        self.collections = {str(found["id"]): found for found in collections}
+        self._items = tuple(items)
+        self._boxes = shapely.box(*np.array([_box(item) for item in items]).reshape(-1, 4).T)
+        self._times = [_span(item) for item in items]
+        self._by_id = {(str(item["collection"]), str(item["id"])): item for item in items}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def item(self, collection: str, identity: str) -> Document | None:
+        """One item."""
+        return self._by_id.get((collection, identity))
+
+    def search(self, query: Query) -> Page:
+        """Items that match a query."""
+        found = list(self._matching(query))
+        end = query.offset + query.limit
+        return Page(
+            items=tuple(found[query.offset : end]),
+            matched=len(found),
+            next_offset=end if end < len(found) else None,
+        )
+
+    def _matching(self, query: Query) -> Iterator[Document]:
+        here: Any = np.ones(len(self._items), bool)
+        if query.area is not None:
+            here = shapely.intersects(query.area, self._boxes)
+        for item, inside, (start, end) in zip(self._items, here, self._times, strict=True):
+            if (
+                inside
+                and (query.collections is None or item["collection"] in query.collections)
+                and (query.ids is None or item["id"] in query.ids)
+                and start <= query.end
+                and end >= query.start
+            ):
+                yield item
+
+
+def _box(item: Document) -> list[float]:
+    return [float(value) for value in item["bbox"]]
+
+
+def _span(item: Document) -> tuple[datetime, datetime]:
+    known = item["properties"]
+    start, end = (known.get(f"{end}_datetime") or known["datetime"] for end in ("start", "end"))
+    return datetime.fromisoformat(start), datetime.fromisoformat(end)
