@@ -190,11 +190,13 @@ class Api:
     def _item(self, base: str, item: Document) -> Document:
         collection = f"{base}/collections/{item['collection']}"
         key = self._keys[str(item["collection"]), str(item["id"])]
-        # The Open Data Cube keeps the canonical address as the dataset's place.
-        located = make_absolute(item, self._address(base, key), canonical=self.place(key))
+        place = self.place(key)
+        located = make_absolute(item, self._address(base, key), canonical=place)
+        own = f"{collection}/items/{item['id']}"
         return _linked(
             located,
-            make_link("self", f"{collection}/items/{item['id']}", _GEOJSON),
+            # An index keeps this address as the dataset's place, after this server has ended.
+            make_link("self", place if self._assets == "place" else own, _GEOJSON),
             make_link("root", f"{base}/", _JSON),
             make_link("parent", collection, _JSON),
             make_link("collection", collection, _JSON),

@@ -64,7 +64,7 @@ def draw_regions(regions: Sequence[KnownRegion]) -> bytes:
 def wants_pictures(found: Sequence[Linked]) -> bool:
     """Whether tiles are large enough in the picture to show their own."""
     left, _, right, _ = shapely.total_bounds([tile_polygon(each.place) for each in found])
-    return PIXELS * AFRICA_10.size / (right - left) >= _LEGIBLE
+    return bool(PIXELS * AFRICA_10.size / (right - left) >= _LEGIBLE)
 
 
 def draw_results(

@@ -38,6 +38,7 @@ STAGES: Final = {
     "send": "sending tasks",
     "check": "checking",
     "publish": "publishing",
+    "index": "indexing",
     "browser": "building STAC Browser (first use only)",
 }
 _FIELDS: Final = ("run", "tile", "attempt", "stage")

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "catalog": ("cropmask.cli.catalog", "Build, check, publish and serve the STAC catalog."),
     "demo": ("cropmask.cli.demo", "Make a made-up region of many tiles to practice on."),
     "browse": ("cropmask.cli.browse", "Look at results in STAC Browser."),
+    "index": ("cropmask.cli.index", "Add results to an Open Data Cube, and count what is there."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
 }
 """Each command's module, which is loaded when the command is asked for, and its summary."""

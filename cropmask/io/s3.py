@@ -77,6 +77,11 @@ class S3Store:
         """``s3://bucket/prefix/key``."""
         return f"s3://{self.bucket}/{self._key(key)}"
 
+    def tool_environment(self) -> dict[str, str]:
+        """Environment variables by which other programs reach the same object store."""
+        endpoint = self._options.endpoint_url
+        return {"AWS_ENDPOINT_URL": endpoint} if endpoint else {}
+
     def exists(self, key: str) -> bool:
         """Whether the key holds an object."""
         try:

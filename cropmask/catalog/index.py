@@ -1,0 +1,249 @@
+"""Results into an Open Data Cube, by its own programs, and a count of what is really there.
+
+The package never imports datacube: its programs may live in another environment. They end with
+exit code 0 even where every dataset failed, so the index is asked afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from cropmask.catalog.datacube_steps import MARK
+from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.io.mirror import Mirror, load_items
+from cropmask.io.s3 import S3Store
+from cropmask.io.store import FolderStore, Store
+from cropmask.stac.odc import make_products_csv, product_file
+
+_SECONDS: Final = 24 * 3600
+_STEPS: Final = Path(__file__).with_name("datacube_steps.py")
+Progress = Callable[[str, float], None]
+Step = tuple[str, list[str]]
+"""A program with its words, or ``ask`` with names of products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to index."""
+
+    tools: Path | None = None
+    """Folder of the Open Data Cube's programs; else they are looked for on the path."""
+    environment: str = ""
+    """Environment of the Open Data Cube's configuration; empty for its default."""
+    api: str | None = None
+    """Address of a STAC API of the results, to use ``stac-to-dc``."""
+    update: bool = False
+    """Whether datasets that have changed take the place of those in the index."""
+    lineage: bool = False
+    """Whether the GeoMAD datasets are in the index too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What is in the index afterwards."""
+
+    expected: int
+    """Items of the results."""
+    added: int
+    updated: int
+    unchanged: int
+    """Datasets that were there before, from the same run."""
+    outdated: tuple[str, ...]
+    """Items whose dataset in the index is of another run."""
+    missing: tuple[str, ...]
+    """Items that are not in the index."""
+    said: str
+    """What the programs said of failures."""
+
+
+def index_results(
+    store: Store, recipe: Recipe, progress: Progress = lambda _stage, _share: None
+) -> Indexed:
+    """Add product definitions and datasets to an Open Data Cube, and count what is there.
+
+    Parameters
+    ----------
+    store
+        The results, with their catalog.
+    recipe
+        How to.
+    progress
+        Told the stage.
+
+    Raises
+    ------
+    Misconfigured
+        If a program is missing, the index cannot be reached, or there is nothing to index.
+    Interrupted
+        If a program takes a day.
+    """
+    mirror = load_items(store)
+    if not mirror.products:
+        raise Misconfigured("there is no item to index in the results", reason="no items")
+    progress("index", 0.0)
+    names = list(mirror.products)
+    with TemporaryDirectory(prefix="cropmask-") as folder:
+        listed = _write_products(store, names, Path(folder))
+        steps = [
+            ("dc-sync-products", [*_environment(recipe), str(listed)]),
+            ("ask", names),
+            *_steps(store, recipe, names),
+            ("ask", names),
+        ]
+        answers = _run(store, recipe, steps)
+    progress("index", 1.0)
+    before, after = (_datasets(answer, names) for answer in answers if answer["step"] == "ask")
+    return _compare(mirror, before, after, _failures(answers))
+
+
+def _compare(
+    mirror: Mirror, before: Mapping[str, str], after: Mapping[str, str], said: str
+) -> Indexed:
+    keys = {str(each.item["id"]): each for each in mirror.all()}
+    runs = {
+        identity: str(each.properties.get("cropmask:run_key")) for identity, each in keys.items()
+    }
+    same = {identity for identity, run in runs.items() if after.get(identity) == run}
+    return Indexed(
+        expected=len(keys),
+        added=len(same - set(before)),
+        updated=sum(before[i] != runs[i] for i in same & set(before)),
+        unchanged=sum(before[i] == runs[i] for i in same & set(before)),
+        outdated=tuple(sorted(keys[i].key for i in set(after) & set(keys) - same)),
+        missing=tuple(sorted(keys[i].key for i in set(keys) - set(after))),
+        said=said,
+    )
+
+
+def _write_products(store: Store, products: Iterable[str], folder: Path) -> Path:
+    """The product definitions and their list in a local folder, where every program reads them."""
+    places = {}
+    for product in products:
+        key = product_file(product)
+        if not store.exists(key):
+            raise Misconfigured(
+                f"there is no product definition at {store.uri(key)}: run 'cropmask catalog "
+                "build --results' first",
+                reason="no catalog",
+            )
+        path = folder / Path(key).name
+        path.write_bytes(store.get(key))
+        places[product] = str(path)
+    listed = folder / "products.csv"
+    listed.write_text(make_products_csv(places), encoding="utf-8")
+    return listed
+
+
+def _steps(store: Store, recipe: Recipe, products: Sequence[str]) -> list[Step]:
+    """Programs that add the datasets, with their words."""
+    common = _environment(recipe)
+    if not recipe.lineage:
+        common.append("--skip-lineage")
+    if recipe.update:
+        common += ["--update-if-exists", "--allow-unsafe"]
+    if recipe.api is not None:
+        words = ["--catalog-href", recipe.api, "--collections", ",".join(products)]
+        return [("stac-to-dc", [*common, *words])]
+    if isinstance(store, FolderStore):
+        # The Open Data Cube's own documents need no address in them.
+        pattern = "**/*.odc-metadata.yaml"
+        return [
+            ("fs-to-dc", [*common, "--glob", pattern, str(store.root / name)]) for name in products
+        ]
+    if isinstance(store, S3Store):
+        return [
+            ("s3-to-dc", [*common, "--stac", f"{store.uri(name)}/**/*.stac-item.json", name])
+            for name in products
+        ]
+    raise Rejected("only results in a folder or in S3 can be indexed")
+
+
+def _environment(recipe: Recipe) -> list[str]:
+    return ["-E", recipe.environment] if recipe.environment else []
+
+
+def _run(store: Store, recipe: Recipe, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """Answers of the steps, all done in one process of the Open Data Cube's Python."""
+    variables = store.tool_environment() if isinstance(store, S3Store) else {}
+    settings = ["env", *(f"{name}={value}" for name, value in variables.items())]
+    words = [_find_python(recipe), str(_STEPS), json.dumps(steps), recipe.environment]
+    try:
+        done = subprocess.run(
+            [*(settings if variables else []), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Interrupted("indexing took longer than a day") from None
+    answers = [
+        json.loads(line.removeprefix(MARK))
+        for line in done.stdout.splitlines()
+        if line.startswith(MARK)
+    ]
+    if len(answers) != len(steps):
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise Interrupted(
+            f"the Open Data Cube's Python broke off: {lines[-1] if lines else 'it said nothing'}"
+        )
+    if any(answer.get("absent") for answer in answers):
+        raise Misconfigured(
+            f"{words[0]} has no Open Data Cube: pip install datacube odc-apps-dc-tools "
+            "psycopg2-binary, or name the folder of its programs with --tools",
+            reason="no datacube",
+        )
+    return answers
+
+
+def _find_python(recipe: Recipe) -> str:
+    """Python of the Open Data Cube: in the named folder, else beside ``datacube``, else ours."""
+    if recipe.tools is not None:
+        path = recipe.tools / "python"
+        if not path.is_file():
+            raise Misconfigured(
+                f"there is no python in {recipe.tools}: give --tools the bin folder of an "
+                "environment with datacube",
+                reason="no datacube",
+            )
+        return str(path)
+    beside = Path(sys.executable).with_name("datacube")
+    here = None if beside.is_file() else shutil.which("datacube")
+    python = Path(here).with_name("python") if here else None
+    return str(python) if python and python.is_file() else sys.executable
+
+
+def _datasets(answer: Mapping[str, Any], products: Iterable[str]) -> dict[str, str]:
+    """Run keys of the datasets in the index, by id."""
+    if "error" in answer:
+        raise Misconfigured(
+            f"the index cannot be asked ({answer['error']}): check the database, its address in "
+            "ODC_DEFAULT_DB_URL (postgresql+psycopg2://...), and 'datacube system init'",
+            reason="no index",
+        )
+    absent = sorted(set(products) - set(answer["products"]))
+    if absent:
+        raise Misconfigured(
+            f"the product {absent[0]} could not be added to the index: look at it with "
+            "'datacube product add'",
+            reason="no product",
+        )
+    return dict(answer["datasets"])
+
+
+def _failures(answers: Iterable[Mapping[str, Any]]) -> str:
+    said = [
+        f"{answer['step']}: {answer.get('error') or 'exit code ' + str(answer['code'])}"
+        for answer in answers
+        if answer.get("error") or answer.get("code")
+    ]
+    return "; ".join(said) or "nothing"
