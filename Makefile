@@ -28,6 +28,7 @@ test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take 
 
 drill: .venv/.dev  ## a made-up region of 388 tiles, mapped by two workers of which one is killed every 20 s
 	$(BIN)/python -m tests.faults.drill
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests
 
 lint: .venv/.dev  ## format, lint, types, import map
 	$(BIN)/ruff format --check .
@@ -64,5 +65,6 @@ $(TOOLS)/.ready:
 	@touch $@
 
 .venv/.dev: $(TOOLS)/.ready pyproject.toml uv.lock
-	$(UV) sync --quiet --frozen --extra train --extra serve --extra cluster
+	$(UV) sync --quiet --frozen --extra train --extra serve --extra cluster \
+	  --group datacube
 	@touch $@ .venv/.run

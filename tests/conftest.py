@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo_run import Results, ensure_results
+
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -24,3 +26,9 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     return shared / "demo-cache"
+
+
+@pytest.fixture(scope="session")
+def results(demo_cache: Path) -> Results:
+    """Three tiles in two regions with their catalog, made once; copy before you change them."""
+    return ensure_results(demo_cache.with_name("demo-results"))

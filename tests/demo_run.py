@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cropmask.catalog.build import build_results
 from cropmask.core.cropmap import Statistics
 from cropmask.demo.world import make_world, open_world
 from cropmask.grid import Tile
 from cropmask.io.dataset import make_place
-from cropmask.io.store import Store
+from cropmask.io.store import FolderStore, Store
 from cropmask.product import Product
 from cropmask.region import load_region
 from cropmask.run import run_tile
@@ -115,3 +119,24 @@ def put_item(
     product = Product(region, version)
     put_files(store, [tile], product, **{"statistics": STATISTICS, **more})
     return make_place(product, Task(tile, region, YEAR)).item
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process of a test run at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def ensure_results(folder: Path) -> Results:
+    """Results with their catalog, made once for all processes of a test run."""
+    marker = folder / "complete"
+    with locked(folder.with_suffix(".lock")):
+        if not marker.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            made = make_results(folder)
+            build_results(FolderStore(made.folder), made.models)
+            marker.touch()
+    return Results(folder / "results", folder / "models", folder / "world" / "catalog.json")

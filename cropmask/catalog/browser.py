@@ -152,7 +152,8 @@ class Settings:
         return {
             "catalogUrl": self.catalog,
             "catalogTitle": self.title,
-            "allowExternalAccess": False,
+            # Else a relative link that goes up, as from a map to its model, counts as external.
+            "allowExternalAccess": True,
             "displayGeoTiffByDefault": True,
             "cardViewMode": "cards",
             "crs": {CRS: _EQUAL_AREA},

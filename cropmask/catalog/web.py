@@ -98,6 +98,8 @@ def _app(routes: list[BaseRoute]) -> Starlette:
 async def _refuse(_: Request, error: Exception) -> Response:
     """Our errors as STAC APIs say them; what is wrong with the world is 502, not a traceback."""
     status = 400 if isinstance(error, Rejected) else 502
+    if isinstance(error, Rejected) and error.reason == "bad range":
+        status = 416
     return JSONResponse({"code": status, "description": str(error)}, status_code=status)
 
 

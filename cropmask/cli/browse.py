@@ -20,8 +20,9 @@ from cropmask.site import Site
 @port_option
 @host_option
 @click.option("--plain", is_flag=True, help="Plain pages: no STAC Browser, no script.")
+@click.option("--build-only", is_flag=True, help="Build STAC Browser into the cache, and leave.")
 @click.option("--open/--no-open", "launch", default=True, help="Open a web browser, or not.")
-def browse(place: str, port: int, host: str, plain: bool, launch: bool) -> None:
+def browse(place: str, port: int, host: str, plain: bool, build_only: bool, launch: bool) -> None:
     """Look at a catalog and its maps in STAC Browser.
 
     PLACE is a folder or s3://bucket/prefix of results; 'cropmask catalog build --results PLACE'
@@ -37,6 +38,9 @@ def browse(place: str, port: int, host: str, plain: bool, launch: bool) -> None:
     from cropmask.catalog.web import make_browser_app
 
     site, store = open_place(place)
+    if build_only:
+        click.echo(ensure_browser(site.cache))
+        return
     if not store.exists(CATALOG):
         raise Misconfigured(
             f"there is no catalog at {store.uri(CATALOG)}: run 'cropmask catalog build "

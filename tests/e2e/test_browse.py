@@ -1,0 +1,107 @@
+"""STAC Browser on a catalog of results, clicked through in headless Chromium."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from cropmask.catalog.browser import browser_folder
+from cropmask.site import open_site
+from tests.browser import needs_chromium
+from tests.demo_run import Results
+from tests.devtools import open_page
+
+PROGRAM = Path(sys.executable).with_name("cropmask")
+
+
+@contextmanager
+def running(*words: object) -> Iterator[str]:
+    """A command that serves, and its address."""
+    command = [str(PROGRAM), *map(str, words), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert "http://" in line, line
+            yield line[line.index("http://") :].split()[0].rstrip("/")
+        finally:
+            process.terminate()
+            assert process.wait(timeout=60) == 0
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (browser_folder(open_site().cache) / "index.html").is_file(),
+    reason="STAC Browser is not built: run 'cropmask browse --build-only'",
+)
+def test_a_person_clicks_from_the_root_to_an_item_and_its_model(results: Results) -> None:
+    with running("browse", results.folder, "--no-open") as address, open_page() as page:
+        page.open(f"{address}/")
+        page.see("Cropland extent, Eastern Africa", "Cropland extent, Western Africa")
+        page.see("Cropland models")
+        page.click("Cropland extent, Eastern Africa")
+        page.see("crop_mask_eastern_x221y075_2019--P1Y", "Temporal Extent", "QGIS style of mask")
+        # The collection's own picture is loaded and drawn.
+        page.wait("[...document.images].some(i => i.src.endsWith('.png') && i.naturalWidth > 0)")
+        page.click("crop_mask_eastern_x221y075_2019--P1Y")
+        page.see("Crop probability", "Mapped Hectares", "Model: eastern, forest")
+        page.wait("document.querySelector('.ol-viewport canvas') !== null")
+        page.click("Model: eastern, forest")
+        page.see("Eastern Africa: forest", "Fitted on 4444 samples", "Random Forest")
+        assert page.errors == []
+
+
+def test_plain_pages_need_no_script(results: Results) -> None:
+    with running("browse", results.folder, "--no-open", "--plain") as address:
+        first = requests.get(f"{address}/", timeout=60)
+        assert first.url == f"{address}/pages/"
+        assert "Cropland extent, Eastern Africa" in first.text
+        assert 'href="/pages/crop_mask_eastern/collection.json"' in first.text
+        page = requests.get(f"{address}/pages/crop_mask_eastern/collection.json", timeout=60).text
+        item = results.items()[0].relative_to(results.folder)
+        assert f'href="/pages/{item}"' in page
+        shown = requests.get(f"{address}/pages/{item}", timeout=60).text
+        assert "mapped_hectares" in shown
+        picture = f"{item.parent}/{item.name.replace('.stac-item.json', '_thumbnail.png')}"
+        assert f'src="/files/{picture}"' in shown
+        found = requests.get(f"{address}/files/{picture}", timeout=60)
+        assert found.headers["Content-Type"] == "image/png"
+        assert found.content == (results.folder / picture).read_bytes()
+        assert requests.get(f"{address}/pages/nothing.json", timeout=60).status_code == 404
+
+
+def test_files_come_in_ranges_to_any_origin(results: Results) -> None:
+    with running("catalog", "serve", results.folder) as address:
+        (path,) = results.folder.rglob("*x221y075*_mask.tif")
+        url = f"{address}/files/{path.relative_to(results.folder)}"
+        content = path.read_bytes()
+        headers = {"Origin": "https://elsewhere.example"}
+        part = requests.get(url, headers={**headers, "Range": "bytes=10-19"}, timeout=60)
+        assert (part.status_code, part.content) == (206, content[10:20])
+        assert part.headers["Content-Range"] == f"bytes 10-19/{len(content)}"
+        assert part.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Content-Range" in part.headers["Access-Control-Expose-Headers"]
+        tail = requests.get(url, headers={"Range": "bytes=-5"}, timeout=60)
+        assert (tail.status_code, tail.content) == (206, content[-5:])
+        head = requests.head(url, timeout=60)
+        assert head.headers["Content-Length"] == str(len(content))
+        beyond = requests.get(url, headers={"Range": f"bytes={len(content)}-"}, timeout=60)
+        assert beyond.status_code == 416
+        for wrong in ("/files/..%2f..%2fetc/passwd", "/files/nothing"):
+            assert requests.get(f"{address}{wrong}", timeout=60).status_code in (400, 404)
+
+
+def test_commands_say_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [PROGRAM, "browse", tmp_path, "--no-open"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 13
+    assert "cropmask catalog build --results" in done.stderr
+    assert json.dumps(done.stderr).count("\\n") == 1

@@ -1,0 +1,142 @@
+"""`cropmask catalog serve`, searched by pystac-client and by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pystac
+import pytest
+import requests
+import uvicorn
+from pystac_client import Client
+
+from cropmask.catalog.api import Api
+from cropmask.catalog.build import build_results
+from cropmask.catalog.host import open_socket
+from cropmask.catalog.web import make_api_app
+from cropmask.grid import Tile
+from cropmask.io.fetch import ReadOptions
+from cropmask.io.store import FolderStore
+from tests.demo_run import EASTERN, WESTERN, put_item
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    made = FolderStore(tmp_path_factory.mktemp("results"))
+    for tile in EASTERN:
+        put_item(made, tile)
+    put_item(made, WESTERN, "western")
+    build_results(made, parquet=False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(store: FolderStore) -> Iterator[str]:
+    bound = open_socket("127.0.0.1", 0)
+    bound.listen(16)
+    app = make_api_app(Api(store, assets="server", clock=CLOCK), store, ReadOptions())
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def tiles(found) -> list[str]:
+    return [item.properties["odc:region_code"] for item in found]
+
+
+def test_pystac_client_walks_and_searches(address):
+    client = Client.open(address)
+    assert client.conforms_to("ITEM_SEARCH")
+    names = [found.id for found in client.get_collections()]
+    assert names == ["crop_mask_eastern", "crop_mask_western", "crop_mask_models"]
+    search = client.search(collections=["crop_mask_eastern"])
+    assert search.matched() == 2
+    assert tiles(search.items()) == ["x221y075", "x222y075"]
+    assert tiles(client.search(bbox=[2.5, 6, 5, 8], collections=["crop_mask_western"]).items()) == [
+        str(WESTERN)
+    ]
+    assert (
+        tiles(client.search(collections=["crop_mask_western"], bbox=[39, -2, 41, 0]).items()) == []
+    )
+    point = {"type": "Point", "coordinates": [40.0, -1.0]}
+    collections = ["crop_mask_eastern", "crop_mask_western"]
+    assert tiles(client.search(collections=collections, intersects=point).items()) == ["x221y075"]
+    assert client.search(datetime="2019", collections=collections).matched() == 3
+    assert client.search(datetime="2020", collections=collections).matched() == 0
+    assert client.search(datetime="2018-06-01/2019-01-01", collections=collections).matched() == 3
+    assert client.search(datetime="../2018-12-31", collections=collections).matched() == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_pages_follow_each_other(address, method):
+    client = Client.open(address)
+    search = client.search(
+        collections=["crop_mask_eastern", "crop_mask_western"], limit=1, method=method
+    )
+    assert tiles(search.items()) == ["x221y075", "x222y075", str(WESTERN)]
+    assert len(list(search.pages_as_dicts())) == 3
+
+
+def test_an_item_is_the_one_of_the_results(address):
+    client = Client.open(address)
+    (item,) = client.search(collections=["crop_mask_western"]).items()
+    again = client.get_collection("crop_mask_western").get_item(item.id)
+    assert again.to_dict()["properties"] == item.to_dict()["properties"]
+    mask = item.assets["mask"].href
+    assert mask.startswith(f"{address}/files/crop_mask_western/")
+    assert requests.get(mask, timeout=60).status_code == 200
+    canonical = item.get_single_link("canonical").href
+    assert pystac.Item.from_file(canonical.removeprefix("file://")).id == item.id
+
+
+def test_models_can_be_searched(address):
+    client = Client.open(address)
+    found = {item.id for item in client.search(collections=["crop_mask_models"]).items()}
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"filter": "x = 1"},
+        {"query": {"gsd": {"lt": 20}}},
+        {"bbox": [1, 2, 3]},
+        {"bbox": "a,b,c,d"},
+        {"datetime": "yesterday"},
+        {"intersects": {"type": "Sphere"}},
+        {"bbox": [0, 0, 1, 1], "intersects": {"type": "Point", "coordinates": [0, 0]}},
+        {"limit": "many"},
+    ],
+)
+def test_what_is_not_understood_is_refused(address, query):
+    answer = requests.post(f"{address}/search", json=query, timeout=60)
+    assert answer.status_code == 400
+    assert answer.json()["description"]
+
+
+def test_what_is_not_there_is_404(address):
+    for path in ("/collections/none", "/collections/none/items", "/collections/none/items/x"):
+        assert requests.get(f"{address}{path}", timeout=60).status_code == 404
+    assert requests.post(f"{address}/search", data="{", timeout=60).status_code == 400
+
+
+def test_what_workers_add_appears(address, store):
+    client = Client.open(address)
+    put_item(store, Tile(223, 75))
+    assert client.search(collections=["crop_mask_eastern"]).matched() == 2
+    CLOCK.now += 11
+    assert client.search(collections=["crop_mask_eastern"]).matched() == 3
