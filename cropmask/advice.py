@@ -107,7 +107,7 @@ def _advise_unfinished(standing: Standing, queue: Counts | None) -> list[str]:
             f"{say_count(counts[STALE], 'tile')} begun by workers that have died: messages come "
             "back when their leases end"
         )
-    is_empty = queue is not None and queue.waiting == 0
+    is_empty = queue is not None and queue.waiting == queue.dead == 0
     if is_empty and record.sent and not counts["PROCESSING"]:
         lines.append(
             f"the queue is empty but {say_count(standing.remaining, 'tile')} not done: "
