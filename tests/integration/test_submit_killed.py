@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from cropmask.io.folderqueue import FolderQueue
 from tests.regions import NAME, block, make_region
 
@@ -33,6 +35,7 @@ main()
 DEADLINE = 120
 
 
+@pytest.mark.slow
 def test_sigkill_between_batches_and_the_same_command_again(tmp_path: Path) -> None:
     tiles = block(12, 12)
     world = make_region(tmp_path / "world", tiles)
