@@ -21,14 +21,13 @@ demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 setup: .venv/.dev  ## everything that developing needs
 
 test: .venv/.dev  ## all tests
-	$(BIN)/pytest -n $(WORKERS) -m "not faults" tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not faults" tests
 
 test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take minutes
 	$(BIN)/pytest -n $(WORKERS) -m faults tests
 
 drill: .venv/.dev  ## a made-up region of 388 tiles, mapped by two workers of which one is killed every 20 s
 	$(BIN)/python -m tests.faults.drill
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests
 
 lint: .venv/.dev  ## format, lint, types, import map
 	$(BIN)/ruff format --check .
