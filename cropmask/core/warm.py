@@ -17,6 +17,9 @@ from cropmask.core.strips import DEVIATION, REFLECTANCE, Half, Strip
 _SIZE: Final = 80
 """Edge of the made-up tile: more than a packet, less than anybody notices."""
 
+_MANY: Final = 300
+"""Cuts of a feature whose ranks do not fit a byte."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
@@ -48,15 +51,15 @@ def _half(height: int, season: int) -> Half:
     return Half(reflectance, deviation)
 
 
-def _forest(leaves: tuple[float, float]) -> Forest:
-    """One tree with one cut; leaves of 0 and 1 are counted, others added."""
-    offsets = np.ones(len(FEATURES) + 1, np.int32)
+def _forest(leaves: tuple[float, float], cuts: int) -> Forest:
+    """One tree of one node; leaves of 0 and 1 are counted, others added."""
+    offsets = np.full(len(FEATURES) + 1, cuts, np.int32)
     offsets[0] = 0
     return Forest(
         features=tuple(FEATURES),
         kind="vote",
         baseline=0.0,
-        cuts=np.array([0.1], np.float32),
+        cuts=np.linspace(0.1, 0.2, cuts, dtype=np.float32),
         offsets=offsets,
         roots=np.zeros(1, np.int32),
         feature=np.array([0, LEAF, LEAF], np.uint8),
@@ -68,6 +71,7 @@ def _forest(leaves: tuple[float, float]) -> Forest:
 
 
 def warm() -> None:
-    """Map a made-up tile with both kinds of forest; no thread outlives it."""
+    """Map a made-up tile with every kind of forest; no thread outlives it."""
     for leaves in ((0.0, 1.0), (0.25, 0.75)):
-        map_crops(_Plain(), _forest(leaves), rows=_SIZE // 2)
+        for cuts in (1, _MANY):
+            map_crops(_Plain(), _forest(leaves, cuts), rows=_SIZE // 2)
