@@ -187,6 +187,7 @@ class _Walk:
     collection: str
     tiles: Container[Tile]
     period: Period | None
+    passed_over: list[str] | None
 
 
 class StaticCatalog:
@@ -202,13 +203,23 @@ class StaticCatalog:
         return self.find_all(collection, frozenset({tile}), period)
 
     def find_all(
-        self, collection: str, tiles: Container[Tile], period: Period | None
+        self,
+        collection: str,
+        tiles: Container[Tile],
+        period: Period | None,
+        *,
+        start: Sequence[str] | None = None,
+        passed_over: list[str] | None = None,
     ) -> Iterator[Document]:
-        """The same for several tiles, in one walk: each document is read once."""
-        walk = _Walk(collection, tiles, period)
+        """The same for several tiles, in one walk: each document is read once.
+
+        It begins at the addresses in ``start``, else at the root. Those that were not read for
+        their period alone are added to ``passed_over``.
+        """
+        walk = _Walk(collection, tiles, period, passed_over)
         seen: set[str] = set()
         # A list of our own: a chain of catalogs may be longer than Python's.
-        waiting = [self._root.href]
+        waiting = [self._root.href] if start is None else list(start)
         while waiting:
             some, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
             for document in self._load(some):
@@ -233,8 +244,12 @@ class StaticCatalog:
             if href in seen:
                 continue
             seen.add(href)
-            if href != self._root.href and may_match_any(href, walk.tiles, walk.period):
+            if href == self._root.href or not may_match_any(href, walk.tiles, None):
+                continue
+            if may_match_any(href, walk.tiles, walk.period):
                 yield href
+            elif walk.passed_over is not None:
+                walk.passed_over.append(href)
 
     def _is_other_collection(self, document: Document, walk: _Walk) -> bool:
         """Whether a collection below the root is not the one looked for."""

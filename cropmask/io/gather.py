@@ -61,20 +61,36 @@ class Gathered:
         self.address = catalog.address
         self._catalog = catalog
         self._tiles = tiles
-        self._found = {
-            (collection, period): _by_tile(catalog.find_all(collection, tiles, period))
-            for collection, period in wanted
-        }
+        self._found: dict[Wanted, Mapping[str | None, Sequence[Document]]] = {}
+        self._passed_over: dict[str, tuple[Wanted, Mapping[Tile | None, Sequence[str]]]] = {}
+        for collection, period in wanted:
+            over: list[str] = []
+            items = catalog.find_all(collection, tiles, period, passed_over=over)
+            self._found[collection, period] = _by_tile(items)
+            if period is not None:
+                self._passed_over[collection] = (collection, period), _names_by_tile(over)
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
         """Items that the catalog would find for a tile."""
         found = self._found.get((collection, period))
-        if found is None or tile not in self._tiles:
+        if tile not in self._tiles or (found is None and period is not None):
             yield from self._catalog.find_items(collection, tile, period)
+        elif found is not None:
+            for item in (*found.get(str(tile), ()), *found.get(None, ())):
+                if item.href == self.address or may_match(item.href, tile, period):
+                    yield item
+        else:
+            yield from self._find_of_all_periods(collection, tile)
+
+    def _find_of_all_periods(self, collection: str, tile: Tile) -> Iterator[Document]:
+        """Items of the period, and those that were passed over for theirs."""
+        if collection not in self._passed_over:
+            yield from self._catalog.find_items(collection, tile, None)
             return
-        for item in (*found.get(str(tile), ()), *found.get(None, ())):
-            if item.href == self.address or may_match(item.href, tile, period):
-                yield item
+        (_, period), over = self._passed_over[collection]
+        yield from self.find_items(collection, tile, period)
+        start = [*over.get(tile, ()), *over.get(None, ())]
+        yield from self._catalog.find_all(collection, frozenset({tile}), None, start=start)
 
 
 def _by_tile(items: Iterable[Document]) -> Mapping[str | None, Sequence[Document]]:

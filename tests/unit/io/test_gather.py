@@ -13,7 +13,7 @@ from cropmask.io import catalogs
 from cropmask.io.catalogs import Catalog, open_catalog
 from cropmask.io.fetch import ReadOptions
 from cropmask.io.gather import Gathered, Listed, gather
-from cropmask.io.items import GEOMAD
+from cropmask.io.items import GEOMAD, is_of_tile
 from cropmask.io.search import find_sources
 from cropmask.region import Ancillary
 from cropmask.task import Period
@@ -31,7 +31,8 @@ def world(tmp_path: Path) -> RegionWorld:
 
 
 def ids(catalog: Catalog, tile: Tile, period: Period | None) -> set[str]:
-    return {str(item.content["id"]) for item in catalog.find_items(GEOMAD, tile, period)}
+    items = catalog.find_items(GEOMAD, tile, period)
+    return {str(item.content["id"]) for item in items if is_of_tile(item, tile)}
 
 
 def outcome(catalog: Catalog, tile: Tile) -> str:
@@ -104,3 +105,15 @@ def test_a_walk_goes_on_beyond_what_is_read_at_once(
     monkeypatch.setattr(catalogs, "_AT_ONCE", 3)
     catalog = open_catalog(str(world.catalog), OPTIONS)
     assert_same(catalog, gather(catalog, [(GEOMAD, YEAR)], TILES))
+
+
+def test_of_another_year_nothing_is_read_twice(world: RegionWorld) -> None:
+    """A region planned for a year that it does not have: each tile says what it has."""
+    with serve_files(world.folder) as server:
+        catalog = open_catalog(f"{server.url}/catalog.json", OPTIONS)
+        quick = gather(catalog, [(GEOMAD, Period.parse("2015"))], TILES)
+        for tile in TILES[1:]:
+            with pytest.raises(Rejected, match=r"has 2018-01--P6M, .*, 2019-07--P6M"):
+                find_sources(quick, tile, Period.parse("2015"), LAYERS)
+        paths = [path for _, path in server.requests]
+    assert len(paths) == len(set(paths)) == 2 + 4 * (len(TILES) - 1)
