@@ -94,7 +94,7 @@ def test_out_of_memory_in_the_child_does_not_end_the_worker(crew: Crew) -> None:
     """The limit is on address space: children inherit it, and the tile does not fit."""
 
     def starve() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (1_500 << 20, 1_500 << 20))
+        resource.setrlimit(resource.RLIMIT_AS, (1_200 << 20, 1_200 << 20))
 
     queue = queue_of(crew)
     big = crew.world.orders(resolution=10)[:1]

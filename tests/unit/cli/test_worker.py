@@ -1,0 +1,59 @@
+"""The worker's command line: mistakes give one line and their code, before anything is taken."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cropmask.contract import ExitCode
+
+CROPMASK = Path(sys.executable).with_name("cropmask")
+
+
+def run(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder), **environ}
+    return subprocess.run(
+        [CROPMASK, "worker", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "code", "text"),
+    [
+        (["--lease", "0"], {}, ExitCode.USAGE, "--lease"),
+        (["--time-limit", "50000"], {}, ExitCode.USAGE, "--time-limit"),
+        (["--tasks", "none.jsonl"], {}, ExitCode.MISCONFIGURED, "JOB_COMPLETION_INDEX"),
+        (
+            [],
+            {"CROPMASK_TASKS": "none.jsonl", "JOB_COMPLETION_INDEX": "0"},
+            ExitCode.MISCONFIGURED,
+            "no task file",
+        ),
+        (["--output", "s3://bucket/x"], {}, ExitCode.MISCONFIGURED, "no queue is named"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    tmp_path: Path, words: list[str], environ: dict[str, str], code: ExitCode, text: str
+) -> None:
+    result = run(tmp_path, *words, "--log-format", "text", **environ)
+    assert result.returncode == code
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("cropmask-*"))
+
+
+def test_errors_of_a_pod_are_json(tmp_path: Path) -> None:
+    result = run(tmp_path, "--env", "prod", CROPMASK_LOG_FORMAT="json")
+    assert result.returncode == ExitCode.MISCONFIGURED
+    line = json.loads(result.stderr.splitlines()[-1])
+    assert (line["level"], line["exit_code"]) == ("error", 13)
