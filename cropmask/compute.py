@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
@@ -36,14 +37,13 @@ def compute(parent: Parent, work: Work) -> None:
     except CropmaskError as error:
         outcome = Outcome(error=error)
     except MemoryError:
-        outcome = Outcome(
-            error=OutOfMemory(
-                "the system gives no more memory: give the container more, or fewer --threads",
-                reason="out of memory",
-            )
-        )
+        outcome = _out_of_memory()
     except OSError as error:
-        outcome = Outcome(error=Interrupted(f"the system refused: {error}", reason="system"))
+        outcome = (
+            _out_of_memory()
+            if error.errno == errno.ENOMEM
+            else Outcome(error=Interrupted(f"the system refused: {error}", reason="system"))
+        )
     except Exception as error:
         log.exception("a fault of the program, please report it")
         outcome = Outcome(
@@ -52,6 +52,15 @@ def compute(parent: Parent, work: Work) -> None:
             )
         )
     parent.tell(_with_stages(outcome, meter.finish()))
+
+
+def _out_of_memory() -> Outcome:
+    return Outcome(
+        error=OutOfMemory(
+            "the system gives no more memory: give the container more, or fewer --threads",
+            reason="out of memory",
+        )
+    )
 
 
 def _run(parent: Parent, work: Work, meter: Meter) -> Outcome:
