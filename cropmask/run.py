@@ -21,6 +21,7 @@ from cropmask.io.machine import find_anonymous_memory, open_workspace
 from cropmask.io.meter import Meter, StageUse
 from cropmask.io.models import load_forest
 from cropmask.io.store import Store
+from cropmask.io.verify import verify_files
 from cropmask.prepare import (
     Basis,
     Job,
@@ -108,6 +109,8 @@ def run_tile(
         return _result(job, store, "SKIPPED", meter, item["properties"]["cropmask:statistics"])
     watched("load", 0.0)
     store.check_writable()
+    if site.read.verify:
+        verify_files(job.sources.bands, site.read)
     model = job.region.model(recipe)
     forest = load_forest(model.file, model.sha256)
     box = geobox(task.tile, site.resolution)

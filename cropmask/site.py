@@ -220,8 +220,8 @@ class _Given:
             raise Misconfigured(f"{variable} is '{text}': it must be a whole number of at least 1")
         return int(text)
 
-    def flag(self, variable: str) -> bool:
-        text = (self.text(variable) or "0").lower()
+    def flag(self, variable: str, *, default: bool = False) -> bool:
+        text = (self.text(variable) or str(default)).lower()
         if text not in ("0", "1", "true", "false", "yes", "no"):
             raise Misconfigured(f"{variable} is '{text}': it must be 1 or 0")
         return text in ("1", "true", "yes")
@@ -270,4 +270,5 @@ def _read_options(given: _Given, environment: Environment) -> ReadOptions:
         s3_region=PUBLIC_REGION if public else None,
         s3_unsigned=public or given.flag(contract.ENV_S3_UNSIGNED),
         s3_requester_pays=given.flag(contract.ENV_S3_REQUESTER_PAYS),
+        verify=given.flag(contract.ENV_VERIFY_INPUTS, default=True),
     )

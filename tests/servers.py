@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -30,6 +32,10 @@ class Fault:
     keep_bytes: int | None = None
     """How many bytes of the body are sent before the connection is closed."""
     methods: tuple[str, ...] = ("GET", "HEAD")
+    spoil: bool = False
+    """Whether bytes in the middle of the body are overwritten."""
+    reset: bool = False
+    """Whether the connection is reset before anything is answered."""
 
 
 @dataclass
@@ -87,6 +93,12 @@ class _FileHandler(BaseHTTPRequestHandler):
         if fault is not None and fault.status:
             self.refuse(fault.status)
             return
+        if fault is not None and fault.reset:
+            # Closing with nothing lingering sends RST instead of FIN.
+            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+            self.close_connection = True
+            return
         file = self.folder / path.lstrip("/")
         if not file.is_file():
             self.refuse(404)
@@ -116,6 +128,13 @@ class _FileHandler(BaseHTTPRequestHandler):
         self.end_headers()
         if method == "HEAD":
             return
+        if fault is not None and fault.spoil:
+            middle = len(content) // 2
+            content = (
+                content[:middle]
+                + bytes(b ^ 0x55 for b in content[middle : middle + 8])
+                + (content[middle + 8 :])
+            )
         if fault is not None and fault.keep_bytes is not None:
             self.wfile.write(content[: fault.keep_bytes])
             self.close_connection = True

@@ -106,6 +106,12 @@ Exit codes
     help="forest is the published method; boosted is smaller and faster, see its card "
     "('cropmask models show REGION').",
 )
+@click.option(
+    "--verify-inputs/--no-verify-inputs",
+    default=None,
+    help="Compare GeoMAD files with the checksums and sizes that their items declare, before "
+    "anything is computed from them.  [default: compare]",
+)
 @click.option("--overwrite", is_flag=True, help="Compute anew and replace what is there.")
 @click.option(
     "--dry-run", is_flag=True, help="Find the inputs and say what would be done; write no result."

@@ -55,6 +55,8 @@ class ReadOptions:
     retry_delay_seconds: float = 0.5
     """Wait before the first further try; it doubles from try to try."""
     timeout_seconds: float = 60.0
+    verify: bool = True
+    """Whether GeoMAD files are compared with the checksums that their items declare."""
 
 
 class Absent(Rejected):
@@ -229,6 +231,24 @@ def find_identity(href: str, options: ReadOptions) -> str:
     if size > _EDGE_BYTES:
         digest.update(load_bytes(href, options, span=(size - _EDGE_BYTES, _EDGE_BYTES)))
     return "ends:" + digest.hexdigest()
+
+
+def find_size(href: str, options: ReadOptions) -> int:
+    """Bytes of a file.
+
+    Raises
+    ------
+    Absent, Misconfigured, Interrupted
+        As :func:`load_bytes`.
+    """
+    if href.startswith("s3://"):
+        return int(_s3_call("head_object", href, options)["ContentLength"])
+    if not is_remote(href):
+        return check_local(href).st_size
+    length = _http("HEAD", href, options, {"Accept-Encoding": "identity"}).headers.get(
+        "Content-Length", ""
+    )
+    return int(length) if length.isdecimal() else len(load_bytes(href, options))
 
 
 def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:

@@ -93,6 +93,8 @@ class BandSource:
     nodata: float
     checksum: str | None
     """Multihash from the item."""
+    size: int | None = None
+    """Bytes of the file, as the item says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +317,7 @@ def _band(item: Document, item_id: str, name: str) -> BandSource:
         dtype=str(metadata.get("data_type") or default_dtype),
         nodata=number,
         checksum=checksum_of(asset),
+        size=_size_of(asset),
     )
 
 
@@ -322,6 +325,11 @@ def checksum_of(asset: Mapping[str, Any]) -> str | None:
     """Multihash of an asset's file, where the item has it."""
     value = asset.get("file:checksum") or asset.get("checksum:multihash")
     return str(value) if value else None
+
+
+def _size_of(asset: Mapping[str, Any]) -> int | None:
+    value = asset.get("file:size")
+    return value if type(value) is int and value >= 0 else None
 
 
 def _raster_metadata(asset: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class Sources:
     """By the names of :class:`~cropmask.region.Ancillary`, every one of them."""
     options: ReadOptions
 
+    @property
+    def bands(self) -> tuple[BandSource, ...]:
+        """GeoMAD's rasters, of both halves."""
+        return (*self.first.bands.values(), *self.second.bands.values())
+
     def fingerprint(self, identify: Identify = find_identity) -> dict[str, str]:
         """Identity of every input, for the run key: the same on every machine, never a time.
 
