@@ -26,7 +26,7 @@ from tests.clouds import serve_aws
 
 CDK_OUT = Path(__file__).parents[1] / "cdk.out"
 REGION = "af-south-1"
-WORKER_SECONDS = 150
+WORKER_SECONDS = 250
 
 
 def template_of(environment: str, part: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_the_rules_refuse_an_open_bucket(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     report = done.stdout + done.stderr + _report(tmp_path)

@@ -29,7 +29,7 @@ def check(*documents: dict[str, Any]) -> tuple[int, str]:
         env={**os.environ, "NODE_NO_WARNINGS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

@@ -87,7 +87,7 @@ def test_a_new_environment_needs_only_its_file() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=400,
     )
     assert len(done.stdout.splitlines()) == len(PARTS)
     renamed = re.sub(r"[0-9A-F]{8}", "", done.stdout.replace("stage", "dev"))
