@@ -72,7 +72,7 @@ def environment(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def cloud(environment: str) -> Iterator[Cloud]:
     with serve_aws() as endpoint:
-        requests.post(f"{endpoint}/moto-api/reset", timeout=10)  # one state in a process
+        requests.post(f"{endpoint}/moto-api/reset", timeout=60)  # one state in a process
         make = Cloud(endpoint, {}).client
         # What 'cdk bootstrap' leaves, and every template of the CDK asks for.
         make("ssm").put_parameter(
