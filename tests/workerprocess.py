@@ -140,7 +140,9 @@ class Crew:
 
     def leftovers(self) -> list[str]:
         """Temporary files and half objects that are still there."""
-        temporary = [str(path) for path in (self.logs / "tmp").rglob("*")]
+        every = (str(path) for path in (self.logs / "tmp").rglob("*"))
+        # Python's own folder of a socket stays where a process was killed; it is empty but for it.
+        temporary = [path for path in every if "/pymp-" not in path]
         return temporary + [str(path) for path in self.output.rglob("*.cropmask-part")]
 
     def records(self) -> list[AttemptRecord]:
