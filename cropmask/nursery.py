@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 
 import cropmask.compute
-import cropmask.io.s3  # noqa: F401
+import cropmask.io.s3
+import cropmask.io.stacapi  # noqa: F401
 from cropmask.core.warm import warm
 
 # What cannot be compiled here fails in an attempt, where somebody hears of it.

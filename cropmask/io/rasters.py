@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-import pystac
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.converters import rio_geobox
@@ -34,6 +33,9 @@ from cropmask.io.resample import (
     sample_bilinear,
     sample_nearest,
 )
+
+if TYPE_CHECKING:
+    import pystac
 
 _MAX_CHUNK_ROWS: Final = 512
 """Most rows decoded at once; the usual height of a COG's blocks."""
@@ -295,6 +297,8 @@ class ResampledRows:
 
 def _make_item(raster: Raster) -> pystac.Item:
     """The band as an item of its own that says all that odc-stac wants to know."""
+    import pystac  # takes most of a second to load: only where grids differ
+
     box = raster.geobox
     item = pystac.Item(
         id="band",
