@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import warnings
@@ -187,16 +189,24 @@ def guarded(command: Callable[[], None], log_format: str = "text") -> NoReturn:
     except MemoryError:
         _say(OutOfMemory("out of memory: give a coarser --resolution"), log_format)
         sys.exit(ExitCode.MEMORY)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(ExitCode.DONE)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _has_reader_left():
+            sys.stderr.close()
+            sys.exit(ExitCode.DONE)
         _say(Interrupted(f"the system refused: {error}: see to it and run again"), log_format)
         sys.exit(ExitCode.FAILED)
     except Exception:
         logging.getLogger("cropmask").exception("a fault of the program, please report it")
         sys.exit(ExitCode.FAILED)
     sys.exit(ExitCode.DONE)
+
+
+def _has_reader_left() -> bool:
+    """Whether the pipe that broke is our own output, as with ``| head``, and not a connection."""
+    streams = select.poll()
+    for stream in (1, 2):
+        streams.register(stream, 0)
+    return any(event & select.POLLERR for _, event in streams.poll(0))
 
 
 class _Terminated(BaseException):
@@ -228,8 +238,10 @@ def run_click(command: click.Command, log_format: Callable[[], str] = lambda: "t
             error.show()
             sys.exit(ExitCode.USAGE)
         except SystemExit as error:
-            # click's own way of saying that whoever read our output has left.
-            sys.exit(ExitCode.DONE if error.code == 1 else error.code)
+            if error.code != 1:
+                raise
+            # click's own way of saying that a pipe broke: ours, or a connection.
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
         except click.ClickException as error:
             raise Misconfigured(error.format_message()) from None
 

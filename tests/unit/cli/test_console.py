@@ -17,6 +17,8 @@ from cropmask.cli.console import open_logging, run_click
 def command(act):
     if act == "memory":
         raise MemoryError
+    if act == "connection":
+        raise BrokenPipeError(32, "Broken pipe")
     click.echo("result")
 open_logging("json")
 run_click(command, lambda: "json")
@@ -29,6 +31,7 @@ run_click(command, lambda: "json")
         (">/dev/full", "echo", ExitCode.FAILED, "No space left"),
         ("2>&-", "echo", ExitCode.DONE, ""),
         ("", "memory", ExitCode.MEMORY, '"exit_code": 12'),
+        ("", "connection", ExitCode.FAILED, "Broken pipe"),
     ],
 )
 def test_one_line_and_the_documented_code(
