@@ -34,16 +34,25 @@ def open_scratch(base: Path | None = None) -> Iterator[Path]:
     base = base or Path(tempfile.gettempdir())
     _remove_abandoned(base)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+        folder, lock = _make_locked(base)
     except OSError as error:
         raise _no_room(base, error) from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with this process, even if it is killed
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _make_locked(base: Path) -> tuple[Path, int]:
+    """A new folder and its lock, which ends with this process, even if it is killed."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / _LOCK).exists():
+            return folder, lock
+        os.close(lock)  # another process that starts took it for abandoned before it was locked
 
 
 @contextlib.contextmanager

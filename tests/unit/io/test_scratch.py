@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cropmask.errors import Interrupted
+from cropmask.io import scratch
 from cropmask.io.scratch import open_folder, open_scratch
 
 HOLD = """
@@ -62,3 +64,23 @@ def test_no_room_is_one_line(tmp_path: Path) -> None:
         open_folder(tmp_path / "none"),
     ):
         pass
+
+
+def test_a_folder_that_is_taken_for_abandoned_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers start at the same moment: one looks while the other has not locked yet."""
+    real, calls = fcntl.flock, []
+
+    def flock(lock: int, operation: int) -> None:
+        calls.append(operation)
+        if len(calls) == 1:
+            scratch._remove_abandoned(tmp_path)
+        real(lock, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with open_scratch(tmp_path) as folder:
+        assert folder.is_dir()
+        scratch._remove_abandoned(tmp_path)
+        assert folder.is_dir()
+    assert not list(tmp_path.iterdir())
