@@ -208,13 +208,15 @@ class Worker:
         Interrupted
             If it has failed for long.
         """
-        while True:
-            code = self._may_not_go_on()
-            if code is None:
-                code = self._turn()
-            if code is not None:
-                self._desk.metrics.flush()
-                return code
+        try:
+            while True:
+                code = self._may_not_go_on()
+                if code is None:
+                    code = self._turn()
+                if code is not None:
+                    return code
+        finally:
+            self._desk.metrics.flush()
 
     def _may_not_go_on(self) -> ExitCode | None:
         if self._stop():

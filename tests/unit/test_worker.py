@@ -19,6 +19,7 @@ from cropmask.errors import (
     Rejected,
 )
 from cropmask.io.memoryqueue import MemoryQueue
+from cropmask.io.metrics import MemoryMetrics
 from cropmask.io.queue import Lease, Message
 from cropmask.io.records import find_attempts, load_attempt
 from cropmask.io.store import MemoryStore
@@ -303,6 +304,15 @@ def test_a_queue_that_refuses_stops_the_worker() -> None:
     at.queue = MemoryQueue(usable=False)
     with pytest.raises(Misconfigured):
         at.worker().run()
+
+
+def test_metrics_are_put_also_where_the_queue_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, put = office(DONE), []
+    monkeypatch.setattr(MemoryMetrics, "flush", lambda metrics: put.append(metrics))
+    at.queue = MemoryQueue(usable=False)
+    with pytest.raises(Misconfigured):
+        at.worker().run()
+    assert put == [at.metrics]
 
 
 def test_a_sick_worker_leaves_the_tasks_to_others() -> None:
