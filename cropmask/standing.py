@@ -170,6 +170,19 @@ def stale_age(time_limit: float = TIME_LIMIT_SECONDS, *, is_queue_idle: bool = F
     return timedelta(seconds=LEASE_SECONDS + (0 if is_queue_idle else time_limit))
 
 
+def is_given_up(standing: Standing, waiting: int | None) -> bool:
+    """Whether all that remains has failed and nobody will try it again.
+
+    Parameters
+    ----------
+    standing
+        The run.
+    waiting
+        Messages that somebody will still work on; None if that is not known.
+    """
+    return waiting == 0 and 0 < standing.remaining == standing.counts["FAILED"]
+
+
 def choose_sample(keys: Iterable[AttemptKey], number: int) -> tuple[AttemptKey, ...]:
     """At most ``number`` ended attempts of each state, spread evenly over the run."""
     by_state: dict[State, list[AttemptKey]] = {}

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from cropmask.io.queue import Counts
 from cropmask.io.store import FolderStore
 from cropmask.region import load_region
 from cropmask.site import Site, open_site
-from cropmask.standing import Standing
+from cropmask.standing import Standing, is_given_up
 from cropmask.status import Sought, find_run, load_standing, utc_now
 from cropmask.statuspage import MEANINGS, Surroundings, make_page
 from cropmask.task import Period
@@ -37,6 +38,8 @@ _COLORS = {
     "INVALID": "red",
 }
 _WIDTH = 50
+QUEUE_LAG = timedelta(seconds=65)
+"""An empty queue is believed when it has said so for as long; numbers of SQS lag."""
 
 
 @click.command()
@@ -47,7 +50,11 @@ _WIDTH = 50
 )
 @click.option("--period", metavar="PERIOD", help="Year of the map, such as 2019--P1Y or 2019.")
 @click.option("--run", metavar="RUN", help="Name of the run.  [default: the newest]")
-@click.option("--watch", is_flag=True, help="Show it again and again until nothing remains.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show it again and again until nothing remains, or nobody will try what does.",
+)
 @click.option(
     "--every",
     type=click.FloatRange(min=0.2),
@@ -102,6 +109,7 @@ def status(
     year = str(Period.year_of(period)) if period else None
     record, others = find_run(store, Sought(product, year, run))
     around = _surroundings(site, record.region, every if watch else None) if html else None
+    given_up: datetime | None = None
     while True:
         queue, trouble = _count(site)
         now = utc_now()
@@ -118,7 +126,9 @@ def status(
             click.echo(format_text(standing, site, queue, trouble))
             if others and not watch:
                 click.echo(f"other runs: {', '.join(other.run for other in others[:5])}")
-        if not watch or standing.remaining == 0:
+        waiting = queue.waiting if queue else None
+        given_up = (given_up or now) if is_given_up(standing, waiting) else None
+        if not watch or standing.remaining == 0 or (given_up and now - given_up >= QUEUE_LAG):
             return
         time.sleep(every)
 

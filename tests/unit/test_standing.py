@@ -16,6 +16,7 @@ from cropmask.standing import (
     Standing,
     choose_failures,
     choose_sample,
+    is_given_up,
     settle,
     stale_age,
     summarize,
@@ -206,3 +207,20 @@ def test_what_is_read_is_bounded(attempts: list[AttemptRecord], number: int) -> 
     assert set(sample) <= set(keys)
     settled = settle(keys, TILES, START + HOUR, stale_after=HOUR)
     assert len(choose_failures(settled, number)) <= number
+
+
+@pytest.mark.parametrize(
+    ("states", "waiting", "expected"),
+    [
+        ([State.FAILED, State.SUCCEEDED], 0, True),
+        ([State.FAILED, State.SUCCEEDED], 1, False),
+        ([State.FAILED, State.SUCCEEDED], None, False),
+        ([State.FAILED, State.PROCESSING], 0, False),
+        ([State.FAILED], 0, False),
+        ([State.SUCCEEDED, State.INVALID], 0, False),
+    ],
+)
+def test_given_up_is_what_only_failed_and_waits_for_nobody(states, waiting, expected) -> None:
+    attempts = [attempt(i, state, 1, i) for i, state in enumerate(states)]
+    standing = standing_of(attempts, tiles=TILES[:2], now_minutes=2)
+    assert is_given_up(standing, waiting) is expected

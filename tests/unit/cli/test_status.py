@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_watching_ends_when_nothing_remains(folder: Path) -> None:
     text = run(folder, "--watch", "--every", "0.2").output
     assert text.count("4 of 4 tiles done (100%)") == 1
     assert "cropmask reconcile --region eastern --period 2019--P1Y" in text
+
+
+def test_watching_ends_when_nobody_tries_what_remains(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cropmask.cli.status.QUEUE_LAG", timedelta(seconds=0.1))
+    store = FolderStore(folder)
+    record = make_run(TILES[:2], "20270101t000000-0000", submitted="2027", sent=2)
+    put_records(store, record, [make_attempt(record, TILES[0], State.SUCCEEDED, 0, 50)])
+    put_records(store, record, [make_attempt(record, TILES[1], State.FAILED, 1, 51)])
+    text = run(folder, "--watch", "--every", "0.2").output
+    assert text.count("1 of 2 tiles done (50%)") == 2
+    assert "cropmask submit" in text
 
 
 def test_without_a_run(tmp_path: Path) -> None:
