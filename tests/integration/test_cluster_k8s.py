@@ -159,13 +159,13 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 @pytest.mark.slow
 def test_the_command_sends_starts_and_watches(plane: ControlPlane, aws: str) -> None:
     """As an operator types it: messages in SQS, a run in S3, a Job in Kubernetes."""
-    boto3.client("s3", endpoint_url=aws).create_bucket(Bucket="maps")
+    boto3.client("s3", endpoint_url=aws).create_bucket(Bucket="mapped")
     queue, _ = make_queue(aws)
     environ = {
         **{name: value for name, value in os.environ.items() if name.startswith(("AWS_", "PATH"))},
         "KUBECONFIG": str(plane.kubeconfig),
         "CROPMASK_ENV": "prod",
-        "CROPMASK_OUTPUT": "s3://maps/cropland",
+        "CROPMASK_OUTPUT": "s3://mapped/cropland",
         "CROPMASK_QUEUE": queue,
         "CROPMASK_S3_ENDPOINT": aws,
         "CROPMASK_SQS_ENDPOINT": aws,

@@ -221,15 +221,15 @@ def test_s3_to_dc_reads_items_with_relative_addresses(index, results, monkeypatc
             monkeypatch.setenv(name, value)
         client = boto3.client("s3")
         client.create_bucket(
-            Bucket="maps", CreateBucketConfiguration={"LocationConstraint": "af-south-1"}
+            Bucket="indexed", CreateBucketConfiguration={"LocationConstraint": "af-south-1"}
         )
         for path in results.folder.rglob("crop_mask_eastern/1-0-0/**/*.*"):
-            client.upload_file(str(path), "maps", f"out/{path.relative_to(results.folder)}")
-        pattern = f"s3://maps/out/{PRODUCT}/**/*.stac-item.json"
+            client.upload_file(str(path), "indexed", f"out/{path.relative_to(results.folder)}")
+        pattern = f"s3://indexed/out/{PRODUCT}/**/*.stac-item.json"
         words = ["--stac", "--skip-lineage", pattern, PRODUCT]
         assert "Added 2 datasets, skipped 0" in index.run("s3-to-dc", *words)
         assert "Added 0 datasets, skipped 2" in index.run("s3-to-dc", *words)
-        assert all(d.uri.startswith("s3://maps/out/") for d in index.datasets().values())
+        assert all(d.uri.startswith("s3://indexed/out/") for d in index.datasets().values())
         settings = {
             "AWS_S3_ENDPOINT": f"127.0.0.1:{port}",
             "AWS_HTTPS": "NO",

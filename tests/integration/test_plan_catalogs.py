@@ -72,13 +72,13 @@ def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 def put_world(world: RegionWorld, endpoint: str) -> None:
     client = boto3.client("s3", endpoint_url=endpoint)
-    client.create_bucket(Bucket="world")
+    client.create_bucket(Bucket="planned")
     for path in world.folder.rglob("*.json"):
-        client.upload_file(str(path), "world", str(path.relative_to(world.folder)))
+        client.upload_file(str(path), "planned", str(path.relative_to(world.folder)))
 
 
 @pytest.mark.parametrize(
-    "place", ["s3://world/gm_s2_semiannual/", "s3://world", "s3://world/catalog.json"]
+    "place", ["s3://planned/gm_s2_semiannual/", "s3://planned", "s3://planned/catalog.json"]
 )
 def test_s3_gives_the_plan_of_the_folder(world: RegionWorld, endpoint: str, place: str) -> None:
     put_world(world, endpoint)
@@ -91,7 +91,7 @@ def test_a_bucket_in_the_usual_layout_is_listed_by_column(
 ) -> None:
     put_world(world, endpoint)
     options = ReadOptions(s3_endpoint=endpoint, s3_region="us-east-1")
-    catalog = open_catalog("s3://world/gm_s2_semiannual", options)
+    catalog = open_catalog("s3://planned/gm_s2_semiannual", options)
     listed: list[str] = []
 
     def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
@@ -104,7 +104,7 @@ def test_a_bucket_in_the_usual_layout_is_listed_by_column(
     monkeypatch.setattr(module, "find_names", find_names)
     quick = gather(catalog, [(GEOMAD, YEAR)], TILES[1:])
     assert isinstance(quick, Listed)
-    columns = [f"s3://world/gm_s2_semiannual/x{x}/" for x in (200, 201, 202)]
+    columns = [f"s3://planned/gm_s2_semiannual/x{x}/" for x in (200, 201, 202)]
     assert sorted(listed) == columns, "and not the whole bucket"
     for tile in TILES[1:]:
         found = {item.href for item in quick.find_items(GEOMAD, tile, YEAR)}

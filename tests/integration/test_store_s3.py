@@ -18,7 +18,7 @@ from cropmask.io.store import Store, StoreOptions, open_store
 from tests.clouds import serve_aws, use_made_up_credentials
 from tests.unit.io.test_store import TEXT, StoreContract
 
-BUCKET = "results"
+BUCKET = "stored"
 
 
 @pytest.fixture(scope="module")
