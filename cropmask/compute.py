@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Final
 
 from cropmask.attempt import MayPublish, Opened, Progress, Work
 from cropmask.attempts import State
@@ -25,6 +26,9 @@ from cropmask.site import Site
 
 log = logging.getLogger(__name__)
 
+_NO_THREAD: Final = "can't start new thread"
+"""What Python says when there is no memory for the stack of a thread."""
+
 
 def compute(parent: Parent, work: Work) -> None:
     """Run a tile and tell the parent what became of it."""
@@ -38,20 +42,23 @@ def compute(parent: Parent, work: Work) -> None:
         outcome = Outcome(error=error)
     except MemoryError:
         outcome = _out_of_memory()
+    except RuntimeError as error:
+        outcome = _out_of_memory() if str(error) == _NO_THREAD else _fault(error)
     except OSError as error:
         outcome = (
             _out_of_memory()
             if error.errno == errno.ENOMEM
             else Outcome(error=Interrupted(f"the system refused: {error}", reason="system"))
         )
-    except Exception as error:
-        log.exception("a fault of the program, please report it")
-        outcome = Outcome(
-            error=Interrupted(
-                f"a fault of the program: {type(error).__name__}: {error}", reason="fault"
-            )
-        )
+    except Exception as error:  # noqa: BLE001 (logged and told to the parent)
+        outcome = _fault(error)
     parent.tell(_with_stages(outcome, meter.finish()))
+
+
+def _fault(error: Exception) -> Outcome:
+    log.error("a fault of the program, please report it", exc_info=error)
+    what = f"{type(error).__name__}: {error}"
+    return Outcome(error=Interrupted(f"a fault of the program: {what}", reason="fault"))
 
 
 def _out_of_memory() -> Outcome:

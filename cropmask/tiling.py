@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import threading
+from typing import Final, TypeAlias
 
 import numpy as np
 import shapely
@@ -12,6 +13,8 @@ from cropmask.grid import AFRICA_10, Tile
 
 Boxes: TypeAlias = shapely.Polygon | NDArray[np.object_]
 """One box, or an array of them."""
+_PREPARED: Final = threading.Lock()
+"""GEOS builds the index of a prepared geometry on first use: not in two threads at once."""
 
 
 def tile_polygon(tile: Tile) -> shapely.Polygon:
@@ -58,6 +61,7 @@ def _indices(low: float, high: float, origin: float, count: int) -> NDArray[np.i
 
 
 def _shares_area(boundary: shapely.Geometry, boxes: Boxes) -> NDArray[np.bool_]:
-    shapely.prepare(boundary)
-    shared = shapely.intersects(boundary, boxes) & ~shapely.touches(boundary, boxes)
+    with _PREPARED:
+        shapely.prepare(boundary)
+        shared = shapely.intersects(boundary, boxes) & ~shapely.touches(boundary, boxes)
     return np.asarray(shared, dtype=bool)

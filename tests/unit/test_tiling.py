@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import numpy as np
 import pytest
 import shapely
 from click.testing import CliRunner
@@ -203,3 +206,17 @@ def test_a_region_is_required():
     result = run()
     assert result.exit_code == 2
     assert "Missing option '--region'" in result.stderr
+
+
+def test_threads_share_a_boundary() -> None:
+    """GEOS must not build the index of one geometry twice at once: it would crash the process."""
+    angles = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    radius = 9e5 + 5e4 * np.sin(40 * angles)
+    ring = np.stack([3e6 + radius * np.cos(angles), radius * np.sin(angles)], axis=1)
+    tiles = [Tile(x, y) for x in range(200, 225) for y in range(66, 90)]
+    expected = {tile: tile in tiles_within(shapely.Polygon(ring)) for tile in tiles[:4]}
+    with ThreadPoolExecutor(10) as pool:
+        for _ in range(20):
+            fresh = shapely.Polygon(ring)
+            found = pool.map(partial(intersects, fresh), tiles[:4] * 5)
+            assert list(found) == [expected[tile] for tile in tiles[:4]] * 5
