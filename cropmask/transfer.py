@@ -66,7 +66,8 @@ def sync(
 
     Only finished datasets are copied. A file that the target has with the size and checksum that
     the item says is not copied again, so an interrupted copy goes on where it stopped; every
-    other is compared with its checksum before it is written.
+    other is compared with its checksum before it is written. Before another result is replaced,
+    all files are compared: a damaged source leaves the target as it is.
 
     Parameters
     ----------
@@ -137,6 +138,7 @@ class _Copy:
             if not is_same and not self.overwrite:
                 return Copied(self.dataset, Fate.OTHER, note="use --overwrite to replace it")
             if not self.dry_run:
+                self._verify(assets)  # what is there stays, unless all of the other can come
                 self.target.remove(self.dataset.item_key)
         written = [name for asset, name in names.items() if self._put(name, assets[asset])]
         size = sum(self.dataset.entries[name].size for name in written) + len(text)
@@ -145,6 +147,17 @@ class _Copy:
         ):
             return self._damaged("another writer put an item there meanwhile")
         return Copied(self.dataset, Fate.COPIED, len(written) + 1, size)
+
+    def _verify(self, assets: Mapping[str, Any]) -> None:
+        names = file_names(self.dataset.product, self.dataset.tile, self.dataset.period)
+        for asset, name in names.items():
+            self._load(name, assets[asset])
+
+    def _load(self, name: str, asset: Mapping[str, Any]) -> bytes:
+        data = self.source.get(self.dataset.entries[name].key)
+        if not has_checksum(asset, data):
+            raise _Changed(f"{name} has another checksum than its item says")
+        return data
 
     def _put(self, name: str, asset: Mapping[str, Any]) -> bool:
         """Copy a file unless the target has it; whether it was copied, or would be."""
@@ -155,10 +168,7 @@ class _Copy:
             return False
         if self.dry_run:
             return True
-        data = self.source.get(here.key)
-        if not has_checksum(asset, data):
-            raise _Changed(f"{name} has another checksum than its item says")
-        self.target.put(here.key, data, content_type(name))
+        self.target.put(here.key, self._load(name, asset), content_type(name))
         return True
 
 

@@ -171,6 +171,22 @@ def test_a_damaged_dataset_is_not_published(source: MemoryStore, data: bytes) ->
     assert_no_item_without_its_files(target)
 
 
+@pytest.mark.parametrize("suffix", ["_filtered.tif", "_mask.tif", ".sha1"])
+def test_a_damaged_dataset_replaces_nothing(source: MemoryStore, suffix: str) -> None:
+    (dataset,) = find_datasets(source, EASTERN, tiles=TILES[:1])
+    key = next(e.key for name, e in dataset.entries.items() if name.endswith(suffix))
+    source.put(key, b"X" * dataset.entries[key.rpartition("/")[2]].size, "")
+    target = Frail()
+    put_files(target, TILES[:1], run_key=RunKey("b" * 64))
+    before = contents(target)
+    target.steps.clear()
+    copied = copy(source, target, overwrite=True)
+    assert [one.fate for one in copied] == [Fate.DAMAGED, Fate.COPIED, Fate.COPIED]
+    assert "another checksum" in copied[0].note
+    assert not [key for _, key in target.steps if str(TILES[0]) in key]
+    assert {key: contents(target)[key] for key in before} == before
+
+
 class Overwritten(MemoryStore):
     """A source in which a dataset is computed anew while it is copied."""
 
