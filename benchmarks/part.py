@@ -1,12 +1,13 @@
 """One whole run on a part of a tile, as a process of its own: see :mod:`benchmarks.tile`.
 
 Reads 24 COGs and the layers beside them, maps, writes three COGs, as ``cropmask-job`` does, and
-imports no more than that.
+imports no more than that. It has as many CPUs as computing threads, where the system can do that.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -88,8 +89,15 @@ def open_part(request: Result, box: GeoBox) -> TileLayers:
     return open_layers(sources, box, boundary=boundary, limits=Limits())
 
 
+def keep_cpus(count: int) -> None:
+    """Leave this process so many of its CPUs; without an effect where that is not to be had."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
 def run(request: Result) -> Result:
     """Map one part; the request names inputs, edge, model and threads."""
+    keep_cpus(request["threads"])
     clock = StageClock()
     box, threads = find_part(request), request["threads"]
     forest = load_forest(Path(request["model"]))

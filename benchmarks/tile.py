@@ -124,8 +124,9 @@ def _growth(found: Result) -> str:
         "times 1 thread",
         "s to first block",
     )
-    return f"Parts of the demo tile at {found['resolution']} m, whole processes.\n\n" + table(
-        head, rows
+    return (
+        f"Parts of the demo tile at {found['resolution']} m, whole processes with as many CPUs as "
+        "computing threads.\n\n" + table(head, rows)
     )
 
 

@@ -1,185 +1,43 @@
-"""Stepwise elimination of small segments, and what the steps cannot decide.
-
-Segments are rows of a few plain arrays; their pixels are found by walking the label image
-from one known pixel, which is cheap because only segments below the size limit are walked.
-"""
+"""Stepwise elimination of small segments, and what the steps cannot decide."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from typing import Final
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cropmask.core._clump import neighbor
+from cropmask.core._segments import NOBODY, Segments, add, nearest, relabel
 
 _END = 0
 _NOT_QUEUED = -1
-_NOBODY = 0
 _WAITS = -1
 
+SHARED_FROM: Final = 10_000
+"""Small segments from which on threads share the walks: fewer are quicker than threads."""
 
-class Segments(NamedTuple):
-    """Segments by label; row 0 is nodata. Labels follow the first pixels of the clumps."""
-
-    size: NDArray[np.int32]
-    """``(labels,)``: pixels; 0 for a segment that is gone."""
-    total: NDArray[np.int64]
-    """``(labels, 2)``: sums of the colors, exact."""
-    start: NDArray[np.int32]
-    """``(labels,)``: one pixel of the segment."""
+_PARTS: Final = 4
+"""Parts of a step for each thread, so that none waits long for another."""
 
 
-def tabulate(colors: NDArray[np.uint8], labels: NDArray[np.int32], count: int) -> Segments:
-    """Collect what elimination needs to know of each segment.
-
-    Parameters
-    ----------
-    colors
-        ``(2, pixels)``.
-    labels
-        ``(pixels,)``, 0 to ``count``.
-    count
-        Number of segments.
-    """
-    segments = Segments(
-        np.zeros(count + 1, np.int32),
-        np.zeros((count + 1, 2), np.int64),
-        np.zeros(count + 1, np.int32),
-    )
-    _collect(colors, labels, *segments)
-    return segments
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _collect(
-    colors: NDArray[np.uint8],
-    labels: NDArray[np.int32],
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
-) -> None:
-    for pixel in range(labels.size):
-        label = labels[pixel]
-        if label > 0:
-            if size[label] == 0:
-                start[label] = pixel
-            size[label] += 1
-            total[label, 0] += colors[0, pixel]
-            total[label, 1] += colors[1, pixel]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _squared_distance(
-    size: NDArray[np.int32], total: NDArray[np.int64], one: int, other: int
-) -> np.float32:
-    """Squared distance of two mean colors, in float32 throughout."""
-    first = np.float32(total[one, 0]) / np.float32(size[one]) - np.float32(
-        total[other, 0]
-    ) / np.float32(size[other])
-    second = np.float32(total[one, 1]) / np.float32(size[one]) - np.float32(
-        total[other, 1]
-    ) / np.float32(size[other])
-    return first * first + second * second
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _nearest(
-    labels: NDArray[np.int32],
-    width: int,
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
-    segment: int,
-    larger_than: int,
-    walked: NDArray[np.int32],
-) -> tuple[int, np.float32]:
-    """Spectrally nearest neighbor of more than so many pixels, and its squared distance.
-
-    A tie goes to the lower label; label 0 if there is no such neighbor.
-    """
-    best = _NOBODY
-    least = np.float32(0)
-    known = _NOBODY
-    first = start[segment]
-    walked[0, 0] = first
-    walked[0, 1] = first % width
-    labels[first] = -segment
-    found = 1
-    at = 0
-    while at < found:
-        pixel, x = walked[at, 0], walked[at, 1]
-        for side in range(4):
-            other = neighbor(pixel, x, side, width, labels.size)
-            if other < 0:
-                continue
-            label = labels[other]
-            if label == segment:
-                labels[other] = -segment
-                walked[found, 0] = other
-                walked[found, 1] = x + (side == 2) - (side == 1)
-                found += 1
-            elif label > 0 and label != known and size[label] > larger_than:
-                known = label
-                squared = _squared_distance(size, total, segment, label)
-                if best == _NOBODY or squared < least or (squared == least and label < best):
-                    best = label
-                    least = squared
-        at += 1
-    for i in range(found):
-        labels[walked[i, 0]] = segment
-    return best, least
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _merge(
-    labels: NDArray[np.int32],
-    width: int,
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
-    segment: int,
-    target: int,
-    walked: NDArray[np.int32],
-) -> None:
-    """Give all pixels of a segment to another one."""
-    first = start[segment]
-    walked[0, 0] = first
-    walked[0, 1] = first % width
-    labels[first] = target
-    found = 1
-    at = 0
-    while at < found:
-        pixel, x = walked[at, 0], walked[at, 1]
-        for side in range(4):
-            other = neighbor(pixel, x, side, width, labels.size)
-            if other >= 0 and labels[other] == segment:
-                labels[other] = target
-                walked[found, 0] = other
-                walked[found, 1] = x + (side == 2) - (side == 1)
-                found += 1
-        at += 1
-    size[target] += size[segment]
-    total[target, 0] += total[segment, 0]
-    total[target, 1] += total[segment, 1]
-    size[segment] = 0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def eliminate(
     labels: NDArray[np.int32],
     width: int,
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
+    segments: Segments,
     min_pixels: int,
     limit: np.float32,
+    *,
+    threads: int = 1,
 ) -> NDArray[np.int32]:
     """Merge small segments stepwise into larger ones, as published.
 
     Step t = 1, 2, ... ``min_pixels - 1``: every segment of t pixels chooses, among its larger
     neighbors, the one of nearest mean color; then all that chose one within the limit merge.
+    All choose on the state before the step, and none that merges is a target in its step: so
+    threads share the walks, and only the sums are one after the other.
 
     Parameters
     ----------
@@ -187,12 +45,14 @@ def eliminate(
         ``(pixels,)``, changed in place.
     width
         Pixels in a row.
-    size, total, start
-        :class:`Segments`, changed in place.
+    segments
+        Changed in place.
     min_pixels
         Smallest segment that is not eliminated.
     limit
         Largest squared distance of two colors that may merge.
+    threads
+        Threads that walk; the result does not depend on them.
 
     Returns
     -------
@@ -200,32 +60,106 @@ def eliminate(
         By label: -1 where the segment had no larger neighbor when its turn came, which the
         published steps leave as it is.
     """
-    walked = np.empty((min_pixels, 2), np.int32)
+    size, total, start = segments
     targets = np.zeros(size.size, np.int32)
-    # Small segments in the order of the image, which keeps the walks in the cache. At step t
-    # at most pixels / t of them are left, so that the steps together stay linear.
+    small = find_small(size, min_pixels)
+
+    def choose_some(some: NDArray[np.int32], step: int) -> None:
+        choose(labels, width, *segments, some, step, limit, targets)
+
+    def relabel_some(some: NDArray[np.int32], step: int) -> None:
+        relabel_chosen(labels, width, size, start, some, step, targets)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="segment") as pool:
+        for step in range(1, min_pixels):
+            shared = threads > 1 and small.size >= SHARED_FROM
+            parts = np.array_split(small, threads * _PARTS) if shared else [small]
+            for work in (choose_some, relabel_some):
+                for _ in (pool.map if shared else map)(work, parts, repeat(step)):
+                    pass
+            small = small[: settle(size, total, small, step, min_pixels, targets)]
+    return targets
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_small(size: NDArray[np.int32], min_pixels: int) -> NDArray[np.int32]:
+    """Segments of less than ``min_pixels``, in the order of the image.
+
+    That order keeps the walks in the cache. At step t at most pixels / t of them are left, so
+    that the steps together stay linear.
+    """
     small = np.empty(size.size, np.int32)
     count = 0
     for segment in range(1, size.size):
         small[count] = segment
         count += size[segment] < min_pixels
-    for step in range(1, min_pixels):
-        for segment in small[:count]:
-            if size[segment] == step:
-                target, squared = _nearest(labels, width, size, total, start, segment, step, walked)
-                if target == _NOBODY:
-                    targets[segment] = _WAITS
-                elif squared <= limit:
-                    targets[segment] = target
-        kept = 0
-        for segment in small[:count]:
-            if size[segment] > step:
-                small[kept] = segment
-                kept += size[segment] < min_pixels
-            elif targets[segment] > 0:
-                _merge(labels, width, size, total, start, segment, targets[segment], walked)
-        count = kept
-    return targets
+    return small[:count]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def choose(
+    labels: NDArray[np.int32],
+    width: int,
+    size: NDArray[np.int32],
+    total: NDArray[np.int64],
+    start: NDArray[np.int32],
+    small: NDArray[np.int32],
+    step: int,
+    limit: np.float32,
+    targets: NDArray[np.int32],
+) -> None:
+    """Write the targets of those of some segments that have ``step`` pixels.
+
+    Leaves everything else as it was, and may run beside itself on other segments.
+    """
+    walked = np.empty((step, 2), np.int32)
+    for segment in small:
+        if size[segment] == step:
+            target, squared = nearest(labels, width, size, total, start, segment, step, walked)
+            if target == NOBODY:
+                targets[segment] = _WAITS
+            elif squared <= limit:
+                targets[segment] = target
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def relabel_chosen(
+    labels: NDArray[np.int32],
+    width: int,
+    size: NDArray[np.int32],
+    start: NDArray[np.int32],
+    small: NDArray[np.int32],
+    step: int,
+    targets: NDArray[np.int32],
+) -> None:
+    """Give the pixels of segments of ``step`` pixels to their targets, which are larger.
+
+    May run beside itself on other segments.
+    """
+    walked = np.empty((step, 2), np.int32)
+    for segment in small:
+        if size[segment] == step and targets[segment] > 0:
+            relabel(labels, width, start, segment, targets[segment], walked)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle(
+    size: NDArray[np.int32],
+    total: NDArray[np.int64],
+    small: NDArray[np.int32],
+    step: int,
+    min_pixels: int,
+    targets: NDArray[np.int32],
+) -> int:
+    """Add up what merged at a step; moves what is still small to the front, and counts it."""
+    kept = 0
+    for segment in small:
+        if size[segment] > step:
+            small[kept] = segment
+            kept += size[segment] < min_pixels
+        elif targets[segment] > 0:
+            add(size, total, segment, targets[segment])
+    return kept
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -272,10 +206,11 @@ def finish(
                 if size[segment] < min_pixels:
                     _line_up(segment, size[segment], heads, tails, following)
                 continue
-            target, squared = _nearest(labels, width, size, total, start, segment, 0, walked)
-            if target == _NOBODY or squared > limit:
+            target, squared = nearest(labels, width, size, total, start, segment, 0, walked)
+            if target == NOBODY or squared > limit:
                 continue
-            _merge(labels, width, size, total, start, segment, target, walked)
+            relabel(labels, width, start, segment, target, walked)
+            add(size, total, segment, target)
             if size[target] < min_pixels and following[target] == _NOT_QUEUED:
                 _line_up(target, size[target], heads, tails, following)
 

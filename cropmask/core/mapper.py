@@ -221,7 +221,7 @@ def map_crops(
         valid = prob != NODATA
         votes = _votes(prob) if beside else None
         finished = pool.submit(_finish_pixels, layers, prob, sink) if beside else None
-        labels = segment(colors, valid, min_pixels=smallest, out=workspace)
+        labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
         del colors, valid
         # Segments vote on what was classified, masked later or not.
         filtered = majority(labels, _votes(prob) if votes is None else votes)
@@ -229,11 +229,13 @@ def map_crops(
         progress("segment", 1.0)
         progress("mask", 0.0)
         mask, cause = finished.result() if finished else _finish_pixels(layers, prob, sink)
-    _mask(filtered, cause)
-    sink(LAST_BAND, filtered)
+        _mask(filtered, cause)
+        last = pool.submit(sink, LAST_BAND, filtered)
+        result = CropMap(mask, prob, filtered)
+        found = statistics(result, cause, single, layers.pixel_area_m2)
+        last.result()
     progress("mask", 1.0)
-    result = CropMap(mask, prob, filtered)
-    return result, statistics(result, cause, single, layers.pixel_area_m2)
+    return result, found
 
 
 def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:

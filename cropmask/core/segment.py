@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core._clump import clump, number_by_first_pixel
-from cropmask.core._eliminate import eliminate, finish, tabulate
+from cropmask.core._eliminate import eliminate, finish
 from cropmask.core._kmeans import cluster_table
+from cropmask.core._segments import tabulate
 
 
 def segment(
@@ -22,6 +23,7 @@ def segment(
     max_distance: float = 100.0,
     clusters: int = 60,
     out: NDArray[np.int32] | None = None,
+    threads: int = 1,
 ) -> NDArray[np.int32]:
     """Segments of a two-band image of 8 bits.
 
@@ -36,8 +38,8 @@ def segment(
     segment merges first, with its nearest neighbor.
 
     All choices are settled (ties to the lowest cluster or label, distances of segments in
-    float32), sums are exact, one thread: equal input gives equal bytes. Needs 4 bytes a pixel
-    for the result, and 32 bytes for each segment that single pixels have left.
+    float32), sums are exact: equal input gives equal bytes, with any number of threads. Needs
+    4 bytes a pixel for the result, and 32 bytes for each segment that single pixels have left.
 
     Parameters
     ----------
@@ -54,6 +56,8 @@ def segment(
         Number of clusters of the k-means, 1 to 255.
     out
         Contiguous memory ``(y, x)`` for the result, whatever it holds; default new memory.
+    threads
+        Threads that share what can be shared; the result does not depend on them.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def segment(
     if min_pixels > 1:
         segments = tabulate(pixels, flat, count)
         limit = np.float32(max_distance) * np.float32(max_distance)
-        scratch = eliminate(flat, width, *segments, min_pixels, limit)
+        scratch = eliminate(flat, width, segments, min_pixels, limit, threads=threads)
         finish(flat, width, *segments, min_pixels, limit, scratch)
         scratch[:] = 0
         number_by_first_pixel(flat, scratch)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cropmask.core import _kmeans
+from cropmask.core import _eliminate, _kmeans
 from cropmask.core.segment import segment
 
 
@@ -90,6 +90,19 @@ def test_large_chessboard_takes_linear_time():
     colors[:, 0, 1] = 0
     labels = segment(colors, np.ones((400, 400), np.bool_))
     assert labels.max() == 1
+
+
+@pytest.mark.parametrize("noise", [10, 60])
+def test_threads_change_nothing(monkeypatch, noise):
+    monkeypatch.setattr(_eliminate, "SHARED_FROM", 1)
+    rng = np.random.default_rng(noise)
+    fields = np.kron(rng.integers(0, 200, (2, 30, 30)), np.ones((8, 8), np.int64))
+    colors = (fields + rng.integers(0, noise, fields.shape)).clip(0, 255).astype(np.uint8)
+    valid = rng.random(fields.shape[1:]) > 0.05
+    expected = segment(colors, valid)
+    assert expected.max() > 20
+    for threads in (2, 3, 8):
+        np.testing.assert_array_equal(segment(colors, valid, threads=threads), expected)
 
 
 def test_arrays_need_not_be_contiguous_nor_writable():
