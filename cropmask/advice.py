@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cropmask.attempts import RunRecord, State
+from cropmask.commands import Commands, name_tiles
 from cropmask.contract import ENV_TIME_LIMIT, MAX_RECEIVES
 from cropmask.grid import Tile
 from cropmask.io.queue import Counts
@@ -16,6 +17,11 @@ from cropmask.wording import say_count
 
 SILENT: Final = timedelta(minutes=10)
 """Time without a new attempt after which it looks as if no worker were running."""
+
+HERE: Final = Commands()
+"""Commands without options: everything is as the environment variables say."""
+NAMED: Final = 20
+"""Tiles that are named in a command, at most; more, and the whole region is sent again."""
 
 _MEMORY: Final = "give the workers more memory, or fewer threads"
 _CREDENTIALS: Final = "correct the credentials or the address; 'cropmask doctor' shows which"
@@ -58,12 +64,12 @@ _CAUSES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-def advise(group: FailureGroup) -> str:
+def advise(group: FailureGroup, commands: Commands = HERE) -> str:
     """What to do about tiles that failed for one reason."""
-    return advise_failure(group.state, group.reason, group.example)
+    return advise_failure(group.state, group.reason, group.example, commands)
 
 
-def advise_failure(state: State, reason: str, example: Tile) -> str:
+def advise_failure(state: State, reason: str, example: Tile, commands: Commands = HERE) -> str:
     """What to do about a failure.
 
     Parameters
@@ -74,32 +80,43 @@ def advise_failure(state: State, reason: str, example: Tile) -> str:
         As :class:`~cropmask.errors.CropmaskError` groups them.
     example
         Tile to name in commands.
+    commands
+        How they are written.
     """
-    cause = _CAUSES.get(reason, "see what the error says").replace("TILE", str(example))
+    cause = _CAUSES.get(reason, "see what the error says")
+    for command in ("logs", "explain"):
+        line = commands.line(command, str(example))
+        cause = cause.replace(f"cropmask {command} TILE", line)
     if reason == "outside region":
         return cause
     if state is State.INVALID:
-        return f"{cause}; once that is done: 'cropmask redrive --where reason=\"{reason}\"'"
-    return f"{cause}; tried again by itself up to {MAX_RECEIVES} times, then by 'cropmask redrive'"
+        back = commands.line("redrive", "--where", f"reason={reason}")
+        return f"{cause}; once that is done: {back}"
+    return (
+        f"{cause}; tried again by itself up to {MAX_RECEIVES} times, then by: "
+        f"{commands.line('redrive')}"
+    )
 
 
-def advise_run(standing: Standing, queue: Counts | None) -> tuple[str, ...]:
+def advise_run(
+    standing: Standing, queue: Counts | None, commands: Commands = HERE
+) -> tuple[str, ...]:
     """What to do next about a run; empty while all goes well."""
     counts, record = standing.counts, standing.record
     if standing.remaining == 0:
-        check = f"all done: check it with '{_line('reconcile', record)}'"
+        check = f"all done; check it: {_line(commands, 'reconcile', record)}"
         lines = [] if counts["INVALID"] else [check]
     else:
-        lines = _advise_unfinished(standing, queue)
+        lines = _advise_unfinished(standing, queue, commands)
     if queue is not None and queue.dead:
         lines.append(
-            f"{say_count(queue.dead, 'dead letter')}: 'cropmask redrive --dry-run' lists them "
-            "with their reasons, 'cropmask redrive' sends them back"
+            f"{say_count(queue.dead, 'dead letter')}; to list them with their reasons, before they "
+            f"are sent back without --dry-run: {commands.line('redrive', '--dry-run')}"
         )
     return tuple(lines)
 
 
-def _advise_unfinished(standing: Standing, queue: Counts | None) -> list[str]:
+def _advise_unfinished(standing: Standing, queue: Counts | None, commands: Commands) -> list[str]:
     counts, record = standing.counts, standing.record
     lines = []
     if counts[STALE]:
@@ -110,15 +127,26 @@ def _advise_unfinished(standing: Standing, queue: Counts | None) -> list[str]:
     is_empty = queue is not None and queue.waiting == queue.dead == 0
     if is_empty and record.sent and not counts["PROCESSING"]:
         lines.append(
-            f"the queue is empty but {say_count(standing.remaining, 'tile')} not done: "
-            f"'{_line('submit', record)}' sends them again"
+            f"the queue is empty but {say_count(standing.remaining, 'tile')} not done; to send "
+            f"what has no result again: {_submit(commands, standing)}"
         )
     elif standing.last is None:
-        lines.append("no worker has begun a tile yet: start one with 'cropmask worker'")
+        lines.append(f"no worker has begun a tile yet; start one: {commands.line('worker')}")
     elif not counts["PROCESSING"] and standing.moment - standing.last > SILENT:
-        lines.append("no tile is being worked on: start workers with 'cropmask worker'")
+        lines.append(f"no tile is being worked on; start workers: {commands.line('worker')}")
     return lines
 
 
-def _line(command: str, record: RunRecord) -> str:
-    return f"cropmask {command} --region {record.region} --period {record.period}"
+def _line(commands: Commands, command: str, record: RunRecord, *words: str) -> str:
+    return commands.line(command, "--region", record.region, "--period", record.period, *words)
+
+
+def _submit(commands: Commands, standing: Standing) -> str:
+    record = standing.record
+    left = [
+        found.tile
+        for found in standing.tiles
+        if found.shown not in ("SUCCEEDED", "SKIPPED", "INVALID")
+    ]
+    made = ("--model", record.recipe, "--resolution", str(record.resolution))
+    return _line(commands, "submit", record, *made, *name_tiles(left, NAMED))

@@ -199,6 +199,11 @@ class RunRecord:
     """Tiles of the region that had this result already."""
     sent: int = 0
     """Tiles in ``tiles`` whose message is known to be in the queue, from the first on."""
+    environment: str | None = None
+    catalog: str | None = None
+    """Where it was submitted; None for the made-up demo world, or if that was not written down."""
+    models: str | None = None
+    """Folder of regions, if not the package's."""
 
     def orders(self) -> tuple[Order, ...]:
         """Orders of the run, in the sequence of its tiles."""
@@ -214,6 +219,12 @@ class RunRecord:
             )
             for tile in self.tiles
         )
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Options of a site that name its inputs; empty if they were not written down."""
+        known = {"env": self.environment, "catalog": self.catalog, "models": self.models}
+        return {name: place for name, place in known.items() if place is not None}
 
     def to_json(self) -> str:
         """The document."""

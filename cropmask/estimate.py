@@ -54,9 +54,9 @@ class Estimate:
         return self.tiles * self.seconds_per_tile
 
     @property
-    def cpu_hours(self) -> float:
-        """Occupied CPUs."""
-        return self.tiles * self.cpu_seconds_per_tile / 3600
+    def cpu_seconds(self) -> float:
+        """Of occupied CPUs."""
+        return self.tiles * self.cpu_seconds_per_tile
 
     def seconds_with(self, workers: int) -> float:
         """Time that so many workers would need: the last tile waits for nobody."""
@@ -65,7 +65,7 @@ class Estimate:
 
     def dollars(self, price: Price) -> float:
         """Cost of the occupied CPUs."""
-        return price.of(self.tiles * self.cpu_seconds_per_tile)
+        return price.of(self.cpu_seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON value."""
@@ -125,5 +125,8 @@ def _from_records(records: list[AttemptRecord], tiles: int, words: str) -> Estim
 
 def _default(recipe: Recipe, resolution: int, tiles: int) -> Estimate:
     seconds, memory = DEFAULTS[recipe, resolution]
-    words = "no earlier tile is known: measured on 2 CPUs with local files (docs/performance.md)"
+    words = (
+        "what was measured on 2 CPUs with local files (docs/performance.md), as no earlier tile of "
+        "this recipe and resolution is known"
+    )
     return Estimate(tiles, seconds, THREADS * seconds, int(memory), 0, words)

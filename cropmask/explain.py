@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from cropmask.advice import advise_failure
+from cropmask.advice import HERE, advise_failure
 from cropmask.attempts import AttemptKey, AttemptRecord, State
+from cropmask.commands import Commands
 from cropmask.errors import CropmaskError, Rejected
 from cropmask.grid import Tile
 from cropmask.io.dataset import find_item, make_place
@@ -59,6 +60,8 @@ class Explanation:
     """How the two differ."""
     trouble: CropmaskError | None
     """Why there is no new key."""
+    commands: Commands = HERE
+    """How to write commands."""
 
     @property
     def verdict(self) -> str:
@@ -84,17 +87,20 @@ class Explanation:
 
     def _verdict_of_attempts(self) -> str:
         if not self.attempts:
-            return f"no attempt was made: '{self._line('submit')}' sends what has no result"
+            return f"no attempt was made; to send it: {self._submit()}"
         last = self.attempts[-1]
         if last.key.state is State.PROCESSING:
             return "an attempt began and has not ended: it is running, or its worker has died"
         if last.key.state.is_done:
-            return f"it was done and its item is gone since: '{self._line('submit')}' makes it anew"
+            return f"it was done and its item is gone since; to make it anew: {self._submit()}"
         reason = (last.record and last.record.reason) or "unknown"
-        return f"the last attempt failed: {advise_failure(last.key.state, reason, last.key.tile)}"
+        advice = advise_failure(last.key.state, reason, last.key.tile, self.commands)
+        return f"the last attempt failed: {advice}"
 
-    def _line(self, command: str) -> str:
-        return f"cropmask {command} --region {self.task.region} --period {self.task.period}"
+    def _submit(self) -> str:
+        where = ("--region", self.task.region, "--period", str(self.task.period))
+        made = ("--model", self.recipe, "--resolution", str(self.resolution))
+        return self.commands.line("submit", *where, "--tiles", str(self.task.tile), *made)
 
 
 def find_task(
@@ -181,6 +187,7 @@ def explain(
         new_key=new_key,
         changes=changes,
         trouble=trouble,
+        commands=site.commands,
     )
 
 

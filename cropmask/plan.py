@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import shapely
@@ -32,7 +31,7 @@ from cropmask.prepare import Basis, Progress, open_basis, prepare_on
 from cropmask.product import Product
 from cropmask.region import RECIPES, Recipe, StacLayer
 from cropmask.runkey import Cause, Change, find_changes
-from cropmask.site import Site
+from cropmask.site import Site, absolute
 from cropmask.task import Period, Task
 from cropmask.tiling import intersects, tiles_within
 
@@ -239,11 +238,6 @@ def make_plan(
         tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
         estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
     )
-
-
-def absolute(place: str) -> str:
-    """A place whose meaning does not depend on the folder that one is in."""
-    return place if "://" in place else str(Path(place).absolute())
 
 
 def _chosen(only: Collection[Tile], every: Sequence[Tile], region: str) -> tuple[Tile, ...]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from cropmask import contract
+from cropmask.commands import Commands
 from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
 from cropmask.contract import Environment as Environment
 from cropmask.cost import Price
@@ -88,6 +89,8 @@ class Site:
     """CloudWatch namespace; None to put no metrics."""
     price: Price
     """Of an hour of one CPU, for estimates of cost."""
+    commands: Commands = field(default=Commands(), compare=False)
+    """How to write other commands so that they open the same site."""
 
     @property
     def synthetic(self) -> bool:
@@ -175,7 +178,7 @@ def open_site(
     memory = given.text(contract.ENV_MEMORY)
     models = given.text(contract.ENV_MODELS)
     output = _output(given.text(contract.ENV_OUTPUT), environment)
-    return Site(
+    site = Site(
         environment=environment,
         catalog=catalog,
         output=output,
@@ -199,6 +202,34 @@ def open_site(
         metrics_namespace=given.text(contract.ENV_METRICS),
         price=Price.parse(given.text(contract.ENV_CPU_HOUR_PRICE)),
     )
+    return replace(site, commands=_commands(site, _Given(given.environ, {})))
+
+
+def _commands(site: Site, bare: _Given) -> Commands:
+    """Options that say what the environment variables alone would not."""
+    queue = bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)
+    opened: dict[str, tuple[object, str | None]] = {
+        "env": (site.environment, bare.text(contract.ENV_ENVIRONMENT) or "local"),
+        "catalog": (
+            site.catalog,
+            bare.text(contract.ENV_CATALOG) or (EXPLORER if site.environment != "local" else None),
+        ),
+        "output": (site.output, bare.text(contract.ENV_OUTPUT) or LOCAL_OUTPUT),
+        "models": (site.models, bare.text(contract.ENV_MODELS)),
+        "queue": (site.queue_address, queue),
+    }
+    return Commands(
+        tuple(
+            (name, str(value))
+            for name, (value, usual) in opened.items()
+            if value is not None and (usual is None or absolute(str(value)) != absolute(usual))
+        )
+    )
+
+
+def absolute(place: str) -> str:
+    """A place whose meaning does not depend on the folder that one is in."""
+    return place if "://" in place else str(Path(place).absolute())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,21 @@ from typing import Final
 
 import shapely
 
-from cropmask.advice import advise, advise_run
+from cropmask.advice import HERE, advise, advise_run
+from cropmask.commands import Commands
 from cropmask.cost import Price
 from cropmask.grid import AFRICA_10, Tile
 from cropmask.io.queue import Counts
 from cropmask.stac.facts import SYNTHETIC
 from cropmask.standing import SHOWN, Standing, TileStanding
-from cropmask.wording import say_count, say_duration, say_moment
+from cropmask.wording import (
+    say_count,
+    say_cpu_time,
+    say_dollars,
+    say_duration,
+    say_moment,
+    say_rate,
+)
 
 MEANINGS: Final = {
     "SUCCEEDED": "computed",
@@ -97,6 +105,8 @@ class Surroundings:
     """Interval at which the page loads itself anew while the run goes on."""
     synthetic: bool = False
     """Whether results show the made-up world."""
+    commands: Commands = HERE
+    """How to write commands."""
 
 
 def make_page(standing: Standing, around: Surroundings) -> str:
@@ -114,7 +124,7 @@ def make_page(standing: Standing, around: Surroundings) -> str:
         _cards(standing, around),
         f'<div class="two"><section class="card">{make_map(standing, around)}</section>'
         f'<section class="card"><h2>Tiles</h2>{_legend(standing, around)}</section></div>',
-        _failures(standing),
+        _failures(standing, around),
         _advice(standing, around),
     )
     return (
@@ -149,14 +159,14 @@ def _bar(standing: Standing) -> str:
 
 def _cards(standing: Standing, around: Surroundings) -> str:
     spent = standing.spent
-    speed = f"{standing.per_hour:,.0f} tiles/h" if standing.per_hour else "not known yet"
+    speed = say_rate(standing.per_hour) if standing.per_hour else "not known yet"
     usual = f"{say_duration(spent.tile_seconds)} a tile" if spent.tile_seconds else "no tile timed"
     cards = [
         ("done", f"{standing.done:,} of {len(standing.tiles):,}", f"{standing.share:.0%} done"),
-        ("speed", speed, f"{usual}, {say_count(standing.retried, 'retry').replace('ys', 'ies')}"),
+        ("speed", speed, f"{usual}, {_say_retries(standing.retried)}"),
         ("ends", *_ends(standing)),
-        ("cost", f"${standing.dollars(around.price):,.2f}",
-         f"so far: {spent.cpu_seconds / 3600:,.1f} CPU hours at {around.price.short}"),
+        ("cost", say_dollars(standing.dollars(around.price)),
+         f"so far: {say_cpu_time(spent.cpu_seconds)} at {around.price.short}"),
     ]  # fmt: skip
     if around.queue is not None:
         queue = around.queue
@@ -168,6 +178,10 @@ def _cards(standing: Standing, around: Surroundings) -> str:
             for name, value, note in cards
         )
     )
+
+
+def _say_retries(number: int) -> str:
+    return "1 retry" if number == 1 else f"{number:,} retries"
 
 
 def _ends(standing: Standing) -> tuple[str, str]:
@@ -270,13 +284,13 @@ def _key(name: str) -> str:
     )
 
 
-def _failures(standing: Standing) -> str:
+def _failures(standing: Standing, around: Surroundings) -> str:
     if not standing.failures:
         return ""
     rows = "".join(
         f'<tr><td>{_key(group.state)}</td><td class="n">{len(group.tiles):,}</td>'
         f"<td>{escape(group.reason)}</td><td><code>{group.example}</code> {escape(group.error)}"
-        f"</td><td>{escape(advise(group))}</td></tr>"
+        f"</td><td>{escape(advise(group, around.commands))}</td></tr>"
         for group in standing.failures
     )
     head = "".join(f"<th>{name}</th>" for name in ("", "tiles", "reason", "example", "what to do"))
@@ -287,7 +301,7 @@ def _failures(standing: Standing) -> str:
 
 
 def _advice(standing: Standing, around: Surroundings) -> str:
-    lines = advise_run(standing, around.queue)
+    lines = advise_run(standing, around.queue, around.commands)
     if not lines:
         return ""
     items = "".join(f"<p>{escape(line)}</p>" for line in lines)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from cropmask import contract
 from cropmask.attempts import RunRecord
+from cropmask.commands import Commands
 from cropmask.errors import Interrupted, Rejected
 from cropmask.io.cluster import Cluster
 from cropmask.io.fetch import is_remote
@@ -25,7 +27,7 @@ from cropmask.manifests import (
 )
 from cropmask.plan import Need, Plan
 from cropmask.product import FAMILY
-from cropmask.site import Site
+from cropmask.site import Site, absolute
 from cropmask.taskfile import put_orders, task_file_key
 
 BATCH: Final = 50
@@ -33,7 +35,13 @@ BATCH: Final = 50
 
 
 def make_run(
-    plan: Plan, run: str, now: datetime, *, overwrite: bool = False, everything: bool = False
+    plan: Plan,
+    run: str,
+    now: datetime,
+    *,
+    overwrite: bool = False,
+    everything: bool = False,
+    models: Path | None = None,
 ) -> RunRecord:
     """The run of a plan: its new tiles, and more if asked for.
 
@@ -50,6 +58,8 @@ def make_run(
     everything
         Whether unchanged tiles go along, to be skipped by the workers (or, with ``overwrite``,
         computed anew).
+    models
+        Folder of regions, if not the package's.
     """
     wanted = {Need.NEW}
     wanted |= {Need.CHANGED} if overwrite else set()
@@ -65,6 +75,9 @@ def make_run(
         overwrite=overwrite,
         tiles=tuple(str(planned.tile) for planned in plan.of(*wanted)),
         unchanged=0 if everything else plan.counts[Need.UNCHANGED],
+        environment=plan.environment,
+        catalog=plan.catalog,
+        models=absolute(str(models)) if models else None,
     )
 
 
@@ -78,6 +91,7 @@ def send(
     store: Store,
     queue: Queue,
     progress: Callable[[float], None] = lambda _share: None,
+    commands: Commands = Commands(),  # noqa: B008 (frozen)
 ) -> RunRecord:
     """Send the messages of a run that are not known to be sent; the run is written down first.
 
@@ -94,6 +108,8 @@ def send(
         Where its messages go.
     progress
         Told the share that is sent.
+    commands
+        How to write the one that goes on.
 
     Returns
     -------
@@ -115,22 +131,25 @@ def send(
         try:
             accepted = queue.send(batch)
         except Interrupted as error:
-            raise Interrupted(f"{error}; {_go_on(record)}", reason=error.reason) from None
+            raise Interrupted(f"{error}; {go_on(record, commands)}", reason=error.reason) from None
         record = replace(record, sent=record.sent + accepted)
         put_run(store, record)
         if accepted < len(batch):
             raise Interrupted(
-                f"the queue {queue.address} does not accept more messages; {_go_on(record)}",
+                f"the queue {queue.address} does not accept more messages; "
+                f"{go_on(record, commands)}",
                 reason="queue",
             )
     progress(1.0)
     return record
 
 
-def _go_on(record: RunRecord) -> str:
+def go_on(record: RunRecord, commands: Commands) -> str:
+    """How far a submission that was stopped has come, and how to go on."""
+    words = ("--region", record.region, "--period", record.period, "--resume", record.run)
     return (
-        f"{record.sent} of {len(record.tiles)} tasks were sent: 'cropmask submit --region "
-        f"{record.region} --period {record.period} --resume {record.run}' sends the rest"
+        f"{record.sent} of {len(record.tiles)} tasks were sent: "
+        f"'{commands.line('submit', *words)}' sends the rest"
     )
 
 

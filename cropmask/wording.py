@@ -39,3 +39,22 @@ def say_bytes(number: float) -> str:
 def say_count(number: int, thing: str) -> str:
     """``1 tile``, ``4,000 tiles``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def say_cpu_time(seconds: float) -> str:
+    """``40 CPU seconds``, ``12 CPU minutes`` or ``3.5 CPU hours``."""
+    if seconds < 99.5:
+        return say_count(round(seconds), "CPU second")
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} CPU minutes"
+    return f"{seconds / 3600:,.1f} CPU hours"
+
+
+def say_dollars(dollars: float) -> str:
+    """``$0.17``; ``less than $0.01`` where there is something that cents do not show."""
+    return "less than $0.01" if 0 < dollars < 0.005 else f"${dollars:,.2f}"
+
+
+def say_rate(per_hour: float) -> str:
+    """``260 tiles/h`` or ``0.4 tiles/h``."""
+    return f"{per_hour:,.0f} tiles/h" if per_hour >= 9.95 else f"{per_hour:.2g} tiles/h"

@@ -14,6 +14,7 @@ from cropmask.catalog.host import open_socket, require_web_packages, serve
 from cropmask.catalog.publish import publish as publish_catalog
 from cropmask.catalog.static import CATALOG
 from cropmask.cli.console import open_progress
+from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Rejected
 from cropmask.io.fetch import is_remote
@@ -26,7 +27,7 @@ FOLDER: Final = "catalogs"
 ASSET_PLACES: Final = get_args(AssetPlaces)
 
 port_option = click.option(
-    "--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, help="0: any port."
+    "--port", type=Whole(0, 65_535), default=8000, show_default=True, help="0: any port."
 )
 host_option = click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on."

@@ -172,7 +172,9 @@ def open_progress(log_format: str) -> ProgressBar | ProgressLines:
     return ProgressLines() if is_json(log_format) else ProgressBar()
 
 
-def guarded(command: Callable[[], None], log_format: str = "text") -> NoReturn:
+def guarded(
+    command: Callable[[], None], log_format: str = "text", stopped: str = "stopped by a signal"
+) -> NoReturn:
     """Run a command and end the process with its documented exit code.
 
     A user's mistake and a failing world give one line; anything else is a bug and shows where.
@@ -183,8 +185,8 @@ def guarded(command: Callable[[], None], log_format: str = "text") -> NoReturn:
     except CropmaskError as error:
         _say(error, log_format)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, _Terminated, click.Abort):
-        _say(Drained("stopped by a signal: nothing was published"), log_format)
+    except (*STOPPED, click.Abort):
+        _say(Drained(stopped), log_format)
         sys.exit(ExitCode.DRAINED)
     except MemoryError:
         _say(OutOfMemory("out of memory: give a coarser --resolution"), log_format)
@@ -213,6 +215,10 @@ class _Terminated(BaseException):
     """SIGTERM arrived. No Exception: whoever catches those, as logging does, must not catch it."""
 
 
+STOPPED: Final = (KeyboardInterrupt, _Terminated)
+"""How a command learns that somebody wants it to stop."""
+
+
 def _drain(_number: int, _frame: FrameType | None) -> NoReturn:
     raise _Terminated
 
@@ -225,8 +231,12 @@ def _say(error: CropmaskError, log_format: str) -> None:
         click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
 
 
-def run_click(command: click.Command, log_format: Callable[[], str] = lambda: "text") -> NoReturn:
-    """Run a click command with our errors and exit codes."""
+def run_click(
+    command: click.Command,
+    log_format: Callable[[], str] = lambda: "text",
+    stopped: str = "stopped by a signal",
+) -> NoReturn:
+    """Run a click command with our errors and exit codes; ``stopped`` is said of a signal."""
 
     def body() -> None:
         try:
@@ -235,7 +245,7 @@ def run_click(command: click.Command, log_format: Callable[[], str] = lambda: "t
             error.show()
             sys.exit(ExitCode.USAGE)
         except click.UsageError as error:
-            error.show()
+            _say(_Misused(_say_usage(error)), log_format())
             sys.exit(ExitCode.USAGE)
         except SystemExit as error:
             if error.code != 1:
@@ -245,7 +255,20 @@ def run_click(command: click.Command, log_format: Callable[[], str] = lambda: "t
         except click.ClickException as error:
             raise Misconfigured(error.format_message()) from None
 
-    guarded(body, log_format())
+    guarded(body, log_format(), stopped)
+
+
+class _Misused(CropmaskError):
+    """The command line is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+def _say_usage(error: click.UsageError) -> str:
+    """One line: what is wrong with the command line, and where it is explained."""
+    text = " ".join(error.format_message().split()).removesuffix(".")
+    path = error.ctx.command_path if error.ctx else ""
+    return f"{text}: see '{path} --help'" if path else text
 
 
 def confirm(question: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cropmask.cli.console import open_progress
+from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.region import load_region
@@ -50,7 +51,7 @@ from cropmask.task import Period
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Only the first so many tiles. The boundary is cut to them.",
 )
 @click.option(
@@ -61,7 +62,7 @@ from cropmask.task import Period
 )
 @click.option(
     "--scenes",
-    type=click.IntRange(1, 40),
+    type=Whole(1, 40),
     default=6,
     show_default=True,
     help="Different scenes; the tiles share them, which saves time and disk.",

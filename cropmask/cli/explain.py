@@ -10,6 +10,7 @@ import click
 
 from cropmask.attempts import AttemptRecord
 from cropmask.cli.options import json_option, place_options
+from cropmask.contract import NAMESPACE, WORKER
 from cropmask.explain import Attempt, Explanation, find_attempts_of, find_task
 from cropmask.explain import explain as find_out
 from cropmask.grid import RESOLUTIONS, Tile
@@ -201,10 +202,14 @@ def _stages(record: AttemptRecord) -> list[str]:
 def _where(attempts: list[Attempt]) -> str:
     hosts = sorted({a.record.host for a in attempts if a.record is not None and a.record.host})
     last = attempts[-1].key
-    example = hosts[-1] if hosts else "POD"
+    pods = [host for host in hosts if host.startswith(WORKER)]
+    place = (
+        f"of the pod: 'kubectl -n {NAMESPACE} logs {pods[-1]}' while it exists, else in your log "
+        "service"
+        if pods
+        else f"of whatever ran the worker on {hosts[-1] if hosts else 'its host'}"
+    )
     return (
-        "cropmask keeps no other log. Workers write JSON lines to stderr, each with run, tile and "
-        f"attempt; in Kubernetes the host is the pod: 'kubectl logs {example}' while the pod "
-        "exists, else your log service, searched for the attempt "
-        f"{last.attempt}."
+        "cropmask keeps no other log. Workers write lines to stderr, which are in the log "
+        f"{place}; JSON lines have run, tile and attempt (the last is {last.attempt})."
     )

@@ -19,6 +19,7 @@ from cropmask.cli.console import (
     open_progress,
     run_click,
 )
+from cropmask.cli.numbers import Whole
 from cropmask.cli.options import models_option
 from cropmask.contract import ENV_LOG_FORMAT, VERSION
 from cropmask.grid import RESOLUTIONS, Tile
@@ -124,7 +125,7 @@ Exit codes
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1, 256),
+    type=Whole(1, 256),
     help="Computing threads.  [default: the CPUs that the container may use]",
 )
 @click.option(
@@ -222,4 +223,4 @@ def main() -> None:
     log_format = find_log_format(sys.argv[1:], os.environ)
     run = uuid.uuid4().hex[:8]
     open_logging(log_format, {"run": run})
-    run_click(job, lambda: log_format)
+    run_click(job, lambda: log_format, "stopped by a signal: nothing was published")

@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from cropmask.cli.console import ProgressBar
+from cropmask.cli.numbers import Whole
 from cropmask.cli.options import (
     FILE,
     json_option,
@@ -28,7 +29,7 @@ from cropmask.plan import Need, Plan, TilePlan, make_plan
 from cropmask.region import Recipe
 from cropmask.site import Site, open_site
 from cropmask.task import Period
-from cropmask.wording import say_bytes, say_count, say_duration
+from cropmask.wording import say_bytes, say_count, say_cpu_time, say_dollars, say_duration
 
 SHOWN: Final = 4
 """Tiles named after a reason."""
@@ -49,7 +50,7 @@ _MEANINGS: Final = {
 @click.option("--out", type=FILE, metavar="FILE", help="Write the plan, for 'cropmask submit'.")
 @click.option(
     "--workers",
-    type=click.IntRange(1, 10_000),
+    type=Whole(1, 10_000),
     default=8,
     show_default=True,
     help="Workers that the time is estimated for.",
@@ -86,7 +87,8 @@ def plan(
         put_text(out, made.to_json())
     click.echo(made.to_json() if as_json else format_text(made, site, workers), nl=False)
     if out is not None and not as_json and made.has_work:
-        click.echo(f"Next: cropmask submit {out}")
+        line = site.commands.line("submit", str(out), leave_out=("env", "catalog", "output"))
+        click.echo(f"Next: {line}")
     if check and made.has_work:
         sys.exit(ExitCode.PLAN_HAS_CHANGES)
 
@@ -170,6 +172,7 @@ def _estimate(made: Plan, site: Site, workers: int) -> list[str]:
         f"{say_count(guess.tiles, 'tile')} to compute: {say_duration(guess.worker_seconds)} of one "
         f"worker, about {say_duration(guess.seconds_with(workers))} with {workers}; "
         f"{say_bytes(guess.memory)} of memory each",
-        f"  {guess.cpu_hours:,.1f} CPU hours, ${guess.dollars(site.price):,.2f} at {site.price}",
+        f"  {say_cpu_time(guess.cpu_seconds)}, {say_dollars(guess.dollars(site.price))} at "
+        f"{site.price}",
         f"  from {guess.basis}",
     ]

@@ -10,10 +10,12 @@ import click
 
 from cropmask.cli.console import ProgressBar
 from cropmask.cli.options import json_option, period_option, place_options, region_option
+from cropmask.commands import Commands
 from cropmask.contract import ExitCode
+from cropmask.grid import RESOLUTIONS
 from cropmask.reconcile import Finding, Reconciliation, TileCheck, expected_tiles
 from cropmask.reconcile import reconcile as compare
-from cropmask.region import load_region
+from cropmask.region import RECIPES, load_region
 from cropmask.site import open_site
 from cropmask.task import Period
 from cropmask.wording import say_bytes, say_count
@@ -73,25 +75,34 @@ def reconcile(
     finally:
         bar.close()
     if as_json:
-        click.echo(json.dumps(encode_json(found, region)))
+        click.echo(json.dumps(encode_json(found, region, site.commands)))
     else:
-        click.echo(format_text(found, region, every))
+        click.echo(format_text(found, region, every, site.commands))
     sys.exit(ExitCode.DONE if found.is_ok else ExitCode.PLAN_HAS_CHANGES)
 
 
-def advise(found: Reconciliation, finding: Finding, region: str) -> str:
+def advise(found: Reconciliation, finding: Finding, region: str, commands: Commands) -> str:
     """The command that puts tiles with one finding right."""
-    where = f"--region {region} --period {found.period}"
-    tiles = found.of(finding)
-    named = ",".join(str(check.tile) for check in tiles)
+    where = ("--region", region, "--period", found.period)
+    named = ("--tiles", ",".join(str(check.tile) for check in found.of(finding)))
+    removed = commands.line("rm", *where, *named)
+    submitted = commands.line("submit", *where, *_made(found))
     if finding is Finding.ORPHAN:
-        return f"cropmask rm {where} --tiles {named}"
+        return removed
     if finding is Finding.MISMATCH:
-        return f"cropmask rm {where} --tiles {named}, then cropmask submit {where}"
-    return f"cropmask submit {where}"
+        return f"{removed} && {submitted}"
+    return submitted
 
 
-def format_text(found: Reconciliation, region: str, every: bool) -> str:
+def _made(found: Reconciliation) -> tuple[str, ...]:
+    """Options that make what is missing as most of what is there."""
+    way = next(iter(found.ways), None)
+    if way is None or way.resolution not in RESOLUTIONS or way.recipe not in RECIPES:
+        return ()
+    return ("--model", way.recipe, "--resolution", str(way.resolution))
+
+
+def format_text(found: Reconciliation, region: str, every: bool, commands: Commands) -> str:
     """Findings for a terminal."""
     total = sum(check.bytes for check in found.checks)
     lines = [f"{found.product.folder} {found.period}: {say_count(len(found.checks), 'tile')}"]
@@ -101,7 +112,7 @@ def format_text(found: Reconciliation, region: str, every: bool) -> str:
     checked = "sizes and checksums" if found.verified else "sizes"
     lines.append(f"{say_bytes(total)} in all; {checked} compared with the items")
     for finding in (Finding.PARTIAL, Finding.MISSING, Finding.ORPHAN, Finding.MISMATCH):
-        lines += _format_finding(found, finding, region, every)
+        lines += _format_finding(found, finding, every, advise(found, finding, region, commands))
     if len(found.ways) > 1:
         lines += ["", "results were made in more than one way:"]
         lines += [f"  {say_count(number, 'tile')}: {made}" for made, number in found.ways.items()]
@@ -111,19 +122,19 @@ def format_text(found: Reconciliation, region: str, every: bool) -> str:
     return "\n".join(lines)
 
 
-def _format_finding(found: Reconciliation, finding: Finding, region: str, every: bool) -> list[str]:
+def _format_finding(found: Reconciliation, finding: Finding, every: bool, fix: str) -> list[str]:
     checks = found.of(finding)
     if not checks:
         return []
     shown = checks if every else checks[:LISTED]
-    lines = ["", f"{click.style(finding, fg=_COLORS[finding])}: {advise(found, finding, region)}"]
+    lines = ["", f"{click.style(finding, fg=_COLORS[finding])}: {fix}"]
     lines += [f"  {check.tile}  {'; '.join(check.problems)}" for check in shown]
     if len(shown) < len(checks):
         lines.append(f"  and {len(checks) - len(shown):,} more: --all prints them")
     return lines
 
 
-def encode_json(found: Reconciliation, region: str) -> dict[str, Any]:
+def encode_json(found: Reconciliation, region: str, commands: Commands) -> dict[str, Any]:
     """Findings for programs."""
     return {
         "product": found.product.name,
@@ -133,7 +144,7 @@ def encode_json(found: Reconciliation, region: str) -> dict[str, Any]:
         "verified": found.verified,
         "counts": found.counts,
         "fix": {
-            finding: advise(found, finding, region)
+            finding: advise(found, finding, region, commands)
             for finding in Finding
             if finding is not Finding.OK and found.of(finding)
         },

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from cropmask.cli.console import confirm
+from cropmask.cli.numbers import Whole
 from cropmask.cli.options import json_option, queue_option
 from cropmask.io.queue import DeadLetter
 from cropmask.redrive import (
@@ -38,7 +39,7 @@ _SHOWN: Final = 8
     "reason='receives used up'. Repeated with one field, either value counts.",
 )
 @click.option("--since", metavar="AGE", help="Only those that died within 90m, 36h, 2d or 1w.")
-@click.option("--limit", type=click.IntRange(1), help="No more than so many.")
+@click.option("--limit", type=Whole(1), help="No more than so many.")
 @click.option("--dry-run", is_flag=True, help="List dead letters by reason and leave them.")
 @click.option("--discard", is_flag=True, help="Delete them for good instead of sending them back.")
 @click.option("--yes", is_flag=True, help="Do not ask before --discard.")

@@ -13,6 +13,8 @@ from typing import Any
 import click
 
 from cropmask.advice import advise, advise_run
+from cropmask.attempts import RunRecord
+from cropmask.cli.numbers import Number
 from cropmask.cli.options import FILE, json_option, place_options, queue_option
 from cropmask.contract import ENV_TIME_LIMIT, TIME_LIMIT_SECONDS
 from cropmask.errors import CropmaskError
@@ -27,7 +29,14 @@ from cropmask.status import Sought, find_run, load_standing, utc_now
 from cropmask.statuspage import MEANINGS, Surroundings, make_page
 from cropmask.task import Period
 from cropmask.tiling import tiles_within
-from cropmask.wording import say_count, say_duration, say_moment
+from cropmask.wording import (
+    say_count,
+    say_cpu_time,
+    say_dollars,
+    say_duration,
+    say_moment,
+    say_rate,
+)
 
 _COLORS = {
     "SUCCEEDED": "green",
@@ -57,7 +66,7 @@ QUEUE_LAG = timedelta(seconds=65)
 )
 @click.option(
     "--every",
-    type=click.FloatRange(min=0.2),
+    type=Number(min=0.2),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -72,7 +81,7 @@ QUEUE_LAG = timedelta(seconds=65)
 @queue_option
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=1),
+    type=Number(min=1),
     default=TIME_LIMIT_SECONDS,
     show_default=True,
     envvar=ENV_TIME_LIMIT,
@@ -108,6 +117,7 @@ def status(
     product = load_region(region, site.models).product.name if region else None
     year = str(Period.year_of(period)) if period else None
     record, others = find_run(store, Sought(product, year, run))
+    site = _site_of(record, options)
     around = _surroundings(site, record.region, every if watch else None) if html else None
     given_up: datetime | None = None
     while True:
@@ -133,6 +143,12 @@ def status(
         time.sleep(every)
 
 
+def _site_of(record: RunRecord, options: dict[str, Any]) -> Site:
+    """Site with the run's own inputs, where it says them and the command line does not."""
+    told = {name: value for name, value in options.items() if value is not None}
+    return open_site(options={**record.places, **told})
+
+
 def _count(site: Site) -> tuple[Counts | None, str | None]:
     """Counts of the queue; or why they are not known, which is no reason to say nothing."""
     if site.queue_address is None:
@@ -145,7 +161,9 @@ def _count(site: Site) -> tuple[Counts | None, str | None]:
 
 def _surroundings(site: Site, name: str, every: float | None) -> Surroundings:
     around = Surroundings(
-        site.price, reload_seconds=None if every is None else max(1, round(every))
+        site.price,
+        commands=site.commands,
+        reload_seconds=None if every is None else max(1, round(every)),
     )
     if site.synthetic:
         return around  # the made-up world is not where its region is
@@ -181,14 +199,14 @@ def format_text(
     if record.unchanged:
         lines.append(f"  {'':<11}{record.unchanged:>7,}  more were unchanged, and not sent")
     usual = f", {say_duration(spent.tile_seconds)} a tile" if spent.tile_seconds else ""
-    speed = f"{standing.per_hour:,.0f} tiles/h{usual}" if standing.per_hour else "not known yet"
+    speed = f"{say_rate(standing.per_hour)}{usual}" if standing.per_hour else "not known yet"
     basis = f"{spent.sampled} of {say_count(spent.ended, 'attempt')}"
     lines += [
         "",
         f"speed   {speed}",
         f"ends    {_ends(standing)}",
-        f"cost    ${standing.dollars(site.price):,.2f} so far: {spent.cpu_seconds / 3600:,.1f} CPU "
-        f"hours (from {basis}) at {site.price}",
+        f"cost    {say_dollars(standing.dollars(site.price))} so far: "
+        f"{say_cpu_time(spent.cpu_seconds)} (from {basis}) at {site.price}",
     ]
     if queue is not None:
         lines.append(
@@ -204,9 +222,9 @@ def format_text(
         lines += [
             f"  {name}{say_count(len(group.tiles), 'tile')}: {group.reason}; such as "
             f"{group.example}: {group.error}",
-            f"          {advise(group)}",
+            f"          {advise(group, site.commands)}",
         ]
-    advice = advise_run(standing, queue)
+    advice = advise_run(standing, queue, site.commands)
     return "\n".join([*lines, *(["", *(f"> {line}" for line in advice)] if advice else [])])
 
 
@@ -251,10 +269,10 @@ def encode_json(standing: Standing, site: Site, queue: Counts | None) -> dict[st
                 "tiles": [str(tile) for tile in group.tiles],
                 "example": str(group.example),
                 "error": group.error,
-                "advice": advise(group),
+                "advice": advise(group, site.commands),
             }
             for group in standing.failures
         ],
-        "advice": advise_run(standing, queue),
+        "advice": advise_run(standing, queue, site.commands),
         "tiles": {str(found.tile): found.shown for found in standing.tiles},
     }

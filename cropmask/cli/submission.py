@@ -9,7 +9,6 @@ from typing import Any, Final
 import click
 import yaml
 
-from cropmask import contract
 from cropmask.attempts import RunRecord
 from cropmask.manifests import Manifest, job_name
 from cropmask.plan import Need, Plan
@@ -114,17 +113,19 @@ class Report:
         }
 
     def _next(self) -> list[str]:
+        commands = self.work.site.commands
+        look = commands.line("status", "--run", self.record.run, "--watch")
         if self.created is not None:
             state = "is created" if self.created else "was there already"
             place = f"namespace {self.given['namespace']}"
             return [
                 f"  Job {job_name(self.record.run)} in {place} {state}",
-                f"Next: cropmask status --run {self.record.run} --watch",
+                f"Next: {look}",
             ]
         if self.task_file is not None:
+            line = commands.line("worker", "--tasks", self.task_file, leave_out=("queue",))
             return [
-                f"Next: start that many pods of an array with {contract.ENV_TASKS}={self.task_file}"
+                f"Next: start that many pods of an array, each with: {line}",
+                f"      {look}",
             ]
-        return [
-            f"Next: cropmask worker; cropmask status --run {self.record.run} --watch",
-        ]
+        return [f"Next: {commands.line('worker')}", f"      {look}"]

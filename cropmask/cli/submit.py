@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,20 +13,31 @@ from click.core import ParameterSource
 
 from cropmask import contract
 from cropmask.attempts import RunRecord
-from cropmask.cli.console import ProgressBar
+from cropmask.cli.console import STOPPED, ProgressBar
+from cropmask.cli.numbers import Number, Whole
 from cropmask.cli.options import FILE, json_option, place_options, task_options, tiles_options
 from cropmask.cli.plan import plan_region
 from cropmask.cli.submission import Report, Work, print_dry_run, print_nothing
 from cropmask.contract import ExitCode
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Drained, Misconfigured, Rejected
 from cropmask.io.cluster import Cluster, Condition, JobState, open_cluster
+from cropmask.io.queue import Queue
 from cropmask.io.records import find_runs, load_run
 from cropmask.manifests import job_name
 from cropmask.order import make_run_id, parse_run_id
 from cropmask.plan import Plan
 from cropmask.region import load_region
 from cropmask.site import Site, open_site
-from cropmask.submit import Pods, cancel, find_obstacles, make_job, make_run, put_task_file, send
+from cropmask.submit import (
+    Pods,
+    cancel,
+    find_obstacles,
+    go_on,
+    make_job,
+    make_run,
+    put_task_file,
+    send,
+)
 from cropmask.task import Period
 from cropmask.taskfile import task_file_key
 
@@ -75,7 +87,7 @@ Examples
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 10_000),
+    type=Whole(1, 10_000),
     help="Create a Kubernetes Job with so many workers.  [default: none]",
 )
 @click.option("--image", envvar=contract.ENV_IMAGE, show_envvar=True, metavar="IMAGE",
@@ -102,7 +114,7 @@ Examples
               help="Environment variable of the workers; may be given several times.")  # fmt: skip
 @click.option(
     "--deadline-hours",
-    type=click.FloatRange(min=0.01),
+    type=Number(min=0.01),
     default=24,
     show_default=True,
     help="Time after which the Job is stopped.",
@@ -164,7 +176,7 @@ def _open(given: dict[str, Any]) -> Work:
         given["aoi"],
         quiet=given["as_json"],
     )
-    return Work(_make_run(plan, given), site, plan)
+    return Work(_make_run(plan, site, given), site, plan)
 
 
 def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> Work:
@@ -188,7 +200,7 @@ def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> Work:
             f"{contract.ENV_CATALOG} names {site.catalog}: unset it"
         )
     known = _find_run(site, plan.product.name, str(plan.period), given)
-    return Work(known or _make_run(plan, given), site, plan)
+    return Work(known or _make_run(plan, site, given), site, plan)
 
 
 def _find_run(site: Site, product: str, period: str, given: dict[str, Any]) -> RunRecord | None:
@@ -202,10 +214,17 @@ def _find_run(site: Site, product: str, period: str, given: dict[str, Any]) -> R
     return None
 
 
-def _make_run(plan: Plan, given: dict[str, Any]) -> RunRecord:
+def _make_run(plan: Plan, site: Site, given: dict[str, Any]) -> RunRecord:
     now = datetime.now(UTC)
     name = given["run"] or make_run_id(now)
-    return make_run(plan, name, now, overwrite=given["overwrite"], everything=given["everything"])
+    return make_run(
+        plan,
+        name,
+        now,
+        overwrite=given["overwrite"],
+        everything=given["everything"],
+        models=site.models,
+    )
 
 
 def _submit(work: Work, given: dict[str, Any]) -> None:
@@ -265,12 +284,24 @@ def _pods(given: dict[str, Any]) -> Pods | None:
 def _send(record: RunRecord, site: Site, *, quiet: bool) -> RunRecord:
     queue = site.queue()
     if quiet or not sys.stderr.isatty():
-        return send(record, site.store(), queue)
+        return _send_on(record, site, queue, lambda _share: None)
     bar = ProgressBar()
     try:
-        return send(record, site.store(), queue, lambda share: bar("send", share))
+        return _send_on(record, site, queue, lambda share: bar("send", share))
     finally:
         bar.close()
+
+
+def _send_on(
+    record: RunRecord, site: Site, queue: Queue, progress: Callable[[float], None]
+) -> RunRecord:
+    """Send; whoever stops it is told how to go on."""
+    store = site.store()
+    try:
+        return send(record, store, queue, progress, site.commands)
+    except STOPPED:
+        record = load_run(store, record.product, record.period, record.run)
+        raise Drained(f"stopped by a signal: {go_on(record, site.commands)}") from None
 
 
 def _cancel(namespace: str, run: str) -> None:

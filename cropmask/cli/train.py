@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Misconfigured
 from cropmask.region import RECIPES, Recipe, Region, load_region
@@ -69,7 +70,7 @@ def _shared_options(command: Command) -> Command:
         ),
         click.option(
             "--jobs",
-            type=click.IntRange(min=1),
+            type=Whole(min=1),
             default=os.cpu_count() or 1,
             show_default="all CPUs",
             help="CPUs to use; the result does not depend on it.",

@@ -11,6 +11,7 @@ import click
 
 from cropmask import contract
 from cropmask.cli.console import LOG_FORMATS, open_logging
+from cropmask.cli.numbers import Number, Whole
 from cropmask.cli.options import FILE, models_option, queue_option
 from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
@@ -59,26 +60,26 @@ Exit codes
 @click.option(
     "--index",
     envvar=list(contract.INDEX_VARIABLES),
-    type=click.IntRange(0),
+    type=Whole(0),
     show_envvar=True,
     help="Which task of the task file, counted from 0.",
 )
 @click.option(
     "--max-tasks",
     envvar=contract.ENV_MAX_TASKS,
-    type=click.IntRange(1),
+    type=Whole(1),
     help="Leave after as many tasks.",
 )
 @click.option(
     "--max-minutes",
     envvar=contract.ENV_MAX_MINUTES,
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     help="Take no task after so many minutes; the one at hand is finished.",
 )
 @click.option(
     "--idle-exit",
     envvar=contract.ENV_IDLE_EXIT,
-    type=click.FloatRange(0),
+    type=Number(0),
     metavar="SECONDS",
     help="Leave after so long without a task, even if other workers still have some.  "
     "[default: stay while anything is waiting or in flight]",
@@ -86,7 +87,7 @@ Exit codes
 @click.option(
     "--time-limit",
     envvar=contract.ENV_TIME_LIMIT,
-    type=click.FloatRange(0, contract.LONGEST_LEASE_SECONDS, min_open=True),
+    type=Number(0, contract.LONGEST_LEASE_SECONDS, min_open=True),
     default=contract.TIME_LIMIT_SECONDS,
     show_default=True,
     metavar="SECONDS",
@@ -95,7 +96,7 @@ Exit codes
 @click.option(
     "--lease",
     "lease_seconds",
-    type=click.FloatRange(2, contract.LONGEST_LEASE_SECONDS),
+    type=Number(2, contract.LONGEST_LEASE_SECONDS),
     default=contract.LEASE_SECONDS,
     show_default=True,
     metavar="SECONDS",
@@ -128,7 +129,7 @@ Exit codes
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1, 256),
+    type=Whole(1, 256),
     help="Computing threads.  [default: the CPUs that the container may use]",
 )
 @click.option(

@@ -46,7 +46,9 @@ def test_nobody_works_any_more() -> None:
 
 def test_messages_that_are_gone_are_sent_again() -> None:
     (line,) = advise_run(standing_of(attempt(0, State.SUCCEEDED, 58)), EMPTY)
-    assert "1 tile not done: 'cropmask submit --region eastern --period 2019--P1Y'" in line
+    assert "1 tile not done" in line
+    where = "cropmask submit --region eastern --period 2019--P1Y"
+    assert f"{where} --model forest --resolution 100 --tiles x216y075" in line
 
 
 def test_dead_letters_are_sent_back_not_submitted_anew() -> None:
@@ -71,8 +73,8 @@ def test_the_end() -> None:
 @pytest.mark.parametrize(
     ("state", "reason", "words"),
     [
-        (State.INVALID, "missing geomad", 'cropmask redrive --where reason="missing geomad"'),
-        (State.FAILED, "connection", "up to 5 times, then by 'cropmask redrive'"),
+        (State.INVALID, "missing geomad", "cropmask redrive --where 'reason=missing geomad'"),
+        (State.FAILED, "connection", "up to 5 times, then by: cropmask redrive"),
         (State.FAILED, "timedout", "'cropmask logs x215y075'"),
         (State.INVALID, "something new", "see what the error says"),
     ],

@@ -58,7 +58,7 @@ def tell(folder: Path, cache: Path, **asked: object) -> Explanation:
 
 
 def attempt(state: State, minutes: float = 0, number: int = 1, **more: object) -> AttemptRecord:
-    words = {"recipe": "boosted", "resolution": 100, "threads": 2, "host": "pod-7"}
+    words = {"recipe": "boosted", "resolution": 100, "threads": 2, "host": "cropmask-worker-one-7"}
     return make_attempt(RUN, TILE, state, minutes, number, **{**words, **more})
 
 
@@ -166,11 +166,15 @@ def test_logs(tmp_path: Path) -> None:
     words = ("x10y20", "--output", str(tmp_path))
     text = CliRunner().invoke(logs, words, catch_exceptions=False).output
     for part in ("2026-01-02 03:03:00 UTC  FAILED", "connection: 503", "12.5 s", "1.7 GB at most",
-                 "3.0 MB", "classify", "pod-7", "cropmask 0.1.0", "kubectl logs pod-7",
+                 "3.0 MB", "classify", "cropmask 0.1.0",
+                 "kubectl -n cropmask logs cropmask-worker-one-7",
                  "keeps no other log", "stages    cannot be read"):  # fmt: skip
         assert part in text, part
     found = json.loads(CliRunner().invoke(logs, (*words, "--json")).output)
     assert [one["state"] for one in found] == ["FAILED", "SUCCEEDED"]
+    put_records(store, RUN, [attempt(State.SUCCEEDED, 12, 3, host="my-laptop")])
+    at_home = CliRunner().invoke(logs, (*words, "--run", RUN.run)).output
+    assert "kubectl -n cropmask logs cropmask-worker-one-7" in at_home, "a pod was among them"
     none = CliRunner().invoke(logs, (*words, "--run", "none")).output
     assert none == "no attempt of x010y020 in 2019--P1Y was written down\n"
 

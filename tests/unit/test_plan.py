@@ -290,7 +290,7 @@ def test_estimates_rest_on_like_records_of_the_region() -> None:
     assert guess.cpu_seconds_per_tile == 260.0
     assert guess.memory == 1_000_000_000
     assert "4 earlier tiles of crop_mask_eastern" in guess.basis
-    assert guess.cpu_hours == pytest.approx(390 * 260 / 3600)
+    assert guess.cpu_seconds == pytest.approx(390 * 260)
     assert guess.seconds_with(8) == 49 * 130.0
     assert guess.worker_seconds == 390 * 130.0
 

@@ -13,12 +13,14 @@ PROGRAM = """
 import click
 from cropmask.cli.console import open_logging, run_click
 @click.command()
-@click.argument("act")
+@click.argument("act", type=click.Choice(["echo", "memory", "connection", "stop"]))
 def command(act):
     if act == "memory":
         raise MemoryError
     if act == "connection":
         raise BrokenPipeError(32, "Broken pipe")
+    if act == "stop":
+        raise KeyboardInterrupt
     click.echo("result")
 open_logging("json")
 run_click(command, lambda: "json")
@@ -32,6 +34,8 @@ run_click(command, lambda: "json")
         ("2>&-", "echo", ExitCode.DONE, ""),
         ("", "memory", ExitCode.MEMORY, '"exit_code": 12'),
         ("", "connection", ExitCode.FAILED, "Broken pipe"),
+        ("", "stop", ExitCode.DRAINED, "stopped by a signal"),
+        ("", "nonsense", ExitCode.USAGE, "'nonsense' is not one of"),
     ],
 )
 def test_one_line_and_the_documented_code(
@@ -46,7 +50,7 @@ def test_one_line_and_the_documented_code(
     )
     assert ended.returncode == code, ended.stderr
     assert words in ended.stderr
-    assert ended.stderr.count("\n") <= 1
+    assert ended.stderr.strip().count("\n") == 0
     assert "Traceback" not in ended.stderr
 
 

@@ -12,13 +12,14 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cropmask.cli import submit as submit_module
+from cropmask.cli.console import STOPPED
 from cropmask.cli.plan import plan
 from cropmask.cli.submit import submit
 from cropmask.contract import ExitCode
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Drained, Misconfigured, Rejected
 from cropmask.io.cluster import MemoryCluster
 from cropmask.io.folderqueue import FolderQueue
-from cropmask.io.records import find_runs
+from cropmask.io.records import find_runs, load_run
 from cropmask.io.store import FolderStore
 from cropmask.manifests import job_name
 from cropmask.plan import Need, Plan
@@ -127,12 +128,17 @@ def test_no_tiles_are_a_mistake(world: RegionWorld, words: tuple[str, ...]) -> N
 
 def test_a_plan_is_sent_and_is_then_a_run(world: RegionWorld) -> None:
     finish(world, 0)
-    run(plan, *words_of(world), "--out", "plan.json")
+    said = run(plan, *words_of(world), "--out", "plan.json").output
+    assert said.splitlines()[-1] == "Next: cropmask submit plan.json", "a plan names its places"
     text = run(submit, "plan.json", "--run", "first").output
     assert "Run first: 2 tiles of" in text
     assert "not sent: 1 unchanged (--all sends them, to be skipped)" in text
     assert "not sent: 1 without GeoMAD" in text
-    assert "Next: cropmask worker" in text
+    places = f"--catalog {world.catalog.absolute()} --output {Path('out').absolute()}"
+    assert f"Next: cropmask worker {places}" in text
+    assert f"cropmask status --run first --watch {places}" in text
+    record = load_run(FolderStore(Path("out")), PRODUCT, "2019--P1Y", "first")
+    assert record.places == {"env": "local", "catalog": str(world.catalog.absolute())}
     assert bodies(FolderQueue(Path("out/_queue"))) == [str(TILES[1]), str(TILES[2])]
     assert find_runs(FolderStore(Path("out")), PRODUCT, "2019--P1Y") == ("first",)
 
@@ -173,9 +179,22 @@ def test_a_dry_run_prints_a_manifest_and_leaves_nothing(world: RegionWorld) -> N
     assert found["manifest"]["spec"]["completions"] == 3
 
 
+@pytest.mark.parametrize("stop", STOPPED)
+def test_whoever_stops_a_submission_is_told_how_to_go_on(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def send(*_words: object) -> int:
+        raise stop
+
+    monkeypatch.setattr(FolderQueue, "send", send)
+    with pytest.raises(Drained, match=r"0 of 3 tasks were sent: .* --resume first .*--output out"):
+        run(submit, *words_of(world), "--run", "first")
+
+
 def test_a_task_file_instead_of_a_queue(world: RegionWorld) -> None:
     text = run(submit, *words_of(world), "--direct", "--run", "direct").output
     assert "array size 3, indexes from 0" in text
+    assert "each with: cropmask worker --tasks" in text
     address = next(word for word in text.split() if word.endswith("tasks.jsonl"))
     assert [load_order(address, index).task.tile for index in range(3)] == list(TILES[:3])
     assert not Path("out/_queue").exists()

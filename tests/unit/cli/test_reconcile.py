@@ -59,11 +59,12 @@ def test_each_finding_has_its_command(folder: Path, tiles: tuple[Tile, ...]) -> 
     result = run(folder)
     assert result.exit_code == ExitCode.PLAN_HAS_CHANGES
     where = "--region indian_ocean --period 2019--P1Y"
+    place = f"--output {folder}"
     for words in (
         f"partial: cropmask submit {where}",
         f"missing: cropmask submit {where}",
-        f"orphan: cropmask rm {where} --tiles x001y001",
-        f"mismatch: cropmask rm {where} --tiles {third}, then cropmask submit {where}",
+        f"orphan: cropmask rm {where} --tiles x001y001 --env dev {place}",
+        f"mismatch: cropmask rm {where} --tiles {third} --env dev {place} && cropmask submit",
     ):
         assert words in result.output
     found = json.loads(run(folder, "--json").stdout)

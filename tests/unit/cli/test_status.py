@@ -42,8 +42,10 @@ def test_text(folder: Path) -> None:
     assert "3 of 5 tiles done (60%)" in text
     assert "INVALID          1" in text
     assert "1 tile: missing geomad; such as x218y075: no GeoMAD item" in text
-    assert "cropmask redrive --where" in text
-    assert "$0.00 so far: 0.1 CPU hours (from 4 of 4 attempts) at $0.05 per CPU hour" in text
+    assert f"cropmask redrive --where 'reason=missing geomad' --output {folder}" in text
+    assert (
+        "less than $0.01 so far: 5 CPU minutes (from 4 of 4 attempts) at $0.05 per CPU hour" in text
+    )
 
 
 def test_json(folder: Path) -> None:
@@ -61,6 +63,16 @@ def test_the_page_shows_the_whole_region(folder: Path, tmp_path: Path) -> None:
     assert text.count("data-tile=") == 5
     assert text.count("is not in this run") > 300
     assert "shore" in text
+
+
+def test_commands_name_the_places_of_the_run(tmp_path: Path) -> None:
+    record = make_run(TILES, sent=0, environment="local", catalog="/c/catalog.json", models="/m")
+    put_records(FolderStore(tmp_path), record)
+    text = CliRunner().invoke(status, ("--output", str(tmp_path)), catch_exceptions=False).output
+    place = f"--catalog /c/catalog.json --output {tmp_path} --models /m"
+    assert f"start one: cropmask worker {place}" in text
+    other = ("--output", str(tmp_path), "--catalog", "elsewhere")
+    assert "--catalog elsewhere" in CliRunner().invoke(status, other).output
 
 
 def test_watching_ends_when_nothing_remains(folder: Path) -> None:

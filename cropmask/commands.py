@@ -1,0 +1,55 @@
+"""Commands that people are told to type: pasted into the same shell, they mean the same places."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+_PLACE: Final = ("env", "catalog", "output", "models")
+TAKES: Final[Mapping[str, Collection[str]]] = MappingProxyType(
+    {
+        "submit": (*_PLACE, "queue"),
+        "worker": (*_PLACE, "queue"),
+        "status": (*_PLACE, "queue"),
+        "redrive": ("output", "queue"),
+        **dict.fromkeys(("plan", "reconcile", "rm", "logs", "explain", "mosaic"), _PLACE),
+    }
+)
+"""Which of the options that say where things are a command has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """How commands are written where some places are not those of the environment variables."""
+
+    options: tuple[tuple[str, str], ...] = ()
+    """Names and values of the options that are needed."""
+
+    def line(self, command: str, *words: str, leave_out: Collection[str] = ()) -> str:
+        """A command line for a POSIX shell.
+
+        Parameters
+        ----------
+        command
+            One of :data:`TAKES`.
+        words
+            What it is to do, without quotes.
+        leave_out
+            Options that the words say already.
+        """
+        places = [
+            word
+            for name, value in self.options
+            if name in TAKES[command] and name not in leave_out
+            for word in (f"--{name}", value)
+        ]
+        return shlex.join(["cropmask", command, *words, *places])
+
+
+def name_tiles(tiles: Iterable[object], most: int) -> tuple[str, ...]:
+    """``--tiles`` for a command, or nothing if there are more than are worth printing."""
+    names = [str(tile) for tile in tiles]
+    return ("--tiles", ",".join(names)) if 0 < len(names) <= most else ()
