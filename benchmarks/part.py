@@ -26,6 +26,7 @@ from cropmask.grid import Tile, geobox
 from cropmask.io.boundary import load_boundary
 from cropmask.io.cog import write_cog
 from cropmask.io.layers import TileLayers, open_layers
+from cropmask.io.machine import keep_heap_small, release_heap
 from cropmask.io.models import load_forest
 from cropmask.io.search import find_sources
 from cropmask.product import BANDS
@@ -98,9 +99,16 @@ def keep_cpus(count: int) -> None:
 def run(request: Result) -> Result:
     """Map one part; the request names inputs, edge, model and threads."""
     keep_cpus(request["threads"])
+    keep_heap_small()
     clock = StageClock()
     box, threads = find_part(request), request["threads"]
     forest = load_forest(Path(request["model"]))
+
+    def progress(stage: str, share: float) -> None:
+        clock(stage, share)
+        if share == 0.0:
+            release_heap()
+
     with TemporaryDirectory(prefix="cropmask-bench-") as folder:
 
         def write(name: str, band: NDArray[np.uint8]) -> None:
@@ -111,7 +119,7 @@ def run(request: Result) -> Result:
             layers = TimedLayers(opened)
             clock("start")
             crop_map, statistics = map_crops(
-                layers, forest, threads=threads, progress=clock, sink=write, beside=threads > 1
+                layers, forest, threads=threads, progress=progress, sink=write, beside=threads > 1
             )
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     if "save" in request:

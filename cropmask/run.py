@@ -17,7 +17,7 @@ from cropmask.errors import OutOfMemory
 from cropmask.grid import geobox
 from cropmask.io.dataset import put_dataset, write_band
 from cropmask.io.layers import TileLayers, open_layers
-from cropmask.io.machine import find_anonymous_memory, open_workspace
+from cropmask.io.machine import find_anonymous_memory, open_workspace, release_heap
 from cropmask.io.meter import Meter, StageUse
 from cropmask.io.models import load_forest
 from cropmask.io.store import Store
@@ -161,6 +161,8 @@ def metered(meter: Meter, limit: int | None, progress: Progress) -> Progress:
     def watched(stage: str, share: float) -> None:
         meter.enter(stage)
         progress(stage, share)
+        if share == 0.0:
+            release_heap()
         used = find_anonymous_memory()
         if limit is not None and used > limit:
             raise OutOfMemory(

@@ -19,7 +19,8 @@ from cropmask.errors import Interrupted, Misconfigured
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _UNLIMITED: Final = 1 << 60
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+_LARGE: Final = 16 << 20
 
 
 def parse_memory(text: str) -> int:
@@ -93,16 +94,25 @@ def keep_heap_small() -> None:
     """Have glibc return large arrays to the system at once, and share few heaps among threads.
 
     By default it keeps freed arrays of up to 32 MB for later, in a heap per thread: half a
-    gigabyte of nothing while a tile is read.
+    gigabyte of nothing while a tile is read. Much smaller limits are dear: GDAL's threads take
+    some megabytes for each block of an overview, and each time its pages would be made anew.
     """
-    if sys.platform != "linux":
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
-        return
-    mallopt(_M_MMAP_THRESHOLD, 1 << 20)
-    mallopt(_M_ARENA_MAX, 2)
+    if (libc := _glibc()) is not None:
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
+        libc.mallopt(_M_ARENA_MAX, 2)
+
+
+def release_heap() -> None:
+    """Return what the heaps hold for later to the system: after a stage, before a larger one."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library where it has the calls of glibc."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
 def reset_peak_memory() -> bool:

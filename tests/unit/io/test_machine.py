@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,30 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with pytest.raises(Interrupted, match="TMPDIR"):
         open_workspace((10, 10), on_disk=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for its page faults")
+def test_buffers_of_some_megabytes_are_not_made_anew_each_time() -> None:
+    """What GDAL's threads do for each block of an overview; in a process of its own."""
+    program = """
+import resource, threading
+import numpy as np
+from cropmask.io.machine import keep_heap_small
+keep_heap_small()
+def work():
+    for _ in range(50):
+        np.empty(8_000_000, np.uint8)[::4096] = 1
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    pages = 2 * 50 * 8_000_000 / 4096
+    assert int(ran.stdout) < pages / 10
 
 
 def test_stages_are_metered_one_by_one() -> None:
