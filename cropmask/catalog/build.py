@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -212,12 +212,14 @@ def _base_collection(
 
 def _layer(collection: Document, known: KnownRegion | None, found: Sequence[Linked]) -> Layer:
     resolution = min(int(each.properties["gsd"]) for each in found)
+    synthetic = is_synthetic(found)
     if known is not None:
-        return known.layer(resolution)
+        return replace(known.layer(resolution), synthetic=synthetic)
     name = str(collection["id"]).removeprefix(f"{FAMILY}_")
     title = str(collection["title"]).removeprefix(SYNTHETIC).partition(", ")[2]
     box = tuple(collection["extent"]["spatial"]["bbox"][0])
-    return Layer(Product(name, str(collection["version"])), title, (), box, resolution)
+    product = Product(name, str(collection["version"]))
+    return Layer(product, title, (), box, resolution, synthetic)
 
 
 def put_changed(store: Store, files: Iterable[Printed]) -> int:

@@ -101,12 +101,13 @@ def index_results(
         answers = _run(store, recipe, steps)
     progress("index", 1.0)
     before, after = (_datasets(answer, names) for answer in answers if answer["step"] == "ask")
-    return _compare(mirror, before, after, _failures(answers))
+    return count(mirror, before, after, _failures(answers))
 
 
-def _compare(
+def count(
     mirror: Mirror, before: Mapping[str, str], after: Mapping[str, str], said: str
 ) -> Indexed:
+    """Compare run keys by dataset id, before and after indexing, with the items of the results."""
     keys = {str(each.item["id"]): each for each in mirror.all()}
     runs = {
         identity: str(each.properties.get("cropmask:run_key")) for identity, each in keys.items()

@@ -24,7 +24,7 @@ from cropmask.product import (
     Product,
     hex_color,
 )
-from cropmask.stac.facts import Document
+from cropmask.stac.facts import SYNTHETIC, Document
 
 OWS_FILE: Final = "services/ows_crop_mask_cfg.py"
 TERRIA_FILE: Final = "services/terria.json"
@@ -47,6 +47,13 @@ class Layer:
     """``(west, south, east, north)`` in degrees."""
     resolution: int
     """Pixel size in meters."""
+    synthetic: bool = False
+    """Whether the maps show a made-up world."""
+
+    @property
+    def name(self) -> str:
+        """What a map calls it."""
+        return f"{SYNTHETIC if self.synthetic else ''}Cropland extent, {self.title}"
 
     @property
     def abstract(self) -> str:
@@ -132,11 +139,11 @@ def _group(layers: Iterable[Layer], styles: list[_Name]) -> Document:
         "abstract": f"Annual cropland extent, one layer per region. Method: {METHOD_URL}",
         "layers": [
             {
-                "title": f"Cropland extent, {layer.title}",
+                "title": layer.name,
                 "name": layer.product.name,
                 "abstract": layer.abstract,
                 "product_name": layer.product.name,
-                "time_resolution": "year",
+                "time_resolution": "summary",
                 "bands": _Name("bands_crop_mask"),
                 "resource_limits": _Name("reslim_crop_mask"),
                 "image_processing": {
@@ -146,7 +153,6 @@ def _group(layers: Iterable[Layer], styles: list[_Name]) -> Document:
                 },
                 "native_crs": CRS,
                 "native_resolution": [layer.resolution, -layer.resolution],
-                "wcs": {"default_bands": [band.name for band in BANDS]},
                 "styling": {"default_style": STYLE_NAMES[MASK.name], "styles": styles},
             }
             for layer in layers
@@ -182,7 +188,7 @@ def _terria_layer(layer: Layer, service: str) -> Document:
     return {
         "type": "wms",
         "id": layer.product.name,
-        "name": f"Cropland extent, {layer.title}",
+        "name": layer.name,
         "description": layer.abstract,
         "url": f"{service}/wms",
         "layers": layer.product.name,

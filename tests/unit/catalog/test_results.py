@@ -212,6 +212,9 @@ def test_synthetic_results_say_so_everywhere():
     assert collection["title"].startswith("SYNTHETIC")
     (link,) = (link for link in collection["links"] if link["rel"] == "item")
     assert link["title"].startswith("SYNTHETIC")
+    (layer,) = load(store, "services/terria.json")["catalog"][0]["members"]
+    assert layer["name"].startswith("SYNTHETIC")
+    assert b"'title': 'SYNTHETIC Cropland extent" in store.get("services/ows_crop_mask_cfg.py")
 
 
 def test_the_table_of_statistics_is_that_of_the_items():

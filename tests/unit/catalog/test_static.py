@@ -161,6 +161,9 @@ def test_ows_layers_are_those_of_the_regions_in_the_published_styles():
         value: hex_color(color) for value, color in PROB.ramp
     }
     assert layers[0]["bands"] == {band.name: list(band.aliases) for band in BANDS}
+    # What datacube-ows 1.9 warns about is not there.
+    assert {layer["time_resolution"] for layer in module["layers"]["layers"]} == {"summary"}
+    assert not any("wcs" in layer for layer in module["layers"]["layers"])
 
 
 def test_terria_shows_the_layers_of_ows():

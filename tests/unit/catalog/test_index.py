@@ -1,0 +1,25 @@
+"""What was really indexed is counted from the index, before and after, not from exit codes."""
+
+from __future__ import annotations
+
+import json
+
+from cropmask.catalog.index import count
+from cropmask.grid import Tile
+from cropmask.io.mirror import load_items
+from cropmask.io.store import MemoryStore
+from tests.demo_run import put_item
+
+
+def test_each_item_is_counted_once_by_its_run():
+    store = MemoryStore()
+    keys = [put_item(store, Tile(220 + number, 75)) for number in range(5)]
+    items = [json.loads(store.get(key)) for key in keys]
+    _added, updated, same, old, absent = (item["id"] for item in items)
+    runs = {item["id"]: item["properties"]["cropmask:run_key"] for item in items}
+    before = {updated: "an old run", same: runs[same], old: "an old run", "another": "a run"}
+    after = {**runs, old: "an old run", "another": "a run"}
+    del after[absent]
+    found = count(load_items(store), before, after, "nothing")
+    assert (found.expected, found.added, found.updated, found.unchanged) == (5, 1, 1, 1)
+    assert (found.outdated, found.missing) == ((keys[3],), (keys[4],))
