@@ -4,6 +4,7 @@
 
 forest        inference on one core against scikit-learn
 segmentation  the object filter from 1 to 92 million pixels
+files         size of the model files, and how long they take to load
 reference     the published way in xarray, dask and scikit-learn, beside ours
 tile          whole processes from 24 COGs to 3 COGs, their growth and their cost
 
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import forest, reference, segmentation, tile
+from benchmarks import files, forest, reference, segmentation, tile
 from benchmarks.inputs import ensure_inputs, find_resolution
 from benchmarks.measure import (
     SAMPLES,
@@ -29,12 +30,13 @@ from benchmarks.measure import (
 )
 from benchmarks.models import fit_models
 
-NAMES = ("forest", "segmentation", "reference", "tile")
+NAMES = ("forest", "segmentation", "files", "reference", "tile")
 SIZES: dict[bool, dict[str, dict[str, Any]]] = {
     False: {name: {} for name in NAMES},
     True: {
         "forest": forest.QUICK,
         "segmentation": {"edges": (500, 1000)},
+        "files": {"rounds": 1},
         "reference": {"edges": (300, 600)},
         "tile": {"edges": (600, 1200)},
     },
@@ -69,6 +71,7 @@ def main() -> None:
             lambda: segmentation.measure(**sizes["segmentation"]),
             segmentation.report,
         ),
+        "files": ("Model files", lambda: files.measure(**sizes["files"]), files.report),
         "reference": (
             "The published way beside ours",
             lambda: reference.measure(models, resolution=resolution, **sizes["reference"]),

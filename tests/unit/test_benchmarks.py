@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks import forest, objects, reference, segmentation, tile
+from benchmarks import files, forest, objects, reference, segmentation, tile
 from benchmarks.measure import Usage, put_results, run_module, table
 from benchmarks.models import Models, draw_scene, fit_models
 from cropmask.core.features import features
@@ -164,3 +164,11 @@ def test_plain_segmentation_covers_what_is_valid() -> None:
 
 def test_tables_are_markdown() -> None:
     assert table(("a", "b"), [("x", 1)]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+
+
+def test_every_model_file_is_measured() -> None:
+    found = files.measure(rounds=1)
+    assert len(found["files"]) >= 8
+    for file in found["files"]:
+        assert file["bytes"] <= (2e6 if file["recipe"] == "forest" else 150e3)
+    assert files.report(found).count("\n| ") == 1 + len(found["files"])
