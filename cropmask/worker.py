@@ -74,7 +74,6 @@ class Rules:
     """Time after which it takes no more."""
     idle_exit: float | None = None
     """Seconds without a task after which it leaves, whatever is in flight elsewhere."""
-    max_receives: int = MAX_RECEIVES
 
 
 @dataclass(frozen=True, slots=True)

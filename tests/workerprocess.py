@@ -140,9 +140,7 @@ class Crew:
 
     def leftovers(self) -> list[str]:
         """Temporary files and half objects that are still there."""
-        every = (str(path) for path in (self.logs / "tmp").rglob("*"))
-        # Python's own folder of a socket stays where a process was killed; it is empty but for it.
-        temporary = [path for path in every if "/pymp-" not in path]
+        temporary = [str(path) for path in (self.logs / "tmp").rglob("*")]
         return temporary + [str(path) for path in self.output.rglob("*.cropmask-part")]
 
     def records(self) -> list[AttemptRecord]:

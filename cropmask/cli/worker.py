@@ -166,7 +166,7 @@ def worker(
     stop = Stop()
     listen(stop)
     with open_scratch() as scratch:
-        open_nursery(NURSERY)
+        open_nursery(NURSERY, scratch)
         # The rest is loaded while the nursery loads.
         from cropmask.attempt import Attempts, Limits
         from cropmask.io.heartbeat import Heartbeat

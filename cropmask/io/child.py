@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import connection as pipes
@@ -24,13 +25,17 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
-from cropmask.errors import LeaseLost
+from cropmask.errors import Interrupted, LeaseLost
 
 STOP_SECONDS: Final = 5.0
 """How long a child that is told to stop may take before it is killed."""
 _LONGEST_FOLDER: Final = 70
 """Characters: a socket's path has at most 107, in which a folder and two names must fit."""
 _LOST: Final = (EOFError, OSError)
+_STARTS: Final = 3
+"""How often a first child is asked for before we give up."""
+_START_SECONDS: Final = 0.5
+"""Wait between: a process that has died takes a moment to be gone."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -60,14 +65,18 @@ def open_nursery(preload: Sequence[str], folder: Path | None = None) -> None:
     preload
         Modules to load.
     folder
-        For its socket, if its path is short enough; default that of temporary files.
+        For its socket, if its path is short enough; it must stay as long as children are wanted.
+        Default: one of its own.
     """
     # A pool of threads for linear algebra, which no tile needs, would be forked half.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     multiprocessing.set_forkserver_preload(list(preload))
+    if folder is not None and len(str(folder)) <= _LONGEST_FOLDER:
+        # Where multiprocessing looks for its folder before it makes one that a kill would leave.
+        multiprocessing.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]
     usual = tempfile.tempdir
-    short = [str(p) for p in (folder or Path(tempfile.gettempdir()), Path("/tmp"))]  # noqa: S108
-    tempfile.tempdir = next((path for path in short if len(path) <= _LONGEST_FOLDER), usual)
+    if len(tempfile.gettempdir()) > _LONGEST_FOLDER:
+        tempfile.tempdir = "/tmp"  # noqa: S108
     try:
         forkserver.ensure_running()
     finally:
@@ -75,8 +84,27 @@ def open_nursery(preload: Sequence[str], folder: Path | None = None) -> None:
 
 
 def await_nursery() -> None:
-    """Return when children can be had at once, so that what is timed later is their work."""
-    Child(f"{__name__}:_greet").end(seconds=600)
+    """Return when children can be had at once, so that what is timed later is their work.
+
+    Raises
+    ------
+    Interrupted
+        If the process that they are forked from dies again and again while it loads.
+    """
+    for start in range(_STARTS):
+        if start:
+            time.sleep(_START_SECONDS)
+        try:
+            Child(f"{__name__}:_greet").end(seconds=600)
+        except _LOST as error:  # it died: whoever asks for a child next starts it anew
+            why = str(error) or "it was killed"
+        else:
+            return
+    raise Interrupted(
+        f"the process that tiles are forked from died while it loaded ({why}): give the "
+        "container more memory",
+        reason="no process",
+    )
 
 
 def _greet(parent: Parent) -> None:

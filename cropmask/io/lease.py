@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 class LeaseKeeper:
     """Renews a lease at half of its time until it is left; knows when it has been lost.
 
-    Times are of a clock that nobody sets, and count from before the request, so that the lease
-    ends here no later than in the queue. Nothing here waits for the queue except the thread.
+    Times are of a clock that nobody sets, and count from before a renewal is asked for, so that
+    the lease ends here no later than in the queue. Nothing here waits for the queue except the
+    thread.
 
     Parameters
     ----------
@@ -30,8 +31,6 @@ class LeaseKeeper:
         What to renew, where.
     seconds
         Length of the lease.
-    began
-        When the message was asked for at the latest, by ``clock``.
     clock
         Seconds that only grow.
     """
@@ -42,14 +41,13 @@ class LeaseKeeper:
         lease: Lease,
         seconds: float,
         *,
-        began: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._lease = lease
         self._seconds = seconds
         self._clock = clock
-        self._renewed = clock() if began is None else began
+        self._renewed = clock()
         self._lost: LeaseLost | None = None
         self._left = False
         self._wake = threading.Event()

@@ -89,9 +89,17 @@ def test_a_renewal_that_fails_is_tried_again_until_the_lease_ends() -> None:
 
 def test_the_end_counts_from_before_the_request_and_by_our_own_clock() -> None:
     clock = Time()
-    queue = MemoryQueue()
-    lease = leased(queue, 300)
-    with LeaseKeeper(queue, lease, 300, began=clock.now - 100, clock=clock) as keeper:
+
+    class Slow(MemoryQueue):
+        def renew(self, lease: Lease, seconds: float) -> None:
+            super().renew(lease, seconds)
+            clock.now += 100
+
+    queue = Slow()
+    with LeaseKeeper(queue, leased(queue, 300), 300, clock=clock) as keeper:
+        clock.now += 1
+        mark = keeper.ask()
+        until(lambda: keeper.renewed_since(mark))
         clock.now += 199
         assert keeper.lost is None
         clock.now += 1
