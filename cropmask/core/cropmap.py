@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cropmask.core.strips import Cause
+from cropmask.product import NODATA
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,3 +46,55 @@ class Statistics:
     water_hectares: float
     steep_hectares: float
     high_hectares: float
+
+
+def statistics(
+    crop_map: CropMap,
+    cause: NDArray[np.uint8],
+    single: NDArray[np.uint8],
+    pixel_area_m2: float,
+) -> Statistics:
+    """Figures of a finished map.
+
+    Parameters
+    ----------
+    crop_map
+        The three bands.
+    cause
+        :class:`~cropmask.core.strips.Cause` of every pixel ``(y, x)``.
+    single
+        Pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``.
+    pixel_area_m2
+        Area of a pixel.
+    """
+    by_prob, by_cause, by_object = (np.zeros(256, np.int64) for _ in range(3))
+    missing = halved = 0
+    width = cause.shape[1]
+    # Row by row: bincount makes integers of 8 bytes of its input.
+    for row, causes in enumerate(cause):
+        by_prob += np.bincount(crop_map.prob[row], minlength=256)
+        by_cause += np.bincount(causes, minlength=256)
+        by_object += np.bincount(crop_map.filtered[row], minlength=256)
+        empty = crop_map.prob[row] == NODATA
+        missing += int(np.count_nonzero(empty & (causes == Cause.NONE)))
+        alone = np.unpackbits(single[row], count=width).view(bool)
+        halved += int(np.count_nonzero(alone & ~empty))
+    mapped = int(by_prob[:101].sum())
+
+    def hectares(pixels: int | np.integer[Any]) -> float:
+        return round(int(pixels) * pixel_area_m2 / 10_000, 4)
+
+    total = int(by_prob[:101] @ np.arange(101))
+    return Statistics(
+        mapped_hectares=hectares(mapped),
+        crop_hectares=hectares(by_prob[51:101].sum()),
+        crop_filtered_hectares=hectares(by_object[1]),
+        mean_probability=round(total / mapped, 4) if mapped else None,
+        missing_hectares=hectares(missing),
+        half_missing_hectares=hectares(halved),
+        outside_hectares=hectares(by_cause[Cause.OUTSIDE]),
+        protected_hectares=hectares(by_cause[Cause.PROTECTED]),
+        water_hectares=hectares(by_cause[Cause.WATER]),
+        steep_hectares=hectares(by_cause[Cause.STEEP]),
+        high_hectares=hectares(by_cause[Cause.HIGH]),
+    )

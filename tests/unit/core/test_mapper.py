@@ -10,10 +10,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from cropmask.core.cropmap import CropMap
+from cropmask.core.cropmap import CropMap, statistics
 from cropmask.core.features import FEATURES, features, ndvi, observed, reflectance
 from cropmask.core.forest import Forest
-from cropmask.core.mapper import classify_layers, map_crops, statistics
+from cropmask.core.mapper import classify_layers, map_crops
 from cropmask.core.ranks import make_ranker
 from cropmask.core.stretch import NODATA_NDVI
 from cropmask.core.strips import Half, Strip
