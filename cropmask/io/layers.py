@@ -21,7 +21,8 @@ from cropmask.errors import Rejected
 from cropmask.io.fetch import Absent, ReadOptions
 from cropmask.io.gdal import open_reading_threads
 from cropmask.io.items import GeoMad
-from cropmask.io.rasters import BandRows, Raster, RowSource, SampledLayer, SmoothLayer, open_rows
+from cropmask.io.rasters import BandRows, Raster, RowSource, open_rows
+from cropmask.io.sampled import SampledLayer, SmoothLayer
 from cropmask.io.search import FEATURE_LAYERS, MASK_LAYERS, Sources, missing_layer
 from cropmask.region import Limits
 

@@ -20,7 +20,7 @@ from rasterio.features import geometry_mask
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Cause, Layers, Strip
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
-from cropmask.io import rasters
+from cropmask.io import rasters, sampled
 from cropmask.io.boundary import load_boundary
 from cropmask.io.fetch import ReadOptions
 from cropmask.io.layers import TileLayers, open_layers
@@ -550,7 +550,7 @@ def test_fine_layer_is_read_in_bounded_windows(made: World, monkeypatch: pytest.
     box = part_of_tile(slice(0, 300), slice(0, 300), 60)
     with opened(made, box) as layers:
         expected = read_all(layers, 300)["slope"]
-    monkeypatch.setattr(rasters, "_WINDOW_PIXELS", 200)
+    monkeypatch.setattr(sampled, "_WINDOW_PIXELS", 200)
     monkeypatch.setattr(rasters.Raster, "read", count)
     with opened(made, box) as layers:
         np.testing.assert_array_equal(read_all(layers, 300)["slope"], expected)
