@@ -44,6 +44,7 @@ COLORS: Final = {
 }
 """Fill of each state in light and dark alike; PENDING has the page's own gray."""
 _MARKS: Final = {
+    "SKIPPED": "M2.8 5.2 4.4 6.8 7.2 3.4",
     "PROCESSING": "M5 3.2a1.8 1.8 0 1 0 .01 0z",
     "STALE": "M2.8 5h4.4",
     "FAILED": "M3 7 7 3",
@@ -80,11 +81,13 @@ svg .land { fill: var(--land); }
 svg .shore { fill: none; stroke: var(--ink); stroke-width: .7; opacity: .55; pointer-events: none; }
 svg .rest { fill: none; stroke: var(--line); stroke-width: .6; }
 svg .mark { fill: none; stroke: var(--mark); stroke-width: 1.1; stroke-linecap: round; }
+svg .SKIPPED + .mark { stroke: #0b4f3c; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px 6px 0;
   border-top: 1px solid var(--line); overflow-wrap: anywhere; }
 thead th { border-top: 0; white-space: nowrap; color: var(--soft); font-weight: 500;
   font-size: 13px; }
+td.word { overflow-wrap: break-word; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .key { width: 20px; height: 20px; display: block; border-radius: 3px; }
 code { font: 13px ui-monospace, "DejaVu Sans Mono", monospace; }
@@ -289,7 +292,8 @@ def _failures(standing: Standing, around: Surroundings) -> str:
         return ""
     rows = "".join(
         f'<tr><td>{_key(group.state)}</td><td class="n">{len(group.tiles):,}</td>'
-        f"<td>{escape(group.reason)}</td><td><code>{group.example}</code> {escape(group.error)}"
+        f'<td class="word">{escape(group.reason)}</td>'
+        f"<td><code>{group.example}</code> {escape(group.error)}"
         f"</td><td>{escape(advise(group, around.commands))}</td></tr>"
         for group in standing.failures
     )

@@ -51,8 +51,8 @@ def say_cpu_time(seconds: float) -> str:
 
 
 def say_dollars(dollars: float) -> str:
-    """``$0.17``; ``less than $0.01`` where there is something that cents do not show."""
-    return "less than $0.01" if 0 < dollars < 0.005 else f"${dollars:,.2f}"
+    """``$0.17``; ``under $0.01`` where there is something that cents do not show."""
+    return "under $0.01" if 0 < dollars < 0.005 else f"${dollars:,.2f}"
 
 
 def say_rate(per_hour: float) -> str:

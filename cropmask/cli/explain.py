@@ -18,7 +18,7 @@ from cropmask.io.meter import StageUse, format_uses
 from cropmask.region import RECIPES, Recipe
 from cropmask.site import open_site
 from cropmask.task import Period
-from cropmask.wording import say_bytes, say_duration, say_moment
+from cropmask.wording import say_bytes, say_count, say_duration, say_moment
 
 region_option = click.option(
     "--region",
@@ -171,7 +171,7 @@ def _format_log(attempt: Attempt) -> list[str]:
 
 
 def _facts(record: AttemptRecord) -> list[tuple[str, str]]:
-    made = f"{record.recipe}, {record.resolution} m, {record.threads} threads"
+    made = f"{record.recipe}, {record.resolution} m, {say_count(record.threads or 0, 'thread')}"
     facts = [
         ("error", f"{record.reason}: {record.error}" if record.error else None),
         ("exit code", record.exit_code),

@@ -117,6 +117,19 @@ def test_the_outline_of_the_region_is_drawn_where_it_is(standing: Standing) -> N
     assert sorted(map(sorted, rings)) == sorted(map(sorted, corners))
 
 
+def test_every_state_but_two_has_a_sign_of_its_own(standing: Standing, page: str) -> None:
+    signs: dict[str, set[str]] = {}
+    for drawn in re.findall(r"<g [^>]*data-state=.*?</g>", page):
+        state = re.search(r'data-state="(\w+)"', drawn)
+        sign = re.search(r'class=mark d="([^"]+)"', drawn)
+        assert state
+        signs.setdefault(state[1], set()).add(sign[1] if sign else "")
+    assert set(signs) == {found.shown for found in standing.tiles}
+    plain = [state for state, found in signs.items() if found == {""}]
+    assert sorted(plain) == ["PENDING", "SUCCEEDED"], "a dark green and a gray, told by lightness"
+    assert len(set.union(*signs.values())) == len(signs) - 1
+
+
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True])
 def test_in_a_browser(standing: Standing, page: str, tmp_path: Path, dark: bool) -> None:

@@ -24,7 +24,7 @@ def test_cpu_time(seconds: float, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("dollars", "said"),
-    [(0, "$0.00"), (0.004, "less than $0.01"), (0.006, "$0.01"), (1234.5, "$1,234.50")],
+    [(0, "$0.00"), (0.004, "under $0.01"), (0.006, "$0.01"), (1234.5, "$1,234.50")],
 )
 def test_dollars(dollars: float, said: str) -> None:
     assert say_dollars(dollars) == said
