@@ -23,12 +23,14 @@ from cropmask.io.boundary import load_boundary
 from cropmask.io.catalogs import open_catalog
 from cropmask.io.gdal import open_reading_threads
 from cropmask.io.models import read_model
+from cropmask.io.queue import Queue
 from cropmask.io.rasters import Raster
 from cropmask.io.search import FEATURE_LAYERS
 from cropmask.product import NODATA
 from cropmask.region import Region, StacLayer, load_region
 from cropmask.site import Site, World
 from cropmask.tiling import tiles_within
+from cropmask.wording import say_count
 
 PROBE_TOLERANCE: Final = 1e-6
 PACKAGES: Final = ("numpy", "numba", "rasterio", "odc-geo", "odc-stac", "pystac-client", "boto3")
@@ -69,6 +71,8 @@ def examine(site: Site, region_name: str) -> Iterator[Finding]:
     if region is not None:
         yield from _examine_region(site, region)
     yield _check("output", lambda: _check_output(site))
+    if site.queue_address is not None:
+        yield _check("queue", lambda: _check_queue(site.queue()))
 
 
 def _examine_region(site: Site, region: Region) -> Iterator[Finding]:
@@ -173,3 +177,10 @@ def _describe_raster(site: Site, world: World, href: str) -> tuple[bool, str]:
 def _check_output(site: Site) -> str:
     site.store().check_writable()
     return f"{site.output} can be written; nodata is {NODATA} in every band"
+
+
+def _check_queue(queue: Queue) -> str:
+    queue.check()
+    counts = queue.counts()
+    numbers = f"{say_count(counts.waiting, 'task')}, {say_count(counts.dead, 'dead letter')}"
+    return f"{queue.address} can be received from; {numbers}"

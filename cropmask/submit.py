@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from cropmask import contract
-from cropmask.attempts import RunRecord
+from cropmask.attempts import RunRecord, run_key_of
 from cropmask.commands import Commands
-from cropmask.errors import Interrupted, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.io.cluster import Cluster
 from cropmask.io.fetch import is_remote
 from cropmask.io.queue import Message, Queue
@@ -119,11 +119,13 @@ def send(
     Raises
     ------
     Misconfigured
-        If the queue or the store refuses.
+        If the queue or the store refuses; a new run that cannot begin leaves nothing.
     Interrupted
         If one of them fails; the message says how to go on.
     """
     messages = make_messages(record)
+    key = run_key_of(record.product, record.period, record.run)
+    is_new = record.sent == 0 and not store.exists(key)
     put_run(store, record)
     while record.sent < len(messages):
         progress(record.sent / len(messages))
@@ -132,6 +134,10 @@ def send(
             accepted = queue.send(batch)
         except Interrupted as error:
             raise Interrupted(f"{error}; {go_on(record, commands)}", reason=error.reason) from None
+        except Misconfigured:
+            if is_new and record.sent == 0:  # a run that cannot begin is none
+                store.remove(key)
+            raise
         record = replace(record, sent=record.sent + accepted)
         put_run(store, record)
         if accepted < len(batch):

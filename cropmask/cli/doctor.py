@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cropmask.cli.options import queue_option
 from cropmask.doctor import examine
 from cropmask.grid import RESOLUTIONS
 from cropmask.site import ENVIRONMENTS, open_site
@@ -33,6 +34,7 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL
 @click.option(
     "--output", metavar="PLACE", help="Folder or s3://bucket/prefix where results would go."
 )
+@queue_option
 @click.option("--resolution", type=click.Choice([str(meters) for meters in RESOLUTIONS]),
               help="Pixel size in meters.")  # fmt: skip
 @click.option(
@@ -44,7 +46,8 @@ def doctor(region: str, **options: Any) -> None:  # noqa: ANN401 (passed on by n
     """Check that everything a run needs is there and works.
 
     Models reproduce their stored probabilities, layers open and cover the region, the catalog
-    answers, the output can be written. Ends with the exit code of the first failure.
+    answers, the output can be written, the queue can be received from. Ends with the exit code of
+    the first failure.
     """
     exit_code = 0
     for finding in examine(open_site(options=options), region):

@@ -22,7 +22,8 @@ try:
     from urllib3.exceptions import HTTPError
 except ImportError:
     raise Misconfigured(
-        "the Kubernetes client is not installed: pip install 'cropmask[cluster]'",
+        "the Kubernetes client is not installed: 'make setup' in a clone brings it, elsewhere "
+        "'pip install kubernetes'",
         reason="not installed",
     ) from None
 

@@ -21,6 +21,7 @@ _STALE_SECONDS: Final = 86_400
 _REFUSED: Final = frozenset(
     {
         errno.EACCES,
+        errno.EEXIST,  # a file where a folder is to be
         errno.EPERM,
         errno.EROFS,
         errno.ENOENT,

@@ -242,10 +242,13 @@ class FolderStore:
         """Write and link a small file; folders made for it are removed again."""
         # Named like a part, so that what a killed process leaves is removed in time.
         key = f".{_PROBE}-{uuid4().hex}{PART}"
-        with folders_removed_after(self.root):
-            if not self.put_if_absent(key, b"", "text/plain"):
-                raise Interrupted(f"{self.root} cannot be checked: {key} exists already")
-            self.remove(key)
+        try:
+            with folders_removed_after(self.root):
+                if not self.put_if_absent(key, b"", "text/plain"):
+                    raise Interrupted(f"{self.root} cannot be checked: {key} exists already")
+                self.remove(key)
+        except Misconfigured as error:
+            raise Misconfigured(str(error).replace(f"/{key}", "")) from None
 
 
 class MemoryStore:

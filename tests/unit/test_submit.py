@@ -200,8 +200,14 @@ def test_a_queue_that_refuses_is_a_matter_of_configuration() -> None:
         def send(self, messages: Sequence[Message]) -> int:
             raise Misconfigured("no such queue")
 
+    store = MemoryStore()
     with pytest.raises(Misconfigured, match="no such queue"):
-        send(run_of(3), MemoryStore(), Refusing())
+        send(run_of(3), store, Refusing())
+    assert list(store.list()) == [], "no run that would hide the one before it"
+    put_run(store, run_of(3))
+    with pytest.raises(Misconfigured, match="no such queue"):
+        send(run_of(3), store, Refusing())
+    assert len(list(store.list())) == 1, "a run that was there stays"
 
 
 def test_a_task_file_holds_the_orders_by_index(tmp_path: Path) -> None:
