@@ -130,11 +130,27 @@ def _advise_unfinished(standing: Standing, queue: Counts | None, commands: Comma
             f"the queue is empty but {say_count(standing.remaining, 'tile')} not done; to send "
             f"what has no result again: {_submit(commands, standing)}"
         )
+    elif 0 < record.sent < len(record.tiles):
+        lines.append(f"its submission was stopped: {go_on(record, commands)}")
+    elif standing.last is None and record.sent == 0:
+        lines.append(
+            "no task of it is known to be in a queue: start workers with --tasks if it was "
+            f"submitted with --direct, else {go_on(record, commands)}"
+        )
     elif standing.last is None:
         lines.append(f"no worker has begun a tile yet; start one: {commands.line('worker')}")
     elif not counts["PROCESSING"] and standing.moment - standing.last > SILENT:
         lines.append(f"no tile is being worked on; start workers: {commands.line('worker')}")
     return lines
+
+
+def go_on(record: RunRecord, commands: Commands) -> str:
+    """How far a submission that was stopped has come, and how to go on."""
+    words = ("--region", record.region, "--period", record.period, "--resume", record.run)
+    return (
+        f"{record.sent} of {len(record.tiles)} tasks were sent: "
+        f"'{commands.line('submit', *words)}' sends the rest"
+    )
 
 
 def _line(commands: Commands, command: str, record: RunRecord, *words: str) -> str:

@@ -204,6 +204,8 @@ class RunRecord:
     """Where it was submitted; None for the made-up demo world, or if that was not written down."""
     models: str | None = None
     """Folder of regions, if not the package's."""
+    queue: str | None = None
+    """URL of the queue that it was sent to, if not a folder."""
 
     def orders(self) -> tuple[Order, ...]:
         """Orders of the run, in the sequence of its tiles."""
@@ -222,8 +224,13 @@ class RunRecord:
 
     @property
     def places(self) -> dict[str, str]:
-        """Options of a site that name its inputs; empty if they were not written down."""
-        known = {"env": self.environment, "catalog": self.catalog, "models": self.models}
+        """Options of a site that name its inputs and its queue, as far as they are written down."""
+        known = {
+            "env": self.environment,
+            "catalog": self.catalog,
+            "models": self.models,
+            "queue": self.queue,
+        }
         return {name: place for name, place in known.items() if place is not None}
 
     def to_json(self) -> str:

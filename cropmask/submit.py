@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from cropmask import contract
+from cropmask.advice import go_on
 from cropmask.attempts import RunRecord, run_key_of
 from cropmask.commands import Commands
 from cropmask.errors import Interrupted, Misconfigured, Rejected
@@ -126,6 +127,7 @@ def send(
     messages = make_messages(record)
     key = run_key_of(record.product, record.period, record.run)
     is_new = record.sent == 0 and not store.exists(key)
+    record = replace(record, queue=queue.address if is_remote(queue.address) else None)
     put_run(store, record)
     while record.sent < len(messages):
         progress(record.sent / len(messages))
@@ -148,15 +150,6 @@ def send(
             )
     progress(1.0)
     return record
-
-
-def go_on(record: RunRecord, commands: Commands) -> str:
-    """How far a submission that was stopped has come, and how to go on."""
-    words = ("--region", record.region, "--period", record.period, "--resume", record.run)
-    return (
-        f"{record.sent} of {len(record.tiles)} tasks were sent: "
-        f"'{commands.line('submit', *words)}' sends the rest"
-    )
 
 
 def put_task_file(record: RunRecord, store: Store) -> str:

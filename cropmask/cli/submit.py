@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from cropmask import contract
+from cropmask.advice import go_on
 from cropmask.attempts import RunRecord
 from cropmask.cli.console import STOPPED, ProgressBar
 from cropmask.cli.numbers import Number, Whole
@@ -32,7 +33,6 @@ from cropmask.submit import (
     Pods,
     cancel,
     find_obstacles,
-    go_on,
     make_job,
     make_run,
     put_task_file,

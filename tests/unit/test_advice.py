@@ -8,6 +8,7 @@ import pytest
 
 from cropmask.advice import advise_failure, advise_run
 from cropmask.attempts import AttemptRecord, State
+from cropmask.commands import Commands
 from cropmask.grid import Tile
 from cropmask.io.queue import Counts
 from cropmask.standing import Standing, settle, stale_age, summarize
@@ -37,6 +38,17 @@ def test_nothing_to_say_while_all_goes_well() -> None:
 def test_no_worker_has_begun() -> None:
     (line,) = advise_run(standing_of(), Counts(2, 0, 0, 0))
     assert "cropmask worker" in line
+
+
+@pytest.mark.parametrize("sent", [0, 1])
+def test_a_submission_that_was_stopped_goes_on(sent: int) -> None:
+    record = make_run(TILES, sent=sent)
+    tiles = settle([], TILES, START, stale_after=stale_age())
+    standing = summarize(record, tiles, [], {}, START)
+    (line,) = advise_run(standing, Counts(sent, 0, 0, 0), Commands((("output", "there"),)))
+    where = f"--region eastern --period 2019--P1Y --resume {record.run} --output there"
+    assert f"{sent} of 2 tasks were sent: 'cropmask submit {where}' sends the rest" in line
+    assert ("--direct" in line) == (sent == 0)
 
 
 def test_nobody_works_any_more() -> None:

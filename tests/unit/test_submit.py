@@ -337,3 +337,10 @@ def complaint(body: str, attributes: dict[str, str]) -> str:
     except Rejected as error:
         return str(error)
     return ""
+
+
+def test_a_run_says_which_queue_it_is_in_unless_that_is_a_folder() -> None:
+    store, remote = MemoryStore(), MemoryQueue()
+    remote.address = "https://sqs.af-south-1.amazonaws.com/123456789012/cropmask"
+    assert send(run_of(3), store, remote).places["queue"] == remote.address
+    assert "queue" not in send(run_of(3), store, MemoryQueue()).places

@@ -68,7 +68,7 @@ def test_commands_name_the_places_of_the_run(tmp_path: Path) -> None:
     put_records(FolderStore(tmp_path), record)
     text = CliRunner().invoke(status, ("--output", str(tmp_path)), catch_exceptions=False).output
     place = f"--catalog /c/catalog.json --output {tmp_path} --models /m"
-    assert f"start one: cropmask worker {place}" in text
+    assert f"--resume {record.run} {place}" in text
     other = ("--output", str(tmp_path), "--catalog", "elsewhere")
     assert "--catalog elsewhere" in CliRunner().invoke(status, other).output
 
