@@ -202,6 +202,8 @@ def load_region(name: str, models: Path | None = None) -> Region:
     if path.suffix != ".toml":
         folder = models or models_folder()
         path = folder / name / REGION_FILE
+        if not folder.is_dir():
+            raise Misconfigured(f"there is no folder of regions at {folder}: correct --models")
         if not re.fullmatch("[a-z][a-z0-9_]{0,40}", name) or not path.is_file():
             known = ", ".join(region_names(models)) or "none"
             raise Rejected(

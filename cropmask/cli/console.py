@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, Final, Literal, NoReturn
 
 import click
+from click.core import ParameterSource
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
@@ -245,7 +246,7 @@ def run_click(
             error.show()
             sys.exit(ExitCode.USAGE)
         except click.UsageError as error:
-            _say(_Misused(_say_usage(error)), log_format())
+            _say(_Misused(_say_usage(error), reason="usage"), log_format())
             sys.exit(ExitCode.USAGE)
         except SystemExit as error:
             if error.code != 1:
@@ -267,7 +268,12 @@ class _Misused(CropmaskError):
 def _say_usage(error: click.UsageError) -> str:
     """One line: what is wrong with the command line, and where it is explained."""
     text = " ".join(error.format_message().split()).removesuffix(".")
-    path = error.ctx.command_path if error.ctx else ""
+    context, parameter = error.ctx, getattr(error, "param", None)
+    if context and parameter and parameter.envvar:
+        source = context.get_parameter_source(parameter.name)
+        names = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar
+        text += f" ({' or '.join(names)})" if source is ParameterSource.ENVIRONMENT else ""
+    path = context.command_path if context else ""
     return f"{text}: see '{path} --help'" if path else text
 
 

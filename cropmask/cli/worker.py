@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,8 @@ from cropmask.io.signals import Stop, listen
 if TYPE_CHECKING:
     from cropmask.order import Order
     from cropmask.site import Site
+
+log = logging.getLogger(__name__)
 
 NURSERY: Final = ("cropmask.nursery", "cropmask.cli.console")
 """What children are to have loaded."""
@@ -189,8 +192,10 @@ def worker(
             metrics = open_metrics(site.metrics_namespace, site.environment)
             desk = Desk(attempts, Journal(site.store(), site), metrics)
             if order is None:
-                loop = Worker(site.queue(), desk, rules, pulse, stop)
+                queue = site.queue()
+                loop = Worker(queue, desk, rules, pulse, stop)
                 await_nursery()
+                log.info("tasks from %s, results to %s", queue.address, site.output)
                 code = loop.run()
             else:
                 await_nursery()

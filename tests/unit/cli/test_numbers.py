@@ -6,6 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from cropmask.cli.console import run_click
 from cropmask.cli.main import cropmask
 from cropmask.cli.numbers import Number, Whole
 
@@ -38,3 +39,15 @@ def test_commands_use_them(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(cropmask, words)
     assert done.exit_code == 2
     assert "is no " in done.output
+
+
+def test_a_number_of_the_environment_is_named_as_that(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CROPMASK_MAX_TASKS", "x")
+    monkeypatch.setattr("sys.argv", ["cropmask", "worker"])
+    with pytest.raises(SystemExit) as ended:
+        run_click(cropmask)
+    said = "'x' is no whole number of at least 1 (CROPMASK_MAX_TASKS): see 'cropmask worker --help'"
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.strip().endswith(said)
