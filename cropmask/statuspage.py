@@ -173,7 +173,8 @@ def _cards(standing: Standing, around: Surroundings) -> str:
     ]  # fmt: skip
     if around.queue is not None:
         queue = around.queue
-        waits = f"{queue.visible:,} waiting, {queue.delayed:,} delayed, {queue.dead:,} dead letters"
+        dead = say_count(queue.dead, "dead letter")
+        waits = f"{queue.visible:,} waiting, {queue.delayed:,} delayed, {dead}"
         cards.append(("queue", f"{queue.in_flight:,} in flight", waits))
     return '<div class="cards">{}</div>'.format(
         "".join(

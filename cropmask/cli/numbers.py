@@ -11,6 +11,8 @@ import click
 class Whole(click.IntRange):
     """A whole number within bounds."""
 
+    name = "number"
+
     def convert(
         self,
         value: Any,  # noqa: ANN401 (as click has it)
@@ -31,6 +33,8 @@ class Whole(click.IntRange):
 
 class Number(click.FloatRange):
     """A finite number within bounds."""
+
+    name = "number"
 
     def convert(
         self,

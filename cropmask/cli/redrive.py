@@ -85,11 +85,14 @@ def redrive(
         waiting = say_count(sum(1 for _ in find(queue, wanted)), "dead letter")
         confirm(f"delete {waiting} of {queue.address} for good?")
     act = throw_away if discard else send_back
-    _report(act(queue, wanted, now=now), "deleted" if discard else "sent back", as_json=as_json)
+    verb = "deleted" if discard else "sent back"
+    done = _report(act(queue, wanted, now=now), verb, as_json=as_json)
+    if not done and (where or since) and not as_json:
+        click.echo("none is like that: 'cropmask redrive --dry-run' lists those that are there")
 
 
-def _report(done: Iterator[DeadLetter], verb: str, *, as_json: bool) -> None:
-    """Say what was done, also where it ends in an error."""
+def _report(done: Iterator[DeadLetter], verb: str, *, as_json: bool) -> int:
+    """Say what was done, also where it ends in an error; how many it were."""
     letters: list[DeadLetter] = []
     try:
         letters.extend(done)
@@ -100,6 +103,7 @@ def _report(done: Iterator[DeadLetter], verb: str, *, as_json: bool) -> None:
         else:
             kinds = "".join(f"\n  {one.count:>6,}  {one.reason}" for one in groups)
             click.echo(f"{say_count(len(letters), 'dead letter')} {verb}{kinds}")
+    return len(letters)
 
 
 def _say(groups: tuple[Group, ...], count: int) -> str:

@@ -165,7 +165,8 @@ def _say_copied(copied: list[Copied], dry_run: bool) -> str:
             lines.append(f"{one.dataset.tile} {one.dataset.period} would copy "
                          f"{say_count(one.files, 'file')}, {size}")  # fmt: skip
     counts = Counter(one.fate for one in copied)
-    words = [f"{counts[fate]:,} {fate}" for fate in Fate if counts[fate]]
+    said = {fate: "to copy" if dry_run and fate is Fate.COPIED else str(fate) for fate in Fate}
+    words = [f"{counts[fate]:,} {said[fate]}" for fate in Fate if counts[fate]]
     total = say_bytes(sum(one.bytes for one in copied))
     verb = "would be written" if dry_run else "written"
     lines.append(f"{', '.join(words) or 'no results in the source'}; {total} {verb}")

@@ -211,7 +211,7 @@ def format_text(
     if queue is not None:
         lines.append(
             f"queue   {queue.visible:,} waiting, {queue.in_flight:,} in flight, "
-            f"{queue.delayed:,} delayed, {queue.dead:,} dead letters"
+            f"{queue.delayed:,} delayed, {say_count(queue.dead, 'dead letter')}"
         )
     elif trouble is not None:
         lines.append(f"queue   not known: {trouble}")

@@ -305,7 +305,8 @@ def _send_on(
 
 
 def _cancel(namespace: str, run: str) -> None:
-    for name in cancel(open_cluster(namespace), parse_run_id(run)):
+    run = parse_run_id(run)
+    for name in cancel(open_cluster(namespace), run):
         click.echo(f"Job {name} is deleted; its workers return what they have not done.")
 
 
