@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from cropmask.catalog.search import Index, Page, Query
-from cropmask.catalog.static import CATALOG
+from cropmask.catalog.static import CATALOG, CHILD
 from cropmask.contract import VERSION
 from cropmask.io.mirror import Mirror, load_items
 from cropmask.io.store import Absent, Store
@@ -91,16 +91,25 @@ class Api:
     def _load(self) -> None:
         self._mirror = load_items(self._store, self._mirror)
         found = [(each.key, each.item) for each in self._mirror.all()]
-        names = list(self._mirror.products)
+        names = {*self._mirror.products, *self._linked_products()}
         models = self._load_json(f"{MODELS}/collection.json")
         if models is not None:
-            names.append(MODELS)
             found += self._load_models(models)
-        collections = [self._load_json(f"{name}/collection.json") for name in names]
+        collections = [
+            self._load_json(f"{name}/collection.json") for name in (*sorted(names), MODELS)
+        ]
         self._keys = {(str(i["collection"]), str(i["id"])): key for key, i in found}
         self._index = Index(
             [known for known in collections if known is not None], [item for _, item in found]
         )
+
+    def _linked_products(self) -> Iterator[str]:
+        """Products of the root, also those that have no item."""
+        root = self._load_json(CATALOG) or {}
+        for link in root.get("links", ()):
+            match = CHILD.fullmatch(str(link.get("href")))
+            if match and match[1] != MODELS:
+                yield match[1]
 
     def _load_models(self, collection: Document) -> list[tuple[str, Document]]:
         keys = [

@@ -13,6 +13,7 @@ from cropmask.catalog.overview import draw_results, wants_pictures
 from cropmask.catalog.regions import KnownRegion, load_regions
 from cropmask.catalog.static import (
     CATALOG,
+    CHILD,
     RELATED,
     Printed,
     print_json,
@@ -25,7 +26,7 @@ from cropmask.errors import Rejected
 from cropmask.io.geoparquet import encode_parquet
 from cropmask.io.mirror import ITEM_KEY, load_items, load_linked
 from cropmask.io.store import Absent, FolderStore, Store
-from cropmask.product import FAMILY, Product
+from cropmask.product import FAMILY, MODELS, Product
 from cropmask.region import region_names
 from cropmask.stac import Document, make_collection, make_root_catalog
 from cropmask.stac.absolute import join, make_absolute
@@ -33,6 +34,7 @@ from cropmask.stac.facts import SYNTHETIC
 from cropmask.stac.gathered import (
     PARQUET,
     STATISTICS,
+    SUMS,
     THUMBNAIL,
     Linked,
     gather,
@@ -99,7 +101,8 @@ def build_results(
     """Bring the catalog of results up to date: safe while workers write, and again at any time.
 
     Items are found by listing, and read only if they are new or have changed. A link to an item
-    that is there is never taken away; files that would stay the same are not written.
+    that is there is never taken away; files that would stay the same are not written. Where
+    there is neither an item nor a catalog, nothing is written.
 
     Parameters
     ----------
@@ -118,6 +121,8 @@ def build_results(
         If the store cannot be written, or a package is missing.
     """
     mirror = load_items(store, progress=lambda share: progress("items", share))
+    if not mirror.products and not store.exists(CATALOG):
+        return Built({}, mirror.read, 0, mirror.unusable)
     known = _load_known(mirror.products, models)
     printed: list[Printed] = []
     collections: list[Document] = []
@@ -137,6 +142,7 @@ def build_results(
     printed += print_shared(layers, store.uri)
     # What links comes after what it links to.
     printed += [print_json(f"{found['id']}/collection.json", found) for found in collections]
+    printed += _print_emptied(store, mirror.products)
     written = put_changed(store, printed)
     written += _put_root(
         store,
@@ -184,6 +190,33 @@ def _with_late_ones(store: Store, product: str, listed: Sequence[Linked]) -> lis
         if link.get("rel") == "item" and key not in keys and ITEM_KEY.fullmatch(key):
             late.append(load_linked(store, key))
     return sorted([*listed, *filter(None, late)], key=lambda each: each.key)
+
+
+def _print_emptied(store: Store, products: Iterable[str]) -> Iterator[Printed]:
+    """Collections whose last item was removed, without the links and sums of what has gone."""
+    named = (CHILD.fullmatch(str(link.get("href"))) for link in _load_links(store, CATALOG))
+    for product in sorted({match[1] for match in named if match} - {MODELS, *products}):
+        key = f"{product}/collection.json"
+        document = _load_json(store, key)
+        gone = [
+            link
+            for link in _load_links(store, key)
+            if link.get("rel") == "item" and not store.exists(join(key, str(link.get("href"))))
+        ]
+        if not gone:
+            continue
+        for file in (PARQUET, STATISTICS, THUMBNAIL):
+            store.remove(f"{product}/{file}")
+        stay = make_assets(product, results=False).keys() - {"thumbnail"}
+        assets = document.get("assets") or {}
+        yield print_json(
+            key,
+            {
+                **{name: value for name, value in document.items() if name != SUMS},
+                "links": [link for link in document["links"] if link not in gone],
+                "assets": {name: each for name, each in assets.items() if name in stay},
+            },
+        )
 
 
 def _base_collection(

@@ -18,7 +18,10 @@ DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 10_000
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 _END: Final = datetime.max.replace(tzinfo=UTC)
-_SPOILT: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+_SPOILT: Final = (
+    *(ValueError, TypeError, KeyError, AttributeError, IndexError),
+    *(OverflowError, RecursionError),
+)
 
 
 @dataclass(frozen=True, slots=True)

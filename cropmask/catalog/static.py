@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os.path import relpath
@@ -10,7 +11,7 @@ from typing import Final
 
 from cropmask.catalog.overview import draw_region, draw_regions
 from cropmask.catalog.regions import KnownRegion, RegionModel, describe_model
-from cropmask.product import BANDS
+from cropmask.product import BANDS, FAMILY
 from cropmask.stac import Document, encode_json, make_collection, make_root_catalog
 from cropmask.stac.assets import type_of
 from cropmask.stac.gathered import THUMBNAIL, gather, make_assets
@@ -25,6 +26,8 @@ from cropmask.stac.services import OWS_FILE, TERRIA_FILE, Layer, make_ows_config
 from cropmask.stac.styles import make_qml, make_sld, style_file
 
 CATALOG: Final = "catalog.json"
+CHILD: Final = re.compile(rf"\./({FAMILY}_[a-z0-9_]+)/collection\.json")
+"""Links of the root catalog to collections; the group is the collection's name."""
 PRODUCTS: Final = "products.csv"
 RELATED: Final = {
     PRODUCTS: "Open Data Cube products, for dc-sync-products",

@@ -30,7 +30,7 @@ from cropmask.catalog.pages import make_page
 from cropmask.catalog.static import CATALOG
 from cropmask.errors import CropmaskError, Rejected
 from cropmask.io.fetch import ReadOptions
-from cropmask.io.served import find_part, load_part
+from cropmask.io.served import OutOfRange, find_part, load_part
 from cropmask.io.store import Absent, Store
 from cropmask.stac.assets import type_of
 
@@ -97,10 +97,11 @@ def _app(routes: list[BaseRoute]) -> Starlette:
 
 async def _refuse(_: Request, error: Exception) -> Response:
     """Our errors as STAC APIs say them; what is wrong with the world is 502, not a traceback."""
-    status = 400 if isinstance(error, Rejected) else 502
-    if isinstance(error, Rejected) and error.reason == "bad range":
-        status = 416
-    return JSONResponse({"code": status, "description": str(error)}, status_code=status)
+    status, headers = (400 if isinstance(error, Rejected) else 502), {}
+    if isinstance(error, OutOfRange):
+        status, headers = 416, {"Content-Range": f"bytes */{error.size}"}
+    content = {"code": status, "description": str(error)}
+    return JSONResponse(content, status_code=status, headers=headers)
 
 
 def _api_routes(api: Api) -> list[BaseRoute]:
@@ -184,7 +185,7 @@ def _parameters(request: Request) -> dict[str, Any]:
 
 def _files(store: Store, options: ReadOptions) -> BaseRoute:
     async def file(request: Request) -> Response:
-        key = posixpath.normpath(request.path_params["key"])
+        key = _plain(request.path_params["key"])
         part = await run_in_threadpool(find_part, store, key, request.headers.get("Range"))
         if part is None:
             return PlainTextResponse(f"there is no {key}", status_code=404)
@@ -195,9 +196,9 @@ def _files(store: Store, options: ReadOptions) -> BaseRoute:
             # Workers replace files while somebody looks.
             "Cache-Control": "no-cache",
         }
-        if not part.is_whole:
+        if part.asked:
             headers["Content-Range"] = part.content_range
-        status, kind = 200 if part.is_whole else 206, type_of(key)
+        status, kind = 206 if part.asked else 200, type_of(key)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=kind)
         return StreamingResponse(
@@ -207,9 +208,17 @@ def _files(store: Store, options: ReadOptions) -> BaseRoute:
     return Route(f"{FILES}{{key:path}}", file, methods=["GET", "HEAD"])
 
 
+def _plain(key: str) -> str:
+    """The same key in its shortest form; hidden files, as of version control, are not served."""
+    plain = posixpath.normpath(key)
+    if any(part.startswith(".") for part in plain.split("/")):
+        raise Rejected("hidden files are not served", reason="hidden")
+    return plain
+
+
 def _pages(store: Store) -> BaseRoute:
     async def page(request: Request) -> Response:
-        key = request.path_params["key"] or CATALOG
+        key = _plain(request.path_params["key"] or CATALOG)
         try:
             document = json.loads(await run_in_threadpool(store.get, key))
         except (Absent, ValueError, RecursionError):

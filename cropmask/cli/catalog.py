@@ -16,7 +16,7 @@ from cropmask.catalog.static import CATALOG
 from cropmask.cli.console import open_progress
 from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
-from cropmask.errors import Rejected
+from cropmask.errors import Misconfigured, Rejected
 from cropmask.io.fetch import is_remote
 from cropmask.io.schemas import Schemas
 from cropmask.io.store import Store
@@ -138,7 +138,9 @@ def check(
     for line in summarize(checked):
         click.echo(line)
     if checked.problems:
-        raise Rejected(f"{len(checked.problems)} problems in {root}", reason="bad catalog")
+        count = len(checked.problems)
+        word = "problem" if count == 1 else "problems"
+        raise Rejected(f"{count} {word} in {root}", reason="bad catalog")
 
 
 @catalog.command()
@@ -201,6 +203,12 @@ def serve_catalog(place: str, port: int, host: str, assets: AssetPlaces) -> None
     site, store = open_place(place)
     api = Api(store, assets=assets)
     found = api.index()
+    if not found.collections:
+        raise Misconfigured(
+            f"there is no catalog at {store.uri(CATALOG)}: run 'cropmask catalog build "
+            f"--results {place}'",
+            reason="no catalog",
+        )
     app = make_api_app(api, store, site.read)
     bound = open_socket(host, port)
 

@@ -12,7 +12,15 @@ from cropmask.io.fetch import Absent, ReadOptions, load_bytes
 from cropmask.io.store import Store
 
 CHUNK: Final = 1 << 20
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+
+
+class OutOfRange(Rejected):
+    """A range that has no byte of the file."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the range is outside of {size} bytes", reason="bad range")
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +33,8 @@ class Part:
     total: int
     """Bytes of the whole file."""
     etag: str
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is all of the file."""
-        return self.length == self.total
+    asked: bool
+    """Whether a range was asked for, and not the whole file."""
 
     @property
     def content_range(self) -> str:
@@ -45,7 +50,8 @@ def find_part(store: Store, key: str, wanted: str | None) -> Part | None:
     store, key
         Where the file is.
     wanted
-        Value of the header; None for the whole file. Of several ranges none is honored.
+        Value of the header; None for the whole file. Several ranges, and what is no range, are
+        not honored: the whole file is the answer then.
 
     Returns
     -------
@@ -54,28 +60,32 @@ def find_part(store: Store, key: str, wanted: str | None) -> Part | None:
 
     Raises
     ------
-    Rejected
-        If the range begins after the file's end.
+    OutOfRange
+        If no byte of the file is in the range.
     """
     entry = next((found for found in store.list(key) if found.key == key), None)
     if entry is None:
         return None
-    first, length = _span(wanted, entry.size)
-    return Part(store.uri(key), first, length, entry.size, entry.etag)
+    span = _span(wanted, entry.size)
+    first, length = span or (0, entry.size)
+    return Part(store.uri(key), first, length, entry.size, entry.etag, asked=span is not None)
 
 
-def _span(wanted: str | None, size: int) -> tuple[int, int]:
+def _span(wanted: str | None, size: int) -> tuple[int, int] | None:
     match = _RANGE.fullmatch(wanted or "")
-    if match is None or match[0] == "bytes=-":
-        return 0, size
+    if match is None or not (match[1] or match[2]):
+        return None
     if not match[1]:
         length = min(int(match[2]), size)
-        return size - length, length
-    first = int(match[1])
-    last = min(int(match[2] or size - 1), size - 1)
-    if first >= size or last < first:
-        raise Rejected(f"range {wanted} is outside of {size} bytes", reason="bad range")
-    return first, last - first + 1
+        first, last = size - length, size - 1
+    else:
+        first = int(match[1])
+        last = int(match[2]) if match[2] else max(first, size - 1)
+        if last < first:
+            return None
+    if first >= size:
+        raise OutOfRange(size)
+    return first, min(last, size - 1) - first + 1
 
 
 def load_part(part: Part, options: ReadOptions) -> Iterator[bytes]:
@@ -91,4 +101,4 @@ def load_part(part: Part, options: ReadOptions) -> Iterator[bytes]:
         yield load_bytes(part.uri, options, span=(start, length))
 
 
-__all__ = ["Absent", "Part", "find_part", "load_part"]
+__all__ = ["Absent", "OutOfRange", "Part", "find_part", "load_part"]

@@ -19,6 +19,8 @@ AREAS: Final = tuple(field.name for field in fields(Statistics) if field.name.en
 """Statistics that add up over tiles."""
 PARQUET: Final = "items.parquet"
 STATISTICS: Final = "statistics.csv"
+SUMS: Final = "cropmask:statistics"
+"""Where a collection has the areas of its items, by period."""
 THUMBNAIL: Final = "thumbnail.png"
 _SHARE: Final = "crop_percent"
 
@@ -129,7 +131,7 @@ def gather(base: Document, found: Sequence[Linked], extra: Mapping[str, Any]) ->
         "version": sorted({str(each["version"]) for each in known}),
         "cropmask:synthetic": sorted({bool(each["cropmask:synthetic"]) for each in known}),
     }
-    document["cropmask:statistics"] = summarize(found)
+    document[SUMS] = summarize(found)
     return document
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
 
 import pystac
 import pytest
@@ -18,6 +21,7 @@ from cropmask.catalog.web import make_api_app
 from cropmask.grid import Tile
 from cropmask.io.fetch import ReadOptions
 from cropmask.io.store import FolderStore
+from cropmask.region import region_names
 from tests.demo_run import EASTERN, WESTERN, put_item
 
 
@@ -120,10 +124,11 @@ def test_models_can_be_searched(address):
         {"intersects": {"type": "Sphere"}},
         {"bbox": [0, 0, 1, 1], "intersects": {"type": "Point", "coordinates": [0, 0]}},
         {"limit": "many"},
+        {"limit": 1e400},
     ],
 )
 def test_what_is_not_understood_is_refused(address, query):
-    answer = requests.post(f"{address}/search", json=query, timeout=60)
+    answer = requests.post(f"{address}/search", data=json.dumps(query), timeout=60)
     assert answer.status_code == 400
     assert answer.json()["description"]
 
@@ -132,6 +137,98 @@ def test_what_is_not_there_is_404(address):
     for path in ("/collections/none", "/collections/none/items", "/collections/none/items/x"):
         assert requests.get(f"{address}{path}", timeout=60).status_code == 404
     assert requests.post(f"{address}/search", data="{", timeout=60).status_code == 400
+
+
+@pytest.fixture(scope="module")
+def letters(address: str, store: FolderStore) -> str:
+    """Address of a file with the ten bytes ``0123456789``."""
+    store.put("letters.txt", b"0123456789", "text/plain")
+    store.put("empty.txt", b"", "text/plain")
+    return f"{address}/files/letters.txt"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "content", "part"),
+    [
+        ("bytes=0-0", 206, b"0", "bytes 0-0/10"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+        ("bytes=7-99", 206, b"789", "bytes 7-9/10"),
+        ("bytes=0-", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=-3", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-99", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=-0", 416, None, "bytes */10"),
+        ("bytes=10-", 416, None, "bytes */10"),
+        ("bytes=10-12", 416, None, "bytes */10"),
+        # What is no range, and several, are not honored, as RFC 9110 has it.
+        ("bytes=5-2", 200, b"0123456789", None),
+        ("bytes=-", 200, b"0123456789", None),
+        ("bytes=a-b", 200, b"0123456789", None),
+        ("bytes=0-1,4-5", 200, b"0123456789", None),
+        ("items=0-1", 200, b"0123456789", None),
+    ],
+)
+def test_ranges(letters, wanted, status, content, part):
+    for method in ("GET", "HEAD"):
+        answer = requests.request(method, letters, headers={"Range": wanted}, timeout=60)
+        assert (answer.status_code, answer.headers.get("Content-Range")) == (status, part)
+        if content is not None:
+            assert answer.headers["Content-Length"] == str(len(content))
+            assert answer.content == (content if method == "GET" else b"")
+
+
+def test_an_empty_file_has_no_range(letters):
+    empty = letters.replace("letters", "empty")
+    assert requests.get(empty, timeout=60).content == b""
+    assert requests.get(empty, headers={"Range": "bytes=0-0"}, timeout=60).status_code == 416
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../outside.txt",
+        "%2e%2e/outside.txt",
+        "crop_mask_eastern/..%2f..%2foutside.txt",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        ".hidden",
+        "a/.git/config",
+        "a%00b",
+        "",
+    ],
+)
+@pytest.mark.parametrize("where", ["files", "pages"])
+def test_only_the_catalog_is_served(address, store, where, path):
+    (store.root.parent / "outside.txt").write_text('{"secret": 1}')
+    store.put(".hidden", b'{"secret": 1}', "text/plain")
+    host, port = address.removeprefix("http://").split(":")
+    connection = HTTPConnection(host, int(port), timeout=60)
+    connection.request("GET", f"/{where}/{path}")  # as it is: requests would tidy it up
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    if (where, path) == ("pages", ""):
+        assert (answer.status, b"Cropland extent" in body) == (200, True)
+    else:
+        assert answer.status in (400, 404)
+    assert b"secret" not in body
+
+
+def test_a_page_elsewhere_may_ask_for_ranges(letters):
+    headers = {
+        "Origin": "https://elsewhere.example",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "range",
+    }
+    answer = requests.options(letters, headers=headers, timeout=60)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "range" in answer.headers["Access-Control-Allow-Headers"]
+
+
+def test_the_printed_catalog_is_served_too():
+    api = Api(FolderStore(Path(__file__).parents[2] / "catalogs"))
+    names = list(api.index().collections)
+    assert names == [*(f"crop_mask_{region}" for region in region_names()), "crop_mask_models"]
 
 
 def test_what_workers_add_appears(address, store):

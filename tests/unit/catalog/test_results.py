@@ -122,6 +122,36 @@ def test_an_item_that_was_removed_is_no_longer_linked():
     assert linked(store) == {stays}
 
 
+def test_a_product_whose_last_item_was_removed_promises_nothing():
+    store = MemoryStore()
+    stays = put_item(store)
+    gone = put_item(store, WESTERN, "western")
+    build_results(store)
+    store.remove(gone)
+    build_results(store)
+    assert linked(store) == {stays}
+    collection = load(store, "crop_mask_western/collection.json")
+    assert_valid(collection)
+    assert (linked(store, "crop_mask_western"), collection.get("cropmask:statistics")) == (
+        set(),
+        None,
+    )
+    for asset in collection["assets"].values():
+        key = asset["href"].removeprefix("../").replace("./", "crop_mask_western/")
+        assert store.exists(key), asset
+    assert not store.exists("crop_mask_western/items.parquet")
+    assert build_results(store).written == 0
+    put_item(store, WESTERN, "western")
+    build_results(store)
+    assert linked(store, "crop_mask_western") == {gone}
+
+
+def test_without_items_nothing_is_written(tmp_path):
+    built = build_results(FolderStore(tmp_path / "a-typing-error"))
+    assert (built.collections, built.written) == ({}, 0)
+    assert not (tmp_path / "a-typing-error").exists()
+
+
 class Hiding(MemoryStore):
     """A listing made before the last items came, as when two builds overlap."""
 
@@ -140,27 +170,24 @@ def test_a_build_with_an_old_listing_keeps_the_links_of_another():
     assert linked(store) == keys
 
 
-def test_builds_beside_a_writer_link_everything_in_the_end(tmp_path):
+def test_builds_beside_writers_link_everything_in_the_end(tmp_path):
     store = FolderStore(tmp_path)
-    tiles = [Tile(200 + i, 70) for i in range(40)]
-    done = threading.Event()
-
-    def write():
-        for tile in tiles:
-            put_item(store, tile)
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
+    rows = (70, 71)
+    tiles = [[Tile(200 + column, row) for column in range(10)] for row in rows]
+    writers = [
+        threading.Thread(target=lambda row=row: [put_item(store, tile) for tile in row])
+        for row in tiles
+    ]
+    for writer in writers:
+        writer.start()
     before: set[str] = set()
-    while not done.is_set():
+    while any(writer.is_alive() for writer in writers):
         if build_results(store, parquet=False).collections:
             now = linked(store)
             assert before <= now, "a link to an item that is there was lost"
             before = now
-    writer.join()
     build_results(store)
-    assert len(linked(store)) == len(tiles)
+    assert len(linked(store)) == sum(map(len, tiles))
 
 
 def test_what_is_no_item_is_named_and_left_out():
