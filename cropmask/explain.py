@@ -60,6 +60,8 @@ class Explanation:
     """How the two differ."""
     trouble: CropmaskError | None
     """Why there is no new key."""
+    run: str | None = None
+    """The newest run that has the tile."""
     commands: Commands = HERE
     """How to write commands."""
 
@@ -87,7 +89,12 @@ class Explanation:
 
     def _verdict_of_attempts(self) -> str:
         if not self.attempts:
-            return f"no attempt was made; to send it: {self._submit()}"
+            state, again = "no attempt was made", ""
+            if self.run is not None:
+                look = self.commands.line("status", "--run", self.run)
+                state += f" yet, run {self.run} has it: {look}"
+                again = " again, should no worker take it"
+            return f"{state}; to send it{again}: {self._submit()}"
         last = self.attempts[-1]
         if last.key.state is State.PROCESSING:
             return "an attempt began and has not ended: it is running, or its worker has died"
@@ -187,8 +194,14 @@ def explain(
         new_key=new_key,
         changes=changes,
         trouble=trouble,
+        run=_find_run(store, product.name, task),
         commands=site.commands,
     )
+
+
+def _find_run(store: Store, product: str, task: Task) -> str | None:
+    runs = load_runs(store, product, str(task.period))
+    return next((run.run for run in reversed(runs) if str(task.tile) in run.tiles), None)
 
 
 def _look(store: Store, task: Task, site: Site) -> tuple[Presence, Document | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import fmean, median
@@ -228,7 +228,8 @@ def summarize(
     now
         UTC.
     """
-    spent = _spent(keys, loaded, now)
+    running = {s.latest.attempt for s in tiles if s.latest and s.shown == State.PROCESSING}
+    spent = _spent(keys, loaded, now, running)
     starts = [key.started for key in keys]
     is_over = all(s.shown in ("SUCCEEDED", "SKIPPED", "INVALID") for s in tiles)
     return Standing(
@@ -270,9 +271,15 @@ def _group_of(state: State, reason: str, found: Sequence[tuple[AttemptKey, str]]
 
 
 def _spent(
-    keys: Sequence[AttemptKey], loaded: Mapping[AttemptKey, AttemptRecord], now: datetime
+    keys: Sequence[AttemptKey],
+    loaded: Mapping[AttemptKey, AttemptRecord],
+    now: datetime,
+    running: Collection[str],
 ) -> Spent:
-    """What was loaded stands for the attempts of the same state that were not."""
+    """What was loaded stands for the attempts of the same state that were not.
+
+    Nobody knows when a worker died: its attempt counts as that of a usual tile, at most.
+    """
     total, sampled, computed = 0.0, 0, []
     threads = [record.threads for record in loaded.values() if record.threads]
     usual = round(median(threads)) if threads else None
@@ -285,12 +292,16 @@ def _spent(
             total += number * mean
         if state is State.SUCCEEDED:
             computed = [record.seconds for record in known if record.seconds is not None]
+    tile_seconds = median(computed) if computed else None
     finished = {key.attempt for key in ended}
     for key in keys:
         if key.attempt not in finished:
-            running = min((now - key.started).total_seconds(), TIME_LIMIT_SECONDS)
-            total += occupied_seconds(max(running, 0.0), usual)
-    return Spent(total, median(computed) if computed else None, sampled, len(ended))
+            longest = TIME_LIMIT_SECONDS
+            if key.attempt not in running and tile_seconds is not None:
+                longest = min(longest, tile_seconds)
+            seconds = min((now - key.started).total_seconds(), longest)
+            total += occupied_seconds(max(seconds, 0.0), usual)
+    return Spent(total, tile_seconds, sampled, len(ended))
 
 
 def _throughput(

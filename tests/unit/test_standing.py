@@ -166,6 +166,16 @@ def test_cost_is_time_on_each_thread() -> None:
     assert running.spent.cpu_seconds == pytest.approx(2 * 1800)
 
 
+def test_an_attempt_whose_worker_died_does_not_cost_for_ever() -> None:
+    died = attempt(0, State.PROCESSING, 0, 1)
+    again = attempt(0, State.SUCCEEDED, 6, 2, seconds=60.0, threads=2)
+    once = attempt(1, State.SUCCEEDED, 7, 3, seconds=60.0, threads=2)
+    late, later = (standing_of([died, again, once], minutes) for minutes in (10, 50))
+    assert late.spent.cpu_seconds == later.spent.cpu_seconds == pytest.approx(3 * 120)
+    stale = attempt(2, State.PROCESSING, 0, 4)
+    assert standing_of([again, once, stale], 90).spent.cpu_seconds == pytest.approx(3 * 120)
+
+
 def test_what_was_not_loaded_costs_like_what_was() -> None:
     attempts = [attempt(i, State.SUCCEEDED, i, i, seconds=60.0, threads=2) for i in range(40)]
     keys = [found.key for found in attempts]
