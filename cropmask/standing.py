@@ -296,7 +296,7 @@ def _spent(
     finished = {key.attempt for key in ended}
     for key in keys:
         if key.attempt not in finished:
-            longest = TIME_LIMIT_SECONDS
+            longest = float(TIME_LIMIT_SECONDS)
             if key.attempt not in running and tile_seconds is not None:
                 longest = min(longest, tile_seconds)
             seconds = min((now - key.started).total_seconds(), longest)

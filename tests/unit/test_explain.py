@@ -94,6 +94,9 @@ def test_no_attempt(tmp_path: Path, demo_cache: Path) -> None:
     assert found.presence is Presence.NOTHING
     assert "cropmask submit --region eastern --period 2019--P1Y" in found.verdict
     assert not list(tmp_path.iterdir())
+    put_records(FolderStore(tmp_path), RUN)
+    verdict = tell(tmp_path, demo_cache).verdict
+    assert f"no attempt was made yet, run {RUN.run} has it: cropmask status --run" in verdict
 
 
 def test_the_last_attempt_failed(tmp_path: Path, demo_cache: Path) -> None:
