@@ -94,6 +94,11 @@ class Places:
         """Where workers write."""
         return f"s3://{self.results.name}/{FAMILY}"
 
+    @property
+    def cluster_logs(self) -> str:
+        """ARN of all log groups that the CloudWatch add-on writes for this cluster."""
+        return self.arn("logs", f"log-group:/aws/containerinsights/{self.cluster}/*")
+
     def arn(self, service: str, resource: str) -> str:
         """ARN of a resource in the environment's account and region."""
         return f"arn:aws:{service}:{self.settings.region}:{self.settings.account}:{resource}"

@@ -34,6 +34,11 @@ def send_tasks(places: Places) -> iam.PolicyStatement:
     return _on_queue("SendTasks", places.tasks, _SEND)
 
 
+def drop_tasks(places: Places) -> iam.PolicyStatement:
+    """Drop everything that waits."""
+    return _on_queue("DropTasks", places.tasks, ["sqs:PurgeQueue"])
+
+
 def count_dead_letters(places: Places) -> iam.PolicyStatement:
     """Count dead letters, as ``cropmask status`` does."""
     return _on_queue("CountDeadLetters", places.dead_letters, ["sqs:GetQueueAttributes"])
@@ -70,6 +75,22 @@ def write_results(places: Places) -> list[iam.PolicyStatement]:
     ]
 
 
+def bring_back_results(places: Places) -> list[iam.PolicyStatement]:
+    """Find and read versions that were replaced or deleted."""
+    return [
+        iam.PolicyStatement(
+            sid="ReadReplaced",
+            actions=["s3:GetObjectVersion"],
+            resources=[places.results.objects(places.results_prefix)],
+        ),
+        iam.PolicyStatement(
+            sid="ListReplaced",
+            actions=["s3:ListBucketVersions"],
+            resources=[places.results.arn],
+        ),
+    ]
+
+
 def write_models(places: Places) -> list[iam.PolicyStatement]:
     """Put models where workers read them."""
     return [
@@ -99,6 +120,36 @@ def put_metrics() -> iam.PolicyStatement:
         resources=["*"],
         conditions={"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}},
     )
+
+
+def watch(places: Places) -> list[iam.PolicyStatement]:
+    """Look at the dashboard and at what pods wrote; metrics and alarms know no resources."""
+    return [
+        iam.PolicyStatement(
+            sid="LookAtMetrics",
+            actions=[
+                "cloudwatch:DescribeAlarms",
+                "cloudwatch:GetMetricData",
+                "cloudwatch:ListDashboards",
+                "cloudwatch:ListMetrics",
+                "logs:DescribeLogGroups",
+                "logs:GetQueryResults",
+            ],
+            resources=["*"],
+        ),
+        iam.PolicyStatement(
+            sid="LookAtDashboard",
+            actions=["cloudwatch:GetDashboard"],
+            resources=[
+                f"arn:aws:cloudwatch::{places.settings.account}:dashboard/{places.cluster}"
+            ],
+        ),
+        iam.PolicyStatement(
+            sid="ReadLogs",
+            actions=["logs:FilterLogEvents", "logs:GetLogEvents", "logs:StartQuery"],
+            resources=[places.cluster_logs],
+        ),
+    ]
 
 
 def look_at_groups() -> iam.PolicyStatement:

@@ -66,9 +66,10 @@ class ClusterStack(CropmaskStack):
         )
         for nodes in (spot, on_demand):
             nodes.node.add_dependency(system)
-        for name in ("coredns", "metrics-server"):
-            self._addon(name).node.add_dependency(system)
-        add_controllers(self, self.cluster, system)
+        names, metrics = self._addon("coredns"), self._addon("metrics-server")
+        for addon in (names, metrics):
+            addon.node.add_dependency(system)
+        add_controllers(self, self.cluster, system, names)
 
     def _control_plane(self) -> eks.Cluster:
         key = kms.Key(

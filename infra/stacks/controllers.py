@@ -13,9 +13,10 @@ from infra import policies
 from infra.naming import CropmaskStack, acknowledge, managed, wildcard
 from infra.pod_identity import PodRole
 
-AUTOSCALER_CHART: Final = "9.50.1"
+AUTOSCALER_CHART: Final = "9.54.0"
 AUTOSCALER_IMAGE: Final = "v1.35.0"
-KEDA_CHART: Final = "2.18.0"
+"""Of the minor version of the cluster, with a chart whose permissions are made for it."""
+KEDA_CHART: Final = "2.20.2"
 KEDA_NAMESPACE: Final = "keda"
 OBSERVABILITY: Final = "amazon-cloudwatch-observability"
 _AGENT_POLICY: Final = "CloudWatchAgentServerPolicy"
@@ -24,20 +25,20 @@ _PRIORITIES: Final = {"50": [".*-spot-.*"], "10": [".*-ondemand-.*"]}
 """The autoscaler asks for a node on demand only where no spot node can be had."""
 
 
-def add_controllers(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
+def add_controllers(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependable) -> None:
     """Cluster autoscaler, KEDA and the CloudWatch add-on, each with a role of its own.
 
     Parameters
     ----------
-    nodes
-        The nodes that they run on.
+    needs
+        The nodes that they run on, and what answers their names.
     """
-    _add_autoscaler(stack, cluster, nodes)
-    _add_keda(stack, cluster, nodes)
-    _add_observability(stack, cluster, nodes)
+    _add_autoscaler(stack, cluster, *needs)
+    _add_keda(stack, cluster, *needs)
+    _add_observability(stack, cluster, *needs)
 
 
-def _add_autoscaler(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
+def _add_autoscaler(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependable) -> None:
     account = "cluster-autoscaler"
     role = PodRole(
         stack,
@@ -83,10 +84,10 @@ def _add_autoscaler(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependab
             },
         },
     )
-    chart.node.add_dependency(nodes, role)
+    chart.node.add_dependency(*needs, role)
 
 
-def _add_keda(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
+def _add_keda(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependable) -> None:
     role = PodRole(
         stack,
         "Keda",
@@ -113,10 +114,10 @@ def _add_keda(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) ->
         timeout=Duration.minutes(10),
         values={"clusterName": stack.places.cluster, "nodeSelector": _SYSTEM},
     )
-    chart.node.add_dependency(nodes, role)
+    chart.node.add_dependency(*needs, role)
 
 
-def _add_observability(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDependable) -> None:
+def _add_observability(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependable) -> None:
     role = iam.Role(
         stack,
         "Observability",
@@ -137,4 +138,4 @@ def _add_observability(stack: CropmaskStack, cluster: eks.Cluster, nodes: IDepen
         ],
         resolve_conflicts="OVERWRITE",
     )
-    addon.node.add_dependency(nodes)
+    addon.node.add_dependency(*needs)

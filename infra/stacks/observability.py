@@ -53,16 +53,26 @@ class ObservabilityStack(CropmaskStack):
             enable_key_rotation=True,
             removal_policy=RemovalPolicy.DESTROY,
         )
+        alarms = iam.ServicePrincipal(
+            "cloudwatch.amazonaws.com",
+            conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+        )
         key.grant(
-            iam.ServicePrincipal(
-                "cloudwatch.amazonaws.com",
-                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
-            ),
+            alarms,
             "kms:Decrypt",
-            "kms:GenerateDataKey",
+            "kms:GenerateDataKey*",
         )
         topic = sns.Topic(
             self, "Topic", master_key=key, enforce_ssl=True, display_name=f"{APP} alarms"
+        )
+        # A policy of one's own, as TLS needs, replaces the one by which alarms may publish.
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsPublish",
+                principals=[alarms],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+            )
         )
         if self.settings.alarms.email is not None:
             topic.add_subscription(subscriptions.EmailSubscription(self.settings.alarms.email))
@@ -98,7 +108,10 @@ class ObservabilityStack(CropmaskStack):
         log.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="EventsWrite",
-                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                principals=[
+                    iam.ServicePrincipal("events.amazonaws.com"),
+                    iam.ServicePrincipal("delivery.logs.amazonaws.com"),
+                ],
                 actions=["logs:CreateLogStream", "logs:PutLogEvents"],
                 resources=[log.log_group_arn],
             )

@@ -154,15 +154,20 @@ class WorkersStack(CropmaskStack):
                 "operator": iam.PolicyDocument(
                     statements=[
                         policies.send_tasks(self.places),
+                        policies.drop_tasks(self.places),
                         policies.redrive(self.places),
                         *policies.write_results(self.places),
+                        *policies.bring_back_results(self.places),
                         *policies.write_models(self.places),
+                        *policies.watch(self.places),
                         policies.describe_cluster(self.places),
                     ]
                 )
             },
         )
         self._explain_objects(role, "Operators copy and delete results, and put models.")
+        acknowledge(role, "Metrics, alarms and lists of CloudWatch know no resources.", wildcard("*"))
+        acknowledge(role, "The logs of this cluster, by kind.", wildcard(self.places.cluster_logs))
         eks.AccessEntry(
             self,
             "OperatorAccess",

@@ -118,7 +118,20 @@ def test_charts_wait_for_nodes_and_for_their_role(cloud: Synthesized) -> None:
         needs = " ".join(chart.whole["DependsOn"])
         assert "Nodegroupsystem" in needs
         assert "Association" in needs
+        assert "Addoncoredns" in needs
         assert chart.properties["Version"]
+
+
+def test_the_autoscaler_is_of_the_clusters_version(cloud: Synthesized) -> None:
+    (chart,) = [
+        found
+        for found in cloud.properties("Custom::AWSCDK-EKS-HelmChart")
+        if found["Chart"] == "cluster-autoscaler"
+    ]
+    version = cloud.one("AWS::EKS::Cluster")["Version"]
+    assert json.loads(chart["Values"])["image"]["tag"].startswith(f"v{version}.")
+    # Charts before 9.47 do not let it see volume attachments, and it then scales nothing.
+    assert tuple(map(int, chart["Version"].split("."))) >= (9, 47, 0)
 
 
 def test_the_autoscaler_prefers_spot(cloud: Synthesized, settings: Settings) -> None:

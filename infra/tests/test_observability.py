@@ -8,7 +8,7 @@ from typing import Any
 from cropmask import contract
 from infra.places import Places
 from infra.settings import Settings
-from infra.tests.synthesized import Properties, Synthesized
+from infra.tests.synthesized import Properties, Synthesized, statements
 
 DASHBOARD_ASKS_FOR = {
     *("ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"),
@@ -121,7 +121,18 @@ def test_spot_interruptions_are_counted_and_logged(cloud: Synthesized) -> None:
     }
     assert rule["Name"] in json.dumps(dashboard(cloud))
     policy = cloud.one("AWS::Logs::ResourcePolicy")
-    assert "events.amazonaws.com" in json.dumps(policy)
+    for service in ("events.amazonaws.com", "delivery.logs.amazonaws.com"):
+        assert service in json.dumps(policy)
+
+
+def test_alarms_may_publish(cloud: Synthesized, settings: Settings) -> None:
+    """A topic with a policy has lost the default one, which lets the account's alarms in."""
+    policy = cloud.one("AWS::SNS::TopicPolicy")["PolicyDocument"]
+    allowed = [s for s in statements(policy) if s["Effect"] == "Allow"]
+    (publish,) = allowed
+    assert publish["Action"] == ["sns:Publish"]
+    assert publish["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": settings.account}}
 
 
 def test_alarms_are_encrypted_on_their_way(cloud: Synthesized) -> None:
@@ -129,4 +140,9 @@ def test_alarms_are_encrypted_on_their_way(cloud: Synthesized) -> None:
     (key,) = cloud.resources("AWS::KMS::Key", "observability")
     assert key.properties["EnableKeyRotation"] is True
     assert topic["KmsMasterKeyId"]["Fn::GetAtt"][0] == key.id
-    assert "cloudwatch.amazonaws.com" in json.dumps(key.properties["KeyPolicy"])
+    (use,) = [
+        s
+        for s in statements(key.properties["KeyPolicy"])
+        if s["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    ]
+    assert set(use["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}

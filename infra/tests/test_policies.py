@@ -23,6 +23,12 @@ ONLY_EVERYTHING = {
     "ec2:DescribeLaunchTemplateVersions",
     "ec2:GetInstanceTypesFromInstanceRequirements",
     "cloudwatch:PutMetricData",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",
+    "cloudwatch:ListDashboards",
+    "cloudwatch:ListMetrics",
+    "logs:DescribeLogGroups",
+    "logs:GetQueryResults",
 }
 """Actions that know no resources: AWS takes nothing but ``*`` for them."""
 
@@ -31,6 +37,9 @@ PARTS_OF_NAMES = {
     r"arn:aws:eks:[\w-]+:\d{12}:nodegroup/cropmask-\w+/\*": "EKS ends names of node groups",
     r"arn:aws:autoscaling:[\w-]+:\d{12}:autoScalingGroup:\*:autoScalingGroupName/eks-\*": (
         "EKS names the groups; a condition on their tag names the cluster"
+    ),
+    r"arn:aws:logs:[\w-]+:\d{12}:log-group:/aws/containerinsights/cropmask-\w+/\*": (
+        "the add-on makes a log group for each kind of log"
     ),
     r"<Fn::GetAtt:ClusterKubectlProviderHandler\w+\.Arn>:\*": "versions of CDK's own function",
 }
@@ -161,6 +170,35 @@ def test_the_worker_may_do_its_work_and_no_more(cloud: Synthesized, settings: Se
         ("s3:ListBucket", places.results.arn),
         ("cloudwatch:PutMetricData", "*"),
     }
+
+
+def test_operators_may_do_what_the_runbook_tells_them(
+    cloud: Synthesized, settings: Settings
+) -> None:
+    places = Places(settings)
+    may = {
+        (action, resource)
+        for owner, statement in granted(cloud)
+        if owner.startswith("Operator")
+        for action in statement["Action"]
+        for resource in map(text, statement["Resource"])
+    }
+    tasks, dead = places.tasks.arn, places.dead_letters.arn
+    results = places.results.objects("crop_mask/")
+    assert may >= {
+        ("sqs:SendMessage", tasks),
+        ("sqs:PurgeQueue", tasks),
+        ("sqs:ReceiveMessage", dead),
+        ("sqs:DeleteMessage", dead),
+        ("s3:DeleteObject", results),
+        ("s3:GetObjectVersion", results),
+        ("s3:ListBucketVersions", places.results.arn),
+        ("cloudwatch:GetMetricData", "*"),
+        ("logs:FilterLogEvents", places.cluster_logs),
+        ("eks:DescribeCluster", places.arn("eks", f"cluster/{places.cluster}")),
+    }
+    assert ("sqs:ReceiveMessage", tasks) not in may
+    assert ("s3:DeleteObjectVersion", results) not in may
 
 
 def test_steps_of_a_workflow_take_no_task(prod: Synthesized) -> None:
