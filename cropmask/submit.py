@@ -226,8 +226,10 @@ def find_obstacles(record: RunRecord, site: Site, *, direct: bool) -> tuple[str,
     return tuple(obstacles)
 
 
-def cancel(cluster: Cluster, run: str) -> tuple[str, ...]:
+def cancel(cluster: Cluster, run: str, *, dry_run: bool = False) -> tuple[str, ...]:
     """Delete the Jobs of a run; pods return their tasks. Names of the Jobs.
+
+    With ``dry_run`` they are only found.
 
     Raises
     ------
@@ -237,4 +239,4 @@ def cancel(cluster: Cluster, run: str) -> tuple[str, ...]:
     jobs = cluster.find({contract.LABEL_RUN: run})
     if not jobs:
         raise Rejected(f"no Job of run {run} is in namespace {cluster.namespace}", reason="no job")
-    return tuple(job.name for job in jobs if cluster.delete(job.name))
+    return tuple(job.name for job in jobs if dry_run or cluster.delete(job.name))

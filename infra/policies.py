@@ -140,9 +140,7 @@ def watch(places: Places) -> list[iam.PolicyStatement]:
         iam.PolicyStatement(
             sid="LookAtDashboard",
             actions=["cloudwatch:GetDashboard"],
-            resources=[
-                f"arn:aws:cloudwatch::{places.settings.account}:dashboard/{places.cluster}"
-            ],
+            resources=[f"arn:aws:cloudwatch::{places.settings.account}:dashboard/{places.cluster}"],
         ),
         iam.PolicyStatement(
             sid="ReadLogs",

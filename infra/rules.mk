@@ -14,7 +14,7 @@ infra-setup: $(INFRA)/.ready infra/node_modules/.ready  ## the CDK and its linte
 
 infra-synth: $(CLOUDS:%=infra/cdk.out/%/manifest.json)  ## the templates of every environment
 
-infra-check: infra-synth .venv/.dev  ## synthesis, rules, lint, types, assertions, stand-ins
+infra-check: infra-setup .venv/.dev  ## synthesis, rules, lint, types, assertions, stand-ins
 	+$(MAKE) --no-print-directory -j2 infra-types infra-test infra-lint infra-standins
 
 infra-lint: infra-synth

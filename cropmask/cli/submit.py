@@ -130,7 +130,9 @@ Examples
               help="Delete the Kubernetes Jobs of a run, and do nothing else.")  # fmt: skip
 @click.option("--watch", is_flag=True, help="Follow the Job until it ends.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print messages and manifest; write, send and create nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be done, and do nothing.",
 )
 @json_option
 @place_options
@@ -142,7 +144,7 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (one value below)
     that kubectl takes, with the messages in its comments.
     """
     if given["cancelled"]:
-        _cancel(given["namespace"], given["cancelled"])
+        _cancel(given["namespace"], given["cancelled"], dry_run=given["dry_run"])
         return
     if given["plan_file"] is not None:
         source = click.get_current_context().get_parameter_source
@@ -304,10 +306,11 @@ def _send_on(
         raise Drained(f"stopped by a signal: {go_on(record, site.commands)}") from None
 
 
-def _cancel(namespace: str, run: str) -> None:
+def _cancel(namespace: str, run: str, *, dry_run: bool) -> None:
     run = parse_run_id(run)
-    for name in cancel(open_cluster(namespace), run):
-        click.echo(f"Job {name} is deleted; its workers return what they have not done.")
+    done = "would be" if dry_run else "is"
+    for name in cancel(open_cluster(namespace), run, dry_run=dry_run):
+        click.echo(f"Job {name} {done} deleted; its workers return what they have not done.")
 
 
 def _watch(cluster: Cluster, name: str) -> None:

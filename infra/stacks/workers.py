@@ -166,7 +166,9 @@ class WorkersStack(CropmaskStack):
             },
         )
         self._explain_objects(role, "Operators copy and delete results, and put models.")
-        acknowledge(role, "Metrics, alarms and lists of CloudWatch know no resources.", wildcard("*"))
+        acknowledge(
+            role, "Metrics, alarms and lists of CloudWatch know no resources.", wildcard("*")
+        )
         acknowledge(role, "The logs of this cluster, by kind.", wildcard(self.places.cluster_logs))
         eks.AccessEntry(
             self,

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,34 +71,67 @@ def test_environments_have_the_same_resources_but_for_what_settings_switch() -> 
     assert dev ^ prod <= switched | counted
 
 
-def test_a_new_environment_needs_only_its_file() -> None:
-    """An environment with dev's settings under another name is dev's templates, renamed."""
-    code = (
-        "import dataclasses, json, sys\n"
-        "from aws_cdk import App\n"
-        "from infra.app import build\n"
-        "from infra.settings import load_settings\n"
-        "context = json.load(open('infra/cdk.json'))['context']\n"
-        "context.update(json.load(open('infra/cdk.context.json')))\n"
-        "app = App(context=context, analytics_reporting=False)\n"
-        "build(app, dataclasses.replace(load_settings('dev'), name='stage'))\n"
-        "for stack in app.synth().stacks:\n"
-        "    print(json.dumps([stack.stack_name, stack.template]))\n"
-    )
+SYNTHESIZE = """
+import json, sys
+from aws_cdk import App
+from infra.app import build
+from infra.naming import SHARED_RUN, tag_everything
+from infra.settings import load_settings
+heavy = [m for m in ("numpy", "pydantic", "boto3", "rasterio") if m in sys.modules]
+context = json.load(open("infra/cdk.json"))["context"]
+context.update(json.load(open("infra/cdk.context.json")))
+app = App(context=context, analytics_reporting=False)
+settings = load_settings("stage")
+build(app, settings)
+tag_everything(app, settings, SHARED_RUN)
+templates = {stack.stack_name.rpartition("-")[2]: stack.template for stack in app.synth().stacks}
+print(json.dumps({"heavy": heavy, "templates": templates}))
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is synthesized after the settings file of dev was copied and its name changed."""
+    folder = tmp_path_factory.mktemp("copy")
+    left_out = shutil.ignore_patterns("cdk.out", "node_modules", "__pycache__", "*.log")
+    shutil.copytree(INFRA, folder / "infra", ignore=left_out)
+    environments = folder / "infra/environments"
+    text = (environments / "dev.py").read_text()
+    (environments / "stage.py").write_text(text.replace('name="dev"', 'name="stage"'))
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=INFRA.parent,
+        [sys.executable, "-c", SYNTHESIZE],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{INFRA.parent}"},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=400,
     )
-    assert len(done.stdout.splitlines()) == len(PARTS)
-    renamed = re.sub(r"[0-9A-F]{8}", "", done.stdout.replace("stage", "dev"))
+    assert done.returncode == 0, done.stderr
+    made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return made
+
+
+def without_hashes(resources: dict[str, Any]) -> dict[str, Any]:
+    """Resources as they stand, but for the name of the environment and what is made of it."""
+    text = json.dumps({k: v for k, v in resources.items() if k != "CDKMetadata"}, sort_keys=True)
+    known: dict[str, Any] = json.loads(
+        re.sub(r"[0-9A-F]{8}|[0-9a-f]{64}", "#", re.sub("[Ss]tage", "dev", text))
+    )
+    return {id_: {k: v for k, v in r.items() if k != "Metadata"} for id_, r in known.items()}
+
+
+def test_a_new_environment_needs_only_its_file(stage: dict[str, Any]) -> None:
+    """An environment with dev's settings under another name is dev's templates, renamed."""
+    assert set(stage["templates"]) == set(PARTS)
     for part, template in load("dev").templates.items():
-        for resource in template["Resources"].values():
-            name = resource.get("Properties", {}).get("QueueName")
-            assert name is None or f'"QueueName": "{name}"' in renamed, part
+        new, old = (
+            without_hashes(r)
+            for r in (stage["templates"][part]["Resources"], template["Resources"])
+        )
+        assert new.keys() == old.keys(), part
+        for id_, resource in old.items():
+            assert new[id_] == resource, (part, id_)
 
 
 def test_only_names_of_the_package_are_imported() -> None:
@@ -105,13 +142,8 @@ def test_only_names_of_the_package_are_imported() -> None:
                 assert module in NAMES or module.startswith("cropmask.kube"), file.name
 
 
-def test_names_load_without_any_package_of_ours_that_computes() -> None:
-    heavy = ("numpy", "pydantic", "boto3", "rasterio")
-    code = f"import sys, infra.app; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=INFRA.parent, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip().endswith("[]")
+def test_names_load_without_any_package_of_ours_that_computes(stage: dict[str, Any]) -> None:
+    assert stage["heavy"] == []
 
 
 def test_everything_that_can_be_tagged_is_tagged() -> None:
@@ -137,8 +169,6 @@ def test_important_things_have_tags() -> None:
 
 
 def test_prod_is_protected_from_being_deleted() -> None:
-    import json
-
     for environment, protected in (("dev", False), ("prod", True)):
         manifest = json.loads((CDK_OUT / environment / "manifest.json").read_text())
         stacks = [

@@ -224,6 +224,9 @@ def test_a_job_is_created_watched_and_cancelled(
     failed = CliRunner().invoke(submit, [*words, "--run", "fails", "--watch"])
     assert failed.exit_code == ExitCode.FAILED
     assert "Failed (Because: of it)" in failed.output
+    text = run(submit, "--cancel", "one", "--namespace", "here", "--dry-run").output
+    assert f"Job {job_name('one')} would be deleted" in text
+    assert cluster.get(job_name("one")) is not None
     text = run(submit, "--cancel", "one", "--namespace", "here").output
     assert f"Job {job_name('one')} is deleted" in text
     assert cluster.get(job_name("one")) is None
