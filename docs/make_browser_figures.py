@@ -5,6 +5,7 @@ Run ``.venv/bin/python -m docs.make_browser_figures RESULTS`` after what ``docs/
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -22,6 +23,16 @@ def shoot(page: Page, name: str) -> None:
     """Write a picture once the page has settled."""
     time.sleep(SETTLE_SECONDS)
     page.screenshot(FIGURES / f"browser-{name}.png")
+
+
+def scroll_to(page: Page, words: str) -> None:
+    """Bring the smallest element with these words to the middle of the screen."""
+    found = (
+        "[...document.querySelectorAll('td, th, dt')]"
+        f".find(e => e.innerText.includes({json.dumps(words)}))"
+    )
+    page.wait(f"!!{found}")
+    page.value(f"{found}.scrollIntoView({{block: 'center'}})")
 
 
 def main(results: str) -> None:
@@ -42,6 +53,8 @@ def main(results: str) -> None:
                 page.click("x221y075")
                 page.see("Crop probability", "Model: eastern, forest")
                 shoot(page, "item")
+                scroll_to(page, "Mapped Hectares")
+                shoot(page, "statistics")
                 page.click("Model: eastern, forest")
                 page.see("Eastern Africa: forest", "Random Forest")
                 shoot(page, "model")

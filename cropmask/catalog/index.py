@@ -173,12 +173,10 @@ def _environment(recipe: Recipe) -> list[str]:
 
 def _run(store: Store, recipe: Recipe, steps: Sequence[Step]) -> list[dict[str, Any]]:
     """Answers of the steps, all done in one process of the Open Data Cube's Python."""
-    variables = store.tool_environment() if isinstance(store, S3Store) else {}
-    settings = ["env", *(f"{name}={value}" for name, value in variables.items())]
     words = [_find_python(recipe), str(_STEPS), json.dumps(steps), recipe.environment]
     try:
         done = subprocess.run(
-            [*(settings if variables else []), *words],
+            [*tool_settings(store), *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -204,6 +202,15 @@ def _run(store: Store, recipe: Recipe, steps: Sequence[Step]) -> list[dict[str, 
             reason="no datacube",
         )
     return answers
+
+
+def tool_settings(store: Store) -> list[str]:
+    """Words before a program of the Open Data Cube that let it reach the store."""
+    if not isinstance(store, S3Store):
+        return []
+    # GDAL's host:port of an object store is an invalid address for s3-to-dc, which then never ends.
+    variables = (f"{name}={value}" for name, value in store.tool_environment().items())
+    return ["env", "-u", "AWS_S3_ENDPOINT", *variables]
 
 
 def _find_python(recipe: Recipe) -> str:

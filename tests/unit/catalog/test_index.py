@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
-from cropmask.catalog.index import count
+from cropmask.catalog.index import count, tool_settings
 from cropmask.grid import Tile
 from cropmask.io.mirror import load_items
-from cropmask.io.store import MemoryStore
+from cropmask.io.store import FolderStore, MemoryStore, StoreOptions, open_store
 from tests.demo_run import put_item
 
 
@@ -23,3 +24,15 @@ def test_each_item_is_counted_once_by_its_run():
     found = count(load_items(store), before, after, "nothing")
     assert (found.expected, found.added, found.updated, found.unchanged) == (5, 1, 1, 1)
     assert (found.outdated, found.missing) == ((keys[3],), (keys[4],))
+
+
+def test_programs_reach_the_same_object_store_whatever_gdal_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_S3_ENDPOINT", "127.0.0.1:9000")
+    store = open_store("s3://bucket/maps", StoreOptions(endpoint_url="http://127.0.0.1:9000"))
+    done = subprocess.run(
+        [*tool_settings(store), "env"], capture_output=True, text=True, check=True
+    )
+    seen = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9000"
+    assert "AWS_S3_ENDPOINT" not in seen
+    assert tool_settings(FolderStore(tmp_path)) == []
