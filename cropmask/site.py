@@ -206,7 +206,7 @@ def open_site(
 
 
 def _commands(site: Site, bare: _Given) -> Commands:
-    """Options that say what the environment variables alone would not."""
+    """Options that say what the environment variables alone would not, in any folder."""
     queue = bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)
     opened: dict[str, tuple[object, str | None]] = {
         "env": (site.environment, bare.text(contract.ENV_ENVIRONMENT) or "local"),
@@ -220,7 +220,7 @@ def _commands(site: Site, bare: _Given) -> Commands:
     }
     return Commands(
         tuple(
-            (name, str(value))
+            (name, str(value) if name == "env" else absolute(str(value)))
             for name, (value, usual) in opened.items()
             if value is not None and (usual is None or absolute(str(value)) != absolute(usual))
         )

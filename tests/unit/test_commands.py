@@ -11,7 +11,7 @@ import pytest
 
 from cropmask.cli.main import COMMANDS
 from cropmask.commands import TAKES, Commands, name_tiles
-from cropmask.site import open_site
+from cropmask.site import absolute, open_site
 
 NAMES = ("env", "catalog", "output", "models", "queue")
 
@@ -43,7 +43,8 @@ def test_the_printed_options_open_the_same_site(
     printed = {
         name.removeprefix("--"): value for name, value in zip(words[4::2], words[5::2], strict=True)
     }
-    assert open_site(environ, printed) == site
+    whole = {name: value if name == "env" else absolute(value) for name, value in options.items()}
+    assert open_site(environ, printed) == open_site(environ, whole)
     assert set(printed) <= set(options), "what the environment says is not repeated"
 
 

@@ -187,7 +187,9 @@ def test_whoever_stops_a_submission_is_told_how_to_go_on(
         raise stop
 
     monkeypatch.setattr(FolderQueue, "send", send)
-    with pytest.raises(Drained, match=r"0 of 3 tasks were sent: .* --resume first .*--output out"):
+    with pytest.raises(
+        Drained, match=r"0 of 3 tasks were sent: .* --resume first .*--output /.*out"
+    ):
         run(submit, *words_of(world), "--run", "first")
 
 
