@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cropmask.attempts import AttemptKey, RunRecord
-from cropmask.contract import TIME_LIMIT_SECONDS
-from cropmask.errors import Rejected
+from cropmask.contract import ENV_CATALOG, TIME_LIMIT_SECONDS
+from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.io.queue import Counts
 from cropmask.io.records import find_attempts, load_attempts, load_runs
 from cropmask.io.store import Store
+from cropmask.site import Site
 from cropmask.standing import (
     Standing,
     choose_failures,
@@ -62,6 +63,27 @@ def find_run(store: Store, sought: Sought) -> tuple[RunRecord, tuple[RunRecord, 
         f"there is no run '{sought.run}' {where}in {_address(store)}; the newest are: {known}",
         reason="unknown run",
     )
+
+
+def check_catalog(site: Site) -> None:
+    """Look that a worker without a catalog is not asked for tiles of one.
+
+    The made-up demo world would reject each of them for good.
+
+    Raises
+    ------
+    Misconfigured
+        If the newest run was submitted with a catalog, and the site has none.
+    """
+    if not site.synthetic:
+        return
+    newest = next(reversed(load_runs(site.store())), None)
+    if newest is not None and newest.catalog is not None:
+        raise Misconfigured(
+            f"run {newest.run} was submitted with the catalog {newest.catalog}, this worker has "
+            f"none: give --catalog (and --models, if it had any), or set {ENV_CATALOG}",
+            reason="no catalog",
+        )
 
 
 def _address(store: Store) -> str:

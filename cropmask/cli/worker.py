@@ -176,9 +176,11 @@ def worker(
         from cropmask.io.metrics import open_metrics
         from cropmask.journal import Journal
         from cropmask.site import open_site
+        from cropmask.status import check_catalog
         from cropmask.worker import Desk, Rules, Worker, run_alone
 
         site = open_site(options=options)
+        check_catalog(site)
         order = None if tasks is None else _load_order(site, tasks, index)
         limits = Limits(time_limit, stop)
         rules = Rules(

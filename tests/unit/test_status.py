@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from cropmask.attempts import State
-from cropmask.errors import Rejected
+from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.io.queue import Counts
-from cropmask.io.store import MemoryStore
-from cropmask.status import FAILURES, SAMPLE, Sought, find_run, load_standing
+from cropmask.io.store import FolderStore, MemoryStore
+from cropmask.site import open_site
+from cropmask.status import FAILURES, SAMPLE, Sought, check_catalog, find_run, load_standing
 from tests.runs import START, make_attempt, make_run, put_records
 
 TILES = tuple(Tile(100 + i % 100, 20 + i // 100) for i in range(4000))
@@ -101,3 +102,15 @@ def test_nobody_works_when_the_queue_has_nothing_in_flight() -> None:
     direct = make_run(tiles, sent=0)
     assert load_standing(store, direct, now, queue=idle).counts["PROCESSING"] == 1
     assert load_standing(store, record, now, time_limit=60).counts["STALE"] == 1
+
+
+def test_a_worker_without_a_catalog_leaves_tiles_of_one_alone(tmp_path: Path) -> None:
+    site = open_site({}, {"output": str(tmp_path)})
+    check_catalog(site)
+    store = FolderStore(tmp_path)
+    put_records(store, make_run(TILES, catalog="/c/catalog.json"))
+    with pytest.raises(Misconfigured, match="submitted with the catalog /c/catalog.json"):
+        check_catalog(site)
+    check_catalog(open_site({}, {"output": str(tmp_path), "catalog": "/c/catalog.json"}))
+    put_records(store, make_run(TILES, "20270101t000000-0000", submitted="2027"))
+    check_catalog(site)
