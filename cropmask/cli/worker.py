@@ -180,7 +180,6 @@ def worker(
         from cropmask.worker import Desk, Rules, Worker, run_alone
 
         site = open_site(options=options)
-        check_catalog(site)
         order = None if tasks is None else _load_order(site, tasks, index)
         limits = Limits(time_limit, stop)
         rules = Rules(
@@ -196,10 +195,12 @@ def worker(
             if order is None:
                 queue = site.queue()
                 loop = Worker(queue, desk, rules, pulse, stop)
+                check_catalog(site)
                 await_nursery()
                 log.info("tasks from %s, results to %s", queue.address, site.output)
                 code = loop.run()
             else:
+                check_catalog(site)
                 await_nursery()
                 code = run_alone(order, desk, f"{tasks} {index}")
     sys.exit(code)

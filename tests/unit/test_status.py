@@ -109,7 +109,7 @@ def test_a_worker_without_a_catalog_leaves_tiles_of_one_alone(tmp_path: Path) ->
     check_catalog(site)
     store = FolderStore(tmp_path)
     put_records(store, make_run(TILES, catalog="/c/catalog.json"))
-    with pytest.raises(Misconfigured, match="submitted with the catalog /c/catalog.json"):
+    with pytest.raises(Misconfigured, match=r"with the catalog /c/catalog\.json"):
         check_catalog(site)
     check_catalog(open_site({}, {"output": str(tmp_path), "catalog": "/c/catalog.json"}))
     put_records(store, make_run(TILES, "20270101t000000-0000", submitted="2027"))
