@@ -10,6 +10,11 @@ if [ -z "$engine" ]; then
     if works "$candidate"; then engine=$candidate; break; fi
   done
 fi
+case $engine in
+  '' | docker | podman | buildah) ;;
+  *) echo "cropmask: unknown engine '$engine': choose docker, podman or buildah" >&2; exit 2 ;;
+esac
+[ -z "$engine" ] || command -v "$engine" >/dev/null || { echo "cropmask: $engine is not installed here" >&2; exit 13; }
 [ -n "$engine" ] || { echo "cropmask: no engine builds images here: install docker, podman or buildah" >&2; exit 13; }
 
 version=$(sed -n 's/^VERSION = "\(.*\)"$/\1/p' cropmask/contract.py)
@@ -30,5 +35,4 @@ read -ra more <<<"${BUILD_FLAGS:-}"
 case $engine in
   podman) exec podman build "${more[@]}" "${arguments[@]}" . ;;
   buildah) exec buildah bud "${more[@]}" "${arguments[@]}" . ;;
-  *) echo "cropmask: unknown engine '$engine': choose docker, podman or buildah" >&2; exit 2 ;;
 esac

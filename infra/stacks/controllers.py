@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_cdk import Duration
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from constructs import IDependable
 
 from infra import policies
 from infra.naming import CropmaskStack, acknowledge, managed, wildcard
 from infra.pod_identity import PodRole
+from infra.stacks.retention import retention_of
 
 AUTOSCALER_CHART: Final = "9.54.0"
 AUTOSCALER_IMAGE: Final = "v1.35.0"
@@ -20,6 +22,8 @@ KEDA_CHART: Final = "2.20.2"
 KEDA_NAMESPACE: Final = "keda"
 OBSERVABILITY: Final = "amazon-cloudwatch-observability"
 _AGENT_POLICY: Final = "CloudWatchAgentServerPolicy"
+_LOGS: Final = ("application", "dataplane", "host", "performance")
+"""What the CloudWatch add-on writes, each into a group of its own."""
 _SYSTEM: Final = {"role": "system"}
 _PRIORITIES: Final = {"50": [".*-spot-.*"], "10": [".*-ondemand-.*"]}
 """The autoscaler asks for a node on demand only where no spot node can be had."""
@@ -139,3 +143,12 @@ def _add_observability(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDepe
         resolve_conflicts="OVERWRITE",
     )
     addon.node.add_dependency(*needs)
+    for kind in _LOGS:  # the agent would make them too, and keep them for ever
+        log = logs.LogGroup(
+            stack,
+            f"{kind.capitalize()}Log",
+            log_group_name=f"/aws/containerinsights/{stack.places.cluster}/{kind}",
+            retention=retention_of(stack.settings.cluster.log_days),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        addon.node.add_dependency(log)

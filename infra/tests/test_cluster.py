@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
+
+import pytest
 
 from cropmask.contract import BATCH_TAINT
 from infra.places import Places
 from infra.settings import Settings
 from infra.stacks.cluster import SPOT_TYPES
-from infra.tests.synthesized import Properties, Synthesized
+from infra.tests.synthesized import Properties, Synthesized, load
+
+GROUPS = ("system", "spot", "ondemand")
 
 
 def group(cloud: Synthesized, name: str) -> Properties:
@@ -22,6 +28,27 @@ def test_all_five_logs_of_the_control_plane_are_kept(
     }
     log = cloud.named("AWS::Logs::LogGroup", "LogGroupName", f"{Places(settings).cluster}/cluster")
     assert log["RetentionInDays"] == settings.cluster.log_days
+
+
+def test_logs_of_pods_and_nodes_are_not_kept_for_ever(
+    cloud: Synthesized, settings: Settings
+) -> None:
+    name = f"/aws/containerinsights/{Places(settings).cluster}/"
+    groups = {str(g["LogGroupName"]): g for g in cloud.properties("AWS::Logs::LogGroup", "cluster")}
+    ours = {name + kind for kind in ("application", "dataplane", "host", "performance")}
+    assert ours <= set(groups)
+    assert {groups[one]["RetentionInDays"] for one in ours} == {settings.cluster.log_days}
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_quotas_that_the_page_asks_for_are_those_of_the_settings(name: str) -> None:
+    cloud = load(name)
+    page = " ".join((Path(__file__).parents[2] / "docs/deploy.md").read_text().split())
+    most = {name_: group(cloud, name_)["ScalingConfig"]["MaxSize"] for name_ in GROUPS}
+    spot, on_demand = 8 * most["spot"], 2 * most["system"] + 8 * most["ondemand"]
+    asked = re.findall(r"\(dev \d+, prod \d+\)", page)
+    assert f"{name} {spot}" in asked[0]
+    assert f"{name} {on_demand}" in asked[1]
 
 
 def test_secrets_are_encrypted_with_a_key_that_rotates(cloud: Synthesized) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 from cropmask import contract
@@ -84,6 +85,27 @@ def test_service_accounts_have_no_token(cloud: Synthesized) -> None:
     accounts = [found for found in cloud.manifests() if found["kind"] == "ServiceAccount"]
     assert contract.SERVICE_ACCOUNT in {found["metadata"]["name"] for found in accounts}
     assert {found["automountServiceAccountToken"] for found in accounts} == {False}
+
+
+def test_every_pod_has_an_account_that_has_a_role(cloud: Synthesized) -> None:
+    """Namespace and name are matched by EKS alone: a slip would leave a pod without credentials."""
+    accounts = {
+        (found["metadata"]["namespace"], found["metadata"]["name"])
+        for found in cloud.manifests()
+        if found["kind"] == "ServiceAccount"
+    }
+    associated = {
+        (found["Namespace"], found["ServiceAccount"])
+        for found in cloud.properties("AWS::EKS::PodIdentityAssociation", "workers")
+    }
+    assert associated == accounts
+    pods = {
+        (document["metadata"]["namespace"], name)
+        for document in cloud.manifests()
+        for name in re.findall(r'"serviceAccountName": "([^"]+)"', json.dumps(document))
+    }
+    assert pods
+    assert pods <= associated
 
 
 def test_results_are_indexed_where_the_settings_say_so(dev: Synthesized, prod: Synthesized) -> None:
