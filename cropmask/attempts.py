@@ -17,14 +17,16 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cropmask import contract
+from cropmask.document import check_fields, read_object
 from cropmask.errors import Rejected
-from cropmask.grid import Tile
+from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.order import Order, parse_run_id
 from cropmask.region import RECIPES
 from cropmask.task import Period, Task
 
 RUNS: Final = contract.RUNS
 _MOMENT: Final = "%Y%m%dT%H%M%S%fZ"
+_WRONG: Final = (ValueError, TypeError, KeyError, StopIteration, OverflowError, Rejected)
 _KEY: Final = re.compile(
     rf"{RUNS}/(?P<product>[^/]+)/(?P<period>[^/]+)/(?P<run>[^/]+)/(?P<tile>x\d{{3}}y\d{{3}})/"
     r"(?P<started>\d{8}T\d{12}Z)-(?P<attempt>[0-9a-f]+)\.(?P<state>[A-Z]+)\.json"
@@ -171,12 +173,16 @@ class AttemptRecord:
             If it is no record of an attempt.
         """
         try:
-            found = json.loads(text)
-            known = {f.name: found[f.name] for f in fields(cls) if f.name in found}
-            record = cls(**{**known, "state": State(known["state"])})
-            _ = record.key
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, Rejected):
-            raise Rejected("the document is no record of an attempt", reason="bad record") from None
+            found = _known_fields(cls, text)
+            found["state"] = State(found["state"])
+            found["stages"] = tuple(found.get("stages", ()))
+            record = check_fields(cls, found)
+            if AttemptKey.parse(record.key.key) != record.key:
+                raise ValueError("it names no attempt")
+        except _WRONG as error:
+            raise Rejected(
+                f"the document is no record of an attempt ({_say(error)})", reason="bad record"
+            ) from None
         return record
 
 
@@ -247,11 +253,25 @@ class RunRecord:
             If it is none.
         """
         try:
-            found = json.loads(text)
-            known = {f.name: found[f.name] for f in fields(cls) if f.name in found}
-            record = cls(**{**known, "tiles": tuple(found["tiles"])})
+            found = _known_fields(cls, text)
+            found["tiles"] = tuple(found["tiles"])
+            record = check_fields(cls, found)
             parse_run_id(record.run)
+            if record.resolution not in RESOLUTIONS:
+                raise ValueError(f"resolution: {record.resolution} m is not offered")
+            if datetime.fromisoformat(record.submitted).tzinfo is None:
+                raise ValueError("submitted: it says no time zone")
             record.orders()
-        except (ValueError, TypeError, KeyError, RecursionError, StopIteration, Rejected):
-            raise Rejected("the document is no run", reason="bad record") from None
+        except _WRONG as error:
+            raise Rejected(f"the document is no run ({_say(error)})", reason="bad record") from None
         return record
+
+
+def _known_fields(kind: type, text: str | bytes) -> dict[str, Any]:
+    """What a document says of the fields of a dataclass; what a later version added is left out."""
+    found = read_object(text)
+    return {field.name: found[field.name] for field in fields(kind) if field.name in found}
+
+
+def _say(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -199,7 +199,7 @@ def load_region(name: str, models: Path | None = None) -> Region:
         If the region file cannot be used.
     """
     path = Path(name)
-    if path.suffix != ".toml":
+    if path.suffix != ".toml" or not name.isprintable():  # a name that no file can have
         folder = models or models_folder()
         path = folder / name / REGION_FILE
         if not folder.is_dir():

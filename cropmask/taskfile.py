@@ -85,9 +85,10 @@ def load_order(address: str, index: int, options: StoreOptions | None = None) ->
     """
     parent, _, name = address.rpartition("/")
     rooted = "/" if address.startswith("/") else "."
-    store = open_store(parent or rooted, options)
     try:
-        data = store.get(name)
+        if name in ("", ".", ".."):
+            raise Absent("a folder")
+        data = open_store(parent or rooted, options).get(name)
     except Absent:
         raise Misconfigured(
             f"there is no task file at {address}: give --tasks or set CROPMASK_TASKS to the file "

@@ -25,7 +25,8 @@ from cropmask.cli.options import (
 )
 from cropmask.contract import ExitCode
 from cropmask.io.boundary import load_boundary
-from cropmask.plan import Need, Plan, TilePlan, make_plan
+from cropmask.plan import Need, Plan, TilePlan
+from cropmask.planning import make_plan
 from cropmask.region import Recipe
 from cropmask.site import Site, open_site
 from cropmask.task import Period

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
@@ -21,6 +22,8 @@ from cropmask.io.store import Absent, Store
 from cropmask.io.threads import map_threads
 
 _JSON: Final = "application/json"
+
+log = logging.getLogger(__name__)
 
 
 def put_attempt(store: Store, record: AttemptRecord) -> None:
@@ -131,7 +134,10 @@ def load_runs(
 def _load_run(store: Store, key: str) -> RunRecord | None:
     try:
         return RunRecord.from_json(store.get(key))
-    except Rejected:  # no such document (messages sent by hand have a run without), or no run
+    except Absent:  # messages sent by hand have a run without
+        return None
+    except Rejected as error:
+        log.warning("%s is left out: %s", key, error)
         return None
 
 
@@ -141,7 +147,10 @@ def load_attempts(store: Store, keys: Sequence[AttemptKey]) -> dict[AttemptKey, 
     def load(key: AttemptKey) -> AttemptRecord | None:
         try:
             return load_attempt(store, key)
-        except Rejected:
+        except Absent:
+            return None
+        except Rejected as error:
+            log.warning("%s is left out: %s", key.key, error)
             return None
 
     loaded = zip(keys, map_threads(load, keys), strict=True)

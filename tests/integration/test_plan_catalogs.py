@@ -18,7 +18,8 @@ from cropmask.io.catalogs import open_catalog
 from cropmask.io.fetch import ReadOptions
 from cropmask.io.gather import Listed, gather
 from cropmask.io.items import GEOMAD
-from cropmask.plan import Need, Plan, make_plan
+from cropmask.plan import Need, Plan
+from cropmask.planning import make_plan
 from cropmask.site import open_site
 from tests.clouds import serve_aws, use_made_up_credentials
 from tests.regions import YEAR, RegionWorld, block, make_region

@@ -136,7 +136,9 @@ def test_there_can_be_no_result(tmp_path: Path, demo_cache: Path) -> None:
 def test_the_task_is_that_of_the_newest_run_with_the_tile(demo_cache: Path) -> None:
     store, site = MemoryStore(), make_site(Path("nowhere"), demo_cache)
     put_records(store, RUN)
-    put_records(store, make_run([TILE], "newer", period="2020--P1Y", submitted="2027"))
+    put_records(
+        store, make_run([TILE], "newer", period="2020--P1Y", submitted="2027-01-01T00:00:00Z")
+    )
     assert find_task(store, site, TILE, None, None).period == Period.parse("2020")
     assert find_task(store, site, TILE, "eastern", Period.parse("2019")) == TASK
     with pytest.raises(Rejected, match="name its --region and --period"):
@@ -165,7 +167,7 @@ def test_logs(tmp_path: Path) -> None:
         stages=(STAGE,), versions={"cropmask": "0.1.0"},
     )  # fmt: skip
     store = FolderStore(tmp_path)
-    put_records(store, RUN, [failed, attempt(State.SUCCEEDED, 9, 2, stages=("nonsense",))])
+    put_records(store, RUN, [failed, attempt(State.SUCCEEDED, 9, 2, stages=({"nonsense": 1},))])
     words = ("x10y20", "--output", str(tmp_path))
     text = CliRunner().invoke(logs, words, catch_exceptions=False).output
     for part in ("2026-01-02 03:03:00 UTC  FAILED", "connection: 503", "12.5 s", "1.7 GB at most",

@@ -12,7 +12,8 @@ from cropmask.estimate import DEFAULTS, THREADS, estimate
 from cropmask.grid import Tile
 from cropmask.io.records import put_attempt
 from cropmask.io.store import FolderStore, MemoryStore
-from cropmask.plan import Need, Plan, find_results, make_plan
+from cropmask.plan import Need, Plan
+from cropmask.planning import find_results, make_plan
 from cropmask.prepare import find_same, prepare
 from cropmask.product import Product
 from cropmask.region import Recipe, load_region

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from cropmask.attempts import State
+from cropmask.attempts import State, run_key_of
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.io.queue import Counts
+from cropmask.io.records import load_attempts, load_runs
 from cropmask.io.store import FolderStore, MemoryStore
 from cropmask.site import open_site
 from cropmask.status import FAILURES, SAMPLE, Sought, check_catalog, find_run, load_standing
@@ -112,5 +114,26 @@ def test_a_worker_without_a_catalog_leaves_tiles_of_one_alone(tmp_path: Path) ->
     with pytest.raises(Misconfigured, match=r"with the catalog /c/catalog\.json"):
         check_catalog(site)
     check_catalog(open_site({}, {"output": str(tmp_path), "catalog": "/c/catalog.json"}))
-    put_records(store, make_run(TILES, "20270101t000000-0000", submitted="2027"))
+    put_records(store, make_run(TILES, "20270101t000000-0000", submitted="2027-01-01T00:00:00Z"))
     check_catalog(site)
+
+
+@pytest.mark.parametrize("damaged", ["[]", "{", '{"tiles": "all", "seconds": "long"}', "more"])
+def test_damaged_records_are_left_out_with_a_warning(
+    damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    good, bad = make_run([Tile(10, 20)], "good-1"), make_run([Tile(10, 20)], "bad-1")
+    put_records(store, good, [ended := make_attempt(good, Tile(10, 20), State.SUCCEEDED, 0, 1)])
+    wrong = {"resolution": "x", "seconds": "long"}
+    for key, document in (
+        (run_key_of(bad.product, bad.period, bad.run), bad.to_json()),
+        (ended.key.key, ended.to_json()),
+    ):
+        text = json.dumps(json.loads(document) | wrong) if damaged == "more" else damaged
+        store.put(key, text.encode(), "")
+    put_records(store, good)
+    assert load_runs(store) == (good,)
+    assert "bad-1/run.json is left out" in caplog.text
+    assert load_attempts(store, [ended.key]) == {}
+    assert f"{ended.key.key} is left out" in caplog.text

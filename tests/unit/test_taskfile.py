@@ -95,3 +95,9 @@ def test_a_task_file_is_no_attempt_and_no_run() -> None:
     put_orders(store, task_file_key(product, period, "night-1"), [Order(TASK)])
     assert not list(find_attempts(store, product, period))
     assert find_runs(store, product, period) == ()
+
+
+def test_a_folder_is_no_task_file(tmp_path: Path) -> None:
+    for address in (str(tmp_path), f"{tmp_path}/", "/", "", "s3://bucket/", "."):
+        with pytest.raises(Misconfigured, match="no task file"):
+            load_order(address, 0)

@@ -82,7 +82,7 @@ def test_a_record_tells_everything() -> None:
     assert (record.resolution, record.recipe, record.threads) == (100, "boosted", 1)
     assert (record.item, record.run_key, record.bytes_read) == ("memory://i", "ab", 5)
     assert (record.retries, record.cpu_seconds, record.peak_memory) == (2, 3.5, 9)
-    assert record.stages == [dict(stages[0])]
+    assert record.stages == stages
     assert record.host
     assert record.versions is not None
     assert set(record.versions) >= {"cropmask", "python", "numpy", "rasterio"}
@@ -152,6 +152,15 @@ def test_a_task_that_always_fails_ends_among_the_dead_letters() -> None:
     assert [r.state for r in found] == [State.FAILED] * 5
     assert "try 5 of 5" in str(found[-1].error)
     assert "try" not in str(found[0].error)
+
+
+@pytest.mark.parametrize("region", ["a\0.toml", "\ud800.toml", "nowhere"])
+def test_a_message_that_names_no_region_does_not_end_the_worker(region: str) -> None:
+    at = office(DONE)
+    at.queue.send([message_of(make_order(region=region)), message_of(make_order(11))])
+    assert at.worker().run() is ExitCode.DONE
+    assert [letter.reason for letter in at.queue.dead_letters()] == ["unknown region"]
+    assert [r.tile for r in records(at)] == ["x011y020"]
 
 
 def test_a_fault_of_ours_is_a_failure_not_an_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -75,7 +75,9 @@ def test_commands_name_the_places_of_the_run(tmp_path: Path) -> None:
 
 def test_watching_ends_when_nothing_remains(folder: Path) -> None:
     store = FolderStore(folder)
-    put_records(store, make_run(TILES[:4], "20270101t000000-0000", submitted="2027", sent=0))
+    put_records(
+        store, make_run(TILES[:4], "20270101t000000-0000", submitted="2027-01-01T00:00:00Z", sent=0)
+    )
     record = make_run(TILES[:4], "20270101t000000-0000")
     for i, tile in enumerate(TILES[:4]):
         put_records(store, record, [make_attempt(record, tile, State.SUCCEEDED, i, 50 + i)])
@@ -89,7 +91,7 @@ def test_watching_ends_when_nobody_tries_what_remains(
 ) -> None:
     monkeypatch.setattr("cropmask.cli.status.QUEUE_LAG", timedelta(seconds=0.1))
     store = FolderStore(folder)
-    record = make_run(TILES[:2], "20270101t000000-0000", submitted="2027", sent=2)
+    record = make_run(TILES[:2], "20270101t000000-0000", submitted="2027-01-01T00:00:00Z", sent=2)
     put_records(store, record, [make_attempt(record, TILES[0], State.SUCCEEDED, 0, 50)])
     put_records(store, record, [make_attempt(record, TILES[1], State.FAILED, 1, 51)])
     text = run(folder, "--watch", "--every", "0.2").output

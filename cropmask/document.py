@@ -1,0 +1,72 @@
+"""JSON documents from outside as frozen values: every field has its type, every number an end."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Object of a JSON document.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or has numbers that JSON does not know; the message says so in a few words.
+    """
+    try:
+        found = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no finite number")
+    return number
+
+
+def check_fields(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Dataclass of its fields, each of exactly the type that it declares.
+
+    Raises
+    ------
+    ValueError
+        If one is missing, unknown or has another type; the message names it.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{kind.__name__.lower()}: it is no JSON object")
+    adapters = _find_adapters(kind)  # type: ignore[arg-type]  # mypy: a type is hashable
+    if unknown := sorted(set(values) - set(adapters)):
+        raise ValueError(f"{unknown[0]}: it is not known")
+    checked = {name: _check(adapters[name], name, value) for name, value in values.items()}
+    try:
+        return kind(**checked)
+    except TypeError:
+        missing = [name for name in adapters if name not in values]
+        raise ValueError(f"{missing[0]}: it is missing") from None
+
+
+def _check(adapter: TypeAdapter[Any], name: str, value: object) -> Any:  # noqa: ANN401
+    try:
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, (name, *first["loc"])))
+        raise ValueError(f"{place}: {first['msg']}") from None
+
+
+@cache
+def _find_adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+    return {name: TypeAdapter(hint) for name, hint in get_type_hints(kind).items()}
