@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
-from cropmask.catalog.search import Index, Page, Query
+from cropmask.catalog.search import Index, Page, Query, can_be_searched
 from cropmask.catalog.static import CATALOG, CHILD
 from cropmask.contract import VERSION
 from cropmask.io.mirror import Mirror, load_items
 from cropmask.io.store import Absent, Store
 from cropmask.product import MODELS
-from cropmask.stac.absolute import make_absolute
+from cropmask.stac.absolute import is_document, make_absolute
 from cropmask.stac.assets import STAC_VERSION, make_link
 
 Document = dict[str, Any]
@@ -93,20 +93,22 @@ class Api:
         found = [(each.key, each.item) for each in self._mirror.all()]
         names = {*self._mirror.products, *self._linked_products()}
         models = self._load_json(f"{MODELS}/collection.json")
-        if models is not None:
+        if is_document(models):
             found += self._load_models(models)
         collections = [
             self._load_json(f"{name}/collection.json") for name in (*sorted(names), MODELS)
         ]
+        # What is damaged is left out; 'cropmask catalog check' names it.
+        found = [(key, item) for key, item in found if is_document(item) and can_be_searched(item)]
         self._keys = {(str(i["collection"]), str(i["id"])): key for key, i in found}
         self._index = Index(
-            [known for known in collections if known is not None], [item for _, item in found]
+            [known for known in collections if is_document(known)], [item for _, item in found]
         )
 
     def _linked_products(self) -> Iterator[str]:
         """Products of the root, also those that have no item."""
         root = self._load_json(CATALOG) or {}
-        for link in root.get("links", ()):
+        for link in root["links"] if is_document(root) else ():
             match = CHILD.fullmatch(str(link.get("href")))
             if match and match[1] != MODELS:
                 yield match[1]
@@ -114,8 +116,8 @@ class Api:
     def _load_models(self, collection: Document) -> list[tuple[str, Document]]:
         keys = [
             f"{MODELS}/{str(link['href']).removeprefix('./')}"
-            for link in collection.get("links", ())
-            if link.get("rel") == "item"
+            for link in collection["links"]
+            if link["rel"] == "item"
         ]
         loaded = [(key, self._load_json(key)) for key in keys]
         return [(key, item) for key, item in loaded if item is not None]

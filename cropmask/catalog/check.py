@@ -17,6 +17,8 @@ from cropmask.stac.absolute import join
 Document = dict[str, Any]
 _THREADS: Final = 8
 _WALKED: Final = frozenset({"child", "item"})
+_PARQUET: Final = b"PAR1"
+"""First and last bytes of a parquet file."""
 _SHA256: Final = "1220"
 """Multihash code and length of SHA2-256."""
 
@@ -232,10 +234,11 @@ class _Checks:
 
     def _read(self, document: Document, asset: Document, href: str, result: Checked) -> str | None:
         size, checksum = asset.get("file:size"), asset.get("file:checksum")
-        is_cog = "cloud-optimized" in str(asset.get("type"))
-        if size is None and checksum is None and not is_cog:
+        kind = str(asset.get("type"))
+        is_cog, is_parquet = "cloud-optimized" in kind, kind.endswith("parquet")
+        if size is None and checksum is None and not is_cog and not is_parquet:
             return None
-        result.files += 1
+        result.files += size is not None or checksum is not None or is_cog
         try:
             content = load_bytes(href, self.options)
         except Absent:
@@ -246,6 +249,8 @@ class _Checks:
             digest = hashlib.sha256(content).hexdigest()
             if digest != checksum.removeprefix(_SHA256):
                 return "its SHA-256 is not the one in the item"
+        if is_parquet and not (content.startswith(_PARQUET) and content.endswith(_PARQUET)):
+            return "it is no whole parquet file"
         if not is_cog:
             return None
         result.rasters += 1

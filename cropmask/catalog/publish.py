@@ -14,7 +14,7 @@ from cropmask.errors import Misconfigured, Rejected
 from cropmask.io.geoparquet import encode_parquet
 from cropmask.io.store import FolderStore, Store
 from cropmask.stac import encode_json
-from cropmask.stac.absolute import make_absolute
+from cropmask.stac.absolute import is_document, make_absolute
 from cropmask.stac.assets import type_of
 from cropmask.stac.gathered import PARQUET
 from cropmask.stac.odc import make_products_csv
@@ -129,7 +129,7 @@ def _parse(key: str, content: bytes) -> dict[str, Any] | None:
         document = json.loads(content)
     except (ValueError, RecursionError):
         raise Rejected(f"{key} is not JSON: 'cropmask catalog check' says more") from None
-    return document if isinstance(document, dict) and "stac_version" in document else None
+    return document if is_document(document) else None
 
 
 def _bring_in(source: Store, target: Store, key: str, document: dict[str, Any]) -> dict[str, Any]:

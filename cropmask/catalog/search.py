@@ -173,6 +173,15 @@ class Index:
                 yield item
 
 
+def can_be_searched(item: Document) -> bool:
+    """Whether an item says where and when it is, and what it belongs to."""
+    try:
+        _span(item)
+        return len(_box(item)) == 4 and isinstance(item["collection"], str)
+    except _SPOILT:
+        return False
+
+
 def _box(item: Document) -> list[float]:
     return [float(value) for value in item["bbox"]]
 
@@ -180,4 +189,4 @@ def _box(item: Document) -> list[float]:
 def _span(item: Document) -> tuple[datetime, datetime]:
     known = item["properties"]
     start, end = (known.get(f"{end}_datetime") or known["datetime"] for end in ("start", "end"))
-    return datetime.fromisoformat(start), datetime.fromisoformat(end)
+    return _moment(start, _BEGINNING), _moment(end, _END)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+from typing import TypeGuard
 
 from cropmask.stac.assets import make_link, type_of
 from cropmask.stac.facts import Document
 
+_KINDS = ("Catalog", "Collection", "Feature")
 _ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:|^/")
 
 
@@ -26,6 +28,23 @@ def join(base: str, href: str) -> str:
     scheme, sign, rest = base.rpartition("://")
     folder = rest.rpartition("/")[0]
     return f"{scheme}{sign}{posixpath.normpath(posixpath.join(folder, href))}"
+
+
+def is_document(value: object) -> TypeGuard[Document]:
+    """Whether a value has the form of a STAC document, as far as its links and assets are read."""
+    if not isinstance(value, dict) or value.get("type") not in _KINDS:
+        return False
+    links, assets = value.get("links"), value.get("assets", {})
+    return (
+        isinstance(value.get("id"), str)
+        and isinstance(links, list)
+        and isinstance(assets, dict)
+        and all(
+            isinstance(each, dict) and isinstance(each.get("href"), str)
+            for each in (*links, *assets.values())
+        )
+        and all(isinstance(link.get("rel"), str) for link in links)
+    )
 
 
 def make_absolute(document: Document, href: str, *, canonical: str | None = None) -> Document:

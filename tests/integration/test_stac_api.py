@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -223,6 +224,36 @@ def test_a_page_elsewhere_may_ask_for_ranges(letters):
     assert answer.status_code == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "range" in answer.headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "{",
+        "[1]",
+        "{}",
+        '{"type": "Feature", "id": "x", "links": [], "assets": {}}',
+        '{"type": "Collection", "id": "x", "links": 5}',
+        '{"type": "Collection", "id": "x", "links": [{"rel": "item", "href": 7}]}',
+    ],
+)
+@pytest.mark.parametrize("place", ["collection", "models", "model", "root"])
+def test_what_is_damaged_does_not_take_the_rest_along(tmp_path, store, harm, place):
+    copy = FolderStore(tmp_path / "results")
+    shutil.copytree(store.root, copy.root)
+    model = next(copy.root.glob("crop_mask_models/*/*.json")).relative_to(copy.root)
+    places = {
+        "collection": "crop_mask_western/collection.json",
+        "models": "crop_mask_models/collection.json",
+        "model": model.as_posix(),
+        "root": "catalog.json",
+    }
+    copy.put(places[place], harm.encode(), "")
+    api = Api(copy)
+    for document in (api.landing("http://x"), api.collections("http://x")):
+        assert document["links"]
+    found = api.search("http://x", {"collections": ["crop_mask_eastern"]}, post=True)
+    assert found["numberMatched"] >= 2
 
 
 def test_the_printed_catalog_is_served_too():

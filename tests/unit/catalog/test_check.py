@@ -89,6 +89,7 @@ HARMS = {
     "which does not exist": lambda copy: first_item(copy).unlink(),
     "which cannot be read": lambda copy: first_item(copy).write_text("{"),
     "Validation failed": lambda copy: edit(first_item(copy), bbox="wide"),
+    "no whole parquet": lambda copy: os.truncate(next(copy.folder.rglob("items.parquet")), 999),
     "bytes, not": lambda copy: os.truncate(next(first_item(copy).parent.glob("*.sha1")), 3),
 }
 
@@ -124,6 +125,15 @@ def test_a_published_catalog_is_whole_over_http(copy, tmp_path):
     assert {link["rel"] for link in item["links"]} >= {"self", "root", "collection", "parent"}
     rows = (target.root / "products.csv").read_text().splitlines()[1:]
     assert all(row.split(",")[1].startswith(f"{server.url}/crop_mask_") for row in rows)
+
+
+def test_what_is_no_stac_document_is_published_as_it_is(copy, tmp_path):
+    (copy.folder / "crop_mask_eastern/notes.json").write_text('{"stac_version": "1.0.0"}')
+    (copy.folder / "crop_mask_eastern/odd.json").write_text('{"type": "Feature", "links": 5}')
+    target = FolderStore(tmp_path / "public")
+    publish(FolderStore(copy.folder), target, "s3://bucket/maps")
+    assert target.get("crop_mask_eastern/notes.json") == b'{"stac_version": "1.0.0"}'
+    assert target.get("crop_mask_eastern/odd.json") == b'{"type": "Feature", "links": 5}'
 
 
 def test_without_data_only_documents_are_published(copy, tmp_path):
