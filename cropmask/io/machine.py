@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cropmask.errors import Interrupted, Misconfigured
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
+_GROUPS: Final = Path("/proc/self/cgroup")
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _UNLIMITED: Final = 1 << 60
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
@@ -61,9 +62,18 @@ def find_cpus(root: Path = _CGROUP) -> int:
     return allowed
 
 
-def find_oom_kills(root: Path = _CGROUP) -> int:
-    """Processes of this container that the kernel has killed for want of memory (v2, then v1)."""
-    for name in ("memory.events", "memory/memory.oom_control"):
+def find_oom_kills(root: Path = _CGROUP, groups: Path = _GROUPS) -> int:
+    """Processes of this container that the kernel has killed for want of memory (v2, then v1).
+
+    Outside a container, or in one that sees the groups of its machine, those of our own group.
+    """
+    own = dict(re.findall(r"^\d+:(memory|):/(.*)$", _read(groups) or "", re.MULTILINE))
+    for name in (
+        Path(own.get("", ""), "memory.events"),
+        Path("memory.events"),
+        Path("memory", own.get("memory", ""), "memory.oom_control"),
+        Path("memory", "memory.oom_control"),
+    ):
         match = re.search(r"^oom_kill (\d+)$", _read(root / name) or "", re.MULTILINE)
         if match:
             return int(match[1])

@@ -18,12 +18,28 @@ V1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"
 
 
 def test_kills_are_counted_by_either_version(tmp_path: Path) -> None:
-    assert find_oom_kills(tmp_path) == 0
+    assert find_oom_kills(tmp_path, tmp_path) == 0
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.oom_control").write_text(V1)
-    assert find_oom_kills(tmp_path) == 5
+    assert find_oom_kills(tmp_path, tmp_path) == 5
     (tmp_path / "memory.events").write_text(V2)
-    assert find_oom_kills(tmp_path) == 2
+    assert find_oom_kills(tmp_path, tmp_path) == 2
+
+
+def test_kills_of_our_own_group_count_where_it_is_seen(tmp_path: Path) -> None:
+    groups = tmp_path / "groups"
+    groups.write_text("4:memory:/pods/one\n1:cpu:/\n0::/\n")
+    (tmp_path / "memory" / "pods" / "one").mkdir(parents=True)
+    (tmp_path / "memory" / "memory.oom_control").write_text(V1)
+    assert find_oom_kills(tmp_path, groups) == 5
+    own = tmp_path / "memory" / "pods" / "one" / "memory.oom_control"
+    own.write_text("oom_kill 1\n")
+    assert find_oom_kills(tmp_path, groups) == 1
+    groups.write_text("0::/slice/two\n")
+    (tmp_path / "slice" / "two").mkdir(parents=True)
+    (tmp_path / "memory.events").write_text(V2)
+    (tmp_path / "slice" / "two" / "memory.events").write_text("oom_kill 9\n")
+    assert find_oom_kills(tmp_path, groups) == 9
 
 
 @pytest.mark.parametrize(
