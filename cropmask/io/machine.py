@@ -39,13 +39,27 @@ def parse_memory(text: str) -> int:
     return int(size)
 
 
-def find_memory_limit(root: Path = _CGROUP) -> int | None:
-    """Memory limit of the container in bytes (cgroup v2, then v1); None without one."""
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _read(root / name)
-        if text is not None and text.isdigit() and int(text) < _UNLIMITED:
-            return int(text)
+def find_memory_limit(root: Path = _CGROUP, groups: Path = _GROUPS) -> int | None:
+    """Memory limit of the container in bytes (cgroup v2, then v1); None without one.
+
+    Where the groups of the machine are seen, the least of our own group's and of those around it.
+    """
+    own = _find_own_groups(groups)
+    for kind, folder, name in (
+        ("", root, "memory.max"),
+        ("memory", root / "memory", "memory.limit_in_bytes"),
+    ):
+        group = Path(own.get(kind, ""))
+        texts = [_read(folder / part / name) or "" for part in (group, *group.parents)]
+        limits = [int(text) for text in texts if text.isdigit() and int(text) < _UNLIMITED]
+        if limits:
+            return min(limits)
     return None
+
+
+def _find_own_groups(groups: Path) -> dict[str, str]:
+    """Paths of our own control groups by controller: of memory in v1, and of "" for v2."""
+    return dict(re.findall(r"^\d+:(memory|):/(.*)$", _read(groups) or "", re.MULTILINE))
 
 
 def find_cpus(root: Path = _CGROUP) -> int:
@@ -67,7 +81,7 @@ def find_oom_kills(root: Path = _CGROUP, groups: Path = _GROUPS) -> int:
 
     Outside a container, or in one that sees the groups of its machine, those of our own group.
     """
-    own = dict(re.findall(r"^\d+:(memory|):/(.*)$", _read(groups) or "", re.MULTILINE))
+    own = _find_own_groups(groups)
     for name in (
         Path(own.get("", ""), "memory.events"),
         Path("memory.events"),

@@ -46,6 +46,25 @@ def put(root: Path, name: str, text: str) -> None:
     (root / name).write_text(text + "\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "folder", "name"),
+    [("0::/a/b", "", "memory.max"), ("4:memory:/a/b", "memory/", "memory.limit_in_bytes")],
+)
+def test_memory_limits_of_our_own_group_and_of_those_around_it(
+    tmp_path: Path, line: str, folder: str, name: str
+) -> None:
+    groups = tmp_path / "groups"
+    groups.write_text(f"1:cpu:/c\n{line}\n")
+    assert find_memory_limit(tmp_path, groups) is None
+    put(tmp_path, f"{folder}a/b/{name}", "500")
+    assert find_memory_limit(tmp_path, groups) == 500
+    put(tmp_path, f"{folder}a/{name}", "400")
+    assert find_memory_limit(tmp_path, groups) == 400
+    put(tmp_path, f"{folder}a/{name}", str(2**63 - 4096))
+    put(tmp_path, f"{folder}{name}", "600")
+    assert find_memory_limit(tmp_path, groups) == 500
+
+
 def test_memory_limits(tmp_path: Path) -> None:
     assert find_memory_limit(tmp_path) is None
     put(tmp_path, "memory/memory.limit_in_bytes", "9223372036854771712")  # v1's "no limit"
