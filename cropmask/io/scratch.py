@@ -42,6 +42,7 @@ def open_scratch(base: Path | None = None) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+        _remove_abandoned(base)  # what an orphan still wrote to when we began
 
 
 def _make_locked(base: Path) -> tuple[Path, int]:
@@ -89,6 +90,17 @@ def _remove_abandoned(base: Path) -> None:
             lock = os.open(folder / _LOCK, os.O_RDWR)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove_lock_last(folder)
             finally:
                 os.close(lock)
+
+
+def _remove_lock_last(folder: Path) -> None:
+    """Remove a folder; one in which an orphan still writes stays known by its lock."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _LOCK:
+            path.unlink(missing_ok=True)
+    if [path.name for path in folder.iterdir()] == [_LOCK]:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -84,3 +84,18 @@ def test_a_folder_that_is_taken_for_abandoned_before_it_is_locked_is_made_anew(
         scratch._remove_abandoned(tmp_path)
         assert folder.is_dir()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_an_orphan_writes_meanwhile_is_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "cropmask-worker-dead"
+    (left / "attempt-1").mkdir(parents=True)
+    (left / ".lock").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        with open_scratch(tmp_path):
+            pass
+    assert (left / ".lock").exists()
+    with open_scratch(tmp_path):
+        assert not left.exists()
