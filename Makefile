@@ -21,7 +21,7 @@ demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 setup: .venv/.dev  ## everything that developing needs
 
 test: .venv/.dev  ## all tests
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not faults" tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not faults" tests
 
 test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take minutes
 	$(BIN)/pytest -n $(WORKERS) -m faults tests

@@ -34,7 +34,6 @@ pytestmark = [
     needs_postgres,
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("datacube"),
     pytest.mark.filterwarnings("ignore"),
 ]
 
