@@ -13,8 +13,8 @@ from cropmask.advice import go_on
 from cropmask.attempts import RunRecord, run_key_of
 from cropmask.commands import Commands
 from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.io.address import is_remote
 from cropmask.io.cluster import Cluster
-from cropmask.io.fetch import is_remote
 from cropmask.io.queue import Message, Queue
 from cropmask.io.records import put_run
 from cropmask.io.store import Store

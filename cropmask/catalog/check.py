@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from cropmask.catalog.rasters import find_raster_problem
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
-from cropmask.io.fetch import Absent, ReadOptions, find_identity, is_remote, load_bytes, load_json
+from cropmask.io.address import is_remote
+from cropmask.io.fetch import Absent, ReadOptions, find_identity, load_bytes, load_json
 from cropmask.io.schemas import Schemas
 from cropmask.stac.absolute import join
 

@@ -17,7 +17,7 @@ from cropmask.cli.console import open_progress
 from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.io.fetch import is_remote
+from cropmask.io.address import is_remote
 from cropmask.io.schemas import Schemas
 from cropmask.io.store import Store
 from cropmask.site import Site, open_site

@@ -14,14 +14,8 @@ from typing import Final, Protocol
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile
-from cropmask.io.fetch import (
-    Absent,
-    ReadOptions,
-    find_names,
-    is_remote,
-    load_json,
-    resolve,
-)
+from cropmask.io.address import is_remote, resolve
+from cropmask.io.fetch import Absent, ReadOptions, find_names, load_json
 from cropmask.io.items import Document, dicts_in, may_match, may_match_any
 from cropmask.io.threads import map_threads
 from cropmask.task import Period

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import posixpath
 import re
 import stat
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
@@ -27,6 +26,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.io.address import is_remote
 from cropmask.io.retries import CountedRetry, count_of_client
 
 PASSING: Final = (429, 500, 502, 503, 504)
@@ -61,49 +61,6 @@ class ReadOptions:
 
 class Absent(Rejected):
     """There is nothing at an address: the only meaning of 404 and NoSuchKey."""
-
-
-def is_remote(href: str) -> bool:
-    """Whether an address leads over a network."""
-    return re.match(r"^(https?|s3)://", href) is not None
-
-
-def resolve(base: str, href: str) -> str:
-    """``href`` as written in the document at ``base``, made absolute.
-
-    Parameters
-    ----------
-    base
-        Path or address of the document.
-    href
-        Absolute, or relative to the document.
-
-    Raises
-    ------
-    Rejected
-        If it can be neither a path nor an address.
-    """
-    try:
-        found = _resolve(base, href)
-        if is_remote(found):
-            urlsplit(found).port  # noqa: B018 (raises where host or port are malformed)
-        return found
-    except (ValueError, RuntimeError, OSError):
-        raise Rejected(
-            f"'{href}' in {base} is no path or address: correct it", reason="bad document"
-        ) from None
-
-
-def _resolve(base: str, href: str) -> str:
-    if re.match(r"^[a-z0-9+]+://", href) or href.startswith("/"):
-        return urljoin(base, href) if base.startswith("http") else href.removeprefix("file://")
-    if base.startswith("http"):
-        return urljoin(base, href)
-    if base.startswith("s3://"):
-        bucket, _, key = base.removeprefix("s3://").partition("/")
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(key), href))
-        return f"s3://{bucket}/{path}"
-    return str((Path(base).parent / href).resolve())
 
 
 def retry_policy(options: ReadOptions) -> Retry:

@@ -17,7 +17,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.session import AWSSession, DummySession, Session
 
 from cropmask.errors import CropmaskError, Interrupted
-from cropmask.io.fetch import ReadOptions, find_identity, is_remote
+from cropmask.io.address import is_remote
+from cropmask.io.fetch import ReadOptions, find_identity
 from cropmask.io.retries import count_retries
 
 __all__ = ["ReadOptions", "gdal_settings", "open_reading_threads", "with_patience"]

@@ -14,7 +14,7 @@ from pyproj import Transformer
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG, Tile
-from cropmask.io.fetch import resolve
+from cropmask.io.address import resolve
 from cropmask.product import SYNTHETIC
 from cropmask.task import Period
 

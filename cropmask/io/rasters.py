@@ -21,7 +21,8 @@ from shapely.geometry import mapping
 
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG
-from cropmask.io.fetch import ReadOptions, check_local, is_remote
+from cropmask.io.address import is_remote
+from cropmask.io.fetch import ReadOptions, check_local
 from cropmask.io.gdal import with_patience
 from cropmask.io.items import BandSource
 from cropmask.io.resample import Window

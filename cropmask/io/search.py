@@ -15,8 +15,9 @@ from typing import Final
 
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
+from cropmask.io.address import resolve
 from cropmask.io.catalogs import Catalog, open_catalog
-from cropmask.io.fetch import Absent, ReadOptions, find_identity, resolve
+from cropmask.io.fetch import Absent, ReadOptions, find_identity
 from cropmask.io.items import (
     GEOMAD,
     BandSource,

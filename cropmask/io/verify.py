@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from cropmask.errors import Interrupted, Rejected
-from cropmask.io.fetch import ReadOptions, find_size, is_remote, load_bytes
+from cropmask.io.address import is_remote
+from cropmask.io.fetch import ReadOptions, find_size, load_bytes
 from cropmask.io.items import BandSource
 
 _KINDS: Final = {

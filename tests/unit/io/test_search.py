@@ -13,7 +13,7 @@ import pytest
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
-from cropmask.io.fetch import resolve
+from cropmask.io.address import resolve
 from cropmask.io.items import (
     Document,
     find_asset,
