@@ -21,7 +21,7 @@ from cropmask.io.catalogs import Catalog, open_catalog
 from cropmask.io.dataset import find_item, make_place
 from cropmask.io.fetch import find_identity
 from cropmask.io.gather import Wanted, gather
-from cropmask.io.items import GEOMAD
+from cropmask.io.geomad import GEOMAD
 from cropmask.io.store import Store
 from cropmask.io.threads import map_threads
 from cropmask.plan import Need, Plan, TilePlan

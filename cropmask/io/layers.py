@@ -20,7 +20,7 @@ from cropmask.core.strips import DEVIATION, REFLECTANCE, Cause, Half, Strip
 from cropmask.errors import Rejected
 from cropmask.io.fetch import Absent, ReadOptions
 from cropmask.io.gdal import open_reading_threads
-from cropmask.io.items import GeoMad
+from cropmask.io.geomad import GeoMad
 from cropmask.io.rasters import BandRows, Raster, RowSource, open_rows
 from cropmask.io.sampled import SampledLayer, SmoothLayer
 from cropmask.io.search import FEATURE_LAYERS, MASK_LAYERS, Sources, missing_layer

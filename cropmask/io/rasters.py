@@ -24,7 +24,7 @@ from cropmask.grid import CRS, EPSG
 from cropmask.io.address import is_remote
 from cropmask.io.fetch import ReadOptions, check_local
 from cropmask.io.gdal import with_patience
-from cropmask.io.items import BandSource
+from cropmask.io.geomad import BandSource
 from cropmask.io.resample import Window
 
 if TYPE_CHECKING:

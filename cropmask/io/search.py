@@ -18,19 +18,8 @@ from cropmask.grid import Tile
 from cropmask.io.address import resolve
 from cropmask.io.catalogs import Catalog, open_catalog
 from cropmask.io.fetch import Absent, ReadOptions, find_identity
-from cropmask.io.items import (
-    GEOMAD,
-    BandSource,
-    Document,
-    GeoMad,
-    checksum_of,
-    find_asset,
-    is_of_period,
-    is_of_tile,
-    name_of_period,
-    parse_geomad,
-    region_code,
-)
+from cropmask.io.geomad import GEOMAD, BandSource, GeoMad, checksum_of, find_asset, parse_geomad
+from cropmask.io.items import Document, is_of_period, is_of_tile, name_of_period, region_code
 from cropmask.region import Ancillary, StacLayer
 from cropmask.task import Period
 

@@ -16,7 +16,7 @@ from typing import Final
 from cropmask.errors import Interrupted, Rejected
 from cropmask.io.address import is_remote
 from cropmask.io.fetch import ReadOptions, find_size, load_bytes
-from cropmask.io.items import BandSource
+from cropmask.io.geomad import BandSource
 
 _KINDS: Final = {
     "1114": "sha1",

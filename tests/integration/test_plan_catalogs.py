@@ -17,7 +17,7 @@ from cropmask.grid import CRS, Tile
 from cropmask.io.catalogs import open_catalog
 from cropmask.io.fetch import ReadOptions
 from cropmask.io.gather import Listed, gather
-from cropmask.io.items import GEOMAD
+from cropmask.io.geomad import GEOMAD
 from cropmask.plan import Need, Plan
 from cropmask.planning import make_plan
 from cropmask.site import open_site

@@ -13,7 +13,8 @@ from cropmask.io import catalogs
 from cropmask.io.catalogs import Catalog, open_catalog
 from cropmask.io.fetch import ReadOptions
 from cropmask.io.gather import Gathered, Listed, gather
-from cropmask.io.items import GEOMAD, is_of_tile
+from cropmask.io.geomad import GEOMAD
+from cropmask.io.items import is_of_tile
 from cropmask.io.search import find_sources
 from cropmask.region import Ancillary
 from cropmask.task import Period

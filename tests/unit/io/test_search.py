@@ -14,15 +14,8 @@ from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.io.address import resolve
-from cropmask.io.items import (
-    Document,
-    find_asset,
-    interval_of,
-    is_of_period,
-    is_of_tile,
-    may_match,
-    parse_geomad,
-)
+from cropmask.io.geomad import find_asset, parse_geomad
+from cropmask.io.items import Document, interval_of, is_of_period, is_of_tile, may_match
 from cropmask.io.search import Sources, find_sources
 from cropmask.region import Ancillary, StacLayer
 from cropmask.task import Period

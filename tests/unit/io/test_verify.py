@@ -10,7 +10,7 @@ import pytest
 from cropmask.errors import Interrupted, Rejected
 from cropmask.io import verify
 from cropmask.io.fetch import Absent, ReadOptions
-from cropmask.io.items import BandSource
+from cropmask.io.geomad import BandSource
 from cropmask.io.verify import verify_files
 from tests.servers import Fault, FileServer, serve_files
 
