@@ -7,7 +7,7 @@ percent, the NDVI in ten-thousandths, then the segments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from threading import local
 from typing import Any, Final, NamedTuple
@@ -217,10 +217,10 @@ def map_crops(
     progress("segment", 0.0)
     colors = stretch(ndvi)
     smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
-    with ThreadPoolExecutor(1, thread_name_prefix="finish") as pool:
+    with ThreadPoolExecutor(3 if beside else 1, thread_name_prefix="finish") as pool:
         valid = prob != NODATA
         votes = _votes(prob) if beside else None
-        finished = pool.submit(_finish_pixels, layers, prob, sink) if beside else None
+        finished = _finish_pixels(pool, layers, prob, sink) if beside else None
         labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
         del colors, valid
         # Segments vote on what was classified, masked later or not.
@@ -228,12 +228,14 @@ def map_crops(
         del votes
         progress("segment", 1.0)
         progress("mask", 0.0)
-        mask, cause = finished.result() if finished else _finish_pixels(layers, prob, sink)
+        masked, written = finished or _finish_pixels(pool, layers, prob, sink)
+        mask, cause = masked.result()
         _mask(filtered, cause)
         last = pool.submit(sink, LAST_BAND, filtered)
         result = CropMap(mask, prob, filtered)
         found = statistics(result, cause, single, layers.pixel_area_m2)
-        last.result()
+        for writing in (written, last):
+            writing.result()
     progress("mask", 1.0)
     return result, found
 
@@ -246,15 +248,25 @@ def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _finish_pixels(
-    layers: Layers, prob: NDArray[np.uint8], sink: Sink
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Mask what was classified by pixel, ``prob`` in place; returns the mask and the causes."""
-    cause = layers.excluded()
-    _mask(prob, cause)
-    sink("prob", prob)
-    mask = _votes(prob)
-    sink("mask", mask)
-    return mask, cause
+    pool: ThreadPoolExecutor, layers: Layers, prob: NDArray[np.uint8], sink: Sink
+) -> tuple[Future[tuple[NDArray[np.uint8], NDArray[np.uint8]]], Future[None]]:
+    """Mask what was classified by pixel, ``prob`` in place, then hand both bands on.
+
+    Comes to the mask and the causes, and to the end of handing on.
+    """
+
+    def finish() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        cause = layers.excluded()
+        _mask(prob, cause)
+        return _votes(prob), cause
+
+    def hand_on() -> None:
+        mask, _ = masked.result()
+        sink("prob", prob)
+        sink("mask", mask)
+
+    masked = pool.submit(finish)
+    return masked, pool.submit(hand_on)
 
 
 def _mask(band: NDArray[np.uint8], cause: NDArray[np.uint8]) -> None:
