@@ -49,7 +49,8 @@ class Statistics:
 
 
 def statistics(
-    crop_map: CropMap,
+    prob: NDArray[np.uint8],
+    filtered: NDArray[np.uint8],
     cause: NDArray[np.uint8],
     single: NDArray[np.uint8],
     pixel_area_m2: float,
@@ -58,8 +59,8 @@ def statistics(
 
     Parameters
     ----------
-    crop_map
-        The three bands.
+    prob, filtered
+        Those bands of it ``(y, x)``; the mask is in ``prob``.
     cause
         :class:`~cropmask.core.strips.Cause` of every pixel ``(y, x)``.
     single
@@ -72,10 +73,10 @@ def statistics(
     width = cause.shape[1]
     # Row by row: bincount makes integers of 8 bytes of its input.
     for row, causes in enumerate(cause):
-        by_prob += np.bincount(crop_map.prob[row], minlength=256)
+        by_prob += np.bincount(prob[row], minlength=256)
         by_cause += np.bincount(causes, minlength=256)
-        by_object += np.bincount(crop_map.filtered[row], minlength=256)
-        empty = crop_map.prob[row] == NODATA
+        by_object += np.bincount(filtered[row], minlength=256)
+        empty = prob[row] == NODATA
         missing += int(np.count_nonzero(empty & (causes == Cause.NONE)))
         alone = np.unpackbits(single[row], count=width).view(bool)
         halved += int(np.count_nonzero(alone & ~empty))

@@ -228,16 +228,15 @@ def map_crops(
         del votes
         progress("segment", 1.0)
         progress("mask", 0.0)
-        masked, written = finished or _finish_pixels(pool, layers, prob, sink)
-        mask, cause = masked.result()
+        excluded, written = finished or _finish_pixels(pool, layers, prob, sink)
+        cause = excluded.result()
         _mask(filtered, cause)
         last = pool.submit(sink, LAST_BAND, filtered)
-        result = CropMap(mask, prob, filtered)
-        found = statistics(result, cause, single, layers.pixel_area_m2)
-        for writing in (written, last):
-            writing.result()
+        found = statistics(prob, filtered, cause, single, layers.pixel_area_m2)
+        mask = written.result()
+        last.result()
     progress("mask", 1.0)
-    return result, found
+    return CropMap(mask, prob, filtered), found
 
 
 def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -249,24 +248,26 @@ def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _finish_pixels(
     pool: ThreadPoolExecutor, layers: Layers, prob: NDArray[np.uint8], sink: Sink
-) -> tuple[Future[tuple[NDArray[np.uint8], NDArray[np.uint8]]], Future[None]]:
-    """Mask what was classified by pixel, ``prob`` in place, then hand both bands on.
+) -> tuple[Future[NDArray[np.uint8]], Future[NDArray[np.uint8]]]:
+    """Mask what was classified by pixel, ``prob`` in place, and hand both bands on.
 
-    Comes to the mask and the causes, and to the end of handing on.
+    Comes to the causes, and later to the mask.
     """
 
-    def finish() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def exclude() -> NDArray[np.uint8]:
         cause = layers.excluded()
         _mask(prob, cause)
-        return _votes(prob), cause
+        return cause
 
-    def hand_on() -> None:
-        mask, _ = masked.result()
+    def hand_on() -> NDArray[np.uint8]:
+        excluded.result()
         sink("prob", prob)
+        mask = _votes(prob)
         sink("mask", mask)
+        return mask
 
-    masked = pool.submit(finish)
-    return masked, pool.submit(hand_on)
+    excluded = pool.submit(exclude)
+    return excluded, pool.submit(hand_on)
 
 
 def _mask(band: NDArray[np.uint8], cause: NDArray[np.uint8]) -> None:

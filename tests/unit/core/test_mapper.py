@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from cropmask.core.cropmap import CropMap, statistics
+from cropmask.core.cropmap import statistics
 from cropmask.core.features import FEATURES, features, ndvi, observed, reflectance
 from cropmask.core.forest import Forest
 from cropmask.core.mapper import classify_layers, map_crops
@@ -170,7 +170,7 @@ def test_statistics_by_hand() -> None:
     mask = np.array([[0, 1, 1, 255], [0, 255, 255, 0]], np.uint8)
     cause = np.array([[0, 0, 0, 1], [0, 3, 0, 0]], np.uint8)
     single = np.packbits(np.array([[0, 1, 0, 1], [0, 0, 0, 0]], bool), axis=1)
-    figures = statistics(CropMap(mask, prob, mask), cause, single, 10_000.0)
+    figures = statistics(prob, mask, cause, single, 10_000.0)
     assert figures.mapped_hectares == 5
     assert figures.crop_hectares == 2
     assert figures.mean_probability == 44
