@@ -19,14 +19,14 @@ NEWEST: Final = 40
 THREADS: Final = 2
 """Threads of the default figures."""
 DEFAULTS: Final[dict[tuple[str, int], tuple[float, float]]] = {
-    ("forest", 10): (102, 1.69e9),
-    ("forest", 20): (23, 0.95e9),
-    ("forest", 60): (7, 0.54e9),
-    ("forest", 100): (5, 0.48e9),
-    ("boosted", 10): (53, 1.70e9),
-    ("boosted", 20): (15, 0.93e9),
-    ("boosted", 60): (5, 0.51e9),
-    ("boosted", 100): (4, 0.46e9),
+    ("forest", 10): (107, 1.88e9),
+    ("forest", 20): (28, 0.88e9),
+    ("forest", 60): (6, 0.49e9),
+    ("forest", 100): (5, 0.42e9),
+    ("boosted", 10): (29, 1.98e9),
+    ("boosted", 20): (11, 0.86e9),
+    ("boosted", 60): (3, 0.48e9),
+    ("boosted", 100): (2, 0.41e9),
 }
 """Seconds and bytes of a tile by recipe and resolution, as measured in docs/performance.md on two
 threads, reading local files."""
