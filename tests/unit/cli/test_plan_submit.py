@@ -66,7 +66,7 @@ def test_plan_says_what_is_and_what_it_would_take(world: RegionWorld) -> None:
     assert "1  unchanged" in text
     assert "1  no input" in text
     assert "no GeoMAD for January to June 2019" in text
-    assert "2 tiles to compute: 3 min of one worker, about 107 s with 2; 1.9 GB" in text
+    assert "2 tiles to compute: 4 min of one worker, about 107 s with 2; 1.9 GB" in text
     assert "measured on 2 CPUs with local files" in text
     assert "$0.01 at $0.05 per CPU hour" in text
 
