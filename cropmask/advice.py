@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cropmask.attempts import RunRecord, State
-from cropmask.commands import Commands, name_tiles
+from cropmask.commands import HERE, Commands, name_tiles
 from cropmask.contract import ENV_TIME_LIMIT, MAX_RECEIVES
 from cropmask.grid import Tile
 from cropmask.io.queue import Counts
@@ -18,8 +18,6 @@ from cropmask.wording import say_count
 SILENT: Final = timedelta(minutes=10)
 """Time without a new attempt after which it looks as if no worker were running."""
 
-HERE: Final = Commands()
-"""Commands without options: everything is as the environment variables say."""
 NAMED: Final = 20
 """Tiles that are named in a command, at most; more, and the whole region is sent again."""
 

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cropmask import contract
-from cropmask.document import check_fields, read_object
+from cropmask.document import check_fields, read_object, say_fault
 from cropmask.errors import Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.order import Order, parse_run_id
@@ -181,7 +181,7 @@ class AttemptRecord:
                 raise ValueError("it names no attempt")
         except _WRONG as error:
             raise Rejected(
-                f"the document is no record of an attempt ({_say(error)})", reason="bad record"
+                f"the document is no record of an attempt ({say_fault(error)})", reason="bad record"
             ) from None
         return record
 
@@ -263,7 +263,9 @@ class RunRecord:
                 raise ValueError("submitted: it says no time zone")
             record.orders()
         except _WRONG as error:
-            raise Rejected(f"the document is no run ({_say(error)})", reason="bad record") from None
+            raise Rejected(
+                f"the document is no run ({say_fault(error)})", reason="bad record"
+            ) from None
         return record
 
 
@@ -271,7 +273,3 @@ def _known_fields(kind: type, text: str | bytes) -> dict[str, Any]:
     """What a document says of the fields of a dataclass; what a later version added is left out."""
     found = read_object(text)
     return {field.name: found[field.name] for field in fields(kind) if field.name in found}
-
-
-def _say(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -49,6 +49,10 @@ class Commands:
         return shlex.join(["cropmask", command, *words, *places])
 
 
+HERE: Final = Commands()
+"""Commands without options: everything is as the environment variables say."""
+
+
 def name_tiles(tiles: Iterable[object], most: int) -> tuple[str, ...]:
     """``--tiles`` for a command, or nothing if there are more than are worth printing."""
     names = [str(tile) for tile in tiles]

@@ -30,6 +30,11 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     return found
 
 
+def say_fault(error: Exception) -> str:
+    """What is wrong with a document, in a few words, of the error that reading it raised."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from cropmask.advice import HERE, advise_failure
+from cropmask.advice import advise_failure
 from cropmask.attempts import AttemptKey, AttemptRecord, State
-from cropmask.commands import Commands
+from cropmask.commands import HERE, Commands
 from cropmask.errors import CropmaskError, Rejected
 from cropmask.grid import Tile
 from cropmask.io.dataset import find_item, make_place

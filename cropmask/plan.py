@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cropmask.contract import ENVIRONMENTS
-from cropmask.document import check_fields, read_object
+from cropmask.document import check_fields, read_object, say_fault
 from cropmask.errors import Rejected
 from cropmask.estimate import Estimate
 from cropmask.grid import RESOLUTIONS, Tile
@@ -131,9 +131,9 @@ class Plan:
             plan = check_fields(cls, found)
             plan._check_offered()
         except (ValueError, TypeError, KeyError, Rejected) as error:
-            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise Rejected(
-                f"it is no plan of this version ({why}): make one with 'cropmask plan --out FILE'",
+                f"it is no plan of this version ({say_fault(error)}): make one with "
+                "'cropmask plan --out FILE'",
                 reason="bad plan",
             ) from None
         return plan

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from cropmask import contract
-from cropmask.commands import Commands
+from cropmask.commands import HERE, Commands
 from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
 from cropmask.contract import Environment as Environment
 from cropmask.cost import Price
@@ -89,7 +89,7 @@ class Site:
     """CloudWatch namespace; None to put no metrics."""
     price: Price
     """Of an hour of one CPU, for estimates of cost."""
-    commands: Commands = field(default=Commands(), compare=False)
+    commands: Commands = field(default=HERE, compare=False)
     """How to write other commands so that they open the same site."""
 
     @property
@@ -171,9 +171,7 @@ def open_site(
     """
     given = _Given(os.environ if environ is None else environ, options or {})
     environment = _environment(given.text(contract.ENV_ENVIRONMENT) or "local")
-    catalog = given.text(contract.ENV_CATALOG)
-    if catalog is None and environment != "local":
-        catalog = EXPLORER
+    catalog = _catalog(given, environment)
     resolution = given.number(contract.ENV_RESOLUTION)
     memory = given.text(contract.ENV_MEMORY)
     models = given.text(contract.ENV_MODELS)
@@ -210,10 +208,7 @@ def _commands(site: Site, bare: _Given) -> Commands:
     queue = bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)
     opened: dict[str, tuple[object, str | None]] = {
         "env": (site.environment, bare.text(contract.ENV_ENVIRONMENT) or "local"),
-        "catalog": (
-            site.catalog,
-            bare.text(contract.ENV_CATALOG) or (EXPLORER if site.environment != "local" else None),
-        ),
+        "catalog": (site.catalog, _catalog(bare, site.environment)),
         "output": (site.output, bare.text(contract.ENV_OUTPUT) or LOCAL_OUTPUT),
         "models": (site.models, bare.text(contract.ENV_MODELS)),
         "queue": (site.queue_address, queue),
@@ -256,6 +251,12 @@ class _Given:
         if text not in ("0", "1", "true", "false", "yes", "no"):
             raise Misconfigured(f"{variable} is '{text}': it must be 1 or 0")
         return text in ("1", "true", "yes")
+
+
+def _catalog(given: _Given, environment: Environment) -> str | None:
+    """Where GeoMAD items are: the named place, else the environment's own."""
+    catalog = given.text(contract.ENV_CATALOG)
+    return EXPLORER if catalog is None and environment != "local" else catalog
 
 
 def _environment(name: str) -> Environment:

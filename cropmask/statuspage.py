@@ -9,8 +9,8 @@ from typing import Final
 
 import shapely
 
-from cropmask.advice import HERE, advise, advise_run
-from cropmask.commands import Commands
+from cropmask.advice import advise, advise_run
+from cropmask.commands import HERE, Commands
 from cropmask.cost import Price
 from cropmask.grid import AFRICA_10, Tile
 from cropmask.io.queue import Counts

@@ -11,7 +11,7 @@ from typing import Final
 from cropmask import contract
 from cropmask.advice import go_on
 from cropmask.attempts import RunRecord, run_key_of
-from cropmask.commands import Commands
+from cropmask.commands import HERE, Commands
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.io.address import is_remote
 from cropmask.io.cluster import Cluster
@@ -92,7 +92,7 @@ def send(
     store: Store,
     queue: Queue,
     progress: Callable[[float], None] = lambda _share: None,
-    commands: Commands = Commands(),  # noqa: B008 (frozen)
+    commands: Commands = HERE,
 ) -> RunRecord:
     """Send the messages of a run that are not known to be sent; the run is written down first.
 

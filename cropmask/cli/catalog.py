@@ -21,6 +21,7 @@ from cropmask.io.address import is_remote
 from cropmask.io.schemas import Schemas
 from cropmask.io.store import Store
 from cropmask.site import Site, open_site
+from cropmask.wording import say_count
 
 FOLDER: Final = "catalogs"
 """Where the catalog without results is printed."""
@@ -138,9 +139,8 @@ def check(
     for line in summarize(checked):
         click.echo(line)
     if checked.problems:
-        count = len(checked.problems)
-        word = "problem" if count == 1 else "problems"
-        raise Rejected(f"{count} {word} in {root}", reason="bad catalog")
+        problems = say_count(len(checked.problems), "problem")
+        raise Rejected(f"{problems} in {root}", reason="bad catalog")
 
 
 @catalog.command()
