@@ -26,8 +26,8 @@ from cropmask.site import Site
 
 log = logging.getLogger(__name__)
 
-_NO_THREAD: Final = "can't start new thread"
-"""What Python says when there is no memory for the stack of a thread."""
+_NO_MEMORY: Final = ("can't start new thread", "failed to map segment from shared object")
+"""What Python says when there is no memory for a thread, or for a library that it loads."""
 
 
 def compute(parent: Parent, work: Work) -> None:
@@ -42,8 +42,9 @@ def compute(parent: Parent, work: Work) -> None:
         outcome = Outcome(error=error)
     except MemoryError:
         outcome = _out_of_memory()
-    except RuntimeError as error:
-        outcome = _out_of_memory() if str(error) == _NO_THREAD else _fault(error)
+    except (RuntimeError, ImportError) as error:
+        is_memory = any(words in str(error) for words in _NO_MEMORY)
+        outcome = _out_of_memory() if is_memory else _fault(error)
     except OSError as error:
         outcome = (
             _out_of_memory()
