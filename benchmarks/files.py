@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.measure import Result, make_parser, put_results, show, table
-from cropmask.io.models import load_forest
+from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region, region_names
 
 ROUNDS = 5

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.measure import Result
-from cropmask.demo.world import DEMO_PERIOD, DEMO_TILE, EDITION, ensure_world, is_complete
-from cropmask.site import open_site
+from cropmask.site.site import open_site
+from cropmask.testing.world.world import DEMO_PERIOD, DEMO_TILE, EDITION, ensure_world, is_complete
 
 
 def find_resolution(wanted: int | None, *, quick: bool = False) -> int:

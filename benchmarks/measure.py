@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from cropmask.io.machine import find_cpus
+from cropmask.machine.limits import find_cpus
 
 Result = dict[str, Any]
 """What a benchmark found: JSON's types only."""

@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 from cropmask.core.features import FEATURES, features
 from cropmask.core.forest import Forest
 from cropmask.core.strips import Half, Strip
-from cropmask.demo.landscape import elevation_row, log_rain, make_sites, salt_of
-from cropmask.demo.spectra import MIXED, draw_half, draw_truth
-from cropmask.demo.world import DEMO_TILE
 from cropmask.region import RECIPES, Recipe, load_region
+from cropmask.testing.world.landscape import elevation_row, log_rain, make_sites, salt_of
+from cropmask.testing.world.spectra import MIXED, draw_half, draw_truth
+from cropmask.testing.world.world import DEMO_TILE
 from cropmask.training.convert import convert
 from cropmask.training.fit import make_estimator
 from cropmask.training.samples import load_samples

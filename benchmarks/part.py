@@ -23,14 +23,14 @@ from benchmarks.measure import Result, StageClock, answer
 from cropmask.core.mapper import LAST_BAND, map_crops
 from cropmask.core.strips import Layers, Strip
 from cropmask.grid import Tile, geobox
-from cropmask.io.boundary import load_boundary
-from cropmask.io.cog import write_cog
-from cropmask.io.layers import TileLayers, open_layers
-from cropmask.io.machine import keep_heap_small, release_heap
-from cropmask.io.models import load_forest
-from cropmask.io.search import find_sources
+from cropmask.machine.limits import keep_heap_small, release_heap
+from cropmask.modelfile.model import load_forest
+from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.product import BANDS
 from cropmask.region import Ancillary, Limits
+from cropmask.results.cog import write_cog
+from cropmask.sources.boundary import load_boundary
+from cropmask.sources.search import find_sources
 from cropmask.task import Period
 
 BLOCK = 512

@@ -25,8 +25,8 @@ from benchmarks.measure import Result, StageClock, answer
 from benchmarks.part import find_part, open_part
 from cropmask.core.features import FEATURES
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Half, Strip
-from cropmask.io.cog import write_cog
 from cropmask.product import BANDS, NODATA
+from cropmask.results.cog import write_cog
 
 CHUNK = 300
 """Edge of the chunks of the features."""

@@ -31,7 +31,7 @@ from benchmarks.measure import (
 )
 from benchmarks.models import Models, fit_models
 from benchmarks.tile import TILE_MPX
-from cropmask.io.models import Manifest, write_model
+from cropmask.modelfile.model import Manifest, write_model
 from cropmask.training.fit import make_probes
 
 EDGES = (600, 1200)

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from cropmask.core.strips import Strip
 from cropmask.grid import Tile, geobox
-from cropmask.io.layers import open_layers
-from cropmask.prepare import prepare
+from cropmask.pixels.layers import open_layers
 from cropmask.product import BANDS, PROB, Band
 from cropmask.region import load_region
-from cropmask.run import run_tile
-from cropmask.site import Site, open_site
+from cropmask.site.site import Site, open_site
 from cropmask.task import Period, Task
+from cropmask.tile.job import prepare
+from cropmask.tile.run import run_tile
 
 FIGURES: Final = Path(__file__).parent / "figures"
 GROUND: Final = (58, 58, 58)

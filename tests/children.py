@@ -8,11 +8,11 @@ import signal
 import time
 from pathlib import Path
 
-from cropmask.attempt import MayPublish, Progress, Work
-from cropmask.attempts import State
 from cropmask.errors import Rejected
-from cropmask.io.child import Parent
-from cropmask.outcome import Outcome
+from cropmask.fleet.attempt import MayPublish, Progress, Work
+from cropmask.fleet.outcome import Outcome
+from cropmask.fleet.records import State
+from cropmask.machine.child import Parent
 
 DONE = Outcome(state=State.SUCCEEDED, item="item", run_key="ab")
 

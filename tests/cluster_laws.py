@@ -9,8 +9,8 @@ import pytest
 
 from cropmask import contract
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.io.cluster import Cluster, Condition
-from cropmask.manifests import Manifest, Worker, job_name, make_labels, make_queue_job
+from cropmask.kube.manifests import Manifest, Worker, job_name, make_labels, make_queue_job
+from cropmask.kube.protocol import Cluster, Condition
 
 
 def manifest_of(run: str, namespace: str, **spec: Any) -> Manifest:

@@ -13,15 +13,16 @@ from typing import Any
 
 from cropmask.catalog.build import build_results
 from cropmask.core.cropmap import Statistics
-from cropmask.demo.world import make_world, open_world
 from cropmask.grid import Tile
-from cropmask.io.dataset import make_place
-from cropmask.io.store import FolderStore, Store
 from cropmask.product import Product
 from cropmask.region import load_region
-from cropmask.run import run_tile
-from cropmask.site import open_site
+from cropmask.results.dataset import make_place
+from cropmask.site.site import open_site
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
+from cropmask.testing.world.world import make_world, open_world
+from cropmask.tile.run import run_tile
 from tests.results import put_files
 
 EASTERN = (Tile(221, 75), Tile(222, 75))

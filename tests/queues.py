@@ -9,7 +9,7 @@ import pytest
 
 from cropmask.contract import MAX_RECEIVES
 from cropmask.errors import LeaseLost
-from cropmask.io.queue import RECEIVES_USED_UP, Counts, Lease, Message, Queue
+from cropmask.queue.protocol import RECEIVES_USED_UP, Counts, Lease, Message, Queue
 
 FULL = {f"name-{number}": f"värde {number} / {{}}" for number in range(8)}
 ODD = Message('{"tile": "x1", "ünï": "\\u0000"}\n\t ', FULL)

@@ -11,12 +11,12 @@ from typing import Any
 
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.grid import CRS, EPSG, Tile
-from cropmask.io.dataset import make_place
-from cropmask.io.store import Store
-from cropmask.prepare import Job
 from cropmask.region import Ancillary, load_region
-from cropmask.stac import encode_json
+from cropmask.results.dataset import make_place
+from cropmask.stac.facts import encode_json
+from cropmask.store.protocol import Store
 from cropmask.task import Period
+from cropmask.tile.job import Job
 
 YEAR = Period.parse("2019")
 NAME = "testland"

@@ -11,11 +11,12 @@ import numpy as np
 
 from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile
-from cropmask.io.dataset import ITEM_TYPE, make_place, put_dataset
-from cropmask.io.store import Store
 from cropmask.product import Product
-from cropmask.stac import FileFacts, ItemFacts, ModelFacts, encode_json, make_collection, make_item
-from cropmask.stac.facts import ASSET_SUFFIXES
+from cropmask.results.dataset import ITEM_TYPE, make_place, put_dataset
+from cropmask.stac.collection import make_collection
+from cropmask.stac.facts import ASSET_SUFFIXES, FileFacts, ItemFacts, ModelFacts, encode_json
+from cropmask.stac.item import make_item
+from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
 
 EASTERN = Product("eastern", "1.0.0")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cropmask.attempts import AttemptRecord, RunRecord, State
+from cropmask.fleet.recordfiles import put_attempt, put_run
+from cropmask.fleet.records import AttemptRecord, RunRecord, State
 from cropmask.grid import Tile
-from cropmask.io.records import put_attempt, put_run
-from cropmask.io.store import Store
+from cropmask.store.protocol import Store
 
 PRODUCT = "crop_mask_eastern"
 PERIOD = "2019--P1Y"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cropmask.io.schemas import Schemas
+from cropmask.catalog.schemas import Schemas
 
 SHARED = Path(os.environ.get("CROPMASK_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SCHEMAS = SHARED / "stac-schemas"

@@ -15,16 +15,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cropmask.attempts import AttemptRecord
-from cropmask.grid import Tile
-from cropmask.io.boundary import load_boundary
-from cropmask.io.queue import Message, Queue
-from cropmask.io.records import find_attempts, load_attempt
-from cropmask.io.store import FolderStore
-from cropmask.order import Order
+from cropmask.fleet.recordfiles import find_attempts, load_attempt
+from cropmask.fleet.records import AttemptRecord
+from cropmask.grid import Tile, tiles_within
+from cropmask.queue.protocol import Message, Queue
 from cropmask.region import load_region
-from cropmask.task import Period, Task
-from cropmask.tiling import tiles_within
+from cropmask.sources.boundary import load_boundary
+from cropmask.store.folder import FolderStore
+from cropmask.task import Order, Period, Task
 
 CROPMASK = Path(sys.executable).with_name("cropmask")
 RUN = "drill-1"

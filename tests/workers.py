@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cropmask.attempt import Hold
-from cropmask.attempts import AttemptRecord
+from cropmask.fleet.attempt import Hold
+from cropmask.fleet.journal import Journal
+from cropmask.fleet.outcome import Outcome
+from cropmask.fleet.records import AttemptRecord
+from cropmask.fleet.worker import Clock, Desk, Rules, Worker
 from cropmask.grid import Tile
-from cropmask.io.heartbeat import Heartbeat
-from cropmask.io.memoryqueue import MemoryQueue
-from cropmask.io.metrics import MemoryMetrics
-from cropmask.io.queue import Message
-from cropmask.io.signals import Stop
-from cropmask.io.store import MemoryStore, Store
-from cropmask.journal import Journal
-from cropmask.order import Order
-from cropmask.outcome import Outcome
-from cropmask.site import Site, open_site
-from cropmask.task import Period, Task
-from cropmask.worker import Clock, Desk, Rules, Worker
+from cropmask.machine.heartbeat import Heartbeat
+from cropmask.machine.signals import Stop
+from cropmask.queue.protocol import Message
+from cropmask.site.site import Site, open_site
+from cropmask.store.protocol import Store
+from cropmask.task import Order, Period, Task
+from cropmask.testing.metrics import MemoryMetrics
+from cropmask.testing.queue import MemoryQueue
+from cropmask.testing.store import MemoryStore
 
 RUN = "night-1"
 START = datetime(2026, 7, 1, tzinfo=UTC)

@@ -1,6 +1,5 @@
-"""The STAC catalog for people and programs: printed, linked to results, checked, published, served.
+"""The STAC catalog of results: built, checked, published, served, browsed, indexed.
 
-``static`` prints what depends on the product and the regions alone, ``results`` adds what is
-there, ``build`` writes both to a store. Everything that another file could be printed from is
-printed here and edited nowhere.
+Imports ``results``, ``training`` (cards) and everything below them.
+No result is made here, and nothing is computed of pixels but pictures.
 """

@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 from cropmask.catalog.search import Index, Page, Query, can_be_searched
 from cropmask.catalog.static import CATALOG, CHILD
 from cropmask.contract import VERSION
-from cropmask.io.mirror import Mirror, load_items
-from cropmask.io.store import Absent, Store
 from cropmask.product import MODELS
+from cropmask.results.mirror import Mirror, load_items
 from cropmask.stac.absolute import is_document, make_absolute
 from cropmask.stac.assets import STAC_VERSION, make_link
+from cropmask.store.protocol import Absent, Store
 
 Document = dict[str, Any]
 AssetPlaces = Literal["place", "server"]

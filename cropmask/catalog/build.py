@@ -23,14 +23,13 @@ from cropmask.catalog.static import (
     print_text,
 )
 from cropmask.errors import Rejected
-from cropmask.io.geoparquet import encode_parquet
-from cropmask.io.mirror import ITEM_KEY, load_items, load_linked
-from cropmask.io.store import Absent, FolderStore, Store
 from cropmask.product import FAMILY, MODELS, Product
 from cropmask.region import region_names
-from cropmask.stac import Document, make_collection, make_root_catalog
+from cropmask.results.geoparquet import encode_parquet
+from cropmask.results.mirror import ITEM_KEY, load_items, load_linked
 from cropmask.stac.absolute import join, make_absolute
-from cropmask.stac.facts import SYNTHETIC
+from cropmask.stac.collection import make_collection, make_root_catalog
+from cropmask.stac.facts import SYNTHETIC, Document
 from cropmask.stac.gathered import (
     PARQUET,
     STATISTICS,
@@ -43,6 +42,8 @@ from cropmask.stac.gathered import (
     make_statistics_csv,
 )
 from cropmask.stac.services import Layer
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import Absent, Store
 
 Progress = Callable[[str, float], None]
 

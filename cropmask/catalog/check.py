@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cropmask.catalog.rasters import find_raster_problem
+from cropmask.catalog.schemas import Schemas
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
-from cropmask.io.address import is_remote
-from cropmask.io.fetch import Absent, ReadOptions, find_identity, load_bytes, load_json
-from cropmask.io.schemas import Schemas
+from cropmask.remote.address import is_remote
+from cropmask.remote.fetch import Absent, ReadOptions, find_identity, load_bytes, load_json
 from cropmask.stac.absolute import join
 
 Document = dict[str, Any]

@@ -18,10 +18,11 @@ from typing import Any, Final
 
 from cropmask.catalog.datacube_steps import MARK
 from cropmask.errors import Interrupted, Misconfigured, Rejected
-from cropmask.io.mirror import Mirror, load_items
-from cropmask.io.s3 import S3Store
-from cropmask.io.store import FolderStore, Store
+from cropmask.results.mirror import Mirror, load_items
 from cropmask.stac.odc import make_products_csv, product_file
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import Store
+from cropmask.store.s3 import S3Store
 
 _SECONDS: Final = 24 * 3600
 _STEPS: Final = Path(__file__).with_name("datacube_steps.py")

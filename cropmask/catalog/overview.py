@@ -18,11 +18,10 @@ from rasterio.features import rasterize
 from rasterio.io import MemoryFile
 
 from cropmask.catalog.regions import KnownRegion
-from cropmask.grid import AFRICA_10, CRS
-from cropmask.io.cog import write_rgba
+from cropmask.grid import AFRICA_10, CRS, tile_polygon
 from cropmask.product import FILTERED, Rgba
+from cropmask.results.cog import write_rgba
 from cropmask.stac.gathered import Linked, crop_share
-from cropmask.tiling import tile_polygon
 
 PIXELS: Final = 360
 """Longest edge of a picture."""

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from cropmask.catalog.static import PRODUCTS
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.io.geoparquet import encode_parquet
-from cropmask.io.store import FolderStore, Store
-from cropmask.stac import encode_json
+from cropmask.results.geoparquet import encode_parquet
 from cropmask.stac.absolute import is_document, make_absolute
 from cropmask.stac.assets import type_of
+from cropmask.stac.facts import encode_json
 from cropmask.stac.gathered import PARQUET
 from cropmask.stac.odc import make_products_csv
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import Store
 
 _DATA: Final = (".tif", ".sha1", ".odc-metadata.yaml")
 """Files of datasets, which are taken along only if that is asked for."""

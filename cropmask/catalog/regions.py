@@ -9,12 +9,11 @@ from pathlib import Path
 import shapely
 
 from cropmask.errors import Rejected
-from cropmask.io.boundary import load_boundary
-from cropmask.io.cog import load_file_facts
-from cropmask.io.models import Model, read_model
+from cropmask.modelfile.model import Model, read_model
 from cropmask.region import Recipe, Region, load_region, region_names
-from cropmask.stac import Bounds, degrees_box
-from cropmask.stac.facts import FileFacts
+from cropmask.results.cog import load_file_facts
+from cropmask.sources.boundary import load_boundary
+from cropmask.stac.facts import Bounds, FileFacts, degrees_box
 from cropmask.stac.modelitem import ModelItem
 from cropmask.stac.services import Layer
 from cropmask.training.card import CARD_MD, Card, ModelCard, load_card

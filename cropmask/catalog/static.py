@@ -12,8 +12,9 @@ from typing import Final
 from cropmask.catalog.overview import draw_region, draw_regions
 from cropmask.catalog.regions import KnownRegion, RegionModel, describe_model
 from cropmask.product import BANDS, FAMILY
-from cropmask.stac import Document, encode_json, make_collection, make_root_catalog
 from cropmask.stac.assets import type_of
+from cropmask.stac.collection import make_collection, make_root_catalog
+from cropmask.stac.facts import Document, encode_json
 from cropmask.stac.gathered import THUMBNAIL, gather, make_assets
 from cropmask.stac.modelitem import (
     make_model_item,

@@ -27,12 +27,12 @@ from starlette.staticfiles import StaticFiles
 from cropmask.catalog.api import CONFORMS, FILES, Api
 from cropmask.catalog.browser import CONFIG, PREFIX, Settings
 from cropmask.catalog.pages import make_page
+from cropmask.catalog.ranges import OutOfRange, find_part, load_part
 from cropmask.catalog.static import CATALOG
 from cropmask.errors import CropmaskError, Rejected
-from cropmask.io.fetch import ReadOptions
-from cropmask.io.served import OutOfRange, find_part, load_part
-from cropmask.io.store import Absent, Store
+from cropmask.remote.fetch import ReadOptions
 from cropmask.stac.assets import type_of
+from cropmask.store.protocol import Absent, Store
 
 PAGES: Final = "/pages/"
 _GEOJSON: Final = "application/geo+json"

@@ -1,1 +1,5 @@
-"""To come."""
+"""The command line: options in, text or JSON out, exit codes; ``cropmask`` and ``cropmask-job``.
+
+Imports everything; nobody imports it.
+No logic: what a command decides is decided in the room that it calls.
+"""

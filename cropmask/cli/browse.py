@@ -12,7 +12,7 @@ from cropmask.catalog.static import CATALOG
 from cropmask.cli.catalog import host_option, open_place, port_option
 from cropmask.cli.console import open_progress
 from cropmask.errors import CropmaskError, Misconfigured
-from cropmask.site import Site
+from cropmask.site.site import Site
 
 
 @click.command()

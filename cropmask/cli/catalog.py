@@ -12,16 +12,16 @@ from cropmask.catalog.build import Built, build_results, build_static
 from cropmask.catalog.check import Depth, check_catalog, summarize
 from cropmask.catalog.host import open_socket, require_web_packages, serve
 from cropmask.catalog.publish import publish as publish_catalog
+from cropmask.catalog.schemas import Schemas
 from cropmask.catalog.static import CATALOG
 from cropmask.cli.console import open_progress
 from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.io.address import is_remote
-from cropmask.io.schemas import Schemas
-from cropmask.io.store import Store
-from cropmask.site import Site, open_site
-from cropmask.wording import say_count
+from cropmask.operate.formats import say_count
+from cropmask.remote.address import is_remote
+from cropmask.site.site import Site, open_site
+from cropmask.store.protocol import Store
 
 FOLDER: Final = "catalogs"
 """Where the catalog without results is printed."""

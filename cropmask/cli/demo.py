@@ -12,6 +12,7 @@ from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.region import load_region
+from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period
 
 
@@ -89,7 +90,7 @@ def demo(
       cropmask demo --region eastern --output ./world
       cropmask demo --region eastern --limit 60 --output ./small
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    from cropmask.demo.region import make_region_world  # its kernels take a while to load
+    from cropmask.testing.world.region import make_region_world  # its kernels take a while to load
 
     zone = load_region(region, models)
     chosen = None if tiles is None else tuple(map(Tile.parse, tiles.split(",")))
@@ -98,12 +99,12 @@ def demo(
         world = make_region_world(
             output,
             zone,
+            load_boundary(boundary or zone.boundary),
             tiles=chosen,
             limit=limit,
             resolution=int(resolution),
             period=Period.year_of(period),
             scenes=scenes,
-            boundary=boundary,
             progress=lambda share: progress("demo region", share),
         )
     finally:

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from cropmask.cli.options import queue_option
-from cropmask.doctor import examine
 from cropmask.grid import RESOLUTIONS
-from cropmask.site import ENVIRONMENTS, open_site
+from cropmask.operate.doctor import examine
+from cropmask.site.site import ENVIRONMENTS, open_site
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "red")}
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
-from cropmask.attempts import AttemptRecord
 from cropmask.cli.options import json_option, place_options
 from cropmask.contract import NAMESPACE, WORKER
-from cropmask.explain import Attempt, Explanation, find_attempts_of, find_task
-from cropmask.explain import explain as find_out
+from cropmask.fleet.records import AttemptRecord
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.io.meter import StageUse, format_uses
+from cropmask.machine.meter import StageUse, format_uses
+from cropmask.operate.explain import Attempt, Explanation, find_attempts_of, find_task
+from cropmask.operate.explain import explain as find_out
+from cropmask.operate.formats import say_bytes, say_count, say_duration, say_moment
 from cropmask.region import RECIPES, Recipe
-from cropmask.site import open_site
+from cropmask.site.site import open_site
 from cropmask.task import Period
-from cropmask.wording import say_bytes, say_count, say_duration, say_moment
 
 region_option = click.option(
     "--region",

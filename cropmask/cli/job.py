@@ -23,13 +23,13 @@ from cropmask.cli.numbers import Whole
 from cropmask.cli.options import models_option
 from cropmask.contract import ENV_LOG_FORMAT, VERSION
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.io.machine import keep_heap_small
-from cropmask.io.meter import format_uses
-from cropmask.prepare import Job, find_same, prepare
+from cropmask.machine.limits import keep_heap_small
+from cropmask.machine.meter import format_uses
 from cropmask.region import RECIPES, Recipe
-from cropmask.run import TileResult, run_tile
-from cropmask.site import ENVIRONMENTS, Site, open_site
+from cropmask.site.site import ENVIRONMENTS, Site, open_site
 from cropmask.task import Period, Task
+from cropmask.tile.job import Job, find_same, prepare
+from cropmask.tile.run import TileResult, run_tile
 
 EPILOG: Final = """\b
 Examples

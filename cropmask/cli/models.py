@@ -16,7 +16,7 @@ from cropmask.cli.train import train_packages
 from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES
 from cropmask.errors import CropmaskError, Rejected
-from cropmask.io.models import SUFFIX, Model, read_model, write_model
+from cropmask.modelfile.model import SUFFIX, Model, read_model, write_model
 from cropmask.region import RECIPES, Recipe, load_region, region_names
 from cropmask.training import cardtext
 from cropmask.training.card import ModelCard, load_card

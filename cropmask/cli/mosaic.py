@@ -10,11 +10,11 @@ import click
 
 from cropmask.cli.console import ProgressBar
 from cropmask.cli.options import FILE, period_option, place_options, region_option
-from cropmask.mosaic import PIXEL_SIZES, make_mosaic
+from cropmask.operate.mosaic import PIXEL_SIZES, make_mosaic
+from cropmask.operate.reconcile import expected_tiles
 from cropmask.product import BANDS, FILTERED
-from cropmask.reconcile import expected_tiles
 from cropmask.region import load_region
-from cropmask.site import open_site
+from cropmask.site.site import open_site
 from cropmask.task import Period
 
 

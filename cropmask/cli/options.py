@@ -14,7 +14,7 @@ from cropmask.contract import ENV_MODELS
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.region import RECIPES
-from cropmask.site import ENVIRONMENTS
+from cropmask.site.site import ENVIRONMENTS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

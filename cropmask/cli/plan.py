@@ -24,13 +24,13 @@ from cropmask.cli.options import (
     tiles_options,
 )
 from cropmask.contract import ExitCode
-from cropmask.io.boundary import load_boundary
-from cropmask.plan import Need, Plan, TilePlan
-from cropmask.planning import make_plan
+from cropmask.operate.formats import say_bytes, say_count, say_cpu_time, say_dollars, say_duration
+from cropmask.operate.plan import Need, Plan, TilePlan
+from cropmask.operate.planner import make_plan
 from cropmask.region import Recipe
-from cropmask.site import Site, open_site
+from cropmask.site.site import Site, open_site
+from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period
-from cropmask.wording import say_bytes, say_count, say_cpu_time, say_dollars, say_duration
 
 SHOWN: Final = 4
 """Tiles named after a reason."""

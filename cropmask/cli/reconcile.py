@@ -10,15 +10,15 @@ import click
 
 from cropmask.cli.console import ProgressBar
 from cropmask.cli.options import json_option, period_option, place_options, region_option
-from cropmask.commands import Commands
 from cropmask.contract import ExitCode
 from cropmask.grid import RESOLUTIONS
-from cropmask.reconcile import Finding, Reconciliation, TileCheck, expected_tiles
-from cropmask.reconcile import reconcile as compare
+from cropmask.operate.formats import say_bytes, say_count
+from cropmask.operate.reconcile import Finding, Reconciliation, TileCheck, expected_tiles
+from cropmask.operate.reconcile import reconcile as compare
 from cropmask.region import RECIPES, load_region
-from cropmask.site import open_site
+from cropmask.site.commands import Commands
+from cropmask.site.site import open_site
 from cropmask.task import Period
-from cropmask.wording import say_bytes, say_count
 
 LISTED: Final = 10
 """Tiles of each finding that are printed without --all."""

@@ -12,8 +12,8 @@ import click
 from cropmask.cli.console import confirm
 from cropmask.cli.numbers import Whole
 from cropmask.cli.options import json_option, queue_option
-from cropmask.io.queue import DeadLetter
-from cropmask.redrive import (
+from cropmask.operate.formats import say_count, say_moment
+from cropmask.operate.redrive import (
     Group,
     Wanted,
     find,
@@ -23,8 +23,8 @@ from cropmask.redrive import (
     send_back,
     throw_away,
 )
-from cropmask.site import open_site
-from cropmask.wording import say_count, say_moment
+from cropmask.queue.protocol import DeadLetter
+from cropmask.site.site import open_site
 
 _SHOWN: Final = 8
 """Tiles of a group that are printed."""

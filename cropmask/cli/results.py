@@ -19,15 +19,16 @@ from cropmask.cli.options import (
     tiles_option,
 )
 from cropmask.contract import ExitCode
-from cropmask.io.datasets import Dataset, find_datasets
-from cropmask.io.store import Store, open_store
+from cropmask.operate.formats import say_bytes, say_count
+from cropmask.operate.transfer import Copied, Fate, remove
+from cropmask.operate.transfer import sync as copy_datasets
 from cropmask.product import Product
 from cropmask.region import load_region
-from cropmask.site import open_site
+from cropmask.results.listing import Dataset, find_datasets
+from cropmask.site.site import open_site
+from cropmask.store.doors import open_store
+from cropmask.store.protocol import Store
 from cropmask.task import Period
-from cropmask.transfer import Copied, Fate, remove
-from cropmask.transfer import sync as copy_datasets
-from cropmask.wording import say_bytes, say_count
 
 LISTED: Final = 20
 """Datasets that are printed before deleting."""

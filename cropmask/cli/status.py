@@ -12,24 +12,14 @@ from typing import Any
 
 import click
 
-from cropmask.advice import advise, advise_run
-from cropmask.attempts import RunRecord
 from cropmask.cli.numbers import Number
 from cropmask.cli.options import FILE, json_option, place_options, queue_option
 from cropmask.contract import ENV_TIME_LIMIT, TIME_LIMIT_SECONDS
 from cropmask.errors import CropmaskError
-from cropmask.io.boundary import load_boundary
-from cropmask.io.datasets import find_collection, is_synthetic
-from cropmask.io.queue import Counts
-from cropmask.io.store import FolderStore
-from cropmask.region import load_region
-from cropmask.site import Site, open_site
-from cropmask.standing import Standing, is_given_up
-from cropmask.status import Sought, find_run, load_standing, utc_now
-from cropmask.statuspage import MEANINGS, Surroundings, make_page
-from cropmask.task import Period
-from cropmask.tiling import tiles_within
-from cropmask.wording import (
+from cropmask.fleet.records import RunRecord
+from cropmask.grid import tiles_within
+from cropmask.operate.advice import advise, advise_run
+from cropmask.operate.formats import (
     say_count,
     say_cpu_time,
     say_dollars,
@@ -37,6 +27,16 @@ from cropmask.wording import (
     say_moment,
     say_rate,
 )
+from cropmask.operate.status import Sought, find_run, load_standing, utc_now
+from cropmask.operate.statuspage import MEANINGS, Surroundings, make_page
+from cropmask.operate.summary import Standing, is_given_up
+from cropmask.queue.protocol import Counts
+from cropmask.region import load_region
+from cropmask.results.listing import find_collection, is_synthetic
+from cropmask.site.site import Site, open_site
+from cropmask.sources.boundary import load_boundary
+from cropmask.store.folder import FolderStore
+from cropmask.task import Period
 
 _COLORS = {
     "SUCCEEDED": "green",

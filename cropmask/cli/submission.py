@@ -9,12 +9,12 @@ from typing import Any, Final
 import click
 import yaml
 
-from cropmask.attempts import RunRecord
-from cropmask.manifests import Manifest, job_name
-from cropmask.plan import Need, Plan
-from cropmask.site import Site
-from cropmask.taskfile import encode_orders
-from cropmask.wording import say_count
+from cropmask.fleet.records import RunRecord
+from cropmask.fleet.taskfile import encode_orders
+from cropmask.kube.manifests import Manifest, job_name
+from cropmask.operate.formats import say_count
+from cropmask.operate.plan import Need, Plan
+from cropmask.site.site import Site
 
 _LEFT: Final = {
     Need.UNCHANGED: "unchanged (--all sends them, to be skipped)",

@@ -12,8 +12,6 @@ import click
 from click.core import ParameterSource
 
 from cropmask import contract
-from cropmask.advice import go_on
-from cropmask.attempts import RunRecord
 from cropmask.cli.console import STOPPED, ProgressBar
 from cropmask.cli.numbers import Number, Whole
 from cropmask.cli.options import FILE, json_option, place_options, task_options, tiles_options
@@ -21,15 +19,15 @@ from cropmask.cli.plan import plan_region
 from cropmask.cli.submission import Report, Work, print_dry_run, print_nothing
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Rejected
-from cropmask.io.cluster import Cluster, Condition, JobState, open_cluster
-from cropmask.io.queue import Queue
-from cropmask.io.records import find_runs, load_run
-from cropmask.manifests import job_name
-from cropmask.order import make_run_id, parse_run_id
-from cropmask.plan import Plan
-from cropmask.region import load_region
-from cropmask.site import Site, open_site
-from cropmask.submit import (
+from cropmask.fleet.recordfiles import find_runs, load_run
+from cropmask.fleet.records import RunRecord
+from cropmask.fleet.taskfile import task_file_key
+from cropmask.kube.doors import open_cluster
+from cropmask.kube.manifests import job_name
+from cropmask.kube.protocol import Cluster, Condition, JobState
+from cropmask.operate.advice import go_on
+from cropmask.operate.plan import Plan
+from cropmask.operate.submit import (
     Pods,
     cancel,
     find_obstacles,
@@ -38,8 +36,10 @@ from cropmask.submit import (
     put_task_file,
     send,
 )
-from cropmask.task import Period
-from cropmask.taskfile import task_file_key
+from cropmask.queue.protocol import Queue
+from cropmask.region import load_region
+from cropmask.site.site import Site, open_site
+from cropmask.task import Period, make_run_id, parse_run_id
 
 IN_PLAN: Final = (
     *("region", "period", "model", "resolution", "tiles", "aoi", "env", "catalog", "output"),

@@ -13,10 +13,9 @@ import pyproj
 from pyproj.enums import TransformDirection
 
 from cropmask.cli.options import FILE, models_option, put_text, region_option
-from cropmask.grid import CRS, Tile
-from cropmask.io.boundary import load_boundary
+from cropmask.grid import CRS, Tile, intersects, tiles_within
 from cropmask.region import load_region
-from cropmask.tiling import intersects, tiles_within
+from cropmask.sources.boundary import load_boundary
 
 Box = tuple[float, float, float, float]
 COLUMNS: Final = (

@@ -16,17 +16,17 @@ from cropmask.cli.numbers import Number, Whole
 from cropmask.cli.options import FILE, models_option, queue_option
 from cropmask.errors import Misconfigured
 from cropmask.grid import RESOLUTIONS
-from cropmask.io.child import await_nursery, open_nursery
-from cropmask.io.scratch import open_scratch
-from cropmask.io.signals import Stop, listen
+from cropmask.machine.child import await_nursery, open_nursery
+from cropmask.machine.scratch import open_scratch
+from cropmask.machine.signals import Stop, listen
 
 if TYPE_CHECKING:
-    from cropmask.order import Order
-    from cropmask.site import Site
+    from cropmask.site.site import Site
+    from cropmask.task import Order
 
 log = logging.getLogger(__name__)
 
-NURSERY: Final = ("cropmask.nursery", "cropmask.cli.console")
+NURSERY: Final = ("cropmask.fleet.preload", "cropmask.cli.console")
 """What children are to have loaded."""
 
 EPILOG: Final = """\b
@@ -110,7 +110,7 @@ Exit codes
     envvar=contract.ENV_HEARTBEAT,
     type=FILE,
     metavar="FILE",
-    help="Rewrite this file every ten seconds, for 'python -m cropmask.alive FILE'.",
+    help="Rewrite this file every ten seconds, for 'python -m cropmask.machine.pulse FILE'.",
 )
 @click.option(
     "--metrics",
@@ -171,13 +171,13 @@ def worker(
     with open_scratch() as scratch:
         open_nursery(NURSERY, scratch)
         # The rest is loaded while the nursery loads.
-        from cropmask.attempt import Attempts, Limits
-        from cropmask.io.heartbeat import Heartbeat
-        from cropmask.io.metrics import open_metrics
-        from cropmask.journal import Journal
-        from cropmask.site import open_site
-        from cropmask.status import check_catalog
-        from cropmask.worker import Desk, Rules, Worker, run_alone
+        from cropmask.fleet.attempt import Attempts, Limits
+        from cropmask.fleet.journal import Journal
+        from cropmask.fleet.worker import Desk, Rules, Worker, run_alone
+        from cropmask.machine.heartbeat import Heartbeat
+        from cropmask.machine.metrics import open_metrics
+        from cropmask.operate.status import check_catalog
+        from cropmask.site.site import open_site
 
         site = open_site(options=options)
         order = None if tasks is None else _load_order(site, tasks, index)
@@ -207,7 +207,7 @@ def worker(
 
 
 def _load_order(site: Site, tasks: str, index: int | None) -> Order:
-    from cropmask.taskfile import load_order
+    from cropmask.fleet.taskfile import load_order
 
     if index is None:
         raise Misconfigured(

@@ -1,4 +1,5 @@
-"""Documents of the cluster beside the Jobs of :mod:`cropmask.manifests`, as plain values.
+"""Documents of the cluster as values, and the Kubernetes API behind one Protocol.
 
-They are printed into ``jobs/`` and applied by ``infra/``. Standard library only.
+Imports the contract and the errors; the client is loaded only where it is used.
+No values of an environment: those belong to ``infra`` and to the site.
 """

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from cropmask import contract
+from cropmask.kube.manifests import DAY, Manifest, Worker, make_pod
 from cropmask.kube.namespace import INDEXER
-from cropmask.manifests import DAY, Manifest, Worker, make_pod
 
 DATABASE_SECRET: Final = f"{contract.APP}-datacube"
 """Secret whose entry ``url`` is the address of the datacube's database."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cropmask import contract
-from cropmask.manifests import Manifest
+from cropmask.kube.manifests import Manifest
 
 CONFIG_MAP: Final = f"{contract.APP}-settings"
 """ConfigMap with the variables of an environment."""

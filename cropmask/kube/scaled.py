@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cropmask import contract
-from cropmask.manifests import DAY, Manifest, Worker, make_failure_policy, make_pod
+from cropmask.kube.manifests import DAY, Manifest, Worker, make_failure_policy, make_pod
 
 _OVERHEAD_SECONDS = 900
 """Time for a node to come, an image to be pulled, and a message to be waited for."""

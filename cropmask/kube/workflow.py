@@ -12,7 +12,7 @@ from typing import Any, Final
 from cropmask import contract
 from cropmask.contract import ExitCode
 from cropmask.kube.index import INDEX_COMMAND, database_variable
-from cropmask.manifests import DAY, RETRIED, Manifest, Worker, make_pod
+from cropmask.kube.manifests import DAY, RETRIED, Manifest, Worker, make_pod
 
 WORKFLOW: Final = f"{contract.APP}-workflow"
 """Service account of the steps, and name of their AWS role."""

@@ -1,1 +1,5 @@
-"""To come."""
+"""Models from samples: fitting, validation, cards, import; boundaries from country outlines.
+
+Imports the vocabulary, ``core`` and ``modelfile``; scikit-learn is loaded here only.
+Never needed to run a tile.
+"""

@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 
 from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
-from cropmask.io.modelfile import put_bytes
-from cropmask.io.models import Manifest
+from cropmask.modelfile.container import put_bytes
+from cropmask.modelfile.model import Manifest
 from cropmask.product import CREDIT, CREDIT_URL, LICENSE, METHOD_URL
 from cropmask.region import RECIPES, Recipe, Region
 from cropmask.training.cardtext import print_card

@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 
 from cropmask.contract import VERSION
 from cropmask.core.forest import Forest
-from cropmask.io.models import Manifest, Probes, TrainingData
+from cropmask.modelfile.model import Manifest, Probes, TrainingData
 from cropmask.region import Recipe, Region, Training
 from cropmask.training.convert import convert
 from cropmask.training.samples import Samples

@@ -27,7 +27,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.io.models import Manifest
+from cropmask.modelfile.model import Manifest
 from cropmask.training.convert import convert
 from cropmask.training.fit import PROBES, SEED, Fitted, make_probes, software
 

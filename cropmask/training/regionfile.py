@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from cropmask.errors import Misconfigured
-from cropmask.io.modelfile import put_bytes
+from cropmask.modelfile.container import put_bytes
 from cropmask.region import REGION_FILE, Recipe, models_folder
 
 

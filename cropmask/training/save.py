@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cropmask.errors import CropmaskError
-from cropmask.io.models import SUFFIX, write_model
+from cropmask.modelfile.model import SUFFIX, write_model
 from cropmask.region import Recipe, Region
 from cropmask.training.card import Card, load_card, make_card, make_model_card, put_card
 from cropmask.training.figures import Validation

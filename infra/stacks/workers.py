@@ -11,9 +11,9 @@ from constructs import Construct, IConstruct
 from cropmask import contract
 from cropmask.kube import namespace as ns
 from cropmask.kube.index import INDEX_COMMAND, make_database_policy, make_index_cron_job
+from cropmask.kube.manifests import Worker, make_labels
 from cropmask.kube.scaled import make_scaled_job
 from cropmask.kube.workflow import WORKFLOW
-from cropmask.manifests import Worker, make_labels
 from infra import policies
 from infra.naming import CropmaskStack, acknowledge, wildcard
 from infra.pod_identity import PodRole

@@ -23,8 +23,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 
 from cropmask import contract
 from cropmask.grid import Tile
-from cropmask.order import Order
-from cropmask.task import Period, Task
+from cropmask.task import Order, Period, Task
 from tests.clouds import serve_aws
 
 CDK_OUT = Path(__file__).parents[1] / "cdk.out"

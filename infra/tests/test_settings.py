@@ -17,7 +17,7 @@ from infra.settings import known_environments, load_settings
 from infra.tests.synthesized import CDK_OUT, PARTS, load
 
 INFRA = Path(__file__).parents[1]
-NAMES = {"cropmask", "cropmask.contract", "cropmask.product", "cropmask.manifests"}
+NAMES = {"cropmask", "cropmask.contract", "cropmask.product", "cropmask.kube.manifests"}
 
 
 def test_there_are_dev_and_prod() -> None:

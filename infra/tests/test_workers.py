@@ -4,7 +4,7 @@ import json
 import re
 
 from cropmask import contract
-from cropmask.manifests import make_pod
+from cropmask.kube.manifests import make_pod
 from infra.places import Places
 from infra.settings import Settings
 from infra.tests.synthesized import Synthesized
@@ -31,8 +31,8 @@ def test_workers_are_scaled_by_the_queue(cloud: Synthesized, settings: Settings)
 
 def test_pods_are_those_of_the_manifests(cloud: Synthesized, settings: Settings) -> None:
     """What is deployed is what ``jobs/`` shows, but for image and label of the environment."""
+    from cropmask.kube.manifests import Worker, make_labels
     from cropmask.kube.namespace import CONFIG_MAP
-    from cropmask.manifests import Worker, make_labels
 
     worker = Worker(
         settings.workers.image,

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from cropmask.catalog.browser import browser_folder
-from cropmask.site import open_site
+from cropmask.site.site import open_site
 from tests.browser import needs_chromium
 from tests.demo_run import Results
 from tests.devtools import open_page

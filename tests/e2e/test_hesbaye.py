@@ -16,13 +16,13 @@ from rasterio.warp import Resampling, reproject
 from cropmask.core.features import FEATURES, features
 from cropmask.core.strips import Strip
 from cropmask.grid import Tile, geobox
-from cropmask.io.boundary import load_boundary
-from cropmask.io.layers import open_layers
-from cropmask.prepare import prepare
+from cropmask.pixels.layers import open_layers
 from cropmask.region import load_region
-from cropmask.run import TileResult, run_tile
-from cropmask.site import open_site
+from cropmask.site.site import open_site
+from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period, Task
+from cropmask.tile.job import prepare
+from cropmask.tile.run import TileResult, run_tile
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CROPMASK_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -227,6 +227,6 @@ def test_a_second_run_writes_the_same_bytes(region_file: Path, tmp_path: Path) -
 
 def test_the_scene_lies_in_no_region_of_africa() -> None:
     boundary = load_boundary(load_region("northern").boundary)
-    from cropmask.tiling import intersects
+    from cropmask.grid import intersects
 
     assert not intersects(boundary, Tile.parse(TASK_TILE))

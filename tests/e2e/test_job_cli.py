@@ -18,9 +18,9 @@ import rasterio
 from rio_cogeo import cog_validate
 
 from cropmask.contract import ExitCode
-from cropmask.demo.world import ensure_world
 from cropmask.grid import Tile, geobox
 from cropmask.region import load_region
+from cropmask.testing.world.world import ensure_world
 
 TILE = ("--tile", "x10y20", "--region", "eastern")
 QUICK = ("--resolution", "100")

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cropmask.attempts import AttemptRecord
-from cropmask.io.queue import open_queue
+from cropmask.fleet.records import AttemptRecord
+from cropmask.queue.doors import open_queue
 from tests.workerprocess import CROPMASK, Crew, RegionWorld, WorkerProcess, open_crew
 
 REGION = "eastern"

@@ -111,7 +111,7 @@ def run(order: dict[str, Any]) -> int:
 def serve() -> None:
     """Load everything, then run jobs as they are asked for."""
     import cropmask.cli.job
-    import cropmask.nursery  # noqa: F401
+    import cropmask.fleet.preload  # noqa: F401
 
     for line in sys.stdin:
         sys.stdout.write(f"{run(json.loads(line))}\n")

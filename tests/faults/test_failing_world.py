@@ -17,10 +17,10 @@ import rasterio
 
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
-from cropmask.io.store import open_store
-from cropmask.run import run_tile
-from cropmask.site import Site, open_site
+from cropmask.site.site import Site, open_site
+from cropmask.store.doors import open_store
 from cropmask.task import Period, Task
+from cropmask.tile.run import run_tile
 from tests.faults.jobs import ITEM, RESOLUTION, make_tiny, words_of
 from tests.faults.test_killed_anywhere import contents
 from tests.servers import Fault, FileServer, serve_files

@@ -10,7 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
-from cropmask.io.store import Store, StoreOptions, open_store
+from cropmask.store.doors import open_store
+from cropmask.store.protocol import Store, StoreOptions
 from tests.clouds import serve_aws, use_made_up_credentials
 from tests.faults.jobs import ITEM, Jobs, make_tiny, start_jobs
 

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cropmask.attempts import State
 from cropmask.contract import ExitCode
-from cropmask.io.queue import Message, QueueOptions, open_queue
+from cropmask.fleet.records import State
+from cropmask.queue.doors import open_queue
+from cropmask.queue.protocol import Message, QueueOptions
 from tests.clouds import make_queue, serve_aws, use_made_up_credentials
 from tests.faults.flaky import serve_flaky
 from tests.workerprocess import make_region_world, open_crew, send

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cropmask.attempts import State
 from cropmask.contract import GRACE_SECONDS, ExitCode
-from cropmask.io.queue import Queue, open_queue
+from cropmask.fleet.records import State
+from cropmask.queue.doors import open_queue
+from cropmask.queue.protocol import Queue
 from tests.faults.drill import Drill, find_faults, run_drill
 from tests.faults.memorygroup import open_memory_group
 from tests.workerprocess import Crew, RegionWorld, make_region_world, open_crew, send, until
@@ -149,7 +150,7 @@ def test_a_lease_that_is_lost_writes_no_item(crew: Crew) -> None:
 
 
 def test_an_indexed_pod_does_its_task_and_ends_with_its_code(crew: Crew, tmp_path: Path) -> None:
-    from cropmask.taskfile import encode_orders
+    from cropmask.fleet.taskfile import encode_orders
 
     tasks = tmp_path / "tasks.jsonl"
     good, wrong = crew.world.orders()[0], crew.world.orders(recipe="forest")[1]

@@ -1,7 +1,7 @@
 """Jobs on a real Kubernetes API server, with a made-up node; skipped where none is built.
 
 The server may be older than what the manifests ask for: fields that it does not know are dropped,
-which the strict validation of ``tests/unit/test_manifests.py`` makes up for.
+which the strict validation of ``tests/unit/kube/test_manifests.py`` makes up for.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import boto3
 import pytest
 
 from cropmask import contract
-from cropmask.attempts import RunRecord
 from cropmask.errors import Misconfigured
-from cropmask.io.cluster import Cluster, Condition, JobState, open_cluster
-from cropmask.io.records import load_run, put_run
-from cropmask.manifests import Worker, job_name, make_indexed_job
-from cropmask.site import open_site
+from cropmask.fleet.recordfiles import load_run, put_run
+from cropmask.fleet.records import RunRecord
+from cropmask.kube.doors import open_cluster
+from cropmask.kube.manifests import Worker, job_name, make_indexed_job
+from cropmask.kube.protocol import Cluster, Condition, JobState
+from cropmask.site.site import open_site
 from tests.clouds import make_queue, serve_aws, use_made_up_credentials
 from tests.cluster_laws import ClusterLaws, manifest_of
 from tests.controlplane import ControlPlane, FakeNode, control_plane, put_kubeconfig

@@ -23,9 +23,9 @@ from cropmask.catalog.api import Api
 from cropmask.catalog.host import open_socket
 from cropmask.catalog.index import Recipe, index_results
 from cropmask.catalog.publish import publish
-from cropmask.io.fetch import ReadOptions
-from cropmask.io.store import FolderStore
 from cropmask.product import BANDS
+from cropmask.remote.fetch import ReadOptions
+from cropmask.store.folder import FolderStore
 from tests.demo_run import EASTERN, RESOLUTION, Results
 from tests.postgres import Cluster, needs_postgres, run_postgres
 

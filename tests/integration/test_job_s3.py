@@ -10,9 +10,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from cropmask.grid import Tile
-from cropmask.run import run_tile
-from cropmask.site import Site, open_site
+from cropmask.site.site import Site, open_site
 from cropmask.task import Period, Task
+from cropmask.tile.run import run_tile
 
 TASK = Task(Tile(10, 20), "eastern", Period.parse("2019"))
 KEYS = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "me", "AWS_REGION": "us-east-1"}

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from cropmask.contract import METRIC_SECONDS, METRIC_SUCCEEDED
-from cropmask.io.metrics import CloudWatchMetrics, NoMetrics, open_metrics
+from cropmask.machine.metrics import CloudWatchMetrics, NoMetrics, open_metrics
 from tests.clouds import serve_aws, use_made_up_credentials
 from tests.workers import Time
 

@@ -14,18 +14,19 @@ import rasterio
 from click.testing import CliRunner, Result
 from moto.server import ThreadedMotoServer
 
-from cropmask.attempts import State
 from cropmask.cli.explain import logs
 from cropmask.cli.mosaic import mosaic
 from cropmask.cli.reconcile import reconcile
 from cropmask.cli.results import ls, rm, sync
 from cropmask.cli.status import status
 from cropmask.contract import ExitCode
-from cropmask.grid import Tile
-from cropmask.io.boundary import load_boundary
-from cropmask.io.store import FolderStore, StoreOptions, open_store
+from cropmask.fleet.records import State
+from cropmask.grid import Tile, tiles_within
 from cropmask.region import load_region
-from cropmask.tiling import tiles_within
+from cropmask.sources.boundary import load_boundary
+from cropmask.store.doors import open_store
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import StoreOptions
 from tests.results import EASTERN, put_result
 from tests.runs import make_attempt, make_run, put_records
 

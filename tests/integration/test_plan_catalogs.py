@@ -14,13 +14,13 @@ import pytest
 from pyproj import Transformer
 
 from cropmask.grid import CRS, Tile
-from cropmask.io.catalogs import open_catalog
-from cropmask.io.fetch import ReadOptions
-from cropmask.io.gather import Listed, gather
-from cropmask.io.geomad import GEOMAD
-from cropmask.plan import Need, Plan
-from cropmask.planning import make_plan
-from cropmask.site import open_site
+from cropmask.operate.plan import Need, Plan
+from cropmask.operate.planner import make_plan
+from cropmask.remote.fetch import ReadOptions
+from cropmask.site.site import open_site
+from cropmask.sources.catalogs import open_catalog
+from cropmask.sources.gather import Listed, gather
+from cropmask.sources.geomad import GEOMAD
 from tests.clouds import serve_aws, use_made_up_credentials
 from tests.regions import YEAR, RegionWorld, block, make_region
 from tests.servers import serve_files, serve_stac_api
@@ -99,7 +99,7 @@ def test_a_bucket_in_the_usual_layout_is_listed_by_column(
         listed.append(prefix)
         return original(prefix, options, suffix)
 
-    from cropmask.io import gather as module
+    from cropmask.sources import gather as module
 
     original = module.find_names
     monkeypatch.setattr(module, "find_names", find_names)

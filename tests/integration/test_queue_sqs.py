@@ -11,9 +11,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cropmask.errors import CropmaskError, Interrupted, LeaseLost, Misconfigured
-from cropmask.io import sqs
-from cropmask.io.queue import Counts, Message, Queue, QueueOptions, open_queue
-from cropmask.io.sqs import SqsQueue
+from cropmask.queue import sqs
+from cropmask.queue.doors import open_queue
+from cropmask.queue.protocol import Counts, Message, Queue, QueueOptions
+from cropmask.queue.sqs import SqsQueue
 from tests.clouds import make_queue, serve_aws, use_made_up_credentials
 from tests.queues import QueueLaws, taken
 

@@ -10,9 +10,9 @@ import pytest
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile
-from cropmask.io.fetch import ReadOptions
-from cropmask.io.search import find_sources
 from cropmask.region import StacLayer
+from cropmask.remote.fetch import ReadOptions
+from cropmask.sources.search import find_sources
 from cropmask.task import Period
 from tests.servers import StacApi, serve_stac_api
 from tests.worlds import TILE, YEAR, World, make_world

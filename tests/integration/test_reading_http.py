@@ -14,10 +14,10 @@ import shapely
 from cropmask.core.strips import Strip
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import geobox
-from cropmask.io.fetch import ReadOptions
-from cropmask.io.layers import open_layers
-from cropmask.io.search import Sources, find_sources
+from cropmask.pixels.layers import open_layers
 from cropmask.region import Ancillary, Limits
+from cropmask.remote.fetch import ReadOptions
+from cropmask.sources.search import Sources, find_sources
 from tests.servers import Fault, FileServer, serve_files
 from tests.worlds import TILE, YEAR, World, make_world
 

@@ -14,10 +14,10 @@ from moto.server import ThreadedMotoServer
 
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import geobox
-from cropmask.io.fetch import ReadOptions, find_identity, load_bytes
-from cropmask.io.layers import open_layers
-from cropmask.io.search import find_sources
+from cropmask.pixels.layers import open_layers
 from cropmask.region import Ancillary, Limits
+from cropmask.remote.fetch import ReadOptions, find_identity, load_bytes
+from cropmask.sources.search import find_sources
 from tests.worlds import TILE, YEAR, World, make_world
 
 BOX = geobox(TILE)[1000:1096, 2000:2128]

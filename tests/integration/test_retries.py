@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cropmask.io.fetch import ReadOptions, load_json
-from cropmask.io.queue import QueueOptions, open_queue
-from cropmask.io.retries import find_retries
+from cropmask.queue.doors import open_queue
+from cropmask.queue.protocol import QueueOptions
+from cropmask.remote.fetch import ReadOptions, load_json
+from cropmask.remote.retries import find_retries
 from tests.clouds import make_queue, serve_aws, use_made_up_credentials
 from tests.faults.flaky import Flaky, serve_flaky
 from tests.servers import Fault, serve_files

@@ -20,9 +20,9 @@ from cropmask.catalog.build import build_results
 from cropmask.catalog.host import open_socket
 from cropmask.catalog.web import make_api_app
 from cropmask.grid import Tile
-from cropmask.io.fetch import ReadOptions
-from cropmask.io.store import FolderStore
 from cropmask.region import region_names
+from cropmask.remote.fetch import ReadOptions
+from cropmask.store.folder import FolderStore
 from tests.demo_run import EASTERN, WESTERN, put_item
 
 

@@ -13,10 +13,11 @@ import boto3
 import pytest
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
-from cropmask.io import s3
-from cropmask.io.store import Store, StoreOptions, open_store
+from cropmask.store import s3
+from cropmask.store.doors import open_store
+from cropmask.store.protocol import Store, StoreOptions
 from tests.clouds import serve_aws, use_made_up_credentials
-from tests.unit.io.test_store import TEXT, StoreContract
+from tests.unit.store.test_store import TEXT, StoreContract
 
 BUCKET = "stored"
 

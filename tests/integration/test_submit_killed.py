@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from cropmask.io.folderqueue import FolderQueue
+from cropmask.queue.folder import FolderQueue
 from tests.regions import NAME, block, make_region
 
 # Slow enough to be killed while it sends: a batch of five every 20 ms.
 SLOWLY = """
 import time
-import cropmask.submit
+import cropmask.operate.submit
 from cropmask.cli.main import main
-from cropmask.io.folderqueue import FolderQueue
+from cropmask.queue.folder import FolderQueue
 
-cropmask.submit.BATCH = 5
+cropmask.operate.submit.BATCH = 5
 send = FolderQueue.send
 
 def send_slowly(self, messages):

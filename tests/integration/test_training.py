@@ -16,7 +16,7 @@ from cropmask.cli.models import models
 from cropmask.cli.train import train, validate
 from cropmask.core.engine import predict
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.io.models import load_forest
+from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region
 from cropmask.training.samples import load_samples
 from tests.unit.training.tables import make_region_folder, make_samples, put_samples, walk

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmask.attempts import AttemptRecord, RunRecord, State
 from cropmask.errors import Rejected
-from cropmask.estimate import Estimate
+from cropmask.fleet.records import AttemptRecord, RunRecord, State
+from cropmask.fleet.taskfile import parse_order
 from cropmask.grid import Tile
-from cropmask.plan import Need, Plan, TilePlan
-from cropmask.runkey import Cause, Change
+from cropmask.operate.estimate import Estimate
+from cropmask.operate.plan import Need, Plan, TilePlan
 from cropmask.task import Period
-from cropmask.taskfile import parse_order
+from cropmask.tile.runkey import Cause, Change
 
 MOMENT = "2026-01-02T03:04:05.000000Z"
 CHANGE = Change(Cause.INPUTS, "geomad", "a", "b")

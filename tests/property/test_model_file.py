@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Rejected
-from cropmask.io.modelfile import Content, encode_content, parse_content
-from cropmask.io.models import Manifest, Probes, load_forest, read_model, write_model
-from cropmask.io.treecode import check_forest
+from cropmask.modelfile.container import Content, encode_content, parse_content
+from cropmask.modelfile.model import Manifest, Probes, load_forest, read_model, write_model
+from cropmask.modelfile.treecode import check_forest
 
 MANIFEST = Manifest(
     region=None, recipe="forest", estimator="x", hyperparameters={}, software={}, training=None

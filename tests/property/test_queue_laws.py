@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from cropmask.errors import LeaseLost
-from cropmask.io.folderqueue import FolderQueue
-from cropmask.io.memoryqueue import MemoryQueue
-from cropmask.io.queue import RECEIVES_USED_UP, DeadLetter, Lease, Message, Queue
+from cropmask.queue.folder import FolderQueue
+from cropmask.queue.protocol import RECEIVES_USED_UP, DeadLetter, Lease, Message, Queue
+from cropmask.testing.queue import MemoryQueue
 
 MAX_RECEIVES = 3
 LEASE = 10.0

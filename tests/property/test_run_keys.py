@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmask.runkey import CAUSES, Cause, Change, KeyParts, find_changes, words_of
+from cropmask.tile.runkey import CAUSES, Cause, Change, KeyParts, find_changes, words_of
 
 PARTS = tuple(f.name for f in fields(KeyParts))
 VALUES = st.recursive(

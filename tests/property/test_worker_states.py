@@ -10,8 +10,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cropmask.attempt import Hold, Limits, MayPublish, Progress, _Watch
-from cropmask.attempts import AttemptRecord, State
 from cropmask.errors import (
     CropmaskError,
     Drained,
@@ -22,11 +20,13 @@ from cropmask.errors import (
     Rejected,
     TimedOut,
 )
-from cropmask.io.child import ENDED, Use
-from cropmask.io.records import find_attempts
-from cropmask.order import Order
-from cropmask.outcome import Outcome
-from cropmask.worker import Rules
+from cropmask.fleet.attempt import Hold, Limits, MayPublish, Progress, _Watch
+from cropmask.fleet.outcome import Outcome
+from cropmask.fleet.recordfiles import find_attempts
+from cropmask.fleet.records import AttemptRecord, State
+from cropmask.fleet.worker import Rules
+from cropmask.machine.child import ENDED, Use
+from cropmask.task import Order
 from tests.workers import RUN, Office, Time, make_order
 
 LEASE = 300.0

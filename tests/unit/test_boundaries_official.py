@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from shapely.geometry import shape
 
 from cropmask.cli.tiles import tiles
-from cropmask.io.boundary import load_boundary
+from cropmask.grid import tiles_within
 from cropmask.region import load_region, region_names
-from cropmask.tiling import tiles_within
+from cropmask.sources.boundary import load_boundary
 
 REPOSITORY = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("CROPMASK_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -128,7 +128,7 @@ WORLD = {
 def make_boundary(tmp_path):
     """Runs the script on the made-up world; returns the process and the boundary's path."""
     (tmp_path / "world.json").write_text(json.dumps(WORLD))
-    script = REPOSITORY / "models" / "make_boundaries.py"
+    script = REPOSITORY / "cropmask" / "training" / "make_boundaries.py"
 
     def make(countries):
         region = tmp_path / "region.toml"

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmask.attempts import AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.errors import Rejected
+from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.order import Order, make_run_id, parse_run_id
 from cropmask.region import RECIPES
-from cropmask.task import Period, Task
+from cropmask.task import Order, Period, Task, make_run_id, parse_run_id
 
 tiles = st.builds(Tile, st.integers(0, 360), st.integers(0, 152))
 periods = st.integers(1985, 2100).map(lambda year: Period.year_of(str(year)))

@@ -16,10 +16,9 @@ from shapely.geometry import shape
 
 from cropmask.cli.tiles import tiles
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.grid import AFRICA_10, Tile
-from cropmask.io.boundary import load_boundary
+from cropmask.grid import AFRICA_10, Tile, intersects, tile_polygon, tiles_within
 from cropmask.region import load_region, models_folder
-from cropmask.tiling import intersects, tile_polygon, tiles_within
+from cropmask.sources.boundary import load_boundary
 
 SIZE = AFRICA_10.size
 HERE = Tile(215, 75)

@@ -11,8 +11,8 @@ import pytest
 from cropmask.catalog.check import Checked, Depth, check_catalog
 from cropmask.catalog.publish import publish
 from cropmask.errors import Misconfigured
-from cropmask.io.fetch import ReadOptions
-from cropmask.io.store import FolderStore
+from cropmask.remote.fetch import ReadOptions
+from cropmask.store.folder import FolderStore
 from tests.demo_run import Results
 from tests.servers import serve_files
 from tests.stac_validation import offline_schemas

@@ -7,8 +7,11 @@ import subprocess
 
 from cropmask.catalog.index import count, tool_settings
 from cropmask.grid import Tile
-from cropmask.io.mirror import load_items
-from cropmask.io.store import FolderStore, MemoryStore, StoreOptions, open_store
+from cropmask.results.mirror import load_items
+from cropmask.store.doors import open_store
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import StoreOptions
+from cropmask.testing.store import MemoryStore
 from tests.demo_run import put_item
 
 

@@ -13,9 +13,11 @@ import rustac
 
 from cropmask.catalog.build import build_results
 from cropmask.grid import Tile
-from cropmask.io.store import FolderStore, MemoryStore, Store
-from cropmask.stac import make_collection
+from cropmask.stac.collection import make_collection
 from cropmask.stac.gathered import AREAS
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import Store
+from cropmask.testing.store import MemoryStore
 from tests.demo_run import EASTERN, STATISTICS, WESTERN, put_item
 from tests.stac_validation import assert_valid
 

@@ -14,11 +14,11 @@ import rasterio
 import yaml
 
 from cropmask.catalog.build import build_static
-from cropmask.io.models import read_model
-from cropmask.io.store import FolderStore
+from cropmask.modelfile.model import read_model
 from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, hex_color
 from cropmask.region import load_region, region_names
 from cropmask.stac.styles import style_file
+from cropmask.store.folder import FolderStore
 from tests.conftest import REPOSITORY
 from tests.stac_validation import assert_valid
 

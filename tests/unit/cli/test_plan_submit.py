@@ -17,16 +17,16 @@ from cropmask.cli.plan import plan
 from cropmask.cli.submit import submit
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Rejected
-from cropmask.io.cluster import MemoryCluster
-from cropmask.io.folderqueue import FolderQueue
-from cropmask.io.records import find_runs, load_run
-from cropmask.io.store import FolderStore
-from cropmask.manifests import job_name
-from cropmask.plan import Need, Plan
-from cropmask.prepare import prepare
-from cropmask.site import open_site
+from cropmask.fleet.recordfiles import find_runs, load_run
+from cropmask.fleet.taskfile import load_order
+from cropmask.kube.manifests import job_name
+from cropmask.operate.plan import Need, Plan
+from cropmask.queue.folder import FolderQueue
+from cropmask.site.site import open_site
+from cropmask.store.folder import FolderStore
 from cropmask.task import Task
-from cropmask.taskfile import load_order
+from cropmask.testing.cluster import MemoryCluster
+from cropmask.tile.job import prepare
 from tests.regions import NAME, YEAR, RegionWorld, block, make_region, put_result
 
 TILES = block(2, 2)

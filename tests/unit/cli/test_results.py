@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from cropmask.cli.results import ls, rm, sync
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
-from cropmask.io.store import FolderStore
+from cropmask.store.folder import FolderStore
 from cropmask.task import RunKey
 from tests.results import put_files
 

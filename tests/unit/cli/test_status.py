@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cropmask.attempts import State
 from cropmask.cli.status import status
 from cropmask.errors import Rejected
+from cropmask.fleet.records import State
 from cropmask.grid import Tile
-from cropmask.io.store import FolderStore
+from cropmask.store.folder import FolderStore
 from tests.runs import make_attempt, make_run, put_records
 
 TILES = tuple(Tile(215 + i, 75) for i in range(5))

@@ -15,7 +15,7 @@ PROGRAM = """
 import hashlib
 import numba
 from cropmask.core.mapper import map_crops
-from cropmask.io.models import load_forest
+from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region
 from tests.scenes import make_scene
 print(numba.config.CPU_NAME)

@@ -13,7 +13,7 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 from cropmask.core.mapper import map_crops
 from cropmask.core.warm import warm
-from cropmask.io.models import load_forest
+from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region
 from cropmask.core.strips import Half, Strip
 from tests.scenes import SceneLayers, make_scene

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cropmask.errors import Misconfigured
-from cropmask.io.models import read_model
+from cropmask.modelfile.model import read_model
 from cropmask.region import RECIPES, load_region, region_names
 from cropmask.training.card import CARD_JSON, CARD_MD, Card, load_card, make_card, put_card
 from cropmask.training.cardtext import print_card, wilson_percent

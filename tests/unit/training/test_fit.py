@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cropmask.io.models import write_model
+from cropmask.modelfile.model import write_model
 from cropmask.region import Recipe, Region, Training, load_region
 from cropmask.training.fit import fit, hyperparameters, make_estimator, probe_rows
 from cropmask.training.samples import load_samples
@@ -66,7 +66,7 @@ def test_probes_are_of_both_classes() -> None:
 def test_the_committed_model_is_what_its_samples_give(recipe: Recipe) -> None:
     import sklearn
 
-    from cropmask.io.models import read_model
+    from cropmask.modelfile.model import read_model
 
     region = load_region("indian_ocean")
     committed = read_model(region.model(recipe).file)

@@ -1,0 +1,157 @@
+"""Runs and attempts in the store of results: written by workers, read by operators."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+from cropmask.errors import Rejected
+from cropmask.fleet.records import (
+    RUNS,
+    AttemptKey,
+    AttemptRecord,
+    RunRecord,
+    State,
+    run_folder,
+    run_key_of,
+)
+from cropmask.grid import Tile
+from cropmask.remote.threads import map_threads
+from cropmask.store.protocol import Absent, Store
+
+_JSON: Final = "application/json"
+
+log = logging.getLogger(__name__)
+
+
+def put_attempt(store: Store, record: AttemptRecord) -> None:
+    """Write the document of an attempt; one that ended takes the place of its own beginning."""
+    key = record.key
+    store.put(key.key, record.to_json().encode(), _JSON)
+    if key.state is not State.PROCESSING:
+        store.remove(_in_state(key, State.PROCESSING).key)
+
+
+def _in_state(key: AttemptKey, state: State) -> AttemptKey:
+    return AttemptKey(key.tile, key.started, key.attempt, state, key.product, key.period, key.run)
+
+
+def find_attempts(store: Store, product: str, period: str, run: str = "") -> Iterator[AttemptKey]:
+    """Attempts of a run, or of all runs of a product and period, from one listing.
+
+    They come by run, tile and start. Of an attempt that ended while it was listed both documents
+    may come: the later state counts.
+    """
+    for entry in store.list(run_folder(product, period, run)):
+        key = AttemptKey.parse(entry.key)
+        if key is not None:
+            yield key
+
+
+def find_tile_attempts(
+    store: Store, product: str, period: str, tile: Tile
+) -> tuple[AttemptKey, ...]:
+    """Attempts of one tile in all runs of a product and period, by start.
+
+    Of an attempt that ended while it was listed only its end is given.
+    """
+    folders = [
+        f"{run_folder(product, period, run)}{tile}/"
+        for run in store.folders(run_folder(product, period))
+    ]
+    found: dict[tuple[str, str], AttemptKey] = {}
+    for entries in map_threads(lambda folder: tuple(store.list(folder)), folders):
+        for key in filter(None, (AttemptKey.parse(entry.key) for entry in entries)):
+            known = found.get((key.run, key.attempt))
+            if known is None or known.state is State.PROCESSING:
+                found[key.run, key.attempt] = key
+    return tuple(sorted(found.values()))
+
+
+def load_attempt(store: Store, key: AttemptKey) -> AttemptRecord:
+    """Document of an attempt.
+
+    Raises
+    ------
+    Absent
+        If it is not there, as when the attempt has ended since it was listed.
+    Rejected
+        If the document is no record of an attempt.
+    """
+    return AttemptRecord.from_json(store.get(key.key))
+
+
+def put_run(store: Store, record: RunRecord) -> None:
+    """Write the document of a run."""
+    key = run_key_of(record.product, record.period, record.run)
+    store.put(key, record.to_json().encode(), _JSON)
+
+
+def load_run(store: Store, product: str, period: str, run: str) -> RunRecord:
+    """Document of a run.
+
+    Raises
+    ------
+    Rejected
+        If there is no such run, or the document is none.
+    """
+    try:
+        return RunRecord.from_json(store.get(run_key_of(product, period, run)))
+    except Absent:
+        raise Rejected(
+            f"there is no run {run} of {product} in {period}: 'cropmask status' lists the runs",
+            reason="unknown run",
+        ) from None
+
+
+def find_runs(store: Store, product: str, period: str) -> tuple[str, ...]:
+    """Names of the runs of a product and period that were submitted, sorted."""
+    names = store.folders(run_folder(product, period))
+    keys = [run_key_of(product, period, name) for name in names]
+    there = map_threads(store.exists, keys)
+    return tuple(name for name, exists in zip(names, there, strict=True) if exists)
+
+
+def load_runs(
+    store: Store, product: str | None = None, period: str | None = None
+) -> tuple[RunRecord, ...]:
+    """Runs of a product and a period, or of all, in the order in which they were submitted.
+
+    Documents that are no runs are left out.
+    """
+    keys = [
+        run_key_of(found, year, run)
+        for found in ([product] if product else store.folders(f"{RUNS}/"))
+        for year in ([period] if period else store.folders(f"{RUNS}/{found}/"))
+        for run in store.folders(run_folder(found, year))
+    ]
+    records = [record for record in map_threads(partial(_load_run, store), keys) if record]
+    return tuple(sorted(records, key=lambda record: (record.submitted, record.run)))
+
+
+def _load_run(store: Store, key: str) -> RunRecord | None:
+    try:
+        return RunRecord.from_json(store.get(key))
+    except Absent:  # messages sent by hand have a run without
+        return None
+    except Rejected as error:
+        log.warning("%s is left out: %s", key, error)
+        return None
+
+
+def load_attempts(store: Store, keys: Sequence[AttemptKey]) -> dict[AttemptKey, AttemptRecord]:
+    """Documents of attempts; those that are gone or are no records are left out."""
+
+    def load(key: AttemptKey) -> AttemptRecord | None:
+        try:
+            return load_attempt(store, key)
+        except Absent:
+            return None
+        except Rejected as error:
+            log.warning("%s is left out: %s", key.key, error)
+            return None
+
+    loaded = zip(keys, map_threads(load, keys), strict=True)
+    return {key: record for key, record in loaded if record is not None}

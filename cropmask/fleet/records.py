@@ -1,0 +1,274 @@
+"""What is kept of every try of a task: one JSON document an attempt, beside the results.
+
+The name of a document says tile, start and state, so that a listing alone tells how far a run is::
+
+    _runs/{product}/{period}/{run}/run.json
+    _runs/{product}/{period}/{run}/{tile}/{started}-{attempt}.{STATE}.json
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from cropmask import contract
+from cropmask.errors import Rejected
+from cropmask.fleet.document import check_fields, read_object, say_fault
+from cropmask.grid import RESOLUTIONS, Tile
+from cropmask.region import RECIPES
+from cropmask.task import Order, Period, Task, parse_run_id
+
+RUNS: Final = contract.RUNS
+_MOMENT: Final = "%Y%m%dT%H%M%S%fZ"
+_WRONG: Final = (ValueError, TypeError, KeyError, StopIteration, OverflowError, Rejected)
+_KEY: Final = re.compile(
+    rf"{RUNS}/(?P<product>[^/]+)/(?P<period>[^/]+)/(?P<run>[^/]+)/(?P<tile>x\d{{3}}y\d{{3}})/"
+    r"(?P<started>\d{8}T\d{12}Z)-(?P<attempt>[0-9a-f]+)\.(?P<state>[A-Z]+)\.json"
+)
+
+
+class State(StrEnum):
+    """Where a task stands."""
+
+    PENDING = "PENDING"
+    """No attempt yet."""
+    PROCESSING = "PROCESSING"
+    """An attempt has begun; its worker may have died since."""
+    SUCCEEDED = "SUCCEEDED"
+    SKIPPED = "SKIPPED"
+    """The same result was there already."""
+    FAILED = "FAILED"
+    """The attempt failed; the task is tried again."""
+    INVALID = "INVALID"
+    """The task can never succeed; it is among the dead letters."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the result is there."""
+        return self in (State.SUCCEEDED, State.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AttemptKey:
+    """One attempt, as the name of its document says it; sorts by start within a tile."""
+
+    tile: Tile
+    started: datetime
+    """UTC, to the microsecond."""
+    attempt: str
+    """Hexadecimal digits that no other attempt has."""
+    state: State
+    product: str
+    period: str
+    run: str
+
+    @property
+    def key(self) -> str:
+        """Key of the document in the store."""
+        name = f"{self.started.strftime(_MOMENT)}-{self.attempt}.{self.state}.json"
+        return f"{run_folder(self.product, self.period, self.run)}{self.tile}/{name}"
+
+    @classmethod
+    def parse(cls, key: str) -> AttemptKey | None:
+        """The attempt that a key names; None if it names something else."""
+        found = _KEY.fullmatch(key)
+        if found is None or found["state"] not in set(State):
+            return None
+        try:
+            started = datetime.strptime(found["started"], _MOMENT).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return cls(
+            Tile.parse(found["tile"]),
+            started,
+            found["attempt"],
+            State(found["state"]),
+            found["product"],
+            found["period"],
+            found["run"],
+        )
+
+
+def run_folder(product: str, period: str, run: str = "") -> str:
+    """Prefix of the keys of a run, or of all runs of a product and period; ends with a slash."""
+    return f"{RUNS}/{product}/{period}/{f'{run}/' if run else ''}"
+
+
+def run_key_of(product: str, period: str, run: str) -> str:
+    """Key of the document of a run."""
+    return f"{run_folder(product, period, run)}run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """Everything that is known of one attempt."""
+
+    tile: str
+    region: str
+    period: str
+    product: str
+    run: str
+    attempt: str
+    state: State
+    started: str
+    """UTC, RFC 3339."""
+    ended: str | None = None
+    seconds: float | None = None
+    """Wall time, start and end of the child process included."""
+    receives: int = 1
+    """How often the message had been received."""
+    exit_code: int | None = None
+    reason: str | None = None
+    """Groups failures in reports."""
+    error: str | None = None
+    """One line: what was wrong, and what to do."""
+    recipe: str | None = None
+    resolution: int | None = None
+    threads: int | None = None
+    """Threads that computed: what the attempt cost is its seconds on as many CPUs."""
+    run_key: str | None = None
+    item: str | None = None
+    """Address of the item."""
+    bytes_read: int | None = None
+    retries: int | None = None
+    """Requests that were tried again."""
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    """Largest resident size of the child process, bytes."""
+    stages: tuple[Mapping[str, Any], ...] = ()
+    """:class:`~cropmask.machine.meter.StageUse` of every stage."""
+    host: str | None = None
+    versions: Mapping[str, str] | None = None
+
+    @property
+    def key(self) -> AttemptKey:
+        """Name of the document."""
+        return AttemptKey(
+            Tile.parse(self.tile),
+            datetime.fromisoformat(self.started).astimezone(UTC),
+            self.attempt,
+            self.state,
+            self.product,
+            self.period,
+            self.run,
+        )
+
+    def to_json(self) -> str:
+        """The document."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> AttemptRecord:
+        """Record of a document; names that a later version has added are left alone.
+
+        Raises
+        ------
+        Rejected
+            If it is no record of an attempt.
+        """
+        try:
+            found = _known_fields(cls, text)
+            found["state"] = State(found["state"])
+            found["stages"] = tuple(found.get("stages", ()))
+            record = check_fields(cls, found)
+            if AttemptKey.parse(record.key.key) != record.key:
+                raise ValueError("it names no attempt")
+        except _WRONG as error:
+            raise Rejected(
+                f"the document is no record of an attempt ({say_fault(error)})", reason="bad record"
+            ) from None
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One submission of many tasks."""
+
+    run: str
+    region: str
+    product: str
+    period: str
+    submitted: str
+    """UTC, RFC 3339."""
+    recipe: str
+    resolution: int
+    overwrite: bool
+    tiles: tuple[str, ...]
+    """What was asked for; those that were unchanged are not among them."""
+    unchanged: int = 0
+    """Tiles of the region that had this result already."""
+    sent: int = 0
+    """Tiles in ``tiles`` whose message is known to be in the queue, from the first on."""
+    environment: str | None = None
+    catalog: str | None = None
+    """Where it was submitted; None for the made-up demo world, or if that was not written down."""
+    models: str | None = None
+    """Folder of regions, if not the package's."""
+    queue: str | None = None
+    """URL of the queue that it was sent to, if not a folder."""
+
+    def orders(self) -> tuple[Order, ...]:
+        """Orders of the run, in the sequence of its tiles."""
+        recipe = next(recipe for recipe in RECIPES if recipe == self.recipe)
+        period = Period.parse(self.period)
+        return tuple(
+            Order(
+                Task(Tile.parse(tile), self.region, period),
+                self.run,
+                recipe,
+                self.resolution,
+                self.overwrite,
+            )
+            for tile in self.tiles
+        )
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Options of a site that name its inputs and its queue, as far as they are written down."""
+        known = {
+            "env": self.environment,
+            "catalog": self.catalog,
+            "models": self.models,
+            "queue": self.queue,
+        }
+        return {name: place for name, place in known.items() if place is not None}
+
+    def to_json(self) -> str:
+        """The document."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunRecord:
+        """Run of a document.
+
+        Raises
+        ------
+        Rejected
+            If it is none.
+        """
+        try:
+            found = _known_fields(cls, text)
+            found["tiles"] = tuple(found["tiles"])
+            record = check_fields(cls, found)
+            parse_run_id(record.run)
+            if record.resolution not in RESOLUTIONS:
+                raise ValueError(f"resolution: {record.resolution} m is not offered")
+            if datetime.fromisoformat(record.submitted).tzinfo is None:
+                raise ValueError("submitted: it says no time zone")
+            record.orders()
+        except _WRONG as error:
+            raise Rejected(
+                f"the document is no run ({say_fault(error)})", reason="bad record"
+            ) from None
+        return record
+
+
+def _known_fields(kind: type, text: str | bytes) -> dict[str, Any]:
+    """What a document says of the fields of a dataclass; what a later version added is left out."""
+    found = read_object(text)
+    return {field.name: found[field.name] for field in fields(kind) if field.name in found}

@@ -1,0 +1,373 @@
+"""Takes tasks from a queue, one after the other, and loses none.
+
+Whatever happens, a message ends in one of three ways: deleted because its item is there, among
+the dead letters, or visible again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from cropmask.contract import (
+    LEASE_SECONDS,
+    MAX_RECEIVES,
+    METRIC_FAILED,
+    METRIC_INVALID,
+    METRIC_PEAK_MEMORY,
+    METRIC_SECONDS,
+    METRIC_SKIPPED,
+    METRIC_SUCCEEDED,
+    POLL_SECONDS,
+    ExitCode,
+)
+from cropmask.errors import CropmaskError, Interrupted, LeaseLost
+from cropmask.fleet.attempt import FreeHold, Hold
+from cropmask.fleet.journal import Journal, describe
+from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
+from cropmask.fleet.records import AttemptRecord, State
+from cropmask.machine.heartbeat import Heartbeat
+from cropmask.machine.metrics import Metrics
+from cropmask.machine.signals import Stop
+from cropmask.queue.lease import LeaseKeeper
+from cropmask.queue.protocol import Lease, Message, Queue
+from cropmask.region import load_region
+from cropmask.task import Order
+
+NAP_SECONDS: Final = 0.25
+"""Longest sleep, so that a signal is heard soon."""
+QUEUE_PATIENCE_SECONDS: Final = 900.0
+"""How long a queue may fail before the worker gives up."""
+LONGEST_PAUSE_SECONDS: Final = 60.0
+"""Longest pause after failures in a row."""
+_COUNTED: Final = {
+    State.SUCCEEDED: METRIC_SUCCEEDED,
+    State.SKIPPED: METRIC_SKIPPED,
+    State.FAILED: METRIC_FAILED,
+    State.INVALID: METRIC_INVALID,
+}
+
+log = logging.getLogger(__name__)
+
+
+class Attempter(Protocol):
+    """Does the work of an order."""
+
+    def __call__(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
+        """Never raises because of the order or the world."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a worker takes tasks, and how long it keeps them."""
+
+    lease_seconds: float = LEASE_SECONDS
+    poll_seconds: float = POLL_SECONDS
+    max_tasks: int | None = None
+    """Tasks after which it leaves."""
+    max_seconds: float | None = None
+    """Time after which it takes no more."""
+    idle_exit: float | None = None
+    """Seconds without a task after which it leaves, whatever is in flight elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time that only grows, and how to wait."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(slots=True)
+class Desk:
+    """Does one order at a time and writes down what became of it."""
+
+    attempt: Attempter
+    journal: Journal
+    metrics: Metrics
+    clock: Clock = field(default_factory=Clock)
+    draw: Callable[[float, float], float] = random.uniform
+    max_receives: int = MAX_RECEIVES
+
+    def work(self, lease: Lease, hold: Hold, settle: Callable[[Verdict, Outcome], None]) -> Verdict:
+        """Have a message's order done; ``settle`` does with the message what follows."""
+        began = self.clock.now()
+        record: AttemptRecord | None = None
+        try:
+            order = Order.parse(lease.message.body, lease.message.attributes)
+            product = load_region(order.task.region, self.journal.site.models).product
+            record = self.journal.begin(order, product, lease.receives)
+            outcome = self._attempt(order, record, hold)
+        except CropmaskError as error:
+            outcome = Outcome(error=error)
+        verdict = judge(outcome, lease.receives, max_receives=self.max_receives, draw=self.draw)
+        # What is given back is given back at once; else the record is there before the message
+        # is gone, so that a kill in between costs a skip and leaves no riddle.
+        early = verdict.step is Step.RELEASE
+        try:
+            if early:
+                settle(verdict, outcome)
+        finally:
+            self._write_down(lease, record, outcome, verdict, self.clock.now() - began)
+        if not early:
+            settle(verdict, outcome)
+        return verdict
+
+    def _attempt(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
+        log.info("%s begins", order.task.tile, extra=_words(record))
+        try:
+            return self.attempt(order, record, hold)
+        except CropmaskError:
+            raise
+        except Exception as error:
+            log.exception("a fault of the program, please report it", extra=_words(record))
+            what = f"{type(error).__name__}: {error}"
+            return Outcome(error=Interrupted(f"a fault of the program: {what}", reason="fault"))
+
+    def _write_down(
+        self,
+        lease: Lease,
+        record: AttemptRecord | None,
+        outcome: Outcome,
+        verdict: Verdict,
+        seconds: float,
+    ) -> None:
+        text = describe(outcome, verdict)
+        if record is None:
+            log.error("message %s: %s", lease.message_id, text)
+            self.metrics.add(_COUNTED[verdict.state], 1, region=None)
+            return
+        ended = self.journal.end(record, outcome, verdict, seconds)
+        figures = {
+            "state": str(ended.state),
+            "seconds": ended.seconds,
+            "receives": ended.receives,
+            "reason": ended.reason,
+            "exit_code": ended.exit_code,
+        }
+        said = f": {text}" if text else ""
+        log.log(
+            logging.INFO if verdict.state.is_done else logging.ERROR,
+            "%s %s in %.1f s%s",
+            *(record.tile, verdict.state.lower(), seconds, said),
+            extra=_words(record) | {"extra_fields": figures},
+        )
+        self.metrics.add(_COUNTED[verdict.state], 1, region=record.region)
+        if verdict.state is State.SUCCEEDED:
+            self.metrics.add(METRIC_SECONDS, seconds, region=record.region)
+            self.metrics.add(METRIC_PEAK_MEMORY, outcome.peak_memory or 0, region=record.region)
+
+
+class Worker:
+    """The loop.
+
+    Parameters
+    ----------
+    queue
+        Where tasks come from.
+    desk
+        What does them.
+    rules
+        When to take them.
+    heartbeat
+        Told that we move.
+    stop
+        Whether to stop.
+    """
+
+    def __init__(
+        self, queue: Queue, desk: Desk, rules: Rules, heartbeat: Heartbeat, stop: Stop
+    ) -> None:
+        self._queue = queue
+        self._desk = desk
+        self._rules = rules
+        self._heartbeat = heartbeat
+        self._stop = stop
+        self._clock = desk.clock
+        self._began = self._clock.now()
+        self._taken = 0
+        self._idle_since: float | None = None
+        self._empty_since: float | None = None
+        self._broken_since: float | None = None
+        self._failed_in_a_row = 0
+
+    def run(self) -> ExitCode:
+        """Work until there is nothing to do, or a reason to stop.
+
+        Raises
+        ------
+        Misconfigured
+            If the queue refuses.
+        Interrupted
+            If it has failed for long.
+        """
+        try:
+            while True:
+                code = self._may_not_go_on()
+                if code is None:
+                    code = self._turn()
+                if code is not None:
+                    return code
+        finally:
+            self._desk.metrics.flush()
+
+    def _may_not_go_on(self) -> ExitCode | None:
+        if self._stop():
+            log.info("%s: stopping, every task is returned", self._stop())
+            return ExitCode.DRAINED
+        if self._rules.max_tasks is not None and self._taken >= self._rules.max_tasks:
+            log.info("%d tasks taken: leaving", self._taken)
+            return ExitCode.DONE
+        if self._seconds_left() <= 0:
+            log.info("time is up: leaving")
+            return ExitCode.DONE
+        return None
+
+    def _seconds_left(self) -> float:
+        if self._rules.max_seconds is None:
+            return float("inf")
+        return self._rules.max_seconds - (self._clock.now() - self._began)
+
+    def _turn(self) -> ExitCode | None:
+        """Take one task and do it, or find out that there is none."""
+        try:
+            lease = self._queue.lease(seconds=self._rules.lease_seconds)
+            if lease is None:
+                if self._is_over():
+                    return ExitCode.DONE
+                lease = self._queue.lease(
+                    seconds=self._rules.lease_seconds, wait_seconds=self._patience()
+                )
+        except Interrupted as error:
+            self._bear(error)
+            return None
+        self._broken_since = None
+        if lease is None:
+            self._heartbeat.progress("waiting for a task")
+            return None
+        self._idle_since = self._empty_since = None
+        return self._do(lease)
+
+    def _patience(self) -> float:
+        """How long to wait for a message: where asking costs nothing, not longer than a nap."""
+        most = self._rules.poll_seconds if self._queue.lag_seconds else NAP_SECONDS
+        idle = self._rules.idle_exit
+        if idle is not None and self._idle_since is not None:
+            most = min(most, idle - (self._clock.now() - self._idle_since))
+        return max(0.0, min(most, self._seconds_left()))
+
+    def _is_over(self) -> bool:
+        """Whether there has been nothing to do for long enough to leave."""
+        now = self._clock.now()
+        if self._idle_since is None:
+            self._idle_since = now
+        idle_exit = self._rules.idle_exit
+        if idle_exit is not None and now - self._idle_since >= idle_exit:
+            log.info("no task for %.0f s: leaving", now - self._idle_since)
+            return True
+        if self._queue.counts().waiting:
+            self._empty_since = None
+            return False
+        if self._empty_since is None:
+            self._empty_since = now
+        if now - self._empty_since < self._queue.lag_seconds:
+            return False
+        log.info("nothing is waiting or in flight: leaving")
+        return True
+
+    def _bear(self, error: Interrupted) -> None:
+        """Wait for a queue that fails."""
+        now = self._clock.now()
+        if self._broken_since is None:
+            self._broken_since = now
+        broken = now - self._broken_since
+        if broken > QUEUE_PATIENCE_SECONDS:
+            raise error
+        log.warning("the queue fails, asking again: %s", error)
+        self._nap(min(LONGEST_PAUSE_SECONDS, 1.0 + broken / 2))
+
+    def _nap(self, seconds: float) -> None:
+        until = self._clock.now() + seconds
+        while not self._stop() and (left := until - self._clock.now()) > 0:
+            self._heartbeat.progress("pausing")
+            self._clock.sleep(min(NAP_SECONDS, left))
+
+    def _do(self, lease: Lease) -> ExitCode | None:
+        self._taken += 1
+        if self._stop():  # it came while we were asked to stop
+            self._settle(lease, Verdict(State.FAILED, Step.RELEASE), Outcome())
+            return ExitCode.DRAINED
+        with LeaseKeeper(
+            self._queue, lease, self._rules.lease_seconds, clock=self._clock.now
+        ) as keeper:
+
+            def settle(verdict: Verdict, outcome: Outcome) -> None:
+                keeper.leave()
+                self._settle(lease, verdict, outcome)
+
+            verdict = self._desk.work(lease, keeper, settle)
+        self._heartbeat.progress("between tasks")
+        self._desk.metrics.flush_if_due()
+        if verdict.exit_code is not None:
+            return verdict.exit_code
+        self._pause_after(verdict)
+        return None
+
+    def _settle(self, lease: Lease, verdict: Verdict, outcome: Outcome) -> None:
+        """Do with the message what follows; a queue that fails gives it back when its lease ends.
+
+        Raises
+        ------
+        Misconfigured
+            If the queue refuses: every task would be done again and again.
+        """
+        try:
+            if verdict.step is Step.DELETE:
+                self._queue.done(lease)
+            elif verdict.step is Step.RELEASE:
+                self._queue.release(lease, verdict.delay_seconds)
+            elif verdict.step is Step.PARK and outcome.error is not None:
+                self._queue.park(lease, outcome.error.reason, str(outcome.error))
+        except LeaseLost as error:
+            log.warning("message %s: %s", lease.message_id, error)
+        except Interrupted as error:
+            log.warning("message %s comes back when its lease ends: %s", lease.message_id, error)
+
+    def _pause_after(self, verdict: Verdict) -> None:
+        """After failures in a row it may be us: leave the tasks to workers that do better."""
+        failed = verdict.state is State.FAILED and verdict.step is Step.RELEASE
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
+        if self._failed_in_a_row > 2:
+            pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** (self._failed_in_a_row - 3))
+            log.warning("%d failures in a row: waiting %.0f s", self._failed_in_a_row, pause)
+            self._nap(pause)
+
+
+def run_alone(order: Order, desk: Desk, name: str) -> ExitCode:
+    """Do one order that comes from no queue, once.
+
+    Parameters
+    ----------
+    order
+        What to do.
+    desk
+        What does it.
+    name
+        Where it came from, for the log.
+    """
+    lease = Lease(Message(order.body, order.attributes), name, "", 1)
+    codes: list[ExitCode] = []
+    desk.work(lease, FreeHold(), lambda _, outcome: codes.append(outcome.exit_code))
+    desk.metrics.flush()
+    return codes[0]
+
+
+def _words(record: AttemptRecord) -> dict[str, Any]:
+    """What every log line of an attempt carries."""
+    return {"run": record.run, "tile": record.tile, "attempt": record.attempt}

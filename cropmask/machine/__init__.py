@@ -1,0 +1,5 @@
+"""The machine and the process: limits, memory, child processes, signals, heartbeat, metrics, scratch.
+
+Imports the vocabulary and ``remote``.
+Nothing about tiles, tasks or rasters.
+"""

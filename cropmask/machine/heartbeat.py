@@ -1,0 +1,86 @@
+"""A file that says that a worker is alive, and since when it has made no progress."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cropmask.contract import HEARTBEAT_SECONDS
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Rewrites a file from a thread of its own; :mod:`cropmask.machine.pulse` reads it.
+
+    The age of the file is how long the process has been silent. In it stands how long nothing had
+    moved when it was written, by a clock that nobody sets.
+
+    Parameters
+    ----------
+    path
+        The file; None for none.
+    seconds
+        Interval.
+    clock
+        Seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        seconds: float = HEARTBEAT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._seconds = seconds
+        self._clock = clock
+        self._moved = (clock(), "starting")
+        self._told = False
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.write()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def progress(self, doing: str) -> None:
+        """Note that something has moved, and what."""
+        self._moved = (self._clock(), doing)
+
+    def write(self) -> None:
+        """Write the file now; a disk that refuses is told once and no reason to stop working."""
+        if self._path is None:
+            return
+        since, doing = self._moved
+        content = {"pid": os.getpid(), "doing": doing, "idle_seconds": self._clock() - since}
+        part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            part.write_text(json.dumps(content), encoding="utf-8")
+            part.replace(self._path)
+        except OSError as error:
+            if not self._told:
+                log.warning("no heartbeat: %s cannot be written: %s", self._path, error.strerror)
+            self._told = True
+
+    def _beat(self) -> None:
+        while not self._end.wait(self._seconds):
+            self.write()

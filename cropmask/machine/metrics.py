@@ -1,0 +1,114 @@
+"""Figures for dashboards and alarms: put to CloudWatch, or nowhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from cropmask.contract import METRIC_DIMENSIONS, METRICS
+from cropmask.errors import CropmaskError
+from cropmask.remote.aws import AwsClient, explained
+
+_INTERVAL_SECONDS: Final = 60.0
+"""CloudWatch keeps one value a minute anyhow."""
+_BATCH: Final = 500
+"""Values of one request; CloudWatch takes 1000, and 1 MB."""
+_MOST: Final = 10_000
+"""Values that are kept while they cannot be put; the oldest go first."""
+
+log = logging.getLogger(__name__)
+
+
+class Metrics(Protocol):
+    """Takes figures; none of its methods ever raises because of the world."""
+
+    def add(self, name: str, value: float, *, region: str | None) -> None:
+        """Note a value of a metric of :data:`~cropmask.contract.METRICS`."""
+        ...
+
+    def flush_if_due(self) -> None:
+        """Put what was noted, once in a while."""
+        ...
+
+    def flush(self) -> None:
+        """Put what was noted."""
+        ...
+
+
+class NoMetrics:
+    """Takes figures and drops them."""
+
+    def add(self, name: str, value: float, *, region: str | None) -> None:
+        """Drop a value."""
+
+    def flush_if_due(self) -> None:
+        """Nothing to put."""
+
+    def flush(self) -> None:
+        """Nothing to put."""
+
+
+class CloudWatchMetrics:
+    """Puts figures in batches, about once a minute; without an answer soon it gives up till later.
+
+    Parameters
+    ----------
+    namespace
+        CloudWatch namespace.
+    environment
+        Value of the dimension ``Environment``; ``Region`` is the other one.
+    clock
+        Seconds that only grow.
+    """
+
+    def __init__(
+        self, namespace: str, environment: str, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._namespace = namespace
+        self._environment = environment
+        self._clock = clock
+        self._where = f"CloudWatch namespace {namespace}"
+        self._last = clock()
+        self._values: list[Mapping[str, Any]] = []
+        # A worker must not wait for figures: neither long nor often.
+        impatience = {"connect_timeout": 3, "read_timeout": 5}
+        self._aws = AwsClient("cloudwatch", self._where, attempts=2, config=impatience)
+
+    def add(self, name: str, value: float, *, region: str | None) -> None:
+        """Keep a value until the next flush."""
+        dimensions = dict(zip(METRIC_DIMENSIONS, (self._environment, region), strict=True))
+        self._values.append(
+            {
+                "MetricName": name,
+                "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items() if v],
+                "Timestamp": datetime.now(UTC),
+                "Value": float(value),
+                "Unit": METRICS[name],
+            }
+        )
+
+    def flush_if_due(self) -> None:
+        """Put what was noted, if it is a minute since that was tried."""
+        if self._clock() - self._last >= _INTERVAL_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put what was noted; what cannot be put is kept for the next time."""
+        self._last = self._clock()
+        try:
+            while self._values:
+                batch = self._values[:_BATCH]
+                with explained(self._where):
+                    self._aws.open().put_metric_data(Namespace=self._namespace, MetricData=batch)
+                del self._values[: len(batch)]
+        except CropmaskError as error:
+            del self._values[:-_MOST]
+            log.warning("%d metrics were not put: %s", len(self._values), error)
+
+
+def open_metrics(namespace: str | None, environment: str) -> Metrics:
+    """Metrics of a CloudWatch namespace; without one they are dropped."""
+    return CloudWatchMetrics(namespace, environment) if namespace else NoMetrics()

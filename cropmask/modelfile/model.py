@@ -1,0 +1,290 @@
+"""Model files (``.cropmodel``): a tree ensemble as plain arrays, with its provenance.
+
+The structure of the trees is stored as the features of their nodes in pre-order, leaves marked;
+right children follow from that, so a file cannot even say a cycle or a child outside its tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cropmask.core.forest import LEAF, Forest
+from cropmask.errors import Rejected
+from cropmask.modelfile.container import (
+    SUFFIX,
+    Array,
+    Content,
+    damaged,
+    digest_of,
+    encode_content,
+    load_bytes,
+    parse_content,
+    problem_of,
+    put_bytes,
+)
+from cropmask.modelfile.treecode import (
+    MAX_TREES,
+    check_forest,
+    check_values,
+    decode_cuts,
+    encode_cuts,
+    right_children,
+)
+from cropmask.product import CREDIT, CREDIT_URL, LICENSE
+from cropmask.region import Recipe
+
+__all__ = [
+    "SUFFIX",
+    "Manifest",
+    "Model",
+    "Probes",
+    "TrainingData",
+    "load_forest",
+    "read_model",
+    "write_model",
+]
+
+MAX_PROBES: Final = 4096
+CLASSES: Final = ("non-crop", "crop")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Word = Annotated[str, Field(max_length=200)]
+
+
+class TrainingData(_Strict):
+    """The samples that a model was fitted on."""
+
+    sha256: Sha256
+    """Of the samples file, as it was."""
+    rows: Annotated[int, Field(ge=1)]
+    crop_rows: Annotated[int, Field(ge=0)]
+
+
+class Manifest(_Strict):
+    """Where a model comes from; nothing in it changes what the model computes."""
+
+    region: Word | None
+    """Name of the region, or None of a model that was imported for none."""
+    recipe: Recipe
+    estimator: Word
+    """Class of the scikit-learn estimator."""
+    hyperparameters: dict[Word, Word | int | float | bool | None]
+    software: dict[Word, Word]
+    """Versions of the packages that fitted or imported the model."""
+    training: TrainingData | None
+    """None of an imported model, whose samples are not known."""
+    classes: tuple[Word, Word] = CLASSES
+    """Names of the classes 0 and 1."""
+    license: Word = LICENSE
+    credit: Word = CREDIT
+    credit_url: Word = CREDIT_URL
+
+
+class _Trees(_Strict):
+    """What the arrays of a file do not say of its forest."""
+
+    kind: Literal["vote", "logit"]
+    baseline: float
+    trees: Annotated[int, Field(ge=1, le=MAX_TREES)]
+    features: Annotated[tuple[Word, ...], Field(min_length=1, max_length=LEAF - 1)]
+
+
+class _Document(_Strict):
+    forest: _Trees
+    provenance: Manifest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """Rows with the probabilities that scikit-learn gave them: a model's own test."""
+
+    x: NDArray[np.float32]
+    """Feature values ``(row, feature)``, all finite."""
+    probability: NDArray[np.float64]
+    """Crop probability ``(row,)``, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """All that a model file holds."""
+
+    forest: Forest
+    manifest: Manifest
+    probes: Probes
+    size: int
+    """Bytes of the file."""
+
+
+def load_forest(path: Path, sha256: str | None = None) -> Forest:
+    """Forest of a model file, its arrays read-only.
+
+    Parameters
+    ----------
+    path
+        A ``.cropmodel`` file.
+    sha256
+        SHA-256 that the whole file must have, as a region file gives it; None to accept any.
+
+    Raises
+    ------
+    Misconfigured
+        If the file cannot be read.
+    Rejected
+        If its digest is another one, or if it is not an undamaged model file.
+    """
+    return read_model(path, sha256).forest
+
+
+def read_model(path: Path, sha256: str | None = None) -> Model:
+    """Forest, manifest and probes of a model file; parameters and errors of `load_forest`."""
+    data = load_bytes(path)
+    digest = digest_of(data)
+    if sha256 is not None and digest != sha256:
+        raise Rejected(
+            f"model digest differs: {path.name} has SHA-256 {digest[:12]}..., the region file says "
+            f"{sha256[:12]}...: restore the file, or correct the region file if this is meant",
+            reason="model digest differs",
+        )
+    return _parse_model(parse_content(data, path.name), digest, len(data), path.name)
+
+
+def write_model(path: Path, forest: Forest, manifest: Manifest, probes: Probes) -> str:
+    """Write a model file, whole or not at all; equal models give equal bytes.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+
+    Raises
+    ------
+    Misconfigured
+        If the file cannot be written.
+    Rejected
+        If the forest breaks a law of :class:`Forest`.
+    """
+    problem = check_forest(forest) or _check_probes(probes, len(forest.features))
+    if problem:
+        raise Rejected(f"the model cannot be stored: {problem}", reason="bad model")
+    data = encode_content(_content(forest, manifest, probes))
+    put_bytes(path, data)
+    return digest_of(data)
+
+
+def _content(forest: Forest, manifest: Manifest, probes: Probes) -> Content:
+    document = _Document(
+        forest=_Trees(
+            kind=forest.kind,
+            baseline=forest.baseline,
+            trees=len(forest.roots),
+            features=forest.features,
+        ),
+        provenance=manifest.model_copy(
+            update={
+                "hyperparameters": dict(sorted(manifest.hyperparameters.items())),
+                "software": dict(sorted(manifest.software.items())),
+            }
+        ),
+    )
+    leaf = forest.feature == LEAF
+    return Content(
+        manifest=document.model_dump(mode="json"),
+        arrays={
+            "feature": forest.feature,
+            "rank": forest.rank[~leaf],
+            "leaf": forest.rank[leaf],
+            "counts": np.diff(forest.offsets).astype(np.uint32),
+            "cuts": encode_cuts(forest.cuts, forest.offsets),
+            "leaves": forest.leaves,
+            "probe_x": probes.x,
+            "probe_probability": probes.probability,
+        },
+    )
+
+
+_DTYPES: Final = {
+    "feature": ("u1", 1),
+    "rank": ("u2", 1),
+    "leaf": ("u2", 1),
+    "counts": ("u4", 1),
+    "cuts": ("u4", 1),
+    "leaves": ("f8", 1),
+    "probe_x": ("f4", 2),
+    "probe_probability": ("f8", 1),
+}
+"""Arrays of a model file: dtype and number of axes."""
+
+
+def _parse_model(content: Content, digest: str, size: int, name: str) -> Model:
+    try:
+        document = _Document.model_validate(content.manifest)
+    except ValidationError as error:
+        raise damaged(name, f"its manifest: {problem_of(error)}") from None
+    found = {key: (a.dtype.str[1:], a.ndim) for key, a in content.arrays.items()}
+    if found != _DTYPES:
+        raise damaged(name, "its arrays are not those of a model")
+    try:
+        forest = _parse_forest(document.forest, content.arrays, digest)
+    except ValueError as error:
+        raise damaged(name, str(error)) from None
+    probes = Probes(
+        _frozen(content.arrays["probe_x"]), _frozen(content.arrays["probe_probability"])
+    )
+    problem = check_values(forest) or _check_probes(probes, len(forest.features))
+    if problem:
+        raise damaged(name, problem)
+    return Model(forest, document.provenance, probes, size)
+
+
+def _parse_forest(trees: _Trees, arrays: dict[str, Array], digest: str) -> Forest:
+    if len(arrays["counts"]) != len(trees.features):
+        raise ValueError("its cuts are not those of its features")
+    cuts, offsets = decode_cuts(arrays["cuts"], arrays["counts"])
+    feature = arrays["feature"]
+    right, roots = right_children(feature, trees.trees)
+    leaf = feature == LEAF
+    leaves = int(np.count_nonzero(leaf))
+    if (len(arrays["leaf"]), len(arrays["rank"])) != (leaves, len(feature) - leaves):
+        raise ValueError("its ranks are not those of its nodes")
+    rank = np.empty(len(feature), np.uint16)
+    rank[leaf] = arrays["leaf"]
+    rank[~leaf] = arrays["rank"]
+    return Forest(
+        features=trees.features,
+        kind=trees.kind,
+        baseline=trees.baseline,
+        cuts=_frozen(cuts),
+        offsets=_frozen(offsets),
+        roots=_frozen(roots),
+        feature=_frozen(feature),
+        rank=_frozen(rank),
+        right=_frozen(right),
+        leaves=_frozen(arrays["leaves"]),
+        digest=digest,
+    )
+
+
+def _check_probes(probes: Probes, features: int) -> str | None:
+    rows = len(probes.x)
+    if rows > MAX_PROBES or probes.x.shape != (rows, features):
+        return "its probes do not fit its features"
+    p = probes.probability
+    if p.shape != (rows,) or not ((p >= 0) & (p <= 1)).all() or not np.isfinite(probes.x).all():
+        return "its probes are not numbers in their range"
+    return None
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,5 @@
+"""What operators ask: plan, submit, status, explain, redrive, reconcile, transfer, mosaic, doctor.
+
+Imports ``fleet`` and everything below it.
+Values in, values out; nothing is printed and no option is parsed.
+"""

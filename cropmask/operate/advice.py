@@ -1,0 +1,166 @@
+"""What to do about failures, by their reason, and about a run as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+from cropmask.contract import ENV_TIME_LIMIT, MAX_RECEIVES
+from cropmask.fleet.records import RunRecord, State
+from cropmask.grid import Tile
+from cropmask.operate.formats import say_count
+from cropmask.operate.summary import STALE, FailureGroup, Standing
+from cropmask.queue.protocol import Counts
+from cropmask.site.commands import HERE, Commands, name_tiles
+
+SILENT: Final = timedelta(minutes=10)
+"""Time without a new attempt after which it looks as if no worker were running."""
+
+NAMED: Final = 20
+"""Tiles that are named in a command, at most; more, and the whole region is sent again."""
+
+_MEMORY: Final = "give the workers more memory, or fewer threads"
+_CREDENTIALS: Final = "correct the credentials or the address; 'cropmask doctor' shows which"
+_WORLD: Final = "the network or a server failed: look at it if it goes on"
+_CATALOG: Final = "look at the item that the error names, and correct the catalog"
+_STOPPED: Final = "a worker was stopped and gave the tile back: nothing to do"
+
+_CAUSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "outofmemory": _MEMORY,
+        "out of memory": _MEMORY,
+        "fault": "a fault of the program: please report it with what 'cropmask logs TILE' shows",
+        "too little memory": _MEMORY,
+        "timedout": f"raise {ENV_TIME_LIMIT}, or see where the time goes: 'cropmask logs TILE'",
+        "leaselost": "another worker had the tile meanwhile: nothing to do",
+        "drained": _STOPPED,
+        "access denied": _CREDENTIALS,
+        "misconfigured": _CREDENTIALS,
+        "no catalog": _CREDENTIALS,
+        "search refused": _CREDENTIALS,
+        "connection": _WORLD,
+        "unreachable": _WORLD,
+        "unreadable raster": "a file is damaged or could not be read: check it if it goes on",
+        "disk full": "free some space where the workers write",
+        "missing geomad": "add GeoMAD of this tile and year to the catalog: without it "
+        "there can be no map",
+        "doubled geomad": _CATALOG,
+        "missing band": _CATALOG,
+        "doubled band": _CATALOG,
+        "wrong crs": _CATALOG,
+        "bad document": _CATALOG,
+        "partial coverage": "GeoMAD covers too little of the tile: complete it, or lower "
+        "limits.min_coverage_percent in the region file",
+        "changed": "another result is there: 'cropmask explain TILE' says how it differs; "
+        "submit with --overwrite to replace it",
+        "bad item": "remove what is in the item's place, or submit with --overwrite",
+        "outside region": "the tile is not the region's, so there is nothing to map",
+        "model digest differs": "put the right model file there: 'cropmask models verify'",
+    }
+)
+
+
+def advise(group: FailureGroup, commands: Commands = HERE) -> str:
+    """What to do about tiles that failed for one reason."""
+    return advise_failure(group.state, group.reason, group.example, commands)
+
+
+def advise_failure(state: State, reason: str, example: Tile, commands: Commands = HERE) -> str:
+    """What to do about a failure.
+
+    Parameters
+    ----------
+    state
+        FAILED or INVALID.
+    reason
+        As :class:`~cropmask.errors.CropmaskError` groups them.
+    example
+        Tile to name in commands.
+    commands
+        How they are written.
+    """
+    cause = _CAUSES.get(reason, "see what the error says")
+    for command in ("logs", "explain"):
+        line = commands.line(command, str(example))
+        cause = cause.replace(f"cropmask {command} TILE", line)
+    if reason == "outside region":
+        return cause
+    if state is State.INVALID:
+        back = commands.line("redrive", "--where", f"reason={reason}")
+        return f"{cause}; once that is done: {back}"
+    return (
+        f"{cause}; tried again by itself up to {MAX_RECEIVES} times, then by: "
+        f"{commands.line('redrive')}"
+    )
+
+
+def advise_run(
+    standing: Standing, queue: Counts | None, commands: Commands = HERE
+) -> tuple[str, ...]:
+    """What to do next about a run; empty while all goes well."""
+    counts, record = standing.counts, standing.record
+    if standing.remaining == 0:
+        check = f"all done; check it: {_line(commands, 'reconcile', record)}"
+        lines = [] if counts["INVALID"] else [check]
+    else:
+        lines = _advise_unfinished(standing, queue, commands)
+    if queue is not None and queue.dead:
+        lines.append(
+            f"{say_count(queue.dead, 'dead letter')}; to list them with their reasons, before they "
+            f"are sent back without --dry-run: {commands.line('redrive', '--dry-run')}"
+        )
+    return tuple(lines)
+
+
+def _advise_unfinished(standing: Standing, queue: Counts | None, commands: Commands) -> list[str]:
+    counts, record = standing.counts, standing.record
+    lines = []
+    if counts[STALE]:
+        lines.append(
+            f"{say_count(counts[STALE], 'tile')} begun by workers that have died: messages come "
+            "back when their leases end"
+        )
+    is_empty = queue is not None and queue.waiting == queue.dead == 0
+    if is_empty and record.sent and not counts["PROCESSING"]:
+        lines.append(
+            f"the queue is empty but {say_count(standing.remaining, 'tile')} not done; to send "
+            f"what has no result again: {_submit(commands, standing)}"
+        )
+    elif 0 < record.sent < len(record.tiles):
+        lines.append(f"its submission was stopped: {go_on(record, commands)}")
+    elif standing.last is None and record.sent == 0:
+        lines.append(
+            "no task of it is known to be in a queue: start workers with --tasks if it was "
+            f"submitted with --direct, else {go_on(record, commands)}"
+        )
+    elif standing.last is None:
+        lines.append(f"no worker has begun a tile yet; start one: {commands.line('worker')}")
+    elif not counts["PROCESSING"] and standing.moment - standing.last > SILENT:
+        lines.append(f"no tile is being worked on; start workers: {commands.line('worker')}")
+    return lines
+
+
+def go_on(record: RunRecord, commands: Commands) -> str:
+    """How far a submission that was stopped has come, and how to go on."""
+    words = ("--region", record.region, "--period", record.period, "--resume", record.run)
+    return (
+        f"{record.sent} of {len(record.tiles)} tasks were sent: "
+        f"'{commands.line('submit', *words)}' sends the rest"
+    )
+
+
+def _line(commands: Commands, command: str, record: RunRecord, *words: str) -> str:
+    return commands.line(command, "--region", record.region, "--period", record.period, *words)
+
+
+def _submit(commands: Commands, standing: Standing) -> str:
+    record = standing.record
+    left = [
+        found.tile
+        for found in standing.tiles
+        if found.shown not in ("SUCCEEDED", "SKIPPED", "INVALID")
+    ]
+    made = ("--model", record.recipe, "--resolution", str(record.resolution))
+    return _line(commands, "submit", record, *made, *name_tiles(left, NAMED))

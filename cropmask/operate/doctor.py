@@ -1,0 +1,185 @@
+"""Preflight: whether everything that a run needs exists, agrees and works."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import rasterio
+from pyproj import Transformer
+
+from cropmask.contract import VERSION
+from cropmask.core.engine import predict
+from cropmask.core.features import FEATURES
+from cropmask.errors import CropmaskError, Rejected
+from cropmask.grid import EPSG, tiles_within
+from cropmask.modelfile.model import read_model
+from cropmask.operate.formats import say_count
+from cropmask.pixels.gdal import open_reading_threads
+from cropmask.pixels.rasters import Raster
+from cropmask.product import NODATA
+from cropmask.queue.protocol import Queue
+from cropmask.region import Region, StacLayer, load_region
+from cropmask.site.site import Site, World
+from cropmask.sources.boundary import load_boundary
+from cropmask.sources.catalogs import open_catalog
+from cropmask.sources.search import FEATURE_LAYERS
+
+PROBE_TOLERANCE: Final = 1e-6
+PACKAGES: Final = ("numpy", "numba", "rasterio", "odc-geo", "odc-stac", "pystac-client", "boto3")
+
+State = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    name: str
+    state: State
+    detail: str
+    exit_code: int = 0
+    """Documented exit code of a failure."""
+
+
+def examine(site: Site, region_name: str) -> Iterator[Finding]:
+    """Check one region on a site, cheapest first; checks that build on a failed one are left out.
+
+    Parameters
+    ----------
+    site
+        Where things are.
+    region_name
+        Region, or path of its file.
+    """
+    yield Finding("versions", "ok", _versions())
+    threads = f"{site.threads} threads"
+    memory = f"{site.memory / 1e9:.1f} GB" if site.memory else "no memory limit"
+    yield Finding("machine", "ok", f"{threads}, {memory}")
+    region: Region | None = None
+    try:
+        region = load_region(region_name, site.models)
+    except CropmaskError as error:
+        yield _failed("region", error)
+    if region is not None:
+        yield from _examine_region(site, region)
+    yield _check("output", lambda: _check_output(site))
+    if site.queue_address is not None:
+        yield _check("queue", lambda: _check_queue(site.queue()))
+
+
+def _examine_region(site: Site, region: Region) -> Iterator[Finding]:
+    yield _check("region", lambda: _check_boundary(region))
+    for recipe, reference in sorted(region.models.items()):
+        yield _check(f"model {recipe}", partial(_check_model, reference.file, reference.sha256))
+    if not region.models:
+        yield Finding("model", "failed", "the region has no model: train one", 3)
+    worlds: list[World] = []
+    yield _check("catalog", lambda: _check_catalog(site, region, worlds))
+    for world in worlds:
+        for name, layer in world.ancillary:
+            yield _check_layer(site, world, name, layer)
+
+
+def _check(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, "ok", check())
+    except CropmaskError as error:
+        return _failed(name, error)
+
+
+def _failed(name: str, error: CropmaskError) -> Finding:
+    return Finding(name, "failed", str(error), int(error.exit_code))
+
+
+def _versions() -> str:
+    found = [f"cropmask {VERSION}", f"python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} missing")
+    return ", ".join([*found, f"GDAL {rasterio.__gdal_version__}"])
+
+
+def _check_boundary(region: Region) -> str:
+    tiles = tiles_within(load_boundary(region.boundary))
+    if not tiles:
+        raise Rejected(f"the boundary {region.boundary} touches no tile", reason="bad boundary")
+    return f"{region.title}, {len(tiles)} tiles, product {region.product.name} {region.version}"
+
+
+def _check_model(file: Path, sha256: str) -> str:
+    model = read_model(file, sha256)
+    unknown = [name for name in model.forest.features if name not in FEATURES]
+    if unknown:
+        raise Rejected(f"the model asks for the unknown feature '{unknown[0]}'", reason="bad model")
+    error = float(np.abs(predict(model.forest, model.probes.x) - model.probes.probability).max())
+    if not error <= PROBE_TOLERANCE:
+        raise Rejected(
+            f"the model misses its stored probabilities by {error:.2g}: restore {file}",
+            reason="probe differs",
+        )
+    return f"reproduces its {len(model.probes.x)} probe rows within {max(error, 1e-16):.0e}"
+
+
+def _check_catalog(site: Site, region: Region, worlds: list[World]) -> str:
+    world = site.world(region)
+    open_catalog(world.catalog, site.read)
+    worlds.append(world)
+    return f"{world.catalog}{' (SYNTHETIC demo world)' if world.synthetic else ''}"
+
+
+def _check_layer(site: Site, world: World, name: str, layer: object) -> Finding:
+    needed = name in FEATURE_LAYERS
+    if layer is None:
+        return Finding(f"layer {name}", "warning", "not configured: its mask is not applied")
+    if isinstance(layer, StacLayer):
+        return Finding(f"layer {name}", "ok", f"searched tile by tile in {layer.collection}")
+    try:
+        covers, detail = _describe_raster(site, world, str(layer))
+    except CropmaskError as error:
+        if needed:
+            return _failed(f"layer {name}", error)
+        return Finding(f"layer {name}", "warning", f"{error}; its mask is not applied")
+    if not covers:
+        return Finding(f"layer {name}", "warning", f"covers the region only in part: {detail}")
+    return Finding(f"layer {name}", "ok", detail)
+
+
+def _describe_raster(site: Site, world: World, href: str) -> tuple[bool, str]:
+    """Whether a raster covers the region's box, and what it is like."""
+    with open_reading_threads(site.read, s3=href.startswith("s3://")) as threads:
+        raster = threads.submit(Raster, href, site.read).result()
+        threads.submit(raster.close).result()
+    box = raster.geobox
+    project = Transformer.from_crs(EPSG, box.crs, always_xy=True)
+    left, bottom, right, top = project.transform_bounds(*load_boundary(world.boundary).bounds)
+    area, cell = box.boundingbox, max(abs(box.resolution.x), abs(box.resolution.y))
+    covers = (
+        area.left <= left + cell
+        and area.bottom <= bottom + cell
+        and area.right >= right - cell
+        and area.top >= top - cell
+    )
+    name = f"EPSG:{box.crs.epsg}" if box.crs and box.crs.epsg else "a CRS without EPSG code"
+    shape = f"{box.shape.x} x {box.shape.y}"
+    return covers, f"{shape}, {raster.dtype}, nodata {raster.nodata}, {name}"
+
+
+def _check_output(site: Site) -> str:
+    site.store().check_writable()
+    return f"{site.output} can be written; nodata is {NODATA} in every band"
+
+
+def _check_queue(queue: Queue) -> str:
+    queue.check()
+    counts = queue.counts()
+    numbers = f"{say_count(counts.waiting, 'task')}, {say_count(counts.dead, 'dead letter')}"
+    return f"{queue.address} can be received from; {numbers}"

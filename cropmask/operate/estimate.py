@@ -1,0 +1,132 @@
+"""What a run may take: from what earlier tiles took, else from a stated default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any, Final
+
+from cropmask.fleet.recordfiles import find_attempts, load_attempts
+from cropmask.fleet.records import RUNS, AttemptKey, AttemptRecord, State
+from cropmask.operate.summary import choose_sample
+from cropmask.region import Recipe
+from cropmask.site.price import Price, occupied_seconds
+from cropmask.store.protocol import Store
+
+NEWEST: Final = 40
+"""Records that are read of the newest tiles; as many more are spread over all."""
+THREADS: Final = 2
+"""Threads of the default figures."""
+DEFAULTS: Final[dict[tuple[str, int], tuple[float, float]]] = {
+    ("forest", 10): (107, 1.88e9),
+    ("forest", 20): (28, 0.88e9),
+    ("forest", 60): (6, 0.49e9),
+    ("forest", 100): (5, 0.42e9),
+    ("boosted", 10): (29, 1.98e9),
+    ("boosted", 20): (11, 0.86e9),
+    ("boosted", 60): (3, 0.48e9),
+    ("boosted", 100): (2, 0.41e9),
+}
+"""Seconds and bytes of a tile by recipe and resolution, as measured in docs/performance.md on two
+threads, reading local files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What some tiles may take."""
+
+    tiles: int
+    seconds_per_tile: float
+    """Wall time of one tile in one worker."""
+    cpu_seconds_per_tile: float
+    """Of occupied CPUs: wall time on each of them."""
+    memory: int
+    """Bytes of one worker, at most."""
+    records: int
+    """Attempts of earlier runs that this rests on; 0 for the default."""
+    basis: str
+    """The same in words."""
+
+    @property
+    def worker_seconds(self) -> float:
+        """Time that one worker would need."""
+        return self.tiles * self.seconds_per_tile
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of occupied CPUs."""
+        return self.tiles * self.cpu_seconds_per_tile
+
+    def seconds_with(self, workers: int) -> float:
+        """Time that so many workers would need: the last tile waits for nobody."""
+        rounds = -(-self.tiles // workers)
+        return rounds * self.seconds_per_tile
+
+    def dollars(self, price: Price) -> float:
+        """Cost of the occupied CPUs."""
+        return price.of(self.cpu_seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON value."""
+        return asdict(self)
+
+
+def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles: int) -> Estimate:
+    """What some tiles may take.
+
+    Records of the same region, recipe and resolution count; without any, those of other
+    regions; without any of these, the figures of :data:`DEFAULTS`.
+
+    Parameters
+    ----------
+    store
+        Where records of earlier runs are.
+    product
+        Name of the region's product.
+    recipe, resolution
+        Model, and pixel size in meters.
+    tiles
+        How many.
+    """
+    others = (name for name in store.folders(f"{RUNS}/") if name != product)
+    for products, words in (((product,), product), (others, "other regions")):
+        records = [
+            record
+            for record in _load_sample(store, products)
+            if (record.recipe, record.resolution) == (recipe, resolution) and record.seconds
+        ]
+        if records:
+            return _from_records(records, tiles, words)
+    return _default(recipe, resolution, tiles)
+
+
+def _load_sample(store: Store, products: Iterable[str]) -> list[AttemptRecord]:
+    keys: list[AttemptKey] = []
+    for product in products:
+        for period in store.folders(f"{RUNS}/{product}/"):
+            found = find_attempts(store, product, period)
+            keys += [key for key in found if key.state is State.SUCCEEDED]
+    newest = sorted(keys, key=lambda key: key.started)[-NEWEST:]
+    sample = {*newest, *choose_sample(keys, NEWEST)}
+    return list(load_attempts(store, sorted(sample)).values())
+
+
+def _from_records(records: list[AttemptRecord], tiles: int, words: str) -> Estimate:
+    seconds = fmean(record.seconds or 0.0 for record in records)
+    occupied = fmean(occupied_seconds(record.seconds, record.threads) for record in records)
+    memory = max(record.peak_memory or 0 for record in records)
+    count = len(records)
+    plural = "" if count == 1 else "s"
+    return Estimate(
+        tiles, seconds, occupied, memory, count, f"{count} earlier tile{plural} of {words}"
+    )
+
+
+def _default(recipe: Recipe, resolution: int, tiles: int) -> Estimate:
+    seconds, memory = DEFAULTS[recipe, resolution]
+    words = (
+        "what was measured on 2 CPUs with local files (docs/performance.md), as no earlier tile of "
+        "this recipe and resolution is known"
+    )
+    return Estimate(tiles, seconds, THREADS * seconds, int(memory), 0, words)

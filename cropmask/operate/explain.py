@@ -1,0 +1,218 @@
+"""Why a tile is as it is: its attempts, its result, and the result asked for now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from cropmask.errors import CropmaskError, Rejected
+from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_runs
+from cropmask.fleet.records import AttemptKey, AttemptRecord, State
+from cropmask.grid import Tile
+from cropmask.operate.advice import advise_failure
+from cropmask.region import RECIPES, Recipe, load_region
+from cropmask.results.dataset import find_item, make_place
+from cropmask.results.listing import find_datasets
+from cropmask.site.commands import HERE, Commands
+from cropmask.site.site import Site
+from cropmask.stac.facts import Document
+from cropmask.store.protocol import Store
+from cropmask.task import Period, Task
+from cropmask.tile.job import prepare
+from cropmask.tile.runkey import find_changes
+
+
+class Presence(StrEnum):
+    """What the store holds of a tile."""
+
+    NOTHING = "nothing"
+    PARTIAL = "files without an item"
+    OURS = "an item"
+    FOREIGN = "an item that is not ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt; its document may be gone or damaged."""
+
+    key: AttemptKey
+    record: AttemptRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything that is known of one tile."""
+
+    task: Task
+    attempts: tuple[Attempt, ...]
+    """By start, of all runs."""
+    presence: Presence
+    item: str
+    """Address of the item, there or not."""
+    recipe: Recipe
+    resolution: int
+    """How it would be made now: as in its last attempt, if nothing else is asked for."""
+    old_key: str | None
+    """Run key of the result that is there."""
+    new_key: str | None
+    """Run key of the result asked for; None if its inputs are not as they must be."""
+    changes: tuple[str, ...]
+    """How the two differ."""
+    trouble: CropmaskError | None
+    """Why there is no new key."""
+    run: str | None = None
+    """The newest run that has the tile."""
+    commands: Commands = HERE
+    """How to write commands."""
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: why it is as it is, and what to do."""
+        if self.presence is Presence.FOREIGN:
+            return f"something that is no item of ours is in the way: look at {self.item}"
+        if self.presence is Presence.OURS:
+            return self._verdict_of_result()
+        if self.trouble is not None and isinstance(self.trouble, Rejected):
+            return f"there can be no result: {self.trouble}"
+        left = "an interrupted attempt left files; " if self.presence is Presence.PARTIAL else ""
+        return left + self._verdict_of_attempts()
+
+    def _verdict_of_result(self) -> str:
+        if self.new_key is None:
+            return "the result is there; whether it would be the same now cannot be told"
+        if self.old_key == self.new_key:
+            return "the result is there, and the same would be made now: new attempts skip it"
+        return (
+            f"changed: the result that is there was made with {', '.join(self.changes)}; new "
+            "attempts are refused unless submitted with --overwrite"
+        )
+
+    def _verdict_of_attempts(self) -> str:
+        if not self.attempts:
+            state, again = "no attempt was made", ""
+            if self.run is not None:
+                look = self.commands.line("status", "--run", self.run)
+                state += f" yet, run {self.run} has it: {look}"
+                again = " again, should no worker take it"
+            return f"{state}; to send it{again}: {self._submit()}"
+        last = self.attempts[-1]
+        if last.key.state is State.PROCESSING:
+            return "an attempt began and has not ended: it is running, or its worker has died"
+        if last.key.state.is_done:
+            return f"it was done and its item is gone since; to make it anew: {self._submit()}"
+        reason = (last.record and last.record.reason) or "unknown"
+        advice = advise_failure(last.key.state, reason, last.key.tile, self.commands)
+        return f"the last attempt failed: {advice}"
+
+    def _submit(self) -> str:
+        where = ("--region", self.task.region, "--period", str(self.task.period))
+        made = ("--model", self.recipe, "--resolution", str(self.resolution))
+        return self.commands.line("submit", *where, "--tiles", str(self.task.tile), *made)
+
+
+def find_task(
+    store: Store, site: Site, tile: Tile, region: str | None, period: Period | None
+) -> Task:
+    """Task that a tile belongs to: as asked for, else that of the newest run that has it.
+
+    Raises
+    ------
+    Rejected
+        If neither is known.
+    """
+    if region is not None and period is not None:
+        return Task(tile, region, period)
+    product = load_region(region, site.models).product.name if region else None
+    for record in reversed(load_runs(store, product, str(period) if period else None)):
+        if str(tile) in record.tiles:
+            return Task(tile, record.region, Period.year_of(record.period))
+    raise Rejected(
+        f"no run has tile {tile}: name its --region and --period",
+        reason="unknown tile",
+    )
+
+
+def find_attempts_of(store: Store, site: Site, task: Task) -> tuple[Attempt, ...]:
+    """Attempts of a task with their documents, by start."""
+    product = load_region(task.region, site.models).product
+    keys = find_tile_attempts(store, product.name, str(task.period), task.tile)
+    loaded = load_attempts(store, keys)
+    attempts = (Attempt(key, loaded.get(key)) for key in keys)
+    return tuple(sorted(attempts, key=lambda attempt: attempt.key.started))
+
+
+def explain(
+    task: Task, site: Site, *, recipe: Recipe | None = None, resolution: int | None = None
+) -> Explanation:
+    """Find out why a tile is as it is; nothing is written.
+
+    Parameters
+    ----------
+    task
+        The tile.
+    site
+        Where inputs and results are.
+    recipe, resolution
+        The result asked for; default as in the last attempt, else as the site says.
+
+    Raises
+    ------
+    Rejected
+        If the region is unknown.
+    Misconfigured, Interrupted
+        If the store fails. What is wrong with the inputs is part of the answer instead.
+    """
+    store = site.store()
+    product = load_region(task.region, site.models).product
+    attempts = find_attempts_of(store, site, task)
+    last = next((a.record for a in reversed(attempts) if a.record), None)
+    made_with = next((name for name in RECIPES if last and name == last.recipe), RECIPES[0])
+    asked_recipe = recipe or made_with
+    asked = replace(site, resolution=resolution or (last and last.resolution) or site.resolution)
+    place = make_place(product, task)
+    presence, item = _look(store, task, site)
+    old_key = str(item["properties"]["cropmask:run_key"]) if item is not None else None
+    new_key: str | None = None
+    changes: tuple[str, ...] = ()
+    trouble: CropmaskError | None = None
+    try:
+        job = prepare(task, asked, recipe=asked_recipe)
+        new_key = str(job.run_key)
+        if item is not None and old_key != new_key:
+            found = find_changes(item["properties"], job.parts, job.basis.words)
+            changes = tuple(map(str, found))
+    except CropmaskError as error:
+        trouble = error
+    return Explanation(
+        task=task,
+        attempts=attempts,
+        presence=presence,
+        item=store.uri(place.item),
+        recipe=asked_recipe,
+        resolution=asked.resolution,
+        old_key=old_key,
+        new_key=new_key,
+        changes=changes,
+        trouble=trouble,
+        run=_find_run(store, product.name, task),
+        commands=site.commands,
+    )
+
+
+def _find_run(store: Store, product: str, task: Task) -> str | None:
+    runs = load_runs(store, product, str(task.period))
+    return next((run.run for run in reversed(runs) if str(task.tile) in run.tiles), None)
+
+
+def _look(store: Store, task: Task, site: Site) -> tuple[Presence, Document | None]:
+    product = load_region(task.region, site.models).product
+    try:
+        item = find_item(store, make_place(product, task))
+    except Rejected as error:
+        if error.reason != "bad item":
+            raise
+        return Presence.FOREIGN, None
+    if item is not None:
+        return Presence.OURS, item
+    there = find_datasets(store, product, str(task.period), [task.tile])
+    return (Presence.PARTIAL if any(d.entries for d in there) else Presence.NOTHING), None

@@ -1,0 +1,271 @@
+"""A quick look of a region, from the overviews of the results that are there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+
+from cropmask.errors import Interrupted, Rejected
+from cropmask.grid import AFRICA_10, CRS, Tile
+from cropmask.pixels.gdal import open_reading_threads, with_patience
+from cropmask.product import COG_TYPE, NODATA, Band, Product
+from cropmask.remote.fetch import Absent, ReadOptions
+from cropmask.results.cog import BLOCK, copy_cog, write_picture
+from cropmask.results.listing import Dataset, find_collection, find_datasets, is_synthetic
+from cropmask.stac.facts import SYNTHETIC
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import Store
+from cropmask.task import Period
+
+PIXEL_SIZES: Final = (100, 200, 400, 800, 1600, 3200)
+"""Meters; each divides a tile evenly."""
+LONGEST: Final = 5000
+"""Pixels of the longest edge, if no pixel size is asked for."""
+PICTURE: Final = 2048
+"""Pixels of the longest edge of the PNG."""
+_BATCH: Final = 64
+"""Tiles that are in memory at the same time."""
+
+log = logging.getLogger(__name__)
+Tiled = tuple[Tile, "NDArray[np.uint8] | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Pixel grid of a mosaic: whole tiles, north up."""
+
+    meters: int
+    """Pixel size."""
+    west: int
+    """Column of the westernmost tiles."""
+    north: int
+    """Row of the northernmost tiles."""
+    columns: int
+    """Tiles across."""
+    rows: int
+
+    @property
+    def edge(self) -> int:
+        """Pixels of a tile's edge."""
+        return int(AFRICA_10.size) // self.meters
+
+    @property
+    def box(self) -> GeoBox:
+        """As a geobox."""
+        left, _, _, top = Tile(self.west, self.north).bounds
+        right, bottom = left + self.columns * AFRICA_10.size, top - self.rows * AFRICA_10.size
+        return GeoBox.from_bbox((left, bottom, right, top), CRS, resolution=self.meters, tight=True)
+
+    def window(self, tile: Tile) -> Window:
+        """Where a tile is."""
+        row, column = self.north - tile.y, tile.x - self.west
+        return Window(column * self.edge, row * self.edge, self.edge, self.edge)
+
+
+@dataclass(frozen=True, slots=True)
+class Mosaic:
+    """What was made."""
+
+    cog: Path
+    picture: Path
+    sheet: Sheet
+    mapped: int
+    """Tiles of the region that are in it."""
+    tiles: int
+    """Tiles of the region."""
+    unreadable: tuple[Tile, ...]
+    """Finished tiles that could not be read; they are left out."""
+    synthetic: bool
+    """Whether it shows the made-up world."""
+
+
+def plan_sheet(tiles: Iterable[Tile], meters: int | None = None) -> Sheet:
+    """Grid over tiles; without a pixel size the finest that keeps it at :data:`LONGEST` pixels.
+
+    Raises
+    ------
+    Rejected
+        If there is no tile.
+    """
+    found = tuple(tiles)
+    if not found:
+        raise Rejected("the region has no tile: look at its boundary", reason="no tiles")
+    west, north = min(tile.x for tile in found), max(tile.y for tile in found)
+    columns = max(tile.x for tile in found) - west + 1
+    rows = north - min(tile.y for tile in found) + 1
+    sheets = [Sheet(size, west, north, columns, rows) for size in PIXEL_SIZES]
+    if meters is not None:
+        return next(sheet for sheet in sheets if sheet.meters == meters)
+    fitting = (sheet for sheet in sheets if max(sheet.box.shape) <= LONGEST)
+    return next(fitting, sheets[-1])
+
+
+def make_mosaic(
+    store: Store,
+    product: Product,
+    period: Period,
+    band: Band,
+    tiles: Iterable[Tile],
+    path: Path,
+    *,
+    meters: int | None = None,
+    options: ReadOptions | None = None,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> Mosaic:
+    """Write a COG and a PNG of what is finished; the rest is nodata, and transparent.
+
+    Of each tile only the overview nearest to the asked pixel size is read, and few tiles are in
+    memory at the same time.
+
+    Parameters
+    ----------
+    store
+        Where the results are.
+    product, period, band
+        Which of them.
+    tiles
+        Tiles of the region: they say how large the picture is.
+    path
+        The COG; the PNG is beside it, with ``.png`` in place of the suffix.
+    meters
+        Pixel size, one of :data:`PIXEL_SIZES`.
+    options
+        How the results are read.
+    progress
+        Told the share that is done.
+
+    Raises
+    ------
+    Rejected
+        If no tile of the region is finished.
+    Misconfigured
+        If access is denied, or the files cannot be written.
+    Interrupted
+        If the store or the disk fails.
+    """
+    wanted = set(tiles)
+    sheet = plan_sheet(wanted, meters)
+    datasets = [
+        dataset
+        for dataset in find_datasets(store, product, str(period))
+        if dataset.is_finished and dataset.tile in wanted
+    ]
+    if not datasets:
+        raise Rejected(
+            f"no tile of {product.name} in {period} is finished in {store.uri(product.folder)}",
+            reason="no results",
+        )
+    unreadable = []
+    synthetic = is_synthetic(find_collection(store, product.name))
+    with TemporaryDirectory(prefix="cropmask-") as temporary:
+        folder = Path(temporary)
+        raw, cog, picture = (folder / name for name in ("raw.tif", "mosaic.tif", "mosaic.png"))
+        with _open_raw(raw, sheet) as raster:
+            raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=_describe(product, period, band, synthetic))
+            for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, sheet, options)):
+                if pixels is None:
+                    unreadable.append(tile)
+                else:
+                    raster.write(pixels, 1, window=sheet.window(tile))
+                progress((done + 1) / len(datasets))
+        copy_cog(raw, cog, band)
+        write_picture(picture, _read_small(cog, band), band)
+        place = FolderStore(path.parent)
+        place.put(path.name, cog, COG_TYPE)
+        place.put(path.with_suffix(".png").name, picture, "image/png")
+    return Mosaic(
+        path,
+        path.with_suffix(".png"),
+        sheet,
+        len(datasets) - len(unreadable),
+        len(wanted),
+        tuple(unreadable),
+        synthetic,
+    )
+
+
+def _describe(product: Product, period: Period, band: Band, synthetic: bool) -> str:
+    return f"{SYNTHETIC if synthetic else ''}{product.name} {period}, quick look: {band.title}"
+
+
+def _open_raw(path: Path, sheet: Sheet) -> Any:  # noqa: ANN401 (rasterio is untyped)
+    """A file to fill tile by tile; what is never written takes no room and reads as nodata."""
+    height, width = sheet.box.shape
+    return rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=1,
+        height=height,
+        width=width,
+        dtype="uint8",
+        nodata=NODATA,
+        crs=CRS,
+        transform=sheet.box.transform,
+        tiled=True,
+        blockxsize=BLOCK,
+        blockysize=BLOCK,
+        compress="DEFLATE",
+        SPARSE_OK="TRUE",
+        BIGTIFF="IF_SAFER",
+    )
+
+
+def _read_all(
+    store: Store,
+    datasets: list[Dataset],
+    band: Band,
+    sheet: Sheet,
+    options: ReadOptions | None,
+) -> Iterator[Tiled]:
+    """Pixels of every dataset, a batch at a time; None where they cannot be read."""
+    settings = options or ReadOptions()
+    ends = {dataset.tile: store.uri(_key(dataset, band)) for dataset in datasets}
+    s3 = any(href.startswith("s3://") for href in ends.values())
+
+    def read(dataset: Dataset) -> Tiled:
+        href = ends[dataset.tile]
+        try:
+            pixels = with_patience(lambda: _read_tile(href, sheet.edge, band), href, settings)
+        except (Interrupted, Absent) as error:
+            log.warning("tile %s is left out: %s", dataset.tile, error)
+            return dataset.tile, None
+        return dataset.tile, pixels
+
+    with open_reading_threads(settings, s3=s3) as pool:
+        for start in range(0, len(datasets), _BATCH):
+            yield from pool.map(read, datasets[start : start + _BATCH])
+
+
+def _key(dataset: Dataset, band: Band) -> str:
+    return dataset.item_key.replace(".stac-item.json", f"_{band.name}.tif")
+
+
+def _read_tile(href: str, edge: int, band: Band) -> NDArray[np.uint8]:
+    """A tile in so many pixels; GDAL reads the overview that is just fine enough."""
+    with rasterio.open(href) as raster:
+        pixels: NDArray[np.uint8] = raster.read(
+            1, out_shape=(edge, edge), resampling=Resampling[band.overview]
+        )
+    return pixels
+
+
+def _read_small(cog: Path, band: Band) -> NDArray[np.uint8]:
+    with rasterio.open(cog) as raster:
+        factor = max(1, -(-max(raster.shape) // PICTURE))
+        shape = tuple(-(-edge // factor) for edge in raster.shape)
+        pixels: NDArray[np.uint8] = raster.read(
+            1, out_shape=shape, resampling=Resampling[band.overview]
+        )
+    return pixels

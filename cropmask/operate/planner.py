@@ -1,0 +1,202 @@
+"""Makes a plan: every tile of a region against what is there, by run key.
+
+Searching is that of one tile; what many tiles share is looked at once: the store is listed, a
+static catalog walked, layers beside GeoMAD identified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from typing import Final
+
+import shapely
+
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.grid import Tile, intersects, tiles_within
+from cropmask.operate.estimate import estimate
+from cropmask.operate.plan import Need, Plan, TilePlan
+from cropmask.product import Product
+from cropmask.region import Recipe, StacLayer
+from cropmask.remote.fetch import find_identity
+from cropmask.remote.threads import map_threads
+from cropmask.results.dataset import find_item, make_place
+from cropmask.site.site import Site, absolute
+from cropmask.sources.catalogs import Catalog, open_catalog
+from cropmask.sources.gather import Wanted, gather
+from cropmask.sources.geomad import GEOMAD
+from cropmask.store.protocol import Store
+from cropmask.task import Period, Task
+from cropmask.tile.job import Basis, Progress, open_basis, prepare_on
+from cropmask.tile.runkey import Cause, Change, find_changes
+
+_PER_TILE: Final = frozenset({"missing geomad"})
+"""Reasons that mean: there is no input."""
+
+
+def make_plan(
+    region: str,
+    period: Period,
+    site: Site,
+    *,
+    now: datetime,
+    recipe: Recipe = "forest",
+    only: Collection[Tile] | None = None,
+    area: shapely.Geometry | None = None,
+    progress: Progress = lambda _stage, _share: None,
+) -> Plan:
+    """Compare what is asked for with what is there; nothing is written.
+
+    Parameters
+    ----------
+    region, period
+        What to map.
+    site
+        Where inputs are and results go.
+    now
+        UTC.
+    recipe
+        Model of the region.
+    only
+        Tiles of the region, if not all.
+    area
+        Polygons in EPSG:6933: of these tiles, only those that they reach as well.
+    progress
+        Told how far it is.
+
+    Raises
+    ------
+    Rejected
+        If the region is unknown, a tile is not in it, or none is in the area.
+    Misconfigured
+        If the site cannot be used.
+    Interrupted
+        If a server cannot be reached.
+    """
+    region = absolute(region) if region.endswith(".toml") else region
+    basis = open_basis(region, site, recipe=recipe, progress=progress)
+    every = tiles_within(basis.boundary)
+    tiles = every if only is None else _chosen(only, every, region)
+    if area is not None:
+        tiles = tuple(tile for tile in tiles if intersects(area, tile))
+    if not tiles:
+        raise Rejected(f"no tile of region {region} is in the area given", reason="no tiles")
+    is_whole = only is None and area is None
+    store = site.store()
+    progress("search", 0.0)
+    search = _Search(basis, region, period, site, store, tiles)
+    planned = search.run(progress)
+    if is_whole:
+        planned += [TilePlan(tile, Need.ORPHAN) for tile in search.there - set(every)]
+    work = sum(tile.need in (Need.NEW, Need.CHANGED) for tile in planned)
+    return Plan(
+        region=region,
+        name=basis.region.name,
+        version=basis.region.version,
+        period=period,
+        recipe=recipe,
+        resolution=site.resolution,
+        environment=site.environment,
+        catalog=site.catalog and absolute(site.catalog),
+        output=absolute(site.output),
+        whole_region=is_whole,
+        made=now.isoformat(timespec="seconds"),
+        tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
+        estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
+    )
+
+
+def _chosen(only: Collection[Tile], every: Sequence[Tile], region: str) -> tuple[Tile, ...]:
+    outside = sorted(set(only) - set(every))
+    if outside:
+        names = ", ".join(map(str, outside[:5])) + (" ..." if len(outside) > 5 else "")
+        raise Rejected(
+            f"not in region {region}: {names}; 'cropmask tiles --region {region}' lists its tiles",
+            reason="outside region",
+        )
+    return tuple(sorted(set(only)))
+
+
+def find_results(store: Store, product: Product, period: Period) -> set[Tile]:
+    """Tiles of a product and period that have an item, from one listing."""
+    suffix = product.item_name("x000y000", str(period)).partition("x000y000")[2]
+    found = set()
+    for entry in store.list(f"{product.folder}/"):
+        if entry.key.endswith(suffix):
+            try:
+                tile = Tile.parse(entry.key.removesuffix(suffix)[-len("x000y000") :])
+            except Rejected:
+                continue
+            if entry.key == make_place(product, Task(tile, product.region, period)).item:
+                found.add(tile)
+    return found
+
+
+class _Search:
+    """What the tiles of one plan share."""
+
+    def __init__(
+        self,
+        basis: Basis,
+        region: str,
+        period: Period,
+        site: Site,
+        store: Store,
+        tiles: Sequence[Tile],
+    ) -> None:
+        self.basis = basis
+        self.region = region
+        self.period = period
+        self.store = store
+        self.tiles = tiles
+        self.options = site.read
+        self.identify = cache(find_identity)
+        self.there = find_results(store, basis.region.product, period)
+        self.catalog = self._gather()
+
+    def _gather(self) -> Catalog:
+        ancillary = self.basis.world.ancillary
+        layers = [getattr(ancillary, name) for name in type(ancillary).model_fields]
+        wanted: set[Wanted] = {
+            (layer.collection, self.period if layer.dated else None)
+            for layer in layers
+            if isinstance(layer, StacLayer)
+        }
+        catalog = open_catalog(self.basis.world.catalog, self.options)
+        return gather(catalog, {(GEOMAD, self.period), *wanted}, self.tiles)
+
+    def run(self, progress: Progress) -> list[TilePlan]:
+        """Every tile, a few at a time."""
+        return map_threads(
+            self.plan, self.tiles, lambda done, every: progress("search", done / every)
+        )
+
+    def plan(self, tile: Tile) -> TilePlan:
+        """One tile."""
+        task = Task(tile, self.region, self.period)
+        try:
+            job = prepare_on(self.basis, task, self.catalog, self.options, self.identify)
+        except Misconfigured:
+            raise
+        except Rejected as error:
+            need = Need.NO_INPUT if error.reason in _PER_TILE else Need.INVALID
+            return TilePlan(tile, need, reason=error.reason, detail=str(error))
+        key = str(job.run_key)
+        planned = TilePlan(tile, Need.NEW, key)
+        if tile not in self.there:
+            return planned
+        try:
+            item = find_item(self.store, job.place)
+        except Misconfigured:
+            raise
+        except Rejected as error:
+            change = (Change(Cause.OTHER, "item"),)
+            return replace(planned, need=Need.CHANGED, changes=change, detail=str(error))
+        if item is None:  # removed since it was listed
+            return planned
+        if item["properties"]["cropmask:run_key"] == key:
+            return replace(planned, need=Need.UNCHANGED)
+        changes = find_changes(item["properties"], job.parts, self.basis.words)
+        return replace(planned, need=Need.CHANGED, changes=changes)

@@ -1,0 +1,203 @@
+"""What should be there against what is: tiles of a region, objects, items, checksums."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from cropmask.grid import Tile, tiles_within
+from cropmask.product import Product
+from cropmask.region import Region
+from cropmask.remote.threads import map_threads
+from cropmask.results.listing import (
+    Dataset,
+    check_item,
+    file_names,
+    find_datasets,
+    has_checksum,
+    parse_item,
+)
+from cropmask.site.site import Site
+from cropmask.sources.boundary import load_boundary
+from cropmask.store.protocol import Absent, Store
+from cropmask.task import Period
+
+
+class Finding(StrEnum):
+    """What is the matter with a tile."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    """Files without an item."""
+    MISSING = "missing"
+    """Nothing is there."""
+    ORPHAN = "orphan"
+    """Something is there, but the tile is not the region's."""
+    MISMATCH = "mismatch"
+    """The item is there, but it or a file is not as it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a result was made; one product should have one way."""
+
+    resolution: int | None
+    recipe: str | None
+    model: str | None
+    """First digits of the model file's digest."""
+    software: str | None
+
+    def __str__(self) -> str:
+        return f"{self.resolution} m, {self.recipe} {self.model}, cropmask {self.software}"
+
+
+@dataclass(frozen=True, slots=True)
+class TileCheck:
+    """What was found of one tile."""
+
+    tile: Tile
+    finding: Finding
+    problems: tuple[str, ...] = ()
+    """One line each; none if it is ok."""
+    bytes: int = 0
+    made: Made | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What was found of a product in one period."""
+
+    product: Product
+    period: str
+    checks: tuple[TileCheck, ...]
+    """Sorted by tile: each tile of the region, and each other that has files, once."""
+    strays: tuple[str, ...]
+    """Keys in the datasets' folders that belong to no dataset; they do no harm."""
+    verified: bool
+    """Whether checksums were computed anew."""
+
+    @property
+    def counts(self) -> dict[Finding, int]:
+        """Tiles by finding; they sum to the number of checks."""
+        found = Counter(check.finding for check in self.checks)
+        return {finding: found[finding] for finding in Finding}
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether every expected tile is ok, and nothing else is there."""
+        return all(check.finding is Finding.OK for check in self.checks)
+
+    @property
+    def ways(self) -> dict[Made, int]:
+        """How results were made, the most frequent first; more than one way is worth a look."""
+        return dict(Counter(check.made for check in self.checks if check.made).most_common())
+
+    def of(self, finding: Finding) -> tuple[TileCheck, ...]:
+        """Tiles with one finding."""
+        return tuple(check for check in self.checks if check.finding is finding)
+
+
+def expected_tiles(site: Site, region: Region) -> tuple[Tile, ...]:
+    """Tiles that a region has at a site: those that its boundary reaches."""
+    return tiles_within(load_boundary(site.world(region).boundary))
+
+
+def reconcile(
+    store: Store,
+    product: Product,
+    period: Period,
+    expected: Iterable[Tile],
+    *,
+    verify: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Reconciliation:
+    """Compare the tiles of a region with what a store holds.
+
+    One listing of the store, and each item read once.
+
+    Parameters
+    ----------
+    store
+        Where the results are.
+    product, period
+        Whose.
+    expected
+        Tiles of the region.
+    verify
+        Whether to read every file and compare its SHA-256 with ``file:checksum``.
+    progress
+        Told how many datasets of how many are done.
+    """
+    wanted = set(expected)
+    found_datasets = find_datasets(store, product, str(period))
+    datasets = [dataset for dataset in found_datasets if dataset.entries]
+    checks = map_threads(
+        lambda dataset: _check(store, dataset, dataset.tile in wanted, verify=verify),
+        datasets,
+        progress,
+    )
+    missing = wanted - {dataset.tile for dataset in datasets}
+    checks += [TileCheck(tile, Finding.MISSING, ("no file is there",)) for tile in missing]
+    return Reconciliation(
+        product,
+        str(period),
+        tuple(sorted(checks, key=lambda check: check.tile)),
+        tuple(key for dataset in found_datasets for key in dataset.strays),
+        verify,
+    )
+
+
+def _check(store: Store, dataset: Dataset, expected: bool, *, verify: bool) -> TileCheck:
+    tile, size = dataset.tile, dataset.bytes
+    if not expected:
+        kind = "a finished dataset" if dataset.is_finished else "files"
+        return TileCheck(tile, Finding.ORPHAN, (f"{kind} of a tile outside the region",), size)
+    if not dataset.is_finished:
+        problem = f"{len(dataset.entries)} files but no item: an attempt was interrupted"
+        return TileCheck(tile, Finding.PARTIAL, (problem,), size)
+    try:
+        text = store.get(dataset.item_key)
+    except Absent:
+        return TileCheck(tile, Finding.PARTIAL, ("the item went away meanwhile",), size)
+    item = parse_item(text)
+    if item is None:
+        problem = "the item is not one of ours, or damaged"
+        return TileCheck(tile, Finding.MISMATCH, (problem,), size)
+    problems = check_item(item, dataset)
+    if verify and not problems:
+        problems = _verify(store, item, dataset)
+    finding = Finding.MISMATCH if problems else Finding.OK
+    return TileCheck(tile, finding, problems, size, _made(item))
+
+
+def _verify(store: Store, item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+    problems = []
+    for asset, name in file_names(dataset.product, dataset.tile, dataset.period).items():
+        try:
+            data = store.get(dataset.entries[name].key)
+        except Absent:
+            problems.append(f"{name} went away meanwhile")
+            continue
+        if not has_checksum(item["assets"][asset], data):
+            problems.append(f"{name} has another checksum than the item says")
+    return tuple(problems)
+
+
+def _made(item: Mapping[str, Any]) -> Made:
+    properties = item["properties"]
+    model = properties.get("cropmask:model")
+    model = model if isinstance(model, dict) else {}
+    resolution = properties.get("cropmask:resolution")
+    return Made(
+        resolution if isinstance(resolution, int) else None,
+        _text(model.get("recipe")),
+        _text(model.get("sha256"), 12),
+        _text(properties.get("processing:version")),
+    )
+
+
+def _text(value: object, digits: int = 40) -> str | None:
+    return value[:digits] if isinstance(value, str) else None

@@ -1,0 +1,162 @@
+"""Dead letters: looked at, sent back, or thrown away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from cropmask.errors import Rejected
+from cropmask.queue.protocol import DeadLetter, Queue
+from cropmask.task import Order
+
+FIELDS: Final = ("reason", "run", "region", "tile", "period")
+"""What dead letters are chosen by."""
+_AGE: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dead letters; all of them unless something is said."""
+
+    where: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Values by field: one of the values of every field."""
+    since: datetime | None = None
+    """Those that died at this moment or later."""
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters of one reason."""
+
+    reason: str
+    count: int
+    last: datetime
+    """When the last of them died."""
+    error: str | None
+    """What was wrong with that one."""
+    tiles: tuple[str, ...]
+    """Sorted; of messages that are no task, nothing."""
+
+
+def parse_where(words: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Values by field of words such as ``reason=bad message``.
+
+    Raises
+    ------
+    Rejected
+        If a word is not a field and its value.
+    """
+    found: dict[str, set[str]] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name not in FIELDS or not value.strip():
+            raise Rejected(
+                f"'{word}' chooses no dead letters: write field=value; fields are "
+                f"{', '.join(FIELDS)}",
+                reason="bad choice",
+            )
+        found.setdefault(name, set()).add(value.strip())
+    return {name: frozenset(values) for name, values in found.items()}
+
+
+def parse_age(text: str) -> timedelta:
+    """Length of time of a text such as ``90m``, ``36h``, ``2d`` or ``1w``.
+
+    Raises
+    ------
+    Rejected
+        If it is none.
+    """
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise Rejected(f"'{text}' is no age: write it like 90m, 36h, 2d or 1w", reason="bad age")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def facts_of(letter: DeadLetter) -> dict[str, str]:
+    """Fields of a dead letter; a message that is no task has a reason only."""
+    facts = {"reason": letter.reason}
+    try:
+        order = Order.parse(letter.message.body, letter.message.attributes)
+    except Rejected:
+        return facts
+    task = order.task
+    return {
+        **facts,
+        "run": order.run,
+        "region": task.region,
+        "tile": str(task.tile),
+        "period": str(task.period),
+    }
+
+
+def find(queue: Queue, wanted: Wanted) -> Iterator[DeadLetter]:
+    """Dead letters that are wanted; they stay where they are."""
+    with closing(queue.dead_letters()) as letters:
+        yield from islice(filter(_test(wanted), letters), wanted.limit)
+
+
+def send_back(queue: Queue, wanted: Wanted, *, now: datetime | None = None) -> Iterator[DeadLetter]:
+    """Send wanted dead letters back, each told when it is done; none twice.
+
+    Parameters
+    ----------
+    queue
+        The queue.
+    wanted
+        Which ones. Those that die meanwhile, because they fail again at once, are left alone.
+    now
+        When this began; default the clock.
+    """
+    yield from _act(queue, wanted, queue.redrive, now)
+
+
+def throw_away(
+    queue: Queue, wanted: Wanted, *, now: datetime | None = None
+) -> Iterator[DeadLetter]:
+    """Delete wanted dead letters for good, each told when it is done."""
+    yield from _act(queue, wanted, queue.discard, now)
+
+
+def _act(
+    queue: Queue, wanted: Wanted, action: Callable[[DeadLetter], None], now: datetime | None
+) -> Iterator[DeadLetter]:
+    began = now or datetime.now(UTC)
+    old = (letter for letter in find(queue, Wanted(wanted.where, wanted.since)))
+    with closing(old):
+        chosen = (letter for letter in old if letter.died <= began)
+        for letter in islice(chosen, wanted.limit):
+            action(letter)
+            yield letter
+
+
+def _test(wanted: Wanted) -> Callable[[DeadLetter], bool]:
+    def test(letter: DeadLetter) -> bool:
+        if wanted.since is not None and letter.died < wanted.since:
+            return False
+        facts = facts_of(letter)
+        return all(facts.get(name) in values for name, values in wanted.where.items())
+
+    return test
+
+
+def group(letters: Iterable[DeadLetter]) -> tuple[Group, ...]:
+    """Dead letters by reason, the largest group first."""
+    by_reason: dict[str, list[DeadLetter]] = {}
+    for letter in letters:
+        by_reason.setdefault(letter.reason, []).append(letter)
+    groups = (_group_of(reason, found) for reason, found in by_reason.items())
+    return tuple(sorted(groups, key=lambda one: (-one.count, one.reason)))
+
+
+def _group_of(reason: str, letters: Sequence[DeadLetter]) -> Group:
+    last = max(letters, key=lambda letter: letter.died)
+    tiles = {facts_of(letter).get("tile", "") for letter in letters} - {""}
+    return Group(reason, len(letters), last.died, last.error, tuple(sorted(tiles)))

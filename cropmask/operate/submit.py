@@ -1,0 +1,242 @@
+"""A plan becomes a run: its document, then its messages, so that a killed submission can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cropmask import contract
+from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.fleet.recordfiles import put_run
+from cropmask.fleet.records import RunRecord, run_key_of
+from cropmask.fleet.taskfile import put_orders, task_file_key
+from cropmask.kube.manifests import (
+    Manifest,
+    Worker,
+    job_name,
+    make_indexed_job,
+    make_labels,
+    make_queue_job,
+)
+from cropmask.kube.protocol import Cluster
+from cropmask.operate.advice import go_on
+from cropmask.operate.plan import Need, Plan
+from cropmask.product import FAMILY
+from cropmask.queue.protocol import Message, Queue
+from cropmask.remote.address import is_remote
+from cropmask.site.commands import HERE, Commands
+from cropmask.site.site import Site, absolute
+from cropmask.store.protocol import Store
+
+BATCH: Final = 50
+"""Messages that are sent between two notes of how far it is."""
+
+
+def make_run(
+    plan: Plan,
+    run: str,
+    now: datetime,
+    *,
+    overwrite: bool = False,
+    everything: bool = False,
+    models: Path | None = None,
+) -> RunRecord:
+    """The run of a plan: its new tiles, and more if asked for.
+
+    Parameters
+    ----------
+    plan
+        What is there and what is not.
+    run
+        Name of the run.
+    now
+        UTC.
+    overwrite
+        Whether to compute changed tiles anew, in place of the results that are there.
+    everything
+        Whether unchanged tiles go along, to be skipped by the workers (or, with ``overwrite``,
+        computed anew).
+    models
+        Folder of regions, if not the package's.
+    """
+    wanted = {Need.NEW}
+    wanted |= {Need.CHANGED} if overwrite else set()
+    wanted |= {Need.UNCHANGED} if everything else set()
+    return RunRecord(
+        run=run,
+        region=plan.region,
+        product=plan.product.name,
+        period=str(plan.period),
+        submitted=now.isoformat(timespec="seconds"),
+        recipe=plan.recipe,
+        resolution=plan.resolution,
+        overwrite=overwrite,
+        tiles=tuple(str(planned.tile) for planned in plan.of(*wanted)),
+        unchanged=0 if everything else plan.counts[Need.UNCHANGED],
+        environment=plan.environment,
+        catalog=plan.catalog,
+        models=absolute(str(models)) if models else None,
+    )
+
+
+def make_messages(record: RunRecord) -> tuple[Message, ...]:
+    """Messages of a run, in the sequence of its tiles."""
+    return tuple(Message(order.body, order.attributes) for order in record.orders())
+
+
+def send(
+    record: RunRecord,
+    store: Store,
+    queue: Queue,
+    progress: Callable[[float], None] = lambda _share: None,
+    commands: Commands = HERE,
+) -> RunRecord:
+    """Send the messages of a run that are not known to be sent; the run is written down first.
+
+    Each message is sent at least once, however often this is stopped and called again with the
+    document of the run: one that was sent twice is skipped by whoever gets it second.
+
+    Parameters
+    ----------
+    record
+        The run; ``sent`` says where to begin.
+    store
+        Where its document is kept.
+    queue
+        Where its messages go.
+    progress
+        Told the share that is sent.
+    commands
+        How to write the one that goes on.
+
+    Returns
+    -------
+    RunRecord
+        The run, all sent.
+
+    Raises
+    ------
+    Misconfigured
+        If the queue or the store refuses; a new run that cannot begin leaves nothing.
+    Interrupted
+        If one of them fails; the message says how to go on.
+    """
+    messages = make_messages(record)
+    key = run_key_of(record.product, record.period, record.run)
+    is_new = record.sent == 0 and not store.exists(key)
+    record = replace(record, queue=queue.address if is_remote(queue.address) else None)
+    put_run(store, record)
+    while record.sent < len(messages):
+        progress(record.sent / len(messages))
+        batch = messages[record.sent : record.sent + BATCH]
+        try:
+            accepted = queue.send(batch)
+        except Interrupted as error:
+            raise Interrupted(f"{error}; {go_on(record, commands)}", reason=error.reason) from None
+        except Misconfigured:
+            if is_new and record.sent == 0:  # a run that cannot begin is none
+                store.remove(key)
+            raise
+        record = replace(record, sent=record.sent + accepted)
+        put_run(store, record)
+        if accepted < len(batch):
+            raise Interrupted(
+                f"the queue {queue.address} does not accept more messages; "
+                f"{go_on(record, commands)}",
+                reason="queue",
+            )
+    progress(1.0)
+    return record
+
+
+def put_task_file(record: RunRecord, store: Store) -> str:
+    """Write a run and its task file, for pods that know no queue; the file's address."""
+    put_run(store, record)
+    key = task_file_key(record.product, record.period, record.run)
+    return put_orders(store, key, record.orders())
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """How the pods of a run are asked for."""
+
+    image: str
+    workers: int
+    namespace: str = contract.NAMESPACE
+    cpu: str = contract.WORKER_CPU
+    memory: str = contract.WORKER_MEMORY
+    deadline_seconds: int = 86_400
+    any_node: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables beside those of the site."""
+
+
+def make_job(record: RunRecord, site: Site, pods: Pods, task_file: str | None = None) -> Manifest:
+    """Job of a run: one that drains the queue, or one with a pod for each line of a task file."""
+    environment = site.worker_environment()
+    environment[contract.ENV_RESOLUTION] = str(record.resolution)
+    if task_file is not None:
+        environment.pop(contract.ENV_QUEUE, None)
+        environment[contract.ENV_TASKS] = task_file
+    worker = Worker(
+        pods.image,
+        {**environment, **pods.variables},
+        namespace=pods.namespace,
+        cpu=pods.cpu,
+        memory=pods.memory,
+        labels=make_labels(
+            run=record.run,
+            region=record.product.removeprefix(f"{FAMILY}_"),
+            environment=site.environment,
+        ),
+        any_node=pods.any_node,
+    )
+    name = job_name(record.run)
+    if task_file is None:
+        return make_queue_job(
+            name, worker, workers=pods.workers, deadline_seconds=pods.deadline_seconds
+        )
+    return make_indexed_job(
+        name,
+        worker,
+        tasks=len(record.tiles),
+        workers=pods.workers,
+        deadline_seconds=pods.deadline_seconds,
+    )
+
+
+def find_obstacles(record: RunRecord, site: Site, *, direct: bool) -> tuple[str, ...]:
+    """Why pods elsewhere could not do a run: places that only this machine has."""
+    obstacles = []
+    if not site.output.startswith("s3://"):
+        obstacles.append(f"results go to the folder {site.output}: name --output s3://...")
+    if site.catalog is not None and not is_remote(site.catalog):
+        obstacles.append(f"the catalog is the folder {site.catalog}: put it where pods can read it")
+    if not direct and not is_remote(site.queue_address or ""):
+        obstacles.append("the queue is a folder: name the URL of an SQS queue with --queue")
+    if site.models is not None:
+        obstacles.append(f"models are in the folder {site.models}: build an image that has them")
+    if record.region.endswith(".toml"):
+        obstacles.append(
+            f"the region is the file {record.region}: build an image that has the region"
+        )
+    return tuple(obstacles)
+
+
+def cancel(cluster: Cluster, run: str, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Delete the Jobs of a run; pods return their tasks. Names of the Jobs.
+
+    With ``dry_run`` they are only found.
+
+    Raises
+    ------
+    Rejected
+        If there is none.
+    """
+    jobs = cluster.find({contract.LABEL_RUN: run})
+    if not jobs:
+        raise Rejected(f"no Job of run {run} is in namespace {cluster.namespace}", reason="no job")
+    return tuple(job.name for job in jobs if dry_run or cluster.delete(job.name))

@@ -1,0 +1,324 @@
+"""How far a run is: from names of attempts, and a few of their documents, to figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import fmean, median
+from typing import Final
+
+from cropmask.contract import LEASE_SECONDS, TIME_LIMIT_SECONDS
+from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
+from cropmask.grid import Tile
+from cropmask.site.price import Price, occupied_seconds
+
+STALE: Final = "STALE"
+"""An attempt that began and can no longer be running: its worker has died."""
+SHOWN: Final = ("SUCCEEDED", "SKIPPED", "PROCESSING", STALE, "FAILED", "INVALID", "PENDING")
+"""Every state that is shown, in the order in which it is shown."""
+RECENT: Final = 64
+"""Finished tiles that the throughput is taken from."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TileStanding:
+    """Where one tile stands."""
+
+    tile: Tile
+    shown: str
+    """One of :data:`SHOWN`."""
+    attempts: int = 0
+    latest: AttemptKey | None = None
+    """The attempt that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Tiles whose attempt that counts failed for one reason."""
+
+    state: State
+    """FAILED or INVALID."""
+    reason: str
+    tiles: tuple[Tile, ...]
+    """Sorted; more than one run has only if it failed often."""
+    example: Tile
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What all attempts of a run took so far."""
+
+    cpu_seconds: float
+    """Of occupied CPUs: wall time on each of them."""
+    tile_seconds: float | None
+    """Median wall time of a tile that was computed; None if none was."""
+    sampled: int
+    """Documents that these were taken from."""
+    ended: int
+    """Attempts that ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that is known of a run at one moment."""
+
+    record: RunRecord
+    moment: datetime
+    """UTC."""
+    tiles: tuple[TileStanding, ...]
+    """Sorted by tile; each tile of the run, and each that has an attempt, once."""
+    failures: tuple[FailureGroup, ...]
+    """Largest first."""
+    spent: Spent
+    retried: int
+    """Attempts beyond the first of each tile."""
+    per_hour: float | None
+    """Tiles finished in an hour, lately."""
+    first: datetime | None
+    """When the first attempt began."""
+    last: datetime | None
+    """When the latest attempt began."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tiles are in each of :data:`SHOWN`; they sum to the number of tiles."""
+        found = Counter(standing.shown for standing in self.tiles)
+        return {shown: found[shown] for shown in SHOWN}
+
+    @property
+    def done(self) -> int:
+        """Tiles whose result is there."""
+        return sum(standing.shown in ("SUCCEEDED", "SKIPPED") for standing in self.tiles)
+
+    @property
+    def remaining(self) -> int:
+        """Tiles that somebody will still work on, or should."""
+        return len(self.tiles) - self.done - self.counts["INVALID"]
+
+    @property
+    def share(self) -> float:
+        """Share of the tiles that is done, 0 to 1."""
+        return self.done / len(self.tiles) if self.tiles else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until nothing remains, at the throughput of late; None where that is not known."""
+        if self.remaining == 0:
+            return 0.0
+        return 3600 * self.remaining / self.per_hour if self.per_hour else None
+
+    @property
+    def ends(self) -> datetime | None:
+        """When nothing may remain; None if that is not known, or far beyond any run."""
+        seconds = self.seconds_left
+        if not seconds or seconds > timedelta(days=365).total_seconds():
+            return None
+        return self.moment + timedelta(seconds=seconds)
+
+    def dollars(self, price: Price) -> float:
+        """Cost so far."""
+        return price.of(self.spent.cpu_seconds)
+
+
+def settle(
+    keys: Iterable[AttemptKey], wanted: Iterable[Tile], now: datetime, *, stale_after: timedelta
+) -> tuple[TileStanding, ...]:
+    """State of every tile, from the names of the attempts of one run.
+
+    The latest attempt of a tile counts; but a tile that was done once is done, whatever became of
+    a message that was delivered twice.
+
+    Parameters
+    ----------
+    keys
+        Attempts of the run, in any order; both names of one that ended while it was listed.
+    wanted
+        Tiles of the run.
+    now
+        UTC.
+    stale_after
+        Age at which an attempt can no longer be running.
+    """
+    by_tile: dict[Tile, dict[str, AttemptKey]] = {tile: {} for tile in wanted}
+    for key in keys:
+        attempts = by_tile.setdefault(key.tile, {})
+        known = attempts.get(key.attempt, key)
+        attempts[key.attempt] = max(known, key, key=lambda k: (k.state is not State.PROCESSING, k))
+    return tuple(
+        _settle(tile, sorted(attempts.values()), now - stale_after)
+        for tile, attempts in sorted(by_tile.items())
+    )
+
+
+def _settle(tile: Tile, attempts: Sequence[AttemptKey], oldest: datetime) -> TileStanding:
+    if not attempts:
+        return TileStanding(tile, State.PENDING)
+    latest = next((key for key in reversed(attempts) if key.state.is_done), attempts[-1])
+    is_stale = latest.state is State.PROCESSING and latest.started < oldest
+    return TileStanding(tile, STALE if is_stale else latest.state, len(attempts), latest)
+
+
+def stale_age(time_limit: float = TIME_LIMIT_SECONDS, *, is_queue_idle: bool = False) -> timedelta:
+    """Age at which an attempt can no longer be running.
+
+    An attempt is stopped at its time limit, and its lease ends soon after. If the queue says that
+    no message is in flight, nobody works on anything; its numbers lag, but by less than a lease.
+    """
+    return timedelta(seconds=LEASE_SECONDS + (0 if is_queue_idle else time_limit))
+
+
+def is_given_up(standing: Standing, waiting: int | None) -> bool:
+    """Whether all that remains has failed and nobody will try it again.
+
+    Parameters
+    ----------
+    standing
+        The run.
+    waiting
+        Messages that somebody will still work on; None if that is not known.
+    """
+    return waiting == 0 and 0 < standing.remaining == standing.counts["FAILED"]
+
+
+def choose_sample(keys: Iterable[AttemptKey], number: int) -> tuple[AttemptKey, ...]:
+    """At most ``number`` ended attempts of each state, spread evenly over the run."""
+    by_state: dict[State, list[AttemptKey]] = {}
+    for key in sorted(keys, key=lambda key: (key.started, key.attempt)):
+        by_state.setdefault(key.state, []).append(key)
+    by_state.pop(State.PROCESSING, None)
+    chosen: list[AttemptKey] = []
+    for found in by_state.values():
+        few = min(len(found), number)
+        chosen += [found[round(i * (len(found) - 1) / max(few - 1, 1))] for i in range(few)]
+    return tuple(chosen)
+
+
+def choose_failures(tiles: Iterable[TileStanding], number: int) -> tuple[AttemptKey, ...]:
+    """At most ``number`` of the attempts that count and failed, the latest first."""
+    failed = [
+        standing.latest
+        for standing in tiles
+        if standing.latest is not None and standing.shown in (State.FAILED, State.INVALID)
+    ]
+    return tuple(sorted(failed, key=lambda key: key.started, reverse=True)[:number])
+
+
+def summarize(
+    record: RunRecord,
+    tiles: tuple[TileStanding, ...],
+    keys: Sequence[AttemptKey],
+    loaded: Mapping[AttemptKey, AttemptRecord],
+    now: datetime,
+) -> Standing:
+    """Figures of a run.
+
+    Parameters
+    ----------
+    record
+        The run.
+    tiles
+        As :func:`settle` says.
+    keys
+        Attempts of the run.
+    loaded
+        Documents of some of them: of those that failed, and a sample of the others.
+    now
+        UTC.
+    """
+    running = {s.latest.attempt for s in tiles if s.latest and s.shown == State.PROCESSING}
+    spent = _spent(keys, loaded, now, running)
+    starts = [key.started for key in keys]
+    is_over = all(s.shown in ("SUCCEEDED", "SKIPPED", "INVALID") for s in tiles)
+    return Standing(
+        record=record,
+        moment=now,
+        tiles=tiles,
+        failures=_group(tiles, loaded),
+        spent=spent,
+        retried=sum(max(standing.attempts - 1, 0) for standing in tiles),
+        per_hour=_throughput(tiles, spent.tile_seconds or 0.0, None if is_over else now),
+        first=min(starts, default=None),
+        last=max(starts, default=None),
+    )
+
+
+def _group(
+    tiles: Iterable[TileStanding], loaded: Mapping[AttemptKey, AttemptRecord]
+) -> tuple[FailureGroup, ...]:
+    groups: dict[tuple[State, str], list[tuple[AttemptKey, str]]] = {}
+    for standing in tiles:
+        key = standing.latest
+        if key is None or standing.shown not in (State.FAILED, State.INVALID):
+            continue
+        found = loaded.get(key)
+        reason = (found and found.reason) or ("unknown" if found else "not looked at")
+        error = (found and found.error) or ""
+        groups.setdefault((key.state, reason), []).append((key, error))
+    return tuple(
+        sorted(
+            (_group_of(state, reason, found) for (state, reason), found in groups.items()),
+            key=lambda group: (-len(group.tiles), group.reason, group.state),
+        )
+    )
+
+
+def _group_of(state: State, reason: str, found: Sequence[tuple[AttemptKey, str]]) -> FailureGroup:
+    latest, error = max(found, key=lambda pair: (bool(pair[1]), pair[0].started))
+    return FailureGroup(state, reason, tuple(sorted(k.tile for k, _ in found)), latest.tile, error)
+
+
+def _spent(
+    keys: Sequence[AttemptKey],
+    loaded: Mapping[AttemptKey, AttemptRecord],
+    now: datetime,
+    running: Collection[str],
+) -> Spent:
+    """What was loaded stands for the attempts of the same state that were not.
+
+    Nobody knows when a worker died: its attempt counts as that of a usual tile, at most.
+    """
+    total, sampled, computed = 0.0, 0, []
+    threads = [record.threads for record in loaded.values() if record.threads]
+    usual = round(median(threads)) if threads else None
+    ended = [key for key in keys if key.state is not State.PROCESSING]
+    for state, number in Counter(key.state for key in ended).items():
+        known = [record for key, record in loaded.items() if key.state is state]
+        sampled += len(known)
+        if known:
+            mean = fmean(occupied_seconds(r.seconds, r.threads or usual) for r in known)
+            total += number * mean
+        if state is State.SUCCEEDED:
+            computed = [record.seconds for record in known if record.seconds is not None]
+    tile_seconds = median(computed) if computed else None
+    finished = {key.attempt for key in ended}
+    for key in keys:
+        if key.attempt not in finished:
+            longest = float(TIME_LIMIT_SECONDS)
+            if key.attempt not in running and tile_seconds is not None:
+                longest = min(longest, tile_seconds)
+            seconds = min((now - key.started).total_seconds(), longest)
+            total += occupied_seconds(max(seconds, 0.0), usual)
+    return Spent(total, tile_seconds, sampled, len(ended))
+
+
+def _throughput(
+    tiles: Iterable[TileStanding], tile_seconds: float, now: datetime | None
+) -> float | None:
+    """Tiles an hour, from when the latest finished ones began: as far apart as their ends.
+
+    While the run goes on, ``now`` counts too, so that the figure falls while nothing ends.
+    """
+    begun = sorted(
+        standing.latest.started
+        for standing in tiles
+        if standing.latest is not None and standing.latest.state.is_done
+    )[-RECENT:]
+    if len(begun) < 2:
+        return None
+    # A worker that is not late began the tile that it finished last two tiles' time ago, at most.
+    end = begun[-1] if now is None else max(begun[-1], now - timedelta(seconds=2 * tile_seconds))
+    seconds = (end - begun[0]).total_seconds()
+    return 3600 * (len(begun) - 1) / seconds if seconds > 0 else None

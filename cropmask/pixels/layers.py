@@ -1,0 +1,383 @@
+"""All inputs of one tile as strips of raw pixels: the world behind :class:`Layers`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.features import rasterize
+
+from cropmask.core.strips import DEVIATION, REFLECTANCE, Cause, Half, Strip
+from cropmask.errors import Rejected
+from cropmask.pixels.gdal import open_reading_threads
+from cropmask.pixels.rasters import BandRows, Raster, RowSource, open_rows
+from cropmask.pixels.sampled import SampledLayer, SmoothLayer
+from cropmask.region import Limits
+from cropmask.remote.fetch import Absent, ReadOptions
+from cropmask.sources.geomad import GeoMad
+from cropmask.sources.search import FEATURE_LAYERS, MASK_LAYERS, Sources, missing_layer
+
+__all__ = ["ReadOptions", "ReadStats", "TileLayers", "open_layers"]
+
+_MASK_ROWS: Final = 128
+"""Rows of the masks computed at once."""
+_HALVES: Final = ("first", "second")
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ReadStats:
+    """What reading a tile took."""
+
+    rasters: int = 0
+    """Rasters opened."""
+    pixel_bytes: int = 0
+    """Bytes of the strips made."""
+    read_seconds: float = 0.0
+    """Time that making strips took, in the background or not."""
+    wait_seconds: float = 0.0
+    """Time that the consumer waited for strips."""
+
+
+def open_layers(
+    sources: Sources,
+    box: GeoBox,
+    *,
+    boundary: shapely.Geometry,
+    limits: Limits,
+    options: ReadOptions | None = None,
+) -> TileLayers:
+    """Open every raster of a tile; nothing but rain is read yet.
+
+    Parameters
+    ----------
+    sources
+        What :func:`~cropmask.sources.search.find_sources` found.
+    box
+        Pixel grid of the tile, EPSG:6933.
+    boundary
+        The region, EPSG:6933.
+    limits
+        Thresholds of masks and coverage.
+    options
+        Credentials, patience and memory; default those of ``sources``.
+
+    Returns
+    -------
+    TileLayers
+        A context manager: leaving it closes every file.
+
+    Raises
+    ------
+    Rejected
+        If the tile lies outside the region, GeoMAD covers too little of it, has a wrong CRS
+        or type, or does not exist.
+    Misconfigured
+        If access is denied, or a layer that the model needs does not exist.
+    Interrupted
+        If a raster cannot be read.
+    """
+    options = options or sources.options
+    hrefs = [band.href for half in _geomads(sources) for band in half.bands.values()]
+    hrefs += [layer.href for layer in sources.ancillary.values() if layer.href]
+    threads = open_reading_threads(options, s3=any(href.startswith("s3://") for href in hrefs))
+    layers = TileLayers(sources, box, boundary, limits, options, threads)
+    try:
+        layers._open()
+    except BaseException:
+        layers.close()
+        raise
+    return layers
+
+
+def _geomads(sources: Sources) -> tuple[GeoMad, GeoMad]:
+    return sources.first, sources.second
+
+
+class TileLayers:
+    """Inputs of one tile on its pixel grid; made by :func:`open_layers`.
+
+    Implements :class:`cropmask.core.strips.Layers`. Strips are made one ahead in the
+    background while the caller computes. One caller at a time.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        box: GeoBox,
+        boundary: shapely.Geometry,
+        limits: Limits,
+        options: ReadOptions,
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        self._sources = sources
+        self._box = box
+        self._boundary = boundary
+        self._limits = limits
+        self._options = options
+        self._threads = threads
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="strip")
+        self._rasters: list[Raster] = []
+        self._bands: dict[tuple[str, str], BandRows] = {}
+        self._rain: list[SmoothLayer] = []
+        self._sampled: dict[str, SampledLayer] = {}
+        self._not_applied: dict[str, str] = {}
+        self.stats = ReadStats()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the tile."""
+        return int(self._box.shape.y), int(self._box.shape.x)
+
+    @property
+    def pixel_area_m2(self) -> float:
+        """Area of a pixel in square meters."""
+        return float(abs(self._box.resolution.x * self._box.resolution.y))
+
+    @property
+    def not_applied(self) -> Mapping[str, str]:
+        """Masks that could not be applied, and why: layer name to reason."""
+        return MappingProxyType(self._not_applied)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading and close every file; more than once does no harm."""
+        self._ahead.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for raster in self._rasters:
+            raster.close()
+
+    def strips(self, rows: int) -> Iterator[Strip]:
+        """Strips from north to south of at most ``rows`` rows, each row exactly once.
+
+        Raises
+        ------
+        Interrupted
+            If a raster cannot be read: truncated, corrupt, or its server failing.
+        """
+        if rows < 1:
+            raise ValueError(f"a strip has at least one row, not {rows}")
+        height = self.shape[0]
+        pending: Future[Strip] | None = self._submit(0, min(rows, height))
+        try:
+            for row in range(rows, height + rows, rows):
+                started = time.perf_counter()
+                assert pending is not None
+                strip = pending.result()
+                self.stats.wait_seconds += time.perf_counter() - started
+                pending = self._submit(row, min(rows, height - row)) if row < height else None
+                yield strip
+                del strip
+        finally:
+            if pending is not None:
+                pending.cancel()
+            for source in self._bands.values():
+                source.release()
+
+    def excluded(self) -> NDArray[np.uint8]:
+        """:class:`Cause` of every pixel ``(y, x)``; 0 where the pixel is mapped.
+
+        Raises
+        ------
+        Interrupted
+            If a layer that exists cannot be read.
+        """
+        causes = self._outside()
+        tests = self._mask_tests()
+        height = self.shape[0]
+
+        def mark(row: int) -> None:
+            part = causes[row : row + _MASK_ROWS]
+            for cause, layer, test in tests:
+                values, known = layer.values(row, part.shape[0])
+                part[(part == Cause.NONE) & known & test(values)] = cause
+
+        self._run(mark, range(0, height, _MASK_ROWS))
+        return causes
+
+    def _submit(self, row: int, rows: int) -> Future[Strip]:
+        return self._ahead.submit(self._make_strip, row, rows)
+
+    def _run(self, action: Callable[[Any], T], values: Iterable[Any]) -> list[T]:
+        """Results of an action in the reading threads, in order; the first error is raised."""
+        futures = [self._threads.submit(action, value) for value in values]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _make_strip(self, row: int, rows: int) -> Strip:
+        started = time.perf_counter()
+        width = self.shape[1]
+        halves = [
+            Half(
+                np.empty((len(REFLECTANCE), rows, width), np.uint16),
+                np.empty((len(DEVIATION), rows, width), np.float32),
+            )
+            for _ in _HALVES
+        ]
+        targets = {
+            (half, name): out
+            for half, arrays in zip(_HALVES, halves, strict=True)
+            for names, stack in (
+                (REFLECTANCE, arrays.reflectance),
+                (DEVIATION, arrays.deviation),
+            )
+            for name, out in zip(names, stack, strict=True)
+        }
+        rain = np.empty((2, rows, width), np.float32)
+        slope = np.empty((rows, width), np.float32)
+
+        readers: list[tuple[RowSource, NDArray[Any]]] = [
+            *((self._bands[key], out) for key, out in targets.items()),
+            *zip(self._rain, rain, strict=True),
+            (self._sampled["slope"], slope),
+        ]
+        self._run(lambda reader: reader[0].read_rows(row, reader[1]), readers)
+        strip = Strip(row, halves[0], halves[1], rain, slope)
+        stacks = [array for half in halves for array in (half.reflectance, half.deviation)]
+        self.stats.pixel_bytes += sum(array.nbytes for array in (*stacks, rain, slope))
+        self.stats.read_seconds += time.perf_counter() - started
+        return strip
+
+    def _open(self) -> None:
+        bands = {
+            (half, name): band
+            for half, geomad in zip(_HALVES, _geomads(self._sources), strict=True)
+            for name, band in geomad.bands.items()
+        }
+        opened = self._run(self._open_raster, [band.href for band in bands.values()])
+        rasters = dict(zip(bands, opened, strict=True))
+        for key, band in bands.items():
+            self._bands[key] = open_rows(rasters[key], band, self._box, self._options)
+        self._check_coverage(rasters)
+        self._open_features()
+        self._open_masks()
+        self.stats.rasters = len(self._rasters)
+
+    def _open_raster(self, href: str) -> Raster:
+        raster = Raster(href, self._options)
+        self._rasters.append(raster)
+        return raster
+
+    def _check_coverage(self, rasters: Mapping[tuple[str, str], Raster]) -> None:
+        tile = shapely.box(*self._box.boundingbox.bbox)
+        wanted = shapely.intersection(self._boundary, tile)
+        if shapely.area(wanted) == 0:
+            raise Rejected(
+                f"tile {self._sources.tile} lies outside the region: choose a tile that "
+                "'cropmask tiles' prints",
+                reason="outside region",
+            )
+        for half, geomad in zip(_HALVES, _geomads(self._sources), strict=True):
+            footprints = [
+                shapely.box(*raster.geobox.boundingbox.bbox)
+                for (of, _), raster in rasters.items()
+                if of == half
+            ]
+            covered = shapely.intersection_all([wanted, *footprints])
+            percent = 100 * shapely.area(covered) / shapely.area(wanted)
+            if percent < self._limits.min_coverage_percent - 1e-6:
+                raise Rejected(
+                    f"GeoMAD {geomad.item_id} covers {percent:.1f} percent of tile "
+                    f"{self._sources.tile} inside the region, less than "
+                    f"{self._limits.min_coverage_percent:g}: lower min_coverage_percent to map it",
+                    reason="partial coverage",
+                )
+
+    def _open_features(self) -> None:
+        hrefs: list[str] = []
+        for name in FEATURE_LAYERS:
+            layer = self._sources.ancillary[name]
+            if layer.href is None:
+                raise missing_layer(name, str(layer.reason))
+            hrefs.append(layer.href)
+
+        def open_feature(pair: tuple[str, str]) -> SmoothLayer | SampledLayer:
+            name, href = pair
+            try:
+                raster = self._open_raster(href)
+            except Absent:
+                raise missing_layer(name, href) from None
+            return (SampledLayer if name == "slope" else SmoothLayer)(raster, self._box)
+
+        *self._rain, slope = self._run(open_feature, zip(FEATURE_LAYERS, hrefs, strict=True))  # type: ignore[assignment]
+        assert isinstance(slope, SampledLayer)
+        self._sampled["slope"] = slope
+        tile = self._sources.tile
+        for name, rain in zip(FEATURE_LAYERS, self._rain, strict=False):
+            if rain.is_unknown:
+                log.warning("layer '%s' has no value over tile %s: it counts as 0", name, tile)
+        if not slope.overlaps:
+            log.warning("layer 'slope' does not cover tile %s: it counts as 0", tile)
+
+    def _open_masks(self) -> None:
+        def open_mask(name: str) -> SampledLayer | str:
+            layer = self._sources.ancillary[name]
+            if layer.href is None:
+                return layer.reason or "absent"
+            try:
+                sampled = SampledLayer(self._open_raster(layer.href), self._box)
+            except Absent:
+                return f"{layer.href} does not exist"
+            return sampled if sampled.overlaps else f"{layer.href} does not cover the tile"
+
+        for name, opened in zip(MASK_LAYERS, self._run(open_mask, MASK_LAYERS), strict=True):
+            if isinstance(opened, str):
+                self._not_applied[name] = opened
+                log.info("mask '%s' is not applied: %s", name, opened)
+            else:
+                self._sampled[name] = opened
+
+    def _outside(self) -> NDArray[np.uint8]:
+        """Causes with only the boundary applied: pixels whose center is outside are OUTSIDE."""
+        causes = np.full(self.shape, Cause.OUTSIDE, np.uint8)
+        tile = shapely.box(*self._box.boundingbox.bbox)
+        inside = shapely.intersection(self._boundary, tile)
+        parts = [part for part in shapely.get_parts(inside) if shapely.area(part) > 0]
+        if parts:
+            rasterize(
+                [(part, int(Cause.NONE)) for part in parts],
+                out=causes,
+                transform=self._box.transform,
+            )
+        return causes
+
+    def _mask_tests(
+        self,
+    ) -> list[tuple[Cause, SampledLayer, Callable[[NDArray[Any]], NDArray[np.bool_]]]]:
+        """Masks that apply, in their order: cause, layer and test of its values."""
+        limits = self._limits
+        tests: list[tuple[str, Cause, Callable[[NDArray[Any]], NDArray[np.bool_]]]] = [
+            ("protected_areas", Cause.PROTECTED, lambda values: values != 0),
+            ("water", Cause.WATER, lambda values: values > limits.water_frequency),
+            ("steepness", Cause.STEEP, lambda values: values > limits.slope_percent),
+            ("elevation", Cause.HIGH, lambda values: values > limits.elevation_m),
+        ]
+        return [
+            (cause, self._sampled[name], test)
+            for name, cause, test in tests
+            if name in self._sampled
+        ]

@@ -1,0 +1,308 @@
+"""One raster each, opened for reading rows of a tile: on its grid, or resampled to it.
+
+Every method that reads runs in a thread of :func:`cropmask.pixels.gdal.open_reading_threads`.
+A read that fails raises; it never becomes nodata.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.converters import rio_geobox
+from odc.geo.crs import norm_crs_or_error
+from odc.geo.geobox import GeoBox
+from rasterio.windows import Window as RasterWindow
+from shapely.geometry import mapping
+
+from cropmask.errors import Rejected
+from cropmask.grid import CRS, EPSG
+from cropmask.pixels.gdal import with_patience
+from cropmask.pixels.resample import Window
+from cropmask.remote.address import is_remote
+from cropmask.remote.fetch import ReadOptions, check_local
+from cropmask.sources.geomad import BandSource
+
+if TYPE_CHECKING:
+    import pystac
+
+_MAX_CHUNK_ROWS: Final = 512
+"""Most rows decoded at once; the usual height of a COG's blocks."""
+_MIN_CHUNK_ROWS: Final = 64
+_BLOCK_PIXELS: Final = 2**20
+"""Pixels resampled at once: the same cut for every strip height, so the same bytes."""
+
+
+class Raster:
+    """A raster that stays open, and is opened again when reading from it fails."""
+
+    def __init__(self, href: str, options: ReadOptions) -> None:
+        self.href = href
+        self._options = options
+        self._lock = threading.Lock()
+        self._dataset: Any = None
+        with_patience(self._open, href, options)
+        dataset: Any = self._dataset
+        box = rio_geobox(dataset)
+        if dataset.crs is None or not isinstance(box, GeoBox):
+            raise Rejected(
+                f"{href} has no CRS or no plain grid: georeference it", reason="wrong crs"
+            )
+        self.geobox = box
+        self.bands = int(dataset.count)
+        self.dtype = str(dataset.dtypes[0])
+        self.nodata: float | None = dataset.nodata
+        self.block_rows = int(dataset.block_shapes[0][0])
+
+    def read(self, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Cells ``(y, x)`` of a window inside the raster, of its own type."""
+        area = RasterWindow(window.column, window.row, window.columns, window.rows)
+
+        def read() -> NDArray[Any]:
+            self._open()
+            try:
+                values: NDArray[Any] = self._dataset.read(1, window=area, out=out)
+            except Exception:
+                self._close()
+                raise
+            return values
+
+        with self._lock:
+            return with_patience(read, self.href, self._options)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> None:
+        if self._dataset is None:
+            if not is_remote(self.href):
+                check_local(self.href)
+            self._dataset = rasterio.open(self.href, sharing=False)
+
+    def _close(self) -> None:
+        if self._dataset is not None:
+            self._dataset.close()
+            self._dataset = None
+
+
+class RowSource(Protocol):
+    """Rows of a tile's grid."""
+
+    def read_rows(self, row: int, out: NDArray[Any]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on."""
+        ...
+
+
+class BandRows(RowSource, Protocol):
+    """One GeoMAD band on a tile's grid."""
+
+    def release(self) -> None:
+        """Give back memory that reading holds; reading takes it anew."""
+        ...
+
+
+def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> BandRows:
+    """Rows of a GeoMAD band, read the cheap way where its grid is the tile's own.
+
+    Parameters
+    ----------
+    raster
+        The open raster, in the CRS of the tile.
+    band
+        What the item says about it.
+    box
+        The tile's grid.
+    options
+        Credentials and patience.
+
+    Raises
+    ------
+    Rejected
+        If the raster is in another CRS, of another type than the band must have, rotated, or
+        holds several bands.
+    """
+    if raster.geobox.crs != box.crs:
+        found = norm_crs_or_error(raster.geobox.crs)
+        name = f"EPSG:{found.epsg}" if found.epsg else found.proj.name
+        raise Rejected(f"{raster.href} is in {name}: GeoMAD must be in {CRS}", reason="wrong crs")
+    if raster.dtype != band.dtype:
+        raise Rejected(
+            f"{raster.href} holds {raster.dtype}, where GeoMAD has {band.dtype}",
+            reason="wrong type",
+        )
+    if raster.bands != 1:
+        raise Rejected(
+            f"{raster.href} holds {raster.bands} bands, where GeoMAD has one file for each",
+            reason="wrong type",
+        )
+    if raster.geobox.transform.b or raster.geobox.transform.d:
+        raise Rejected(
+            f"{raster.href} is rotated: GeoMAD must be north-up in {CRS}", reason="wrong crs"
+        )
+    offset = _offset(raster.geobox, box)
+    if offset is not None:
+        return GridRows(raster, band, box, offset)
+    return ResampledRows(raster, band, box, options)
+
+
+def _offset(source: GeoBox, box: GeoBox) -> tuple[int, int] | None:
+    """Row and column of the source's corner in the tile; None if the grids differ."""
+    a, b, c, d, e, f = tuple(~box.transform @ source.transform)[:6]
+    # 1e-6 pixels of scale are a hundredth of a pixel over a whole tile.
+    same_size = abs(a - 1) < 1e-6 and abs(e - 1) < 1e-6 and b == 0 and d == 0
+    row, column = round(f), round(c)
+    aligned = abs(f - row) < 1e-2 and abs(c - column) < 1e-2
+    return (row, column) if same_size and aligned else None
+
+
+def _fill_value(dtype: str) -> float:
+    return 0.0 if dtype == "uint16" else float("nan")
+
+
+class GridRows:
+    """A band whose pixels are the tile's: blocks are read as they are stored."""
+
+    def __init__(
+        self, raster: Raster, band: BandSource, box: GeoBox, offset: tuple[int, int]
+    ) -> None:
+        self._raster = raster
+        self._nodata = band.nodata if raster.nodata is None else raster.nodata
+        self._fill = _fill_value(band.dtype)
+        self._row, self._column = offset
+        rows, columns = raster.geobox.shape
+        # In rows and columns of the raster, what lies in the tile.
+        self._inside = Window(-self._row, -self._column, *box.shape).clipped(rows, columns)
+        wanted = min(max(raster.block_rows, _MIN_CHUNK_ROWS), _MAX_CHUNK_ROWS)
+        self._chunk_rows = wanted
+        # One buffer for the life of the tile: freeing and taking it anew tears the heap.
+        self._buffer: NDArray[Any] | None = None
+        self._held = -1
+
+    def read_rows(self, row: int, out: NDArray[Any]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on; each block decoded once."""
+        inside = self._inside
+        first = max(row - self._row, inside.row)
+        last = min(row - self._row + out.shape[0], inside.row + inside.rows)
+        covered = inside.pixels > 0 and first < last
+        if not covered or last - first < out.shape[0] or inside.columns < out.shape[1]:
+            out[:] = self._fill
+        if not covered:
+            return
+        left = inside.column + self._column
+        for start in range(first - first % self._chunk_rows, last, self._chunk_rows):
+            top, bottom = max(start, first), min(start + self._chunk_rows, last)
+            to = top + self._row - row
+            target = out[to : to + bottom - top, left : left + inside.columns]
+            self._read_part(start, top, target)
+        if self._nodata != self._fill and not np.isnan(self._nodata):
+            out[out == self._nodata] = self._fill
+
+    def release(self) -> None:
+        """Give back the memory of decoded rows; reading takes it anew."""
+        self._buffer, self._held = None, -1
+
+    def _read_part(self, start: int, top: int, target: NDArray[Any]) -> None:
+        """Rows of the raster from ``top`` on, all within the chunk at ``start``."""
+        inside = self._inside
+        chunk_top = max(start, inside.row)
+        chunk_rows = min(start + self._chunk_rows, inside.row + inside.rows) - chunk_top
+        if target.shape[0] == chunk_rows:
+            area = Window(chunk_top, inside.column, chunk_rows, inside.columns)
+            self._raster.read(area, out=target)
+            return
+        if self._held != start:
+            self._held = -1
+            if self._buffer is None:
+                shape = (min(self._chunk_rows, inside.rows), inside.columns)
+                self._buffer = np.empty(shape, self._raster.dtype)
+            area = Window(chunk_top, inside.column, chunk_rows, inside.columns)
+            self._raster.read(area, out=self._buffer[:chunk_rows])
+            self._held = start
+        assert self._buffer is not None
+        target[:] = self._buffer[top - chunk_top : top - chunk_top + target.shape[0]]
+
+
+class ResampledRows:
+    """A band on another grid than the tile's: bilinear by odc-stac, from overviews.
+
+    GDAL's weights depend a little on the window that is warped, so the tile is cut into
+    fixed blocks of rows, and strips are cut from these.
+    """
+
+    def __init__(self, raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> None:
+        self._raster = raster
+        self._box = box
+        self._options = options
+        self._fill = _fill_value(band.dtype)
+        self._dtype = band.dtype
+        self._item = _make_item(raster)
+        self._config = {"*": {"assets": {"*": {"data_type": band.dtype, "nodata": band.nodata}}}}
+        self._block_rows = max(_BLOCK_PIXELS // box.shape.x, 1)
+        self._block: tuple[int, NDArray[Any]] | None = None
+        raster.close()
+
+    def read_rows(self, row: int, out: NDArray[Any]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on."""
+        size = self._block_rows
+        for start in range(row - row % size, row + out.shape[0], size):
+            values = self._load(start)
+            top, bottom = max(start, row), min(start + values.shape[0], row + out.shape[0])
+            out[top - row : bottom - row] = values[top - start : bottom - start]
+
+    def release(self) -> None:
+        """Give back the memory of resampled rows; reading takes it anew."""
+        self._block = None
+
+    def _load(self, start: int) -> NDArray[Any]:
+        if self._block is None or self._block[0] != start:
+            self._block = None
+            block = self._box[start : start + self._block_rows, :]
+            values = with_patience(lambda: self._warp(block), self._raster.href, self._options)
+            self._block = (start, values)
+        return self._block[1]
+
+    def _warp(self, block: GeoBox) -> NDArray[Any]:
+        import odc.stac  # xarray and dask take seconds to load: only where grids differ
+
+        loaded = odc.stac.load(
+            [self._item],
+            bands=["band"],
+            geobox=block,
+            resampling="bilinear",
+            dtype=self._dtype,
+            nodata=self._fill,
+            stac_cfg=self._config,
+            fail_on_error=True,
+        )
+        values: NDArray[Any] = loaded["band"].values[0]
+        return values
+
+
+def _make_item(raster: Raster) -> pystac.Item:
+    """The band as an item of its own that says all that odc-stac wants to know."""
+    import pystac  # takes most of a second to load: only where grids differ
+
+    box = raster.geobox
+    item = pystac.Item(
+        id="band",
+        geometry=mapping(box.geographic_extent.geom),
+        bbox=list(box.geographic_extent.boundingbox),
+        datetime=datetime(2000, 1, 1, tzinfo=UTC),
+        properties={
+            "proj:code": CRS,
+            "proj:epsg": EPSG,
+            "proj:shape": list(box.shape),
+            "proj:transform": list(box.transform)[:6],
+        },
+        stac_extensions=["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+        # Without a collection odc-stac ignores its configuration.
+        collection="geomad",
+    )
+    item.add_asset("band", pystac.Asset(raster.href, media_type="image/tiff", roles=["data"]))
+    return item

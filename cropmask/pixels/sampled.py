@@ -1,0 +1,122 @@
+"""Ancillary rasters of grids of their own, sampled at the pixel centers of a tile.
+
+Reads run in a thread of :func:`cropmask.pixels.gdal.open_reading_threads`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from cropmask.pixels.rasters import Raster
+from cropmask.pixels.resample import (
+    Projector,
+    Window,
+    bilinear_window,
+    fill_with_mean,
+    nearest_window,
+    sample_bilinear,
+    sample_nearest,
+)
+
+_SMOOTH_ROWS: Final = 32
+"""Rows interpolated at once: keeps the temporary arrays in the processor's cache."""
+_WINDOW_PIXELS: Final = 2**23
+"""Most source cells of an ancillary layer held at once."""
+
+
+class SampledLayer:
+    """An ancillary raster, nearest cell at every pixel center."""
+
+    def __init__(self, raster: Raster, box: GeoBox) -> None:
+        self._raster = raster
+        self._projector = Projector(raster.geobox, box)
+        self._columns = box.shape.x
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the raster covers any part of the tile."""
+        at = self._projector.outline()
+        return nearest_window(at).clipped(*self._raster.geobox.shape).pixels > 0
+
+    def values(self, row: int, rows: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values ``(y, x)`` of the tile's rows from ``row`` on, and where they are known."""
+        at = self._projector.positions(row, rows)
+        window = nearest_window(at).clipped(*self._raster.geobox.shape)
+        if window.pixels > _WINDOW_PIXELS and rows > 1:
+            half = rows // 2
+            parts = (self.values(row, half), self.values(row + half, rows - half))
+            return tuple(np.concatenate(pair) for pair in zip(*parts, strict=True))  # type: ignore[return-value]
+        if window.pixels == 0:
+            shape = (rows, self._columns)
+            return np.zeros(shape, self._raster.dtype), np.zeros(shape, np.bool_)
+        cells = self._raster.read(window)
+        known = self._is_known(cells)
+        return (
+            sample_nearest(cells, window, at, 0),
+            np.asarray(sample_nearest(known, window, at, 0), np.bool_),
+        )
+
+    def read_rows(self, row: int, out: NDArray[np.float32]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on, NaN where unknown."""
+        values, known = self.values(row, out.shape[0])
+        out[:] = values
+        out[~known] = np.nan
+
+    def _is_known(self, cells: NDArray[Any]) -> NDArray[np.bool_]:
+        return _is_known(cells, self._raster.nodata)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._raster.close()
+
+
+def _is_known(cells: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    known = np.ones(cells.shape, np.bool_) if nodata is None else cells != nodata
+    if cells.dtype.kind == "f":
+        known &= ~np.isnan(cells)
+    return known
+
+
+class SmoothLayer:
+    """A coarse raster, bilinear at every pixel center, its gaps filled once for the tile.
+
+    The cells that any pixel of the tile touches are read once; unknown ones, and those over
+    the raster's edge, take the mean of the known.
+    """
+
+    def __init__(self, raster: Raster, box: GeoBox) -> None:
+        self._projector = Projector(raster.geobox, box)
+        self._window = bilinear_window(self._projector.outline())
+        self._cells = fill_with_mean(_load_cells(raster, self._window))
+        raster.close()
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether no cell over the tile has a value."""
+        return bool(np.isnan(self._cells).all())
+
+    def read_rows(self, row: int, out: NDArray[np.float32]) -> None:
+        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on.
+
+        NaN only if no cell over the tile has a value.
+        """
+        for start in range(0, out.shape[0], _SMOOTH_ROWS):
+            part = out[start : start + _SMOOTH_ROWS]
+            at = self._projector.positions(row + start, part.shape[0])
+            part[:] = sample_bilinear(self._cells, self._window, at)
+
+
+def _load_cells(raster: Raster, window: Window) -> NDArray[np.float64]:
+    """Cells ``(y, x)`` of a window that may reach over the raster's edges; NaN if unknown."""
+    cells = np.full((window.rows, window.columns), np.nan)
+    inside = window.clipped(*raster.geobox.shape)
+    if inside.pixels:
+        top, left = inside.row - window.row, inside.column - window.column
+        read = raster.read(inside)
+        known = _is_known(read, raster.nodata)
+        cells[top : top + inside.rows, left : left + inside.columns] = np.where(known, read, np.nan)
+    return cells

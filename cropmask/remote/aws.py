@@ -1,0 +1,166 @@
+"""Clients of AWS, or of what stands in for it; what their failures mean, in one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 (botocore's name)
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    MetadataRetrievalError,
+)
+
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.remote.retries import count_of_client
+
+_TRANSIENT: Final = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "OverLimit",
+        "RequestThrottled",
+        "RequestTimeout",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+    }
+)
+_CREDENTIALS: Final = {
+    "ExpiredToken": "the session token has expired: renew the credentials",
+    "ExpiredTokenException": "the session token has expired: renew the credentials",
+    "InvalidAccessKeyId": "the access key is unknown: check the credentials",
+    "InvalidClientTokenId": "the access key is unknown: check the credentials",
+    "SignatureDoesNotMatch": "the secret key is wrong: check the credentials",
+    "UnrecognizedClientException": "the access key is unknown: check the credentials",
+}
+LOST: Final = (
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+)
+"""Failures of the network, or of the service that hands out credentials."""
+
+Special = Callable[[str, int], CropmaskError | None]
+"""From error code and HTTP status to what it means for one service; None if nothing special."""
+
+
+class AwsClient:
+    """A boto3 client that is opened on first use and then shared by all threads.
+
+    Parameters
+    ----------
+    service
+        Such as ``s3`` or ``sqs``.
+    where
+        Address in messages.
+    endpoint_url
+        Address of a stand-in for AWS.
+    attempts
+        Tries of one request before the error is reported; waits grow between them.
+    region_name
+        AWS region, if not the one that is configured.
+    config
+        Further settings of botocore.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        where: str,
+        *,
+        endpoint_url: str | None = None,
+        attempts: int = 6,
+        region_name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._service = service
+        self._where = where
+        self._place = {"endpoint_url": endpoint_url, "region_name": region_name}
+        self._settings = {
+            "retries": {"mode": "standard", "total_max_attempts": attempts},
+            "connect_timeout": 10,
+            "read_timeout": 60,
+            **(config or {}),
+        }
+        self._lock = threading.Lock()
+        self._opened: Any = None
+
+    def open(self) -> Any:  # noqa: ANN401 (boto3 makes its classes at run time)
+        """The client.
+
+        Raises
+        ------
+        Misconfigured
+            If profile, region or endpoint cannot be used.
+        """
+        with self._lock:
+            if self._opened is None:
+                with explained(self._where):
+                    self._opened = boto3.session.Session().client(
+                        self._service, **self._place, config=Config(**self._settings)
+                    )
+                    count_of_client(self._opened)
+            return self._opened
+
+
+@contextlib.contextmanager
+def explained(
+    where: str,
+    advice: Mapping[str, str] | None = None,
+    special: Special = lambda _code, _status: None,
+) -> Iterator[None]:
+    """Turn what boto3 raises into one line of ours.
+
+    Parameters
+    ----------
+    where
+        Address in messages.
+    advice
+        What to do about error codes that mean a wrong configuration.
+    special
+        Meanings that are looked for first.
+
+    Raises
+    ------
+    Misconfigured
+        If the service refuses, or no request could be made.
+    Interrupted
+        If the connection was lost or the server failed.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _meaning(where, error, {**_CREDENTIALS, **(advice or {})}, special) from None
+    except LOST as error:
+        raise Interrupted(f"{where}: {error}: run again", reason="connection") from None
+    except (BotoCoreError, Boto3Error, ValueError) as error:
+        # What is left comes before any request: credentials, profile, region, endpoint.
+        raise Misconfigured(f"{where}: {error}") from None
+
+
+def _meaning(
+    where: str, error: ClientError, advice: Mapping[str, str], special: Special
+) -> CropmaskError:
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    # Codes of SQS come with the service's name or without it.
+    code = str(error.response.get("Error", {}).get("Code", status)).rpartition(".")[2]
+    said = error.response.get("Error", {}).get("Message", "")
+    if code in advice:
+        return Misconfigured(f"{where}: {advice[code]}")
+    known = special(code, status)
+    if known is not None:
+        return known
+    if status >= 500 or status in (0, 408, 409, 429) or code in _TRANSIENT:
+        return Interrupted(f"{where}: the server answers {status} {code}: run again", reason=code)
+    return Misconfigured(f"{where}: the server answers {status} {code}: {said}")

@@ -1,0 +1,337 @@
+"""Documents and identities of files behind paths, http(s) and s3 addresses.
+
+Only 404 means absent; 401 and 403 are a matter of credentials; everything else may pass.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+import requests
+from botocore import UNSIGNED
+from botocore.config import Config
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.remote.address import is_remote
+from cropmask.remote.retries import CountedRetry, count_of_client
+
+PASSING: Final = (429, 500, 502, 503, 504)
+"""Statuses of a server that may do better in a moment."""
+_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_DENIED: Final = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "ExpiredToken"})
+_EDGE_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How the outer world is read: credentials, patience, memory."""
+
+    s3_endpoint: str | None = None
+    """Address of an S3 server other than AWS, such as ``http://127.0.0.1:9000``."""
+    s3_region: str | None = None
+    s3_unsigned: bool = False
+    """Whether requests carry no credentials, as public buckets want it."""
+    s3_requester_pays: bool = False
+    threads: int = 8
+    """Rasters read at the same time."""
+    cache_mb: int = 64
+    """GDAL's block cache, megabytes."""
+    retries: int = 4
+    """Further tries after an answer that may pass."""
+    retry_delay_seconds: float = 0.5
+    """Wait before the first further try; it doubles from try to try."""
+    timeout_seconds: float = 60.0
+    verify: bool = True
+    """Whether GeoMAD files are compared with the checksums that their items declare."""
+
+
+class Absent(Rejected):
+    """There is nothing at an address: the only meaning of 404 and NoSuchKey."""
+
+
+def retry_policy(options: ReadOptions) -> Retry:
+    """Patience with a busy server: backoff, ``Retry-After`` respected, last answer returned."""
+    return CountedRetry(
+        total=options.retries,
+        backoff_factor=options.retry_delay_seconds,
+        status_forcelist=PASSING,
+        allowed_methods=None,  # searches by POST change nothing
+        raise_on_status=False,
+    )
+
+
+@lru_cache(maxsize=8)
+def _session(options: ReadOptions) -> requests.Session:
+    session = requests.Session()
+    adapter = HTTPAdapter(max_retries=retry_policy(options), pool_maxsize=options.threads)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+@lru_cache(maxsize=8)
+def _s3(options: ReadOptions) -> Any:  # noqa: ANN401 (boto3 has no types)
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=options.s3_endpoint,
+        region_name=options.s3_region,
+        config=Config(
+            signature_version=UNSIGNED if options.s3_unsigned else None,
+            retries={"total_max_attempts": options.retries + 1, "mode": "standard"},
+            connect_timeout=min(options.timeout_seconds, 10),
+            read_timeout=options.timeout_seconds,
+            max_pool_connections=max(options.threads, 10),
+        ),
+    )
+    count_of_client(client)
+    return client
+
+
+# A forked child must not talk over its parent's connections.
+os.register_at_fork(after_in_child=_session.cache_clear)
+os.register_at_fork(after_in_child=_s3.cache_clear)
+
+
+def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None = None) -> bytes:
+    """Content of a file.
+
+    Parameters
+    ----------
+    href
+        Path, http(s) or s3 address.
+    options
+        Credentials and patience.
+    span
+        First byte and number of bytes, instead of all.
+
+    Raises
+    ------
+    Absent
+        If there is no such file.
+    Misconfigured
+        If access is denied.
+    Interrupted
+        If it cannot be read now.
+    """
+    wanted = f"bytes={span[0]}-{span[0] + span[1] - 1}" if span else None
+    if href.startswith("s3://"):
+        extra = {"Range": wanted} if wanted else {}
+        body = _s3_call("get_object", href, options, **extra)["Body"]
+        try:
+            return bytes(body.read())
+        except (botocore.exceptions.BotoCoreError, OSError) as error:
+            raise Interrupted(f"{href} broke off: {error}", reason="unreachable") from error
+    if is_remote(href):
+        return bytes(_http("GET", href, options, {"Range": wanted} if wanted else {}).content)
+    check_local(href)
+    try:
+        with Path(href).open("rb") as file:
+            file.seek(span[0] if span else 0)
+            return file.read(span[1] if span else -1)
+    except OSError as error:
+        _refuse_local(href, error)
+
+
+def load_json(href: str, options: ReadOptions) -> Any:  # noqa: ANN401 (any JSON value)
+    """JSON value of a file; a bare NaN, as some servers write it, is accepted.
+
+    Raises
+    ------
+    Absent, Misconfigured, Interrupted
+        As :func:`load_bytes`.
+    Rejected
+        If the file is no JSON.
+    """
+    content = load_bytes(href, options)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(f"{href} is not JSON: {error}", reason="bad document") from None
+
+
+def find_identity(href: str, options: ReadOptions) -> str:
+    """What tells this content from any other, the same on every machine: never a time.
+
+    The ETag of an object or page; else a hash of the size and of both ends of the file.
+
+    Raises
+    ------
+    Absent, Misconfigured, Interrupted
+        As :func:`load_bytes`.
+    """
+    if href.startswith("s3://"):
+        head = _s3_call("head_object", href, options)
+        return "etag:" + str(head["ETag"]).strip('"')
+    if is_remote(href):
+        headers = _http("HEAD", href, options, {}).headers
+        if headers.get("ETag"):
+            return "etag:" + str(headers["ETag"]).removeprefix("W/").strip('"')
+        size = int(headers.get("Content-Length", 0))
+    else:
+        size = check_local(href).st_size
+    digest = sha256(str(size).encode())
+    digest.update(load_bytes(href, options, span=(0, min(size, _EDGE_BYTES))) if size else b"")
+    if size > _EDGE_BYTES:
+        digest.update(load_bytes(href, options, span=(size - _EDGE_BYTES, _EDGE_BYTES)))
+    return "ends:" + digest.hexdigest()
+
+
+def find_size(href: str, options: ReadOptions) -> int:
+    """Bytes of a file.
+
+    Raises
+    ------
+    Absent, Misconfigured, Interrupted
+        As :func:`load_bytes`.
+    """
+    if href.startswith("s3://"):
+        return int(_s3_call("head_object", href, options)["ContentLength"])
+    if not is_remote(href):
+        return check_local(href).st_size
+    length = _http("HEAD", href, options, {"Accept-Encoding": "identity"}).headers.get(
+        "Content-Length", ""
+    )
+    return int(length) if length.isdecimal() else len(load_bytes(href, options))
+
+
+def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
+    """Addresses below a local folder or an ``s3://`` prefix that end with ``suffix``, sorted.
+
+    Raises
+    ------
+    Absent, Misconfigured, Interrupted
+        As :func:`load_bytes`.
+    """
+    if not prefix.startswith("s3://"):
+        return sorted(str(path) for path in Path(prefix).rglob(f"*{suffix}"))
+    bucket, _, key = prefix.removeprefix("s3://").partition("/")
+    names: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        page = _s3_call("list_objects_v2", f"s3://{bucket}", options, Prefix=key, **token)
+        names += [f"s3://{bucket}/{entry['Key']}" for entry in page.get("Contents", ())]
+        if not page.get("IsTruncated"):
+            return sorted(name for name in names if name.endswith(suffix))
+        token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def refuse(status: str, href: str) -> NoReturn:
+    """Raise what an answer other than success means.
+
+    Parameters
+    ----------
+    status
+        HTTP status or S3 error code.
+    href
+        What was asked for.
+    """
+    if status in _ABSENT:
+        raise Absent(f"{href} does not exist", reason="absent")
+    if status == "NoSuchBucket":
+        raise Misconfigured(f"the bucket of {href} does not exist: check its name")
+    if status in _DENIED:
+        raise Misconfigured(
+            f"access to {href} is denied ({status}): check the credentials, or set "
+            "CROPMASK_S3_UNSIGNED=1 for a public bucket",
+            reason="access denied",
+        )
+    raise Interrupted(
+        f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
+        reason="unreachable",
+    )
+
+
+def check_local(href: str) -> os.stat_result:
+    """Facts of a local file; opening a pipe or a device would wait or read without end.
+
+    Raises
+    ------
+    Absent, Misconfigured, Interrupted
+        As :func:`load_bytes`.
+    """
+    try:
+        facts = Path(href).stat()
+        if stat.S_ISDIR(facts.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+    except OSError as error:
+        _refuse_local(href, error)
+    except ValueError:
+        raise Rejected(f"'{href}' is no path: correct it", reason="bad document") from None
+    if not stat.S_ISREG(facts.st_mode):
+        raise Misconfigured(f"{href} is not a file: check the path", reason="access denied")
+    return facts
+
+
+def _refuse_local(href: str, error: OSError) -> NoReturn:
+    if re.match(r"^[A-Za-z0-9+]+://", href):
+        raise Misconfigured(
+            f"{href} cannot be read: give a path, or an http(s):// or s3:// address",
+            reason="bad address",
+        ) from None
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise Absent(f"{href} does not exist", reason="absent") from None
+    if isinstance(error, PermissionError | IsADirectoryError):
+        raise Misconfigured(
+            f"{href} cannot be read: {error.strerror}; check the path and its permissions",
+            reason="access denied",
+        ) from None
+    raise Interrupted(f"{href} cannot be read: {error}", reason="unreadable file") from error
+
+
+def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str]) -> Any:  # noqa: ANN401
+    timeout = (min(options.timeout_seconds, 10), options.timeout_seconds)
+    try:
+        answer = _session(options).request(
+            method, href, headers=headers, timeout=timeout, allow_redirects=True
+        )
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError):
+        raise Rejected(f"{href} is no address: correct it", reason="bad address") from None
+    except requests.RequestException as error:
+        raise Interrupted(
+            f"{href} cannot be reached ({type(error).__name__}): check the address, "
+            "or try again later",
+            reason="unreachable",
+        ) from error
+    if not answer.ok:
+        refuse(str(answer.status_code), href)
+    return answer
+
+
+def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  # noqa: ANN401
+    bucket, _, key = href.removeprefix("s3://").partition("/")
+    arguments = {"Bucket": bucket, **({"Key": key} if key else {}), **extra}
+    if options.s3_requester_pays:
+        arguments["RequestPayer"] = "requester"
+    try:
+        return getattr(_s3(options), name)(**arguments)
+    except botocore.exceptions.ClientError as error:
+        refuse(str(error.response.get("Error", {}).get("Code", "unknown")), href)
+    except (
+        botocore.exceptions.NoCredentialsError,
+        botocore.exceptions.PartialCredentialsError,
+    ) as error:
+        raise Misconfigured(
+            f"no AWS credentials to read {href}: provide them, or set CROPMASK_S3_UNSIGNED=1 "
+            "for a public bucket",
+            reason="access denied",
+        ) from error
+    except botocore.exceptions.ParamValidationError:
+        raise Rejected(
+            f"{href} is no S3 address: write it like s3://bucket/key", reason="bad address"
+        ) from None
+    except botocore.exceptions.BotoCoreError as error:
+        raise Interrupted(f"{href} cannot be reached: {error}", reason="unreachable") from error

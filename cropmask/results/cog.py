@@ -1,0 +1,268 @@
+"""Maps out: cloud-optimized GeoTIFFs, the color overview, the thumbnail.
+
+GDAL's COG driver writes them from a raster in memory; it needs a third of the memory of
+rio-cogeo, which checks its work in the tests. No file holds a time or a machine's name, and the
+number of threads does not show: equal pixels give equal bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public name
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+
+from cropmask.core.cropmap import CropMap
+from cropmask.errors import CropmaskError, Interrupted
+from cropmask.product import CREDIT, FILTERED, LICENSE, MASK, NODATA, Band, Rgba
+from cropmask.remote.localfiles import told
+from cropmask.stac.facts import FileFacts, visual_box
+
+BLOCK: Final = 512
+THUMBNAIL_PIXELS: Final = 512
+"""Longest edge of the thumbnail."""
+THUMBNAIL_GROUND: Final[Rgba] = (112, 112, 112, 255)
+"""Mapped land that is no crop: a gray on which the published yellow stands out."""
+
+_COG: Final = {
+    "driver": "COG",
+    "COMPRESS": "DEFLATE",
+    "LEVEL": "6",
+    "BLOCKSIZE": str(BLOCK),
+    "OVERVIEWS": "IGNORE_EXISTING",
+    "BIGTIFF": "IF_SAFER",
+}
+_PLAIN: Final = Affine(2, 0, 0, 0, -2, 0)
+"""Any transform but the identity, which rasterio warns of; a PNG holds none."""
+_RGBA: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+
+
+def write_cog(
+    path: Path, array: NDArray[np.uint8], box: GeoBox, band: Band, *, threads: int = 1
+) -> None:
+    """Write one band as a cloud-optimized GeoTIFF with overviews.
+
+    Overviews of classes are the most frequent class, of probabilities the mean; nodata counts
+    for neither, and is what a pixel becomes that has nothing else below it.
+
+    Parameters
+    ----------
+    path
+        File to write, in a folder that exists.
+    array
+        Pixels, uint8 ``(y, x)``, nodata 255.
+    box
+        Pixel grid of ``array``.
+    band
+        The band: its name, unit and kind of overview.
+    threads
+        Threads that compress; the bytes do not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If ``array`` does not fit ``box`` or is not uint8.
+    Interrupted
+        If the file cannot be written; nothing is left of it.
+    """
+    # Neighboring probabilities are alike, so their differences pack better; classes do not.
+    predictor = "NO" if band.classes else "YES"
+    with _written(path), _raster(array[np.newaxis], box, nodata=NODATA) as raster:
+        raster.set_band_description(1, band.name)
+        raster.set_band_unit(1, band.unit)
+        raster.update_tags(
+            TIFFTAG_IMAGEDESCRIPTION=band.description,
+            TIFFTAG_COPYRIGHT=f"{CREDIT}, {LICENSE}",
+        )
+        _save(
+            raster,
+            path,
+            PREDICTOR=predictor,
+            OVERVIEW_RESAMPLING=band.overview.upper(),
+            NUM_THREADS=str(threads),
+            **_COG,
+        )
+
+
+def write_visual(path: Path, crop_map: CropMap, box: GeoBox) -> None:
+    """Write the mask in its published color as a small RGBA cloud-optimized GeoTIFF.
+
+    A pixel of it is the most frequent class of the pixels below: cropland is opaque, everything
+    else transparent. At most 1024 pixels a side (:func:`cropmask.stac.visual_box`).
+
+    Raises
+    ------
+    ValueError
+        If the map does not fit ``box``.
+    Interrupted
+        If the file cannot be written; nothing is left of it.
+    """
+    small = visual_box(box)
+    classes = _reduce(crop_map.mask, box, (small.height, small.width))
+    pixels = _paint(classes, {found.value: found.color for found in MASK.classes})
+    with _written(path), _raster(pixels, small) as raster:
+        raster.colorinterp = _RGBA
+        _save(raster, path, OVERVIEW_RESAMPLING="NEAREST", **_COG)
+
+
+def write_thumbnail(path: Path, crop_map: CropMap, box: GeoBox) -> None:
+    """Write a PNG of at most 512 pixels a side: filtered cropland on gray, nodata transparent.
+
+    Raises
+    ------
+    ValueError
+        If the map does not fit ``box``.
+    Interrupted
+        If the file cannot be written; nothing is left of it.
+    """
+    factor = -(-max(box.shape) // THUMBNAIL_PIXELS)
+    height, width = (-(-edge // factor) for edge in box.shape)
+    classes = _reduce(crop_map.filtered, box, (height, width))
+    write_picture(path, classes, FILTERED)
+
+
+def copy_cog(source: Path, path: Path, band: Band) -> None:
+    """Write a raster of one band as a cloud-optimized GeoTIFF, block by block.
+
+    Raises
+    ------
+    Interrupted
+        If a file cannot be read or written; nothing is left of it.
+    """
+    predictor = "NO" if band.classes else "YES"
+    with _written(path), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(source) as raster:
+        _save(raster, path, PREDICTOR=predictor, OVERVIEW_RESAMPLING=band.overview.upper(), **_COG)
+
+
+def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
+    """Write a band as a PNG in its published colors; nodata is transparent.
+
+    A class without a color is gray, so that it can be told from nodata.
+
+    Parameters
+    ----------
+    path
+        File to write, in a folder that exists.
+    values
+        Pixels, uint8 ``(y, x)``, nodata 255.
+    band
+        Whose colors.
+
+    Raises
+    ------
+    Interrupted
+        If the file cannot be written; nothing is left of it.
+    """
+    colors = {
+        value: color if color[3] else THUMBNAIL_GROUND for value, color in band.palette.items()
+    }
+    write_rgba(path, _paint(values, colors))
+
+
+def write_rgba(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a PNG of red, green, blue and opacity, uint8 ``(4, y, x)``.
+
+    Raises
+    ------
+    Interrupted
+        If the file cannot be written; nothing is left of it.
+    """
+    with _written(path), _raster(pixels, None) as raster:
+        raster.colorinterp = _RGBA
+        _save(raster, path, driver="PNG", ZLEVEL="9")
+
+
+def load_file_facts(path: Path) -> FileFacts:
+    """Name, size and digests of a written file.
+
+    Raises
+    ------
+    Interrupted
+        If it cannot be read.
+    """
+    digests = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
+    size = 0
+    with told(path, "read"), path.open("rb") as file:
+        while block := file.read(1 << 20):
+            size += len(block)
+            for digest in digests:
+                digest.update(block)
+    sha256, sha1 = (digest.hexdigest() for digest in digests)
+    return FileFacts(path.name, size, sha256, sha1)
+
+
+@contextlib.contextmanager
+def _raster(
+    pixels: NDArray[np.uint8], box: GeoBox | None, nodata: int | None = None
+) -> Iterator[Any]:
+    """A raster in memory, ``(band, y, x)``; without a box it has pixel coordinates only."""
+    count, height, width = pixels.shape
+    if pixels.dtype != np.uint8 or (box is not None and box.shape != (height, width)):
+        raise ValueError(f"{pixels.dtype} {pixels.shape} does not fit uint8 {box}")
+    place = {} if box is None else {"crs": str(box.crs), "transform": box.transform}
+    profile = {"count": count, "height": height, "width": width, "dtype": "uint8"}
+    # rasterio deletes what it finds under the name of a new dataset: no path of a user's.
+    name = f"/vsimem/{uuid4().hex}"
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        raster = rasterio.open(
+            name,
+            "w+",
+            driver="MEM",
+            nodata=nodata,
+            **{"transform": _PLAIN} | place,
+            **profile,
+        )
+        with raster:
+            raster.write(pixels)
+            yield raster
+
+
+def _save(raster: Any, path: Path, **options: str) -> None:  # noqa: ANN401 (rasterio is untyped)
+    """Encode in memory, then write: GDAL passes over a disk that fills at a file's last bytes."""
+    with MemoryFile() as encoded:
+        rasterio.shutil.copy(raster, encoded.name, **options)
+        with told(path, "written"):
+            path.write_bytes(encoded.getbuffer())
+
+
+def _reduce(classes: NDArray[np.uint8], box: GeoBox, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Fewer pixels, each the most frequent class below it; nodata only if all of them are."""
+    if classes.shape == shape:
+        return classes
+    with _raster(classes[np.newaxis], box, nodata=NODATA) as raster:
+        reduced: NDArray[np.uint8] = raster.read(1, out_shape=shape, resampling=Resampling.mode)
+    return reduced
+
+
+def _paint(classes: NDArray[np.uint8], colors: dict[int, Rgba]) -> NDArray[np.uint8]:
+    """Colors of classes, ``(4, y, x)``; what has no color is transparent."""
+    table = np.zeros((256, 4), np.uint8)
+    for value, color in colors.items():
+        table[value] = color
+    return np.ascontiguousarray(np.moveaxis(table[classes], -1, 0))
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn a failed write into one line, and leave no broken file behind."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise Interrupted(f"{path} cannot be encoded: {error}", reason="encoding") from None
+    except CropmaskError:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise

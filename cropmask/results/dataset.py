@@ -1,0 +1,257 @@
+"""The files of one tile in the store: data first, the item last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from cropmask.core.cropmap import CropMap
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.product import BANDS, COG_TYPE, Product
+from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
+from cropmask.stac.collection import make_root_catalog
+from cropmask.stac.eo3 import make_eo3
+from cropmask.stac.facts import Document, FileFacts, ItemFacts, encode_json, make_sha1_text
+from cropmask.stac.item import make_item
+from cropmask.store.protocol import Absent, Store
+from cropmask.task import Task
+
+ITEM_TYPE: Final = "application/geo+json"
+_JSON: Final = "application/json"
+_CONTENT_TYPES: Final = {".tif": COG_TYPE, ".png": "image/png", ".yaml": "text/yaml"}
+_CATALOG: Final = "catalog.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the dataset of a task is in a store."""
+
+    folder: str
+    item: str
+    """Key of the item."""
+
+    def key(self, name: str) -> str:
+        """Key of a file of the dataset."""
+        return f"{self.folder}/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published dataset."""
+
+    item: str
+    """Address of the item."""
+    bytes: int
+    """Size of all its files."""
+
+
+def make_place(product: Product, task: Task) -> Place:
+    """Keys of the dataset of a task."""
+    tile, period = str(task.tile), str(task.period)
+    folder = product.dataset_folder(tile, period)
+    return Place(folder, f"{folder}/{product.item_name(tile, period)}")
+
+
+def find_item(store: Store, place: Place) -> Document | None:
+    """Item of a finished dataset; None if there is none.
+
+    Raises
+    ------
+    Rejected
+        If what is there is no item.
+    """
+    try:
+        text = store.get(place.item)
+    except Absent:
+        return None
+    try:
+        item = json.loads(text)
+        properties = item["properties"]
+        known = [properties[f"cropmask:{key}"] for key in ("run_key", "statistics", "model")]
+        if [type(value) for value in known] != [str, dict, dict]:
+            raise TypeError
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Rejected(
+            f"{store.uri(place.item)} is not an item of ours: remove it or use --overwrite",
+            reason="bad item",
+        ) from None
+    document: Document = item
+    return document
+
+
+def write_band(
+    folder: Path,
+    product: Product,
+    task: Task,
+    box: GeoBox,
+    name: str,
+    pixels: NDArray[np.uint8],
+    *,
+    threads: int = 1,
+) -> None:
+    """Write one band of a dataset to a local folder, ahead of the rest.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    product, task
+        What the file is named after.
+    box
+        Pixel grid of ``pixels``.
+    name
+        Name of the band.
+    pixels
+        uint8 ``(y, x)``, nodata 255.
+    threads
+        Threads that compress; the bytes do not depend on it.
+    """
+    band = next(band for band in BANDS if band.name == name)
+    path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
+    write_cog(path, pixels, box, band, threads=threads)
+
+
+def write_dataset(
+    folder: Path, facts: ItemFacts, crop_map: CropMap, *, threads: int = 1
+) -> dict[str, FileFacts]:
+    """Write all files of a dataset except its item to a local folder.
+
+    Bands that :func:`write_band` has put there already are left as they are.
+
+    Returns
+    -------
+    dict[str, FileFacts]
+        The written files by asset key, in the order in which they are published.
+    """
+    paths = {
+        key: folder / facts.file_name(key)
+        for key in (*(band.name for band in BANDS), "visual", "thumbnail", "odc_metadata")
+    }
+    for band in BANDS:
+        if not paths[band.name].exists():
+            pixels = getattr(crop_map, band.name)
+            write_cog(paths[band.name], pixels, facts.box, band, threads=threads)
+    write_visual(paths["visual"], crop_map, facts.box)
+    write_thumbnail(paths["thumbnail"], crop_map, facts.box)
+    paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
+    files = {key: load_file_facts(path) for key, path in paths.items()}
+    checksums = folder / facts.file_name("checksums")
+    checksums.write_text(make_sha1_text(files.values()), encoding="ascii")
+    return {**files, "checksums": load_file_facts(checksums)}
+
+
+def put_dataset(
+    store: Store,
+    place: Place,
+    facts: ItemFacts,
+    crop_map: CropMap,
+    collection: Document,
+    *,
+    folder: Path | None = None,
+    overwrite: bool = False,
+    threads: int = 1,
+    check: Callable[[], None] = lambda: None,
+) -> Published:
+    """Publish a dataset; the item comes last, and only if nobody else's is there.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    place
+        Keys of the dataset.
+    facts, crop_map
+        What the item says, and the bands.
+    collection
+        Collection of the product; put beside the results if it is not there.
+    folder
+        Local folder for the files, in which bands may be already; default one of its own.
+    overwrite
+        Whether to take away an item that is there, before anything is published.
+    threads
+        Threads that compress; the bytes do not depend on it.
+    check
+        Called before the item is put; an exception from it leaves the dataset unfinished.
+
+    Raises
+    ------
+    Rejected
+        If another result has appeared meanwhile.
+    Interrupted
+        If the store fails.
+    """
+    with nullcontext(folder) if folder else TemporaryDirectory(prefix="cropmask-") as place_:
+        local = Path(place_)
+        files = write_dataset(local, facts, crop_map, threads=threads)
+        text = encode_json(make_item(facts, files)).encode()
+        if overwrite:
+            store.remove(place.item)
+        else:
+            # Before our files could take the place of those that its item describes.
+            _refuse_another(store, place, text)
+        for file in files.values():
+            source = local / file.name
+            store.put(place.key(file.name), source, content_type(file.name))
+    put_catalogs(store, collection, synthetic=facts.synthetic)
+    check()
+    if not store.put_if_absent(place.item, text, ITEM_TYPE):
+        _refuse_another(store, place, text)
+        if not store.exists(place.item):
+            raise Misconfigured(
+                f"{store.uri(place.item)} cannot be written: remove what is in its place",
+                reason="bad item",
+            )
+    return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
+
+
+def content_type(name: str) -> str:
+    """Media type of a file of a dataset, the item's too."""
+    if name.endswith(".stac-item.json"):
+        return ITEM_TYPE
+    return _CONTENT_TYPES.get(Path(name).suffix, "text/plain")
+
+
+def _refuse_another(store: Store, place: Place, text: bytes) -> None:
+    if store.exists(place.item) and store.get(place.item) != text:
+        raise Rejected(
+            f"another result was written to {store.uri(place.item)} meanwhile: "
+            "look at it, then use --overwrite or another version",
+            reason="changed",
+        )
+
+
+def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None:
+    """Put the collection and the root catalog that items link to, where they are not yet."""
+    key = f"{collection['id']}/collection.json"
+    store.put_if_absent(key, encode_json(collection).encode(), _JSON)
+    root = make_root_catalog([collection], synthetic=synthetic)
+    if store.put_if_absent(_CATALOG, encode_json(root).encode(), _JSON):
+        return
+    known = _parse_root(store)
+    links = {link.get("href"): link for link in known["links"]}
+    if any(link["href"] not in links for link in root["links"]):
+        known["links"] += [link for link in root["links"] if link["href"] not in links]
+        store.put(_CATALOG, encode_json(known).encode(), _JSON)
+
+
+def _parse_root(store: Store) -> dict[str, Any]:
+    try:
+        known = json.loads(store.get(_CATALOG))
+        links = known.get("links") if isinstance(known, dict) else None
+        if isinstance(links, list) and all(isinstance(link, dict) for link in links):
+            return dict(known)
+    except (ValueError, RecursionError):
+        pass
+    raise Misconfigured(
+        f"{store.uri(_CATALOG)} is not a STAC catalog: remove it, it is made again",
+        reason="bad catalog",
+    )

@@ -1,0 +1,194 @@
+"""All datasets of a product as one listing of the store shows them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from cropmask.errors import Rejected
+from cropmask.grid import Tile
+from cropmask.product import Product
+from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC, item_id
+from cropmask.store.protocol import Absent, Entry, Store
+from cropmask.task import Period
+
+_BELOW: Final = re.compile(r"(?P<x>x\d{3})/(?P<y>y\d{3})/(?P<period>[^/]+)/(?P<name>[^/]+)")
+_SHA256: Final = "1220"
+"""Multihash code of SHA2-256 and its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The files of one tile and period, finished or not."""
+
+    product: Product
+    tile: Tile
+    period: str
+    entries: Mapping[str, Entry]
+    """By file name, without the folder: those that a dataset has."""
+    strays: tuple[str, ...] = ()
+    """Keys of other files in its folder."""
+
+    @property
+    def item_name(self) -> str:
+        """Name of the item, there or not."""
+        return self.product.item_name(str(self.tile), self.period)
+
+    @property
+    def item_key(self) -> str:
+        """Key of the item, there or not."""
+        folder = self.product.dataset_folder(str(self.tile), self.period)
+        return f"{folder}/{self.item_name}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the item is there."""
+        return self.item_name in self.entries
+
+    @property
+    def item_first(self) -> tuple[Entry, ...]:
+        """Files in the order in which they are deleted; reversed, that in which they are put."""
+        item = self.item_name
+        return tuple(
+            sorted(
+                self.entries.values(), key=lambda entry: (not entry.key.endswith(item), entry.key)
+            )
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(entry.size for entry in self.entries.values())
+
+
+def file_names(product: Product, tile: Tile, period: str) -> dict[str, str]:
+    """Names of the files of a dataset by asset key, the item's not among them."""
+    return {
+        asset: product.file_name(str(tile), period, suffix)
+        for asset, suffix in ASSET_SUFFIXES.items()
+    }
+
+
+def find_datasets(
+    store: Store,
+    product: Product,
+    period: str | None = None,
+    tiles: Iterable[Tile] | None = None,
+) -> tuple[Dataset, ...]:
+    """Datasets of a product, sorted by tile and period.
+
+    Parameters
+    ----------
+    store
+        Where to look.
+    product
+        The product, in its version.
+    period
+        Only that of this period.
+    tiles
+        Only these; few of them are looked up one by one, else there is one listing.
+    """
+    wanted = None if tiles is None else set(tiles)
+    root = f"{product.folder}/"
+    prefixes = [root]
+    if wanted is not None and len(wanted) <= 20:
+        prefixes = [f"{root}{str(tile)[:4]}/{str(tile)[4:]}/" for tile in sorted(wanted)]
+    found: dict[tuple[Tile, str], list[Entry]] = {}
+    for prefix in prefixes:
+        for entry in store.list(prefix):
+            place = _parse(entry.key.removeprefix(root))
+            if place is None or (period is not None and place[1] != period):
+                continue
+            if wanted is None or place[0] in wanted:
+                found.setdefault(place, []).append(entry)
+    return tuple(_dataset(product, *place, entries) for place, entries in sorted(found.items()))
+
+
+def _parse(below: str) -> tuple[Tile, str] | None:
+    match = _BELOW.fullmatch(below)
+    if match is None:
+        return None
+    try:
+        place = Tile.parse(match["x"] + match["y"]), str(Period.year_of(match["period"]))
+    except Rejected:
+        return None
+    return place if place[1] == match["period"] else None
+
+
+def _dataset(product: Product, tile: Tile, period: str, entries: list[Entry]) -> Dataset:
+    known = {*file_names(product, tile, period).values(), product.item_name(str(tile), period)}
+    named = {entry.key.rpartition("/")[2]: entry for entry in entries}
+    return Dataset(
+        product,
+        tile,
+        period,
+        {name: entry for name, entry in named.items() if name in known},
+        tuple(sorted(entry.key for name, entry in named.items() if name not in known)),
+    )
+
+
+def find_collection(store: Store, name: str) -> dict[str, Any] | None:
+    """Collection of a product by its name; None if there is none, or it is something else."""
+    try:
+        collection = json.loads(store.get(f"{name}/collection.json"))
+    except (Absent, ValueError, RecursionError):
+        return None
+    is_ours = isinstance(collection, dict) and isinstance(collection.get("title"), str)
+    return collection if is_ours else None
+
+
+def is_synthetic(collection: Mapping[str, Any] | None) -> bool:
+    """Whether a collection says that its product shows the made-up world."""
+    return collection is not None and str(collection["title"]).startswith(SYNTHETIC)
+
+
+def parse_item(text: bytes) -> dict[str, Any] | None:
+    """An item of ours, as far as it is looked at here; None if it is none."""
+    try:
+        item = json.loads(text)
+        known = (item["id"], item["properties"], item["assets"])
+        if [type(value) for value in known] != [str, dict, dict]:
+            return None
+        if not all(isinstance(asset, dict) for asset in item["assets"].values()):
+            return None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return dict(item)
+
+
+def check_item(item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+    """What an item says that the listing does not confirm; empty if nothing.
+
+    Parameters
+    ----------
+    item
+        As :func:`parse_item` gives it.
+    dataset
+        The files that are there.
+    """
+    problems = []
+    if item["id"] != item_id(dataset.product, dataset.tile, Period.parse(dataset.period)):
+        problems.append(f"the item is that of another dataset: {item['id']}")
+    if not isinstance(item["properties"].get("cropmask:run_key"), str):
+        problems.append("the item has no run key")
+    for asset, name in file_names(dataset.product, dataset.tile, dataset.period).items():
+        said = item["assets"].get(asset)
+        if said is None:
+            problems.append(f"the item has no asset '{asset}'")
+        elif str(said.get("href")).rpartition("/")[2] != name:
+            problems.append(f"asset '{asset}' leads to {said.get('href')}, not to {name}")
+        elif name not in dataset.entries:
+            problems.append(f"{name} is missing")
+        elif said.get("file:size") != dataset.entries[name].size:
+            there = dataset.entries[name].size
+            problems.append(f"{name} has {there} bytes, the item says {said.get('file:size')}")
+    return tuple(problems)
+
+
+def has_checksum(asset: Mapping[str, Any], data: bytes) -> bool:
+    """Whether a file is what an asset of an item says, by its SHA-256."""
+    return asset.get("file:checksum") == f"{_SHA256}{sha256(data).hexdigest()}"

@@ -1,0 +1,308 @@
+"""Where things are: the environment, opened.
+
+The only reader of ``os.environ``; a variable that stands in for one option of a command is read by
+click, where that option is declared.
+
+With no configuration the site is ``local``: the made-up demo world as the catalog and
+``./output`` for results. ``dev`` and ``prod`` read Digital Earth Africa's public data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from cropmask import contract
+from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
+from cropmask.contract import Environment as Environment
+from cropmask.errors import Misconfigured
+from cropmask.grid import RESOLUTIONS
+from cropmask.machine.limits import find_cpus, find_memory_limit, parse_memory
+from cropmask.queue.doors import open_queue
+from cropmask.queue.protocol import Queue, QueueOptions
+from cropmask.region import Ancillary, Region, StacLayer
+from cropmask.remote.fetch import ReadOptions
+from cropmask.site.commands import HERE, Commands
+from cropmask.site.price import Price
+from cropmask.store.doors import open_store
+from cropmask.store.protocol import Store, StoreOptions
+
+EXPLORER: Final = "https://explorer.digitalearth.africa/stac"
+"""Digital Earth Africa's STAC API."""
+
+PUBLIC_REGION: Final = "af-south-1"
+"""AWS region of Digital Earth Africa's public buckets."""
+
+_DATASETS: Final = "s3://deafrica-input-datasets"
+PUBLIC_ANCILLARY: Final = Ancillary(
+    rain_first_half=f"{_DATASETS}/rainfall/CHPclim_jan_jun_cumulative_rainfall.tif",
+    rain_second_half=f"{_DATASETS}/rainfall/CHPclim_jul_dec_cumulative_rainfall.tif",
+    slope=f"{_DATASETS}/srtm_dem/srtm_africa_slope.tif",
+    water=StacLayer(collection="wofs_ls_summary_annual", asset="frequency", dated=True),
+    steepness=StacLayer(collection="dem_srtm_deriv", asset="slope"),
+    elevation=StacLayer(collection="dem_srtm", asset="elevation"),
+)
+"""Layers beside GeoMAD in Digital Earth Africa's public buckets."""
+
+LOCAL_OUTPUT: Final = "./output"
+QUEUE: Final = "_queue"
+"""Folder of the queue in a folder of results, if no queue is named."""
+_RESOLUTION: Final[dict[Environment, int]] = {"local": 60, "dev": 60, "prod": 10}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where the inputs of a task are."""
+
+    catalog: str
+    ancillary: Ancillary
+    boundary: Path
+    synthetic: bool
+    """Whether everything is made up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Everything that a run needs to know about its surroundings."""
+
+    environment: Environment
+    catalog: str | None
+    """None for the demo world, which is made on first use."""
+    output: str
+    """Folder or ``s3://`` prefix of the results."""
+    resolution: int
+    """Pixel size in meters."""
+    models: Path | None
+    """Folder of regions, if not the package's."""
+    cache: Path
+    """Folder of the demo world."""
+    threads: int
+    memory: int | None
+    """Bytes to stay below; None without a limit."""
+    read: ReadOptions
+    write: StoreOptions
+    queue_address: str | None
+    """URL of an SQS queue, or a folder; None if the results are in a bucket and none is named."""
+    queue_options: QueueOptions
+    metrics_namespace: str | None
+    """CloudWatch namespace; None to put no metrics."""
+    price: Price
+    """Of an hour of one CPU, for estimates of cost."""
+    commands: Commands = field(default=HERE, compare=False)
+    """How to write other commands so that they open the same site."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether inputs come from the demo world."""
+        return self.catalog is None
+
+    def store(self) -> Store:
+        """Where results go."""
+        return open_store(self.output, self.write)
+
+    def queue(self) -> Queue:
+        """Queue of the tasks.
+
+        Raises
+        ------
+        Misconfigured
+            If none is named.
+        """
+        if self.queue_address is None:
+            raise Misconfigured(
+                "no queue is named: give --queue or set CROPMASK_QUEUE to the URL of an SQS queue "
+                "or to a folder",
+                reason="no queue",
+            )
+        return open_queue(self.queue_address, self.queue_options)
+
+    def worker_environment(self) -> dict[str, str]:
+        """Environment variables that open the same site in a worker elsewhere.
+
+        Threads, memory, models and caches are the worker's own.
+        """
+        is_public = self.read.s3_region == PUBLIC_REGION  # unsigned by itself
+        unsigned = "1" if self.read.s3_unsigned else "0" if self.environment != "local" else None
+        known = {
+            contract.ENV_ENVIRONMENT: self.environment,
+            contract.ENV_CATALOG: self.catalog,
+            contract.ENV_OUTPUT: self.output,
+            contract.ENV_RESOLUTION: str(self.resolution),
+            contract.ENV_QUEUE: self.queue_address,
+            contract.ENV_DEAD_LETTERS: self.queue_options.dead_letters,
+            contract.ENV_SQS_ENDPOINT: self.queue_options.endpoint_url,
+            contract.ENV_S3_ENDPOINT: self.read.s3_endpoint,
+            contract.ENV_S3_ACL: self.write.acl,
+            contract.ENV_S3_UNSIGNED: None if is_public else unsigned,
+            contract.ENV_S3_REQUESTER_PAYS: "1" if self.read.s3_requester_pays else None,
+            contract.ENV_METRICS: self.metrics_namespace,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    def world(self, region: Region, progress: Callable[[float], None] | None = None) -> World:
+        """Inputs for a region; makes the demo world if it is asked for and not there yet."""
+        if self.catalog is not None:
+            public = PUBLIC_ANCILLARY.model_copy(update={"protected_areas": region.protected_areas})
+            return World(self.catalog, region.ancillary or public, region.boundary, False)
+        from cropmask.testing.world.world import ensure_world  # its kernels take a while to load
+
+        demo = ensure_world(self.cache, self.resolution, progress=progress)
+        return World(str(demo.catalog), demo.ancillary, demo.boundary, True)
+
+
+def open_site(
+    environ: Mapping[str, str] | None = None, options: Mapping[str, object] | None = None
+) -> Site:
+    """Site of the environment variables and of options that go before them.
+
+    Parameters
+    ----------
+    environ
+        Environment variables; default those of this process.
+    options
+        Values of a command line by the same names in lower case without the prefix, such as
+        ``catalog`` or ``memory``; None where not given.
+
+    Raises
+    ------
+    Misconfigured
+        If a value cannot be used.
+    """
+    given = _Given(os.environ if environ is None else environ, options or {})
+    environment = _environment(given.text(contract.ENV_ENVIRONMENT) or "local")
+    catalog = _catalog(given, environment)
+    resolution = given.number(contract.ENV_RESOLUTION)
+    memory = given.text(contract.ENV_MEMORY)
+    models = given.text(contract.ENV_MODELS)
+    output = _output(given.text(contract.ENV_OUTPUT), environment)
+    site = Site(
+        environment=environment,
+        catalog=catalog,
+        output=output,
+        resolution=_resolution(
+            resolution or (10 if environment == "local" and catalog else _RESOLUTION[environment])
+        ),
+        models=Path(models) if models else None,
+        cache=_cache(given),
+        threads=given.number(contract.ENV_THREADS) or find_cpus(),
+        memory=parse_memory(memory) if memory else find_memory_limit(),
+        read=_read_options(given, environment),
+        write=StoreOptions(
+            endpoint_url=given.text(contract.ENV_S3_ENDPOINT),
+            acl=given.text(contract.ENV_S3_ACL),
+        ),
+        queue_address=given.text(contract.ENV_QUEUE) or _queue_beside(output),
+        queue_options=QueueOptions(
+            endpoint_url=given.text(contract.ENV_SQS_ENDPOINT),
+            dead_letters=given.text(contract.ENV_DEAD_LETTERS),
+        ),
+        metrics_namespace=given.text(contract.ENV_METRICS),
+        price=Price.parse(given.text(contract.ENV_CPU_HOUR_PRICE)),
+    )
+    return replace(site, commands=_commands(site, _Given(given.environ, {})))
+
+
+def _commands(site: Site, bare: _Given) -> Commands:
+    """Options that say what the environment variables alone would not, in any folder."""
+    queue = bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)
+    opened: dict[str, tuple[object, str | None]] = {
+        "env": (site.environment, bare.text(contract.ENV_ENVIRONMENT) or "local"),
+        "catalog": (site.catalog, _catalog(bare, site.environment)),
+        "output": (site.output, bare.text(contract.ENV_OUTPUT) or LOCAL_OUTPUT),
+        "models": (site.models, bare.text(contract.ENV_MODELS)),
+        "queue": (site.queue_address, queue),
+    }
+    return Commands(
+        tuple(
+            (name, str(value) if name == "env" else absolute(str(value)))
+            for name, (value, usual) in opened.items()
+            if value is not None and (usual is None or absolute(str(value)) != absolute(usual))
+        )
+    )
+
+
+def absolute(place: str) -> str:
+    """A place whose meaning does not depend on the folder that one is in."""
+    return place if "://" in place else str(Path(place).absolute())
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Options of the command line, then environment variables; empty counts as not given."""
+
+    environ: Mapping[str, str]
+    options: Mapping[str, object]
+
+    def text(self, variable: str) -> str | None:
+        option = self.options.get(variable.removeprefix(contract.ENV_PREFIX).lower())
+        return str(option) if option is not None else self.environ.get(variable) or None
+
+    def number(self, variable: str) -> int | None:
+        text = self.text(variable)
+        if text is None:
+            return None
+        if not text.isdecimal() or int(text) < 1:
+            raise Misconfigured(f"{variable} is '{text}': it must be a whole number of at least 1")
+        return int(text)
+
+    def flag(self, variable: str, *, default: bool = False) -> bool:
+        text = (self.text(variable) or str(default)).lower()
+        if text not in ("0", "1", "true", "false", "yes", "no"):
+            raise Misconfigured(f"{variable} is '{text}': it must be 1 or 0")
+        return text in ("1", "true", "yes")
+
+
+def _catalog(given: _Given, environment: Environment) -> str | None:
+    """Where GeoMAD items are: the named place, else the environment's own."""
+    catalog = given.text(contract.ENV_CATALOG)
+    return EXPLORER if catalog is None and environment != "local" else catalog
+
+
+def _environment(name: str) -> Environment:
+    for known in ENVIRONMENTS:
+        if name == known:
+            return known
+    raise Misconfigured(f"unknown environment '{name}': choose one of {', '.join(ENVIRONMENTS)}")
+
+
+def _output(output: str | None, environment: Environment) -> str:
+    if output is None and environment != "local":
+        raise Misconfigured(
+            f"environment {environment} has no place for results: give --output or set "
+            f"{contract.ENV_OUTPUT} to a folder or s3://bucket/prefix"
+        )
+    return output or LOCAL_OUTPUT
+
+
+def _queue_beside(output: str) -> str | None:
+    """On one machine the queue is a folder beside the results."""
+    return None if output.startswith("s3://") else f"{output.removeprefix('file://')}/{QUEUE}"
+
+
+def _resolution(resolution: int) -> int:
+    if resolution not in RESOLUTIONS:
+        known = ", ".join(map(str, RESOLUTIONS))
+        raise Misconfigured(f"resolution {resolution} m is not offered: choose one of {known}")
+    return resolution
+
+
+def _cache(given: _Given) -> Path:
+    named = given.text(contract.ENV_CACHE)
+    if named:
+        return Path(named)
+    base = given.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "cropmask"
+
+
+def _read_options(given: _Given, environment: Environment) -> ReadOptions:
+    public = environment != "local" and contract.ENV_S3_UNSIGNED not in given.environ
+    return ReadOptions(
+        s3_endpoint=given.text(contract.ENV_S3_ENDPOINT),
+        s3_region=PUBLIC_REGION if public else None,
+        s3_unsigned=public or given.flag(contract.ENV_S3_UNSIGNED),
+        s3_requester_pays=given.flag(contract.ENV_S3_REQUESTER_PAYS),
+        verify=given.flag(contract.ENV_VERIFY_INPUTS, default=True),
+    )

@@ -1,0 +1,5 @@
+"""Where inputs come from: catalogs and STAC APIs, GeoMAD items, layers, boundaries.
+
+Imports the vocabulary, ``core`` (names of bands) and ``remote``.
+No pixel is read here, and no foreign document leaves it unparsed.
+"""

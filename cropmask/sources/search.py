@@ -1,0 +1,295 @@
+"""The inputs of one tile: two GeoMAD items and the layers beside them.
+
+``find_sources`` is the door; what comes back are values that need no further search.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Final
+
+from cropmask.errors import Misconfigured, Rejected
+from cropmask.grid import Tile
+from cropmask.region import Ancillary, StacLayer
+from cropmask.remote.address import resolve
+from cropmask.remote.fetch import Absent, ReadOptions, find_identity
+from cropmask.sources.catalogs import Catalog, open_catalog
+from cropmask.sources.geomad import (
+    GEOMAD,
+    BandSource,
+    GeoMad,
+    checksum_of,
+    find_asset,
+    parse_geomad,
+)
+from cropmask.sources.items import Document, is_of_period, is_of_tile, name_of_period, region_code
+from cropmask.task import Period
+
+__all__ = [
+    "GEOMAD",
+    "BandSource",
+    "GeoMad",
+    "LayerSource",
+    "ReadOptions",
+    "Sources",
+    "find_sources",
+]
+
+FEATURE_LAYERS: Final = ("rain_first_half", "rain_second_half", "slope")
+"""Layers that the model needs."""
+MASK_LAYERS: Final = ("protected_areas", "water", "steepness", "elevation")
+"""Layers that only mask; without one, its mask is not applied."""
+
+Identify = Callable[[str, ReadOptions], str]
+"""Tells the content of a file from any other, as :func:`~cropmask.remote.fetch.find_identity`."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSource:
+    """One layer beside GeoMAD."""
+
+    href: str | None
+    """Its raster; None if there is none, with the ``reason``."""
+    reason: str | None = None
+    item_id: str | None = None
+    """STAC item that it was found in."""
+    checksum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that one tile is computed from."""
+
+    tile: Tile
+    period: Period
+    first: GeoMad
+    """January to June."""
+    second: GeoMad
+    """July to December."""
+    ancillary: Mapping[str, LayerSource]
+    """By the names of :class:`~cropmask.region.Ancillary`, every one of them."""
+    options: ReadOptions
+
+    @property
+    def bands(self) -> tuple[BandSource, ...]:
+        """GeoMAD's rasters, of both halves."""
+        return (*self.first.bands.values(), *self.second.bands.values())
+
+    def fingerprint(self, identify: Identify = find_identity) -> dict[str, str]:
+        """Identity of every input, for the run key: the same on every machine, never a time.
+
+        Item ids under ``first`` and ``second``, rasters under ``first/blue`` or ``slope``:
+        the item's checksum, else the ETag, else a hash of size and both ends of the file.
+
+        Parameters
+        ----------
+        identify
+            Looks at a raster without a checksum; one that remembers spares many tiles the
+            layers that they share.
+
+        Raises
+        ------
+        Rejected
+            If a raster that an item names does not exist.
+        Misconfigured
+            If access is denied, or a raster that the model needs does not exist.
+        Interrupted
+            If a server cannot be reached.
+        """
+        rasters = [
+            (f"{half}/{name}", band.href, band.checksum)
+            for half, geomad in (("first", self.first), ("second", self.second))
+            for name, band in geomad.bands.items()
+        ]
+        layers = [
+            (name, layer.href, layer.checksum)
+            for name, layer in self.ancillary.items()
+            if layer.href is not None
+        ]
+        found = {"first": self.first.item_id, "second": self.second.item_id}
+        with ThreadPoolExecutor(self.options.threads) as pool:
+            identities = pool.map(partial(self._identity, identify), [*rasters, *layers])
+            found.update(
+                (name, identity)
+                for (name, _, _), identity in zip([*rasters, *layers], identities, strict=True)
+            )
+        return found
+
+    def _identity(self, identify: Identify, raster: tuple[str, str, str | None]) -> str:
+        name, href, checksum = raster
+        if checksum is not None:
+            return f"checksum:{checksum}"
+        try:
+            return identify(href, self.options)
+        except Absent:
+            if name in MASK_LAYERS:
+                return "absent"
+            if name in FEATURE_LAYERS:
+                raise missing_layer(name, href) from None
+            raise
+
+
+def missing_layer(name: str, what: str) -> Misconfigured:
+    """The error for a layer that the model needs and that is not there."""
+    return Misconfigured(
+        f"the layer '{name}' is a feature of the model and does not exist: {what}; "
+        "set it in the region file or the environment",
+        reason="no layer",
+    )
+
+
+def find_sources(
+    catalog: str | Catalog,
+    tile: Tile,
+    period: Period,
+    ancillary: Ancillary,
+    *,
+    options: ReadOptions | None = None,
+    collection: str = GEOMAD,
+) -> Sources:
+    """Items and rasters that a tile is computed from, at any resolution.
+
+    Parameters
+    ----------
+    catalog
+        Root of a STAC API, a static catalog or collection (path, http(s), s3), or a folder
+        or ``s3://`` prefix of items; or one that is open already.
+    tile
+        The tile.
+    period
+        The map's year.
+    ancillary
+        Layers beside GeoMAD; those given by collection are searched in the same catalog.
+    options
+        Credentials and patience.
+    collection
+        Collection of the GeoMAD items.
+
+    Raises
+    ------
+    Rejected
+        If a half-year is missing or doubled, a band is missing, the CRS is wrong, or a
+        document cannot be understood.
+    Misconfigured
+        If there is no catalog, access is denied, or the model needs a layer that is absent.
+    Interrupted
+        If the catalog cannot be reached.
+    """
+    options = options or ReadOptions()
+    place = open_catalog(catalog, options) if isinstance(catalog, str) else catalog
+    items = _items_of_tile(place, collection, tile, period)
+    first, second = (_half(place, collection, tile, half, items) for half in period.halves)
+    layers = {
+        name: _layer(place, name, getattr(ancillary, name), tile, period)
+        for name in (*FEATURE_LAYERS, *MASK_LAYERS)
+    }
+    return Sources(tile, period, first, second, MappingProxyType(layers), options)
+
+
+def _items_of_tile(
+    place: Catalog, collection: str, tile: Tile, period: Period | None
+) -> list[Document]:
+    """Items of a collection and tile; one that was found twice counts once."""
+    found = {
+        str(item.content.get("id")): item
+        for item in place.find_items(collection, tile, period)
+        if is_of_tile(item, tile)
+    }
+    return [found[key] for key in sorted(found)]
+
+
+def _half(
+    place: Catalog, collection: str, tile: Tile, half: Period, items: Sequence[Document]
+) -> GeoMad:
+    matching = [item for item in items if is_of_period(item, half)]
+    if not matching:
+        raise _missing(place, collection, tile, half)
+    if len(matching) > 1:
+        ids = " and ".join(str(item.content.get("id")) for item in matching)
+        raise Rejected(
+            f"tile {tile} has {len(matching)} GeoMAD items for {_name(half)} in {place.address}: "
+            f"{ids}; remove all but one",
+            reason="doubled geomad",
+        )
+    return parse_geomad(matching[0], half)
+
+
+def _missing(place: Catalog, collection: str, tile: Tile, half: Period) -> Rejected:
+    every = _items_of_tile(place, collection, tile, None)
+    periods = sorted({name for name in map(name_of_period, every) if name})
+    has = f"this tile has {', '.join(periods)}" if periods else "this tile has no GeoMAD there"
+    return Rejected(
+        f"no GeoMAD for {_name(half)} of tile {tile} in {place.address}: {has}; "
+        "choose another period, tile or catalog",
+        reason="missing geomad",
+    )
+
+
+def _name(half: Period) -> str:
+    return f"{half.start:%B} to {half.end:%B %Y} ({half})"
+
+
+def _layer(
+    place: Catalog, name: str, layer: str | StacLayer | None, tile: Tile, period: Period
+) -> LayerSource:
+    if layer is None:
+        return LayerSource(None, "not configured for this region")
+    if isinstance(layer, str):
+        return LayerSource(layer)
+    when = period if layer.dated else None
+    items = [
+        item
+        for item in _covering(place.find_items(layer.collection, tile, when), tile)
+        if when is None or is_of_period(item, when)
+    ]
+    if not items:
+        during = f" in {period.start.year}" if layer.dated else ""
+        reason = f"no item of {layer.collection} over tile {tile}{during}"
+        if name in FEATURE_LAYERS:
+            raise missing_layer(name, reason)
+        return LayerSource(None, reason)
+    return _asset_of(_newest(items, name), layer)
+
+
+def _covering(items: Iterator[Document], tile: Tile) -> list[Document]:
+    """Items of the tile, else those without a tile of their own, such as continental rasters."""
+    found = list({str(item.content.get("id")): item for item in items}.values())
+    of_tile = [item for item in found if is_of_tile(item, tile)]
+    return of_tile or [item for item in found if region_code(item) is None]
+
+
+def _newest(items: Sequence[Document], name: str) -> Document:
+    """The item made last; several versions of an ancillary layer are no mistake of the user."""
+    ordered = sorted(
+        items,
+        key=lambda item: (
+            str(item.properties.get("odc:dataset_version") or ""),
+            str(item.properties.get("created") or ""),
+            str(item.content.get("id")),
+        ),
+    )
+    if len(ordered) > 1:
+        ids = ", ".join(str(item.content.get("id")) for item in ordered)
+        log.warning("%d items for layer '%s' (%s): the newest is used", len(ordered), name, ids)
+    return ordered[-1]
+
+
+def _asset_of(item: Document, layer: StacLayer) -> LayerSource:
+    key = find_asset(item, layer.asset)
+    item_id = str(item.content.get("id"))
+    if key is None or not item.assets[key].get("href"):
+        there = ", ".join(sorted(item.assets)) or "none"
+        raise Misconfigured(
+            f"item {item_id} of {layer.collection} has no asset '{layer.asset}': "
+            f"its assets are {there}",
+            reason="missing band",
+        )
+    asset = item.assets[key]
+    return LayerSource(resolve(item.href, str(asset["href"])), None, item_id, checksum_of(asset))

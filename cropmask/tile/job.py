@@ -1,0 +1,238 @@
+"""A task made ready: everything it names opened and found, nothing computed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import shapely
+
+from cropmask.contract import VERSION
+from cropmask.core.features import FEATURES
+from cropmask.errors import Rejected
+from cropmask.grid import intersects
+from cropmask.region import Recipe, Region, load_region
+from cropmask.remote.fetch import ReadOptions, find_identity
+from cropmask.results.dataset import Place, find_item, make_place
+from cropmask.site.site import Site, World
+from cropmask.sources.boundary import load_boundary
+from cropmask.sources.catalogs import Catalog
+from cropmask.sources.search import Identify, Sources, find_sources
+from cropmask.stac.facts import Document
+from cropmask.store.protocol import Store
+from cropmask.task import RunKey, Task
+from cropmask.tile.runkey import KeyParts, digest_of, find_changes, model_words
+
+Progress = Callable[[str, float], None]
+"""Told the name of a stage and the share of it that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What all tasks of a region share, opened and found."""
+
+    region: Region
+    recipe: Recipe
+    resolution: int
+    world: World
+    boundary: shapely.Geometry
+    """The region, EPSG:6933."""
+    boundary_digest: str
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Parts of the run key that have words; see :func:`~cropmask.tile.runkey.words_of`."""
+        return {
+            "model": model_words(self.recipe, self.region.model(self.recipe).sha256),
+            "resolution": str(self.resolution),
+            "region": self.region.version,
+            "code": VERSION,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task with everything it names opened and found; nothing is computed yet."""
+
+    task: Task
+    basis: Basis
+    sources: Sources
+    parts: KeyParts
+    place: Place
+
+    @property
+    def region(self) -> Region:
+        """The region."""
+        return self.basis.region
+
+    @property
+    def recipe(self) -> Recipe:
+        """Model of the region."""
+        return self.basis.recipe
+
+    @property
+    def resolution(self) -> int:
+        """Pixel size in meters."""
+        return self.basis.resolution
+
+    @property
+    def world(self) -> World:
+        """Where inputs are."""
+        return self.basis.world
+
+    @property
+    def boundary(self) -> shapely.Geometry:
+        """The region, EPSG:6933."""
+        return self.basis.boundary
+
+    @property
+    def run_key(self) -> RunKey:
+        """Identity of the result."""
+        return self.parts.key
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any input is made up, and so the result."""
+        return self.world.synthetic or self.sources.first.synthetic or self.sources.second.synthetic
+
+
+def prepare(
+    task: Task,
+    site: Site,
+    *,
+    recipe: Recipe = "forest",
+    progress: Progress = lambda _stage, _share: None,
+    basis: Basis | None = None,
+) -> Job:
+    """Check a task and find its inputs; nothing is computed or written.
+
+    Parameters
+    ----------
+    task
+        Tile, region and period.
+    site
+        Where inputs are and results go.
+    recipe
+        Model of the region to use.
+    progress
+        Told how far it is.
+    basis
+        What all tasks of the region share, if it was opened before.
+
+    Raises
+    ------
+    Rejected
+        If the region is unknown, the tile is outside it, or its inputs are not as they must be.
+    Misconfigured
+        If the site cannot be used.
+    Interrupted
+        If a server cannot be reached.
+    """
+    if basis is None:
+        basis = open_basis(task.region, site, recipe=recipe, progress=progress)
+    progress("search", 0.0)
+    job = prepare_on(basis, task, basis.world.catalog, site.read)
+    progress("search", 1.0)
+    return job
+
+
+def open_basis(
+    region: str,
+    site: Site,
+    *,
+    recipe: Recipe = "forest",
+    progress: Progress = lambda _stage, _share: None,
+) -> Basis:
+    """Open what all tasks of a region share.
+
+    Raises
+    ------
+    Rejected
+        If the region or its model is unknown.
+    Misconfigured
+        If the site cannot be used.
+    """
+    found = load_region(region, site.models)
+    found.model(recipe)
+    world = site.world(found, lambda share: progress("demo world", share))
+    boundary = load_boundary(world.boundary)
+    digest = digest_of(boundary.wkb_hex)
+    return Basis(found, recipe, site.resolution, world, boundary, digest)
+
+
+def prepare_on(
+    basis: Basis,
+    task: Task,
+    catalog: str | Catalog,
+    options: ReadOptions,
+    identify: Identify = find_identity,
+) -> Job:
+    """Check a task of a region and find its inputs; the only place where run keys are made.
+
+    Parameters
+    ----------
+    basis
+        The region, opened.
+    task
+        The task.
+    catalog
+        Where to search.
+    options
+        Credentials and patience.
+    identify
+        As of :meth:`~cropmask.sources.search.Sources.fingerprint`.
+
+    Raises
+    ------
+    Rejected, Misconfigured, Interrupted
+        As :func:`prepare`.
+    """
+    region, world = basis.region, basis.world
+    if not intersects(basis.boundary, task.tile):
+        raise Rejected(_outside(task, region, world), reason="outside region")
+    sources = find_sources(catalog, task.tile, task.period, world.ancillary, options=options)
+    inputs = sources.fingerprint(identify)
+    geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
+    parts = KeyParts.of(
+        model=region.model(basis.recipe).sha256,
+        region={"name": region.name, "version": region.version},
+        limits=region.limits.model_dump(),
+        boundary=basis.boundary_digest,
+        resolution=basis.resolution,
+        geomad=geomad,
+        ancillary={name: inputs[name] for name in inputs if name not in geomad},
+        features=FEATURES,
+        code=VERSION,
+    )
+    return Job(task, basis, sources, parts, make_place(region.product, task))
+
+
+def _outside(task: Task, region: Region, world: World) -> str:
+    if world.synthetic:
+        return (
+            f"tile {task.tile} is outside the made-up demo world, which has x010y020 only: "
+            "use --tile x10y20, or --env prod or --catalog for real data"
+        )
+    return (
+        f"tile {task.tile} is outside region {region.name}: "
+        f"'cropmask tiles --region {task.region}' lists its tiles"
+    )
+
+
+def find_same(store: Store, job: Job) -> Document | None:
+    """Item of the same run key, if the task is done already.
+
+    Raises
+    ------
+    Rejected
+        If a result with another run key is in its place.
+    """
+    item = find_item(store, job.place)
+    if item is None or item["properties"]["cropmask:run_key"] == str(job.run_key):
+        return item
+    why = " and ".join(map(str, find_changes(item["properties"], job.parts, job.basis.words)))
+    raise Rejected(
+        f"{store.uri(job.place.item)} is there with {why}: "
+        "use --overwrite to replace it, or another version or --output",
+        reason="changed",
+    )

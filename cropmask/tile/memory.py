@@ -1,0 +1,56 @@
+"""DOC tile.memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from odc.geo.geobox import GeoBox
+
+from cropmask.core.mapper import DEFAULT_ROWS
+from cropmask.errors import Misconfigured
+
+TILE_BYTES: Final = 13
+"""Bytes per pixel of the arrays of a whole tile, at most."""
+WORKSPACE_BYTES: Final = 4
+"""Bytes per pixel of the largest of them, which may be in a file."""
+ROW_BYTES: Final = 220
+"""Bytes per pixel of the strips that are in memory at the same time."""
+BASE_BYTES: Final = 250_000_000
+"""Memory of the process before it reads a pixel: libraries, model, caches."""
+MIN_ROWS: Final = 16
+"""Lowest strips worth computing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How a run stays below a memory limit."""
+
+    rows: int
+    """Rows of a strip."""
+    on_disk: bool
+    """Whether the largest array of the tile is kept in a temporary file."""
+
+
+def plan_memory(box: GeoBox, memory: int | None) -> Budget:
+    """Rows of strips, and whether to use a file, so that a tile stays below a memory limit.
+
+    Raises
+    ------
+    Misconfigured
+        If even the smallest strips with a file need more.
+    """
+    if memory is None:
+        return Budget(DEFAULT_ROWS, on_disk=False)
+    pixels, width = box.shape[0] * box.shape[1], box.shape[1]
+    for on_disk in (False, True):
+        whole = BASE_BYTES + (TILE_BYTES - WORKSPACE_BYTES * on_disk) * pixels
+        rows = (memory - whole) // (ROW_BYTES * width)
+        if rows >= MIN_ROWS:
+            return Budget(int(min(rows, DEFAULT_ROWS)), on_disk)
+    least = (whole + MIN_ROWS * ROW_BYTES * width) / 1e9
+    raise Misconfigured(
+        f"{memory / 1e9:.1f} GB of memory is too little for {box.shape[0]} x {width} pixels: "
+        f"give --memory {least + 0.05:.1f}GB or more, or a coarser --resolution",
+        reason="too little memory",
+    )

@@ -1,0 +1,45 @@
+"""DOC tile.publish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cropmask.contract import VERSION
+from cropmask.core.cropmap import Statistics
+from cropmask.stac.collection import make_collection
+from cropmask.stac.facts import Document, ItemFacts, ModelFacts, Source, degrees_box
+from cropmask.stac.modelitem import model_href
+from cropmask.tile.job import Job
+
+
+def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str]) -> ItemFacts:
+    """What the item of a job says."""
+    geomads = (job.sources.first, job.sources.second)
+    end = f"{job.task.period.end}T23:59:59Z"
+    sha256 = job.region.model(job.recipe).sha256
+    return ItemFacts(
+        product=job.region.product,
+        tile=job.task.tile,
+        period=job.task.period,
+        resolution=job.resolution,
+        run_key=job.run_key,
+        run_key_parts=job.parts.short,
+        as_of=max((geomad.created or end for geomad in geomads), default=end),
+        software=VERSION,
+        model=ModelFacts(job.recipe, sha256, model_href(job.region.name, job.recipe, sha256)),
+        sources=tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads),
+        statistics=statistics,
+        masks_not_applied=not_applied,
+        synthetic=job.synthetic,
+    )
+
+
+def make_product_collection(job: Job) -> Document:
+    """Collection of a job's product, over all of its region."""
+    return make_collection(
+        job.region.title,
+        job.region.product,
+        degrees_box(*job.boundary.bounds),
+        resolutions=(job.resolution,),
+        synthetic=job.synthetic,
+    )

@@ -1,0 +1,144 @@
+"""A quick look of a region: what is in it, where, and in which colors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from rio_cogeo import cog_validate
+
+from cropmask.errors import Rejected
+from cropmask.grid import AFRICA_10, Tile
+from cropmask.operate.mosaic import LONGEST, PIXEL_SIZES, make_mosaic, plan_sheet
+from cropmask.product import FILTERED, MASK, PROB, Band
+from cropmask.store.folder import FolderStore
+from tests.results import EASTERN, YEAR, made_up_map, put_files, put_result
+
+SOUTH, NORTH, EAST, EMPTY = Tile(215, 75), Tile(215, 76), Tile(216, 75), Tile(216, 76)
+REGION = (SOUTH, NORTH, EAST, EMPTY)
+OUTSIDE = Tile(220, 75)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    store = FolderStore(tmp_path_factory.mktemp("results"))
+    for seed, tile in enumerate((SOUTH, NORTH, EAST, OUTSIDE)):
+        put_result(store, tile, seed=seed)
+    return store
+
+
+def look(store: FolderStore, path: Path, band: Band, meters: int) -> NDArray[np.uint8]:
+    made = make_mosaic(store, EASTERN, YEAR, band, REGION, path, meters=meters)
+    assert (made.mapped, made.tiles, made.unreadable) == (3, 4, ())
+    with rasterio.open(made.cog) as raster:
+        assert (raster.crs.to_epsg(), raster.nodata) == (6933, 255)
+        assert raster.bounds == (*SOUTH.bounds[:2], *EMPTY.bounds[2:])
+        return raster.read(1)
+
+
+def test_at_native_size_it_is_the_tiles_side_by_side(store: FolderStore, tmp_path: Path) -> None:
+    pixels = look(store, tmp_path / "a.tif", MASK, 100)
+    maps = [made_up_map(seed).mask for seed in range(3)]
+    nothing = np.full((960, 960), 255, np.uint8)
+    expected = np.block([[maps[1], nothing], [maps[0], maps[2]]])
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("meters", [200, 400, 1600])
+def test_classes_are_never_averaged(store: FolderStore, tmp_path: Path, meters: int) -> None:
+    pixels = look(store, tmp_path / "a.tif", FILTERED, meters)
+    assert set(np.unique(pixels)) == {0, 1, 255}
+    # Rectangles of 4 km: every pixel lies in one of them, so nothing is a matter of majority.
+    step = meters // 100
+    expected = made_up_map(0).filtered[::step, ::step]
+    edge = 960 // step
+    assert (pixels[edge:, :edge] == expected).mean() > 0.97
+    assert (pixels[:edge, edge:] == 255).all()
+
+
+def test_probabilities_are_means(store: FolderStore, tmp_path: Path) -> None:
+    pixels = look(store, tmp_path / "a.tif", PROB, 800)[120:, :120].astype(float)
+    blocks = made_up_map(0).prob.astype(float).reshape(120, 8, 120, 8)
+    blocks[blocks == 255] = np.nan
+    with np.errstate(all="ignore"):
+        known = ~np.isnan(blocks).all(axis=(1, 3))
+        expected = np.nanmean(np.where(known[:, None, :, None], blocks, 0), axis=(1, 3))
+    assert ((pixels == 255) == ~known).all()
+    assert np.abs(pixels - expected)[known].max() <= 2
+
+
+def test_a_valid_cog_and_a_picture_in_the_published_colors(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    made = make_mosaic(store, EASTERN, YEAR, FILTERED, REGION, tmp_path / "m.tif", meters=200)
+    assert cog_validate(made.cog, strict=True)[0]
+    with pytest.warns(NotGeoreferencedWarning), rasterio.open(made.picture) as png:
+        colors = png.read()
+    with rasterio.open(made.cog) as raster:
+        pixels = raster.read(1)
+    assert colors.shape == (4, *pixels.shape)
+    crop = next(c.color for c in FILTERED.classes if c.name == "crop")
+    assert (colors[:, pixels == 1] == np.array(crop)[:, None]).all()
+    assert (colors[3][pixels == 255] == 0).all()
+    assert (colors[3][pixels == 0] == 255).all()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.png", "m.tif"]
+
+
+def test_a_tile_without_an_item_is_not_shown(store: FolderStore, tmp_path: Path) -> None:
+    own = FolderStore(tmp_path / "own")
+    put_result(own, SOUTH)
+    put_result(own, EAST)
+    put_files(own, [NORTH])  # finished, but its files are no rasters
+    for entry in own.list():
+        if "x216y075" in entry.key and entry.key.endswith(".stac-item.json"):
+            own.remove(entry.key)
+    made = make_mosaic(own, EASTERN, YEAR, MASK, REGION, tmp_path / "m.tif", meters=800)
+    assert (made.mapped, made.unreadable) == (1, (NORTH,))
+
+
+def test_what_is_made_up_says_so(tmp_path: Path) -> None:
+    own = FolderStore(tmp_path / "own")
+    put_result(own, SOUTH)
+    assert not make_mosaic(own, EASTERN, YEAR, MASK, [SOUTH], tmp_path / "m.tif").synthetic
+    title = b'{"title": "SYNTHETIC crop mask"}'
+    own.put("crop_mask_eastern/collection.json", title, "application/json")
+    made = make_mosaic(own, EASTERN, YEAR, MASK, [SOUTH], tmp_path / "m.tif")
+    assert made.synthetic
+    with rasterio.open(made.cog) as raster:
+        assert raster.tags()["TIFFTAG_IMAGEDESCRIPTION"].startswith("SYNTHETIC crop_mask_eastern")
+
+
+def test_nothing_finished(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="no tile of crop_mask_eastern in 2019--P1Y is finished"):
+        make_mosaic(FolderStore(tmp_path), EASTERN, YEAR, MASK, REGION, tmp_path / "m.tif")
+    assert not list(tmp_path.iterdir())
+
+
+@given(
+    st.sets(
+        st.builds(Tile, st.integers(0, AFRICA_10.columns - 1), st.integers(0, AFRICA_10.rows - 1)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sampled_from([None, *PIXEL_SIZES]),
+)
+def test_a_sheet_holds_every_tile_once(tiles: set[Tile], meters: int | None) -> None:
+    sheet = plan_sheet(tiles, meters)
+    height, width = sheet.box.shape
+    assert (height, width) == (sheet.rows * sheet.edge, sheet.columns * sheet.edge)
+    corners = set()
+    for tile in tiles:
+        window = sheet.window(tile)
+        assert 0 <= window.col_off <= width - sheet.edge
+        assert 0 <= window.row_off <= height - sheet.edge
+        corners.add((window.row_off, window.col_off))
+        x, y = sheet.box.affine @ (window.col_off, window.row_off)
+        assert (x, y) == pytest.approx((tile.bounds[0], tile.bounds[3]))
+    assert len(corners) == len(tiles)
+    assert meters or max(height, width) <= LONGEST or sheet.meters == PIXEL_SIZES[-1]

@@ -1,0 +1,90 @@
+"""Files are compared with what their items declare; a corrupt block is never taken for pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from cropmask.errors import Interrupted, Rejected
+from cropmask.pixels import verify
+from cropmask.pixels.verify import verify_files
+from cropmask.remote.fetch import Absent, ReadOptions
+from cropmask.sources.geomad import BandSource
+from tests.servers import Fault, FileServer, serve_files
+
+CONTENT = bytes(range(256)) * 100
+QUICK = ReadOptions(retry_delay_seconds=0.01, retries=1, threads=2)
+PREFIXES = {"sha1": "1114", "sha256": "1220", "sha512": "1340", "md5": "d50110"}
+
+
+def multihash(kind: str, content: bytes = CONTENT) -> str:
+    return PREFIXES[kind] + hashlib.new(kind, content).hexdigest()
+
+
+def band(href: str, checksum: str | None = None, size: int | None = None) -> BandSource:
+    return BandSource(href, "uint16", 0.0, checksum, size)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(verify, "_CHUNK_BYTES", 1000)
+    path = tmp_path / "band.tif"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.mark.parametrize("kind", PREFIXES)
+def test_every_kind_of_checksum(file: Path, kind: str):
+    good = band(str(file), multihash(kind), len(CONTENT))
+    assert verify_files([good, band(str(file), multihash(kind).upper())], QUICK) == 2
+    for damaged in range(0, len(CONTENT), 4999):
+        spoiled = bytearray(CONTENT)
+        spoiled[damaged] ^= 1
+        file.write_bytes(spoiled)
+        with pytest.raises(Rejected, match=rf"band\.tif.*{kind}.*fetch the file again") as caught:
+            verify_files([good], QUICK)
+        assert caught.value.reason == "corrupt input"
+
+
+def test_size_alone(file: Path):
+    assert verify_files([band(str(file), size=len(CONTENT))], QUICK) == 1
+    with pytest.raises(Rejected, match="25600 bytes, its item says 7"):
+        verify_files([band(str(file), size=7)], QUICK)
+    with pytest.raises(Interrupted, match="25600 of 25601 bytes"):
+        verify_files([band(str(file), size=25_601)], QUICK)
+
+
+def test_what_is_not_declared_or_not_known_is_left_alone(
+    file: Path, caplog: pytest.LogCaptureFixture
+):
+    assert verify_files([band(str(file))], QUICK) == 0
+    for unknown in ("zQmFoo", "1220abcd", "1620" + "0" * 64, "1220" + "0" * 66):
+        verify_files([band(str(file), unknown)], QUICK)
+        assert "unknown kind" in caplog.text
+        caplog.clear()
+    with pytest.raises(Absent):
+        verify_files([band(f"{file}.none", multihash("sha1"))], QUICK)
+
+
+@pytest.fixture
+def server(file: Path):
+    with serve_files(file.parent) as server:
+        yield server
+
+
+def test_over_http_it_is_read_again(server: FileServer):
+    good = band(f"{server.url}/band.tif", multihash("sha256"), len(CONTENT))
+    assert verify_files([good], QUICK) == 1
+    server.faults.append(Fault("band", keep_bytes=10, times=1, methods=("GET",)))
+    server.faults.append(Fault("band", status=503, times=1))
+    assert verify_files([good], QUICK) == 1
+    server.faults.append(Fault("band", spoil=True, times=1, methods=("GET",)))
+    assert verify_files([good], QUICK) == 1, "damaged on its way, and whole the next time"
+    server.faults.append(Fault("band", spoil=True, methods=("GET",)))
+    with pytest.raises(Rejected, match="sha256"):
+        verify_files([good], QUICK)
+    server.faults[:] = [Fault("band", status=503)]
+    with pytest.raises(Interrupted):
+        verify_files([good], QUICK)
