@@ -3,35 +3,191 @@
 ::
 
     CropmaskError
-    ├── Rejected              the task is wrong: never retried                exit 3
-    │   └── Misconfigured     configuration or credentials: stop everything   exit 13
-    └── Interrupted           the world failed: a retry may help              exit 10
-        ├── LeaseLost         another worker has the task now                exit 10
-        ├── Drained           SIGTERM arrived; the work was returned          exit 4
-        ├── TimedOut          the time limit of the attempt was exceeded      exit 11
-        └── OutOfMemory       the memory limit of the attempt was exceeded    exit 12
+    ├── Rejected          the task is wrong: never retried                  exit 3
+    ├── Misconfigured     configuration or credentials: stop everything     exit 13
+    └── Interrupted       the world failed: a retry may help                exit 10
+        ├── LeaseLost     another worker has the task now                   exit 10
+        ├── Drained       SIGTERM arrived; the work was returned            exit 4
+        ├── TimedOut      the time limit of the attempt was exceeded        exit 11
+        └── OutOfMemory   the memory limit of the attempt was exceeded      exit 12
 
-The message is one line: what is wrong, then what to do about it.
+The message is one line: what is wrong, then what to do about it. The reason groups failures in
+reports, and says what an operator can do about all of a kind.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from enum import StrEnum
+from typing import ClassVar, Final, Self
 
-from cropmask.contract import ExitCode
+from cropmask.contract import ENV_TIME_LIMIT, ExitCode
 
 MAX_MESSAGE: Final = 800
 """Characters of a message; what is longer loses its middle."""
 
+_CATALOG: Final = "look at the item that the error names, and correct the catalog"
+_CREDENTIALS: Final = "correct the credentials or the address; 'cropmask doctor' shows which"
+_DAMAGED: Final = "a file is damaged or could not be read: check it if it goes on"
+_FULL: Final = "free some space where the workers write"
+_MEMORY: Final = "give the workers more memory, or fewer threads"
+_MODEL: Final = "put the right model file there: 'cropmask models verify'"
+_REGION: Final = "correct the region file or --models: 'cropmask doctor' shows what is missing"
+_STOPPED: Final = "a process was stopped from outside and the tile given back: nothing to do"
+_WORLD: Final = "the network or a server failed: look at it if it goes on"
+
+
+class Reason(StrEnum):
+    """Why something failed, in a word or two: written into records, dead letters and reports.
+
+    Each member carries what an operator does about tiles that failed for it, or None where only
+    the command that raises it ever says it: its message then holds the advice.
+    """
+
+    advice: str | None
+
+    def __new__(cls, word: str, advice: str | None) -> Self:
+        """A member from its word and its advice."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.advice = advice
+        return member
+
+    @classmethod
+    def of(cls, word: str) -> Self | None:
+        """The member of a word in a record; None for a word of another version."""
+        return next((member for member in cls if member == word), None)
+
+    # What every error of a class says that names no reason of its own.
+    REJECTED = "rejected", None
+    MISCONFIGURED = "misconfigured", _CREDENTIALS
+    INTERRUPTED = "interrupted", _WORLD
+
+    # An attempt and its worker.
+    LEASE_LOST = "lease lost", "another worker had the tile meanwhile: nothing to do"
+    DRAINED = "drained", "a worker was stopped and gave the tile back: nothing to do"
+    TIMED_OUT = (
+        "timed out",
+        f"raise {ENV_TIME_LIMIT}, or see where the time goes: 'cropmask logs TILE'",
+    )
+    OUT_OF_MEMORY = "out of memory", _MEMORY
+    TOO_LITTLE_MEMORY = "too little memory", _MEMORY
+    CRASHED = "crashed", "see where it ended: 'cropmask logs TILE'"
+    KILLED = "killed", _STOPPED
+    SYSTEM = "system", "the system of a worker refuses what it needs: see 'cropmask logs TILE'"
+    FAULT = (
+        "fault",
+        "a fault of the program: please report it with what 'cropmask logs TILE' shows",
+    )
+    RECEIVES_USED_UP = "receives used up", "see why its attempts failed: 'cropmask logs TILE'"
+    UNKNOWN = "unknown", "see what the error says"
+
+    # Messages, tasks and records.
+    BAD_MESSAGE = "bad message", "a message that is no task: discard it, and look who sends it"
+    BAD_TILE = "bad tile", "correct the name of the tile where the task was made"
+    BAD_PERIOD = "bad period", "correct the period where the task was made"
+    BAD_RUN = "bad run", "correct the name of the run where the task was made"
+    UNKNOWN_REGION = "unknown region", _REGION
+    OUTSIDE_REGION = "outside region", "the tile is not the region's, so there is nothing to map"
+    BAD_RECORD = "bad record", None
+    BAD_PLAN = "bad plan", None
+    UNKNOWN_RUN = "unknown run", None
+    NO_TASK_FILE = "no task file", None
+    NO_TASK_INDEX = "no task index", None
+    NO_TILES = "no tiles", None
+
+    # Inputs.
+    NO_CATALOG = "no catalog", _CREDENTIALS
+    SEARCH_REFUSED = "search refused", _CREDENTIALS
+    MISSING_GEOMAD = (
+        "missing geomad",
+        "add GeoMAD of this tile and year to the catalog: without it there can be no map",
+    )
+    DOUBLED_GEOMAD = "doubled geomad", _CATALOG
+    MISSING_BAND = "missing band", _CATALOG
+    DOUBLED_BAND = "doubled band", _CATALOG
+    WRONG_CRS = "wrong crs", _CATALOG
+    WRONG_RASTER = "wrong raster", _CATALOG
+    BAD_DOCUMENT = "bad document", _CATALOG
+    BAD_ADDRESS = "bad address", _CATALOG
+    NO_LAYER = "no layer", _REGION
+    BAD_BOUNDARY = "bad boundary", _REGION
+    PARTIAL_COVERAGE = (
+        "partial coverage",
+        "GeoMAD covers too little of the tile: complete it, or lower "
+        "limits.min_coverage_percent in the region file",
+    )
+    CORRUPT_INPUT = "corrupt input", "a file is not what its item declares: mend the file or item"
+    TRUNCATED_INPUT = "truncated input", _DAMAGED
+    UNREADABLE_RASTER = "unreadable raster", _DAMAGED
+    UNREADABLE_FILE = "unreadable file", _DAMAGED
+
+    # Models.
+    NO_MODEL = "no model", _REGION
+    BAD_MODEL = "bad model", _MODEL
+    MODEL_DIGEST_DIFFERS = "model digest differs", _MODEL
+    PROBES_DIFFER = "probes differ", _MODEL
+    BAD_ESTIMATOR = "bad estimator", None
+    BAD_JOBLIB = "bad joblib", None
+    NOT_TRUSTED = "not trusted", None
+    BAD_SAMPLES = "bad samples", None
+
+    # Places: stores, queues, servers, disks.
+    ABSENT = "absent", "a file that is named does not exist: correct its address, or put it there"
+    ACCESS_DENIED = "access denied", _CREDENTIALS
+    CONNECTION = "connection", _WORLD
+    UNREACHABLE = "unreachable", _WORLD
+    DISK = "disk", "a disk could not be written or read: look at it if it goes on"
+    DISK_FULL = "disk full", _FULL
+    ENCODING = "encoding", "a map could not be encoded: look at the space where the workers write"
+    QUEUE_REFUSED = "queue refused", None
+    NO_QUEUE = "no queue", None
+    NO_DEAD_LETTERS = "no dead letters", None
+
+    # Results.
+    CHANGED = (
+        "changed",
+        "another result is there: 'cropmask explain TILE' says how it differs; "
+        "submit with --overwrite to replace it",
+    )
+    BAD_ITEM = "bad item", "remove what is in the item's place, or submit with --overwrite"
+    BAD_CATALOG = "bad catalog", None
+    NO_RESULTS = "no results", None
+
+    # The cluster, and programs beside ours.
+    NO_CLUSTER = "no cluster", None
+    NO_JOB = "no job", None
+    NO_IMAGE = "no image", None
+    BAD_MANIFEST = "bad manifest", None
+    LOCAL_PLACE = "local place", None
+    NOT_INSTALLED = "not installed", None
+    NO_DATACUBE = "no datacube", None
+    NOT_INDEXED = "not indexed", None
+    NO_BROWSER = "no browser", None
+    NO_PORT = "no port", None
+
+    # What was typed.
+    USAGE = "usage", None
+    BAD_VALUE = "bad value", None
+    BAD_QUERY = "bad query", None
+
 
 class CropmaskError(Exception):
-    """Base of every error that a user may see; ``reason`` groups failures in reports."""
+    """Base of every error that a user may see.
+
+    Parameters
+    ----------
+    message
+        What is wrong, then what to do about it.
+    reason
+        Groups failures in reports; default what the class stands for.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+    usual: ClassVar[Reason] = Reason.FAULT
 
-    def __init__(self, message: str, *, reason: str | None = None) -> None:
+    def __init__(self, message: str, *, reason: Reason | None = None) -> None:
         super().__init__(one_line(message))
-        self.reason = reason or type(self).__name__.lower()
+        self.reason = reason or self.usual
 
 
 def one_line(message: str) -> str:
@@ -47,37 +203,45 @@ class Rejected(CropmaskError):
     """The task can never succeed as it is: recorded with its reason, not retried."""
 
     exit_code = ExitCode.REJECTED
+    usual = Reason.REJECTED
 
 
-class Misconfigured(Rejected):
+class Misconfigured(CropmaskError):
     """The configuration or the credentials are wrong: no task of this job can succeed."""
 
     exit_code = ExitCode.MISCONFIGURED
+    usual = Reason.MISCONFIGURED
 
 
 class Interrupted(CropmaskError):
     """The world failed, not the task: another attempt may succeed."""
 
     exit_code = ExitCode.FAILED
+    usual = Reason.INTERRUPTED
 
 
 class LeaseLost(Interrupted):
     """The lease of the message has ended: another worker may have the task now."""
+
+    usual = Reason.LEASE_LOST
 
 
 class Drained(Interrupted):
     """SIGTERM arrived before the task was done."""
 
     exit_code = ExitCode.DRAINED
+    usual = Reason.DRAINED
 
 
 class TimedOut(Interrupted):
     """The attempt took longer than it may."""
 
     exit_code = ExitCode.TIMED_OUT
+    usual = Reason.TIMED_OUT
 
 
 class OutOfMemory(Interrupted):
     """The attempt needed more memory than it may use."""
 
     exit_code = ExitCode.MEMORY
+    usual = Reason.OUT_OF_MEMORY

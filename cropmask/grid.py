@@ -15,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 
 CRS: Final = "EPSG:6933"
 EPSG: Final = 6933
@@ -65,14 +65,15 @@ class Tile:
         match = _NAMES.fullmatch(text)
         if match is None:
             raise Rejected(
-                f"'{text}' is not a tile name: write it like x215y075 or 215,75", reason="bad tile"
+                f"'{text}' is not a tile name: write it like x215y075 or 215,75",
+                reason=Reason.BAD_TILE,
             )
         x, y = (int(group) for group in match.groups() if group is not None)
         if x >= AFRICA_10.columns or y >= AFRICA_10.rows:
             raise Rejected(
                 f"tile x{x:03d}y{y:03d} is off the grid: columns are 0 to "
                 f"{AFRICA_10.columns - 1}, rows 0 to {AFRICA_10.rows - 1}",
-                reason="bad tile",
+                reason=Reason.BAD_TILE,
             )
         return cls(x, y)
 
@@ -106,7 +107,7 @@ def geobox(tile: Tile, resolution: int = 10) -> GeoBox:
         known = ", ".join(map(str, RESOLUTIONS))
         raise Rejected(
             f"resolution {resolution} m is not offered: choose one of {known}",
-            reason="bad resolution",
+            reason=Reason.BAD_MESSAGE,
         )
     return GeoBox.from_bbox(tile.bounds, CRS, resolution=resolution, tight=True)
 

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.product import Product
 
 REGION_FILE: Final = "region.toml"
@@ -138,7 +138,7 @@ class Region(_Value):
             raise Rejected(
                 f"region {self.name} has no '{recipe}' model (it has: {known}): "
                 f"train one with 'cropmask train --region {self.name} --recipe {recipe}'",
-                reason="no model",
+                reason=Reason.NO_MODEL,
             )
         return self.models[recipe]
 
@@ -209,7 +209,7 @@ def load_region(name: str, models: Path | None = None) -> Region:
             raise Rejected(
                 f"unknown region '{name}': known regions are {known}; "
                 "or give the path of a region.toml",
-                reason="unknown region",
+                reason=Reason.UNKNOWN_REGION,
             )
     return _read_region(path)
 

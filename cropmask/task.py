@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.region import RECIPES, Recipe
 
@@ -41,7 +41,7 @@ class Period:
         months = int(count) * (12 if unit == "Y" else 1)
         if not (1 <= int(year) <= 9988 and 1 <= int(month or 1) <= 12 and 1 <= months <= 120):
             raise Rejected(
-                f"'{text}' is not a period: write it like 2019--P1Y", reason="bad period"
+                f"'{text}' is not a period: write it like 2019--P1Y", reason=Reason.BAD_PERIOD
             )
         return cls(date(int(year), int(month or 1), 1), months)
 
@@ -58,7 +58,7 @@ class Period:
         if period.months != 12 or period.start.month != 1:
             raise Rejected(
                 f"'{text}' is not a calendar year: a crop mask needs one, like 2019--P1Y",
-                reason="bad period",
+                reason=Reason.BAD_PERIOD,
             )
         return period
 
@@ -130,7 +130,7 @@ class Task:
         ):
             raise Rejected(
                 'the message is not a task: it must be {"period": ..., "region": ..., "tile": ...}',
-                reason="bad message",
+                reason=Reason.BAD_MESSAGE,
             )
         return cls(
             Tile.parse(document["tile"]), document["region"], Period.year_of(document["period"])
@@ -177,7 +177,7 @@ def parse_run_id(text: str) -> str:
         raise Rejected(
             f"'{text}' is not the name of a run: use 2 to 40 lower-case letters, digits and "
             "hyphens",
-            reason="bad run",
+            reason=Reason.BAD_RUN,
         )
     return text
 
@@ -234,7 +234,7 @@ class Order:
             raise Rejected(
                 f"the message asks for what there is not: {wrong}; recipes are "
                 f"{', '.join(RECIPES)}, resolutions {', '.join(map(str, RESOLUTIONS))}",
-                reason="bad message",
+                reason=Reason.BAD_MESSAGE,
             )
         run = parse_run_id(attributes.get("run", ADHOC))
         return cls(task, run, recipe, resolution, overwrite)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cropmask.contract import MAX_RECEIVES
-from cropmask.errors import LeaseLost
-from cropmask.queue.protocol import RECEIVES_USED_UP, Counts, Lease, Message, Queue
+from cropmask.errors import LeaseLost, Reason
+from cropmask.queue.protocol import Counts, Lease, Message, Queue
 
 FULL = {f"name-{number}": f"värde {number} / {{}}" for number in range(8)}
 ODD = Message('{"tile": "x1", "ünï": "\\u0000"}\n\t ', FULL)
@@ -122,7 +122,7 @@ class QueueLaws:
         assert queue.lease(seconds=30) is None
         assert queue.counts() == Counts(0, 0, 0, 1)
         (letter,) = queue.dead_letters()
-        assert (letter.message, letter.reason, letter.error) == (ODD, RECEIVES_USED_UP, None)
+        assert (letter.message, letter.reason, letter.error) == (ODD, Reason.RECEIVES_USED_UP, None)
 
     def test_parked_is_dead_with_its_reason(self, queue: Queue) -> None:
         queue.send([ODD])

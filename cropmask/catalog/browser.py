@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, Reason
 from cropmask.grid import CRS
 
 PACKAGE: Final = "@radiantearth/stac-browser@4.0.1"
@@ -77,7 +77,9 @@ def ensure_browser(cache: Path, progress: Progress = lambda _stage, _share: None
     if (folder / "index.html").is_file():
         return folder
     if (why := find_node()) is not None:
-        raise Misconfigured(f"{why}: install Node.js {_NODE} or newer with npm", reason="no node")
+        raise Misconfigured(
+            f"{why}: install Node.js {_NODE} or newer with npm", reason=Reason.NOT_INSTALLED
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".stac-browser-", dir=folder.parent) as name:
@@ -132,7 +134,7 @@ def _run(what: str, command: tuple[str, ...], folder: Path) -> None:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise Interrupted(
             f"{what} failed: {' '.join(lines[-3:])[:300]}: npm must reach its registry once",
-            reason="no browser",
+            reason=Reason.NO_BROWSER,
         )
 
 

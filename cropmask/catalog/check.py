@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cropmask.catalog.rasters import find_raster_problem
 from cropmask.catalog.schemas import Schemas
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity, load_bytes, load_json
 from cropmask.stac.absolute import join
@@ -103,9 +103,9 @@ def check_catalog(
     try:
         first = load_json(root, options)
     except Absent:
-        raise Misconfigured(f"there is no catalog at {root}", reason="no catalog") from None
+        raise Misconfigured(f"there is no catalog at {root}", reason=Reason.NO_CATALOG) from None
     if not isinstance(first, dict):
-        raise Misconfigured(f"{root} is no STAC document", reason="no catalog")
+        raise Misconfigured(f"{root} is no STAC document", reason=Reason.NO_CATALOG)
     base = root.rpartition("/")[0]
     with ThreadPoolExecutor(_THREADS) as pool:
         documents = list(_walk(_Found(root, first), options, checked, pool))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, Reason
 
 
 def require_web_packages() -> None:
@@ -26,7 +26,7 @@ def require_web_packages() -> None:
     except ImportError:
         raise Misconfigured(
             "this needs the packages starlette and uvicorn: pip install 'cropmask[serve]'",
-            reason="no server",
+            reason=Reason.NOT_INSTALLED,
         ) from None
 
 
@@ -46,7 +46,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise Misconfigured(
-            f"{host}:{port} cannot be listened on: {why}: name another --port", reason="no port"
+            f"{host}:{port} cannot be listened on: {why}: name another --port",
+            reason=Reason.NO_PORT,
         ) from None
     return bound
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from cropmask.catalog.datacube_steps import MARK
-from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.results.mirror import Mirror, load_items
 from cropmask.stac.odc import make_products_csv, product_file
 from cropmask.store.folder import FolderStore
@@ -88,7 +88,7 @@ def index_results(
     """
     mirror = load_items(store)
     if not mirror.products:
-        raise Misconfigured("there is no item to index in the results", reason="no items")
+        raise Misconfigured("there is no item to index in the results", reason=Reason.NO_RESULTS)
     progress("index", 0.0)
     names = list(mirror.products)
     with TemporaryDirectory(prefix="cropmask-") as folder:
@@ -134,7 +134,7 @@ def _write_products(store: Store, products: Iterable[str], folder: Path) -> Path
             raise Misconfigured(
                 f"there is no product definition at {store.uri(key)}: run 'cropmask catalog "
                 "build --results' first",
-                reason="no catalog",
+                reason=Reason.NO_CATALOG,
             )
         path = folder / Path(key).name
         path.write_bytes(store.get(key))
@@ -200,7 +200,7 @@ def _run(store: Store, recipe: Recipe, steps: Sequence[Step]) -> list[dict[str, 
         raise Misconfigured(
             f"{words[0]} has no Open Data Cube: pip install datacube odc-apps-dc-tools "
             "psycopg2-binary, or name the folder of its programs with --tools",
-            reason="no datacube",
+            reason=Reason.NO_DATACUBE,
         )
     return answers
 
@@ -222,7 +222,7 @@ def _find_python(recipe: Recipe) -> str:
             raise Misconfigured(
                 f"there is no python in {recipe.tools}: give --tools the bin folder of an "
                 "environment with datacube",
-                reason="no datacube",
+                reason=Reason.NO_DATACUBE,
             )
         return str(path)
     beside = Path(sys.executable).with_name("datacube")
@@ -237,14 +237,14 @@ def _datasets(answer: Mapping[str, Any], products: Iterable[str]) -> dict[str, s
         raise Misconfigured(
             f"the index cannot be asked ({answer['error']}): check the database, its address in "
             "ODC_DEFAULT_DB_URL (postgresql+psycopg2://...), and 'datacube system init'",
-            reason="no index",
+            reason=Reason.NO_DATACUBE,
         )
     absent = sorted(set(products) - set(answer["products"]))
     if absent:
         raise Misconfigured(
             f"the product {absent[0]} could not be added to the index: look at it with "
             "'datacube product add'",
-            reason="no product",
+            reason=Reason.NO_DATACUBE,
         )
     return dict(answer["datasets"])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cropmask.catalog.static import PRODUCTS
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.results.geoparquet import encode_parquet
 from cropmask.stac.absolute import is_document, make_absolute
 from cropmask.stac.assets import type_of
@@ -81,7 +81,7 @@ def publish(
     if not source.exists("catalog.json"):
         raise Misconfigured(
             f"there is no catalog at {source.uri('catalog.json')}: run 'cropmask catalog build'",
-            reason="no catalog",
+            reason=Reason.NO_CATALOG,
         )
     result = Published()
     keys = [entry.key for entry in source.list() if not entry.key.startswith(("_", "."))]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.remote.fetch import Absent, ReadOptions, load_bytes
 from cropmask.store.protocol import Store
 
@@ -19,7 +19,7 @@ class OutOfRange(Rejected):
     """A range that has no byte of the file."""
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"the range is outside of {size} bytes", reason="bad range")
+        super().__init__(f"the range is outside of {size} bytes", reason=Reason.BAD_QUERY)
         self.size = size
 
 

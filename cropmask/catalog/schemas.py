@@ -16,7 +16,7 @@ from typing import Any, Final
 import pyproj.datadir
 import requests
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, Reason
 
 EXTENSIONS: Final = "https://stac-extensions.github.io/"
 _PROJJSON: Final = "https://proj.org/schemas/v{}/projjson.schema.json"
@@ -119,7 +119,7 @@ def _open_validator() -> Any:  # noqa: ANN401 (pystac makes it only with jsonsch
     except ImportError:
         raise Misconfigured(
             "this needs the package jsonschema: pip install 'cropmask[serve]'",
-            reason="no jsonschema",
+            reason=Reason.NOT_INSTALLED,
         ) from None
     validator.schema_cache = dict(validator.schema_cache)
     logging.getLogger("pystac.validation.stac_validator").setLevel(logging.CRITICAL)
@@ -164,10 +164,10 @@ def _fetch(uri: str) -> Schema:
         raise Interrupted(
             f"schema {uri} cannot be fetched ({type(error).__name__}): try again later, or give "
             "--schemas a folder of schemas",
-            reason="unreachable",
+            reason=Reason.UNREACHABLE,
         ) from None
     if not isinstance(found, dict):
-        raise Interrupted(f"{uri} is no JSON schema", reason="unreachable")
+        raise Interrupted(f"{uri} is no JSON schema", reason=Reason.UNREACHABLE)
     return found
 
 

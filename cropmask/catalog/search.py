@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from shapely.geometry import shape
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 
 Document = dict[str, Any]
 DEFAULT_LIMIT: Final = 100
@@ -59,10 +59,10 @@ class Query:
         if unknown := sorted(set(asked) - known):
             raise Rejected(
                 f"'{unknown[0]}' is not offered: search by {', '.join(sorted(known))}",
-                reason="bad query",
+                reason=Reason.BAD_QUERY,
             )
         if "bbox" in asked and "intersects" in asked:
-            raise Rejected("give bbox or intersects, not both", reason="bad query")
+            raise Rejected("give bbox or intersects, not both", reason=Reason.BAD_QUERY)
         try:
             start, end = _parse_interval(str(asked.get("datetime", "../..")))
             return cls(
@@ -75,7 +75,7 @@ class Query:
                 offset=max(int(asked.get("token", 0)), 0),
             )
         except (*_SPOILT, shapely.errors.ShapelyError) as error:
-            raise Rejected(f"the query cannot be read: {error}", reason="bad query") from None
+            raise Rejected(f"the query cannot be read: {error}", reason=Reason.BAD_QUERY) from None
 
 
 def _names(value: Any) -> frozenset[str] | None:  # noqa: ANN401 (any JSON value)

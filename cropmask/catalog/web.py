@@ -29,7 +29,7 @@ from cropmask.catalog.browser import CONFIG, PREFIX, Settings
 from cropmask.catalog.pages import make_page
 from cropmask.catalog.ranges import OutOfRange, find_part, load_part
 from cropmask.catalog.static import CATALOG
-from cropmask.errors import CropmaskError, Rejected
+from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.remote.fetch import ReadOptions
 from cropmask.stac.assets import type_of
 from cropmask.store.protocol import Absent, Store
@@ -169,7 +169,7 @@ async def _body(request: Request) -> dict[str, Any]:
     except (ValueError, RecursionError):
         words = None
     if not isinstance(words, dict):
-        raise Rejected("the body of a search is a JSON object", reason="bad query")
+        raise Rejected("the body of a search is a JSON object", reason=Reason.BAD_QUERY)
     return words
 
 
@@ -179,7 +179,7 @@ def _parameters(request: Request) -> dict[str, Any]:
         try:
             words["intersects"] = json.loads(words["intersects"])
         except (ValueError, RecursionError):
-            raise Rejected("intersects is no GeoJSON", reason="bad query") from None
+            raise Rejected("intersects is no GeoJSON", reason=Reason.BAD_QUERY) from None
     return words
 
 
@@ -212,7 +212,7 @@ def _plain(key: str) -> str:
     """The same key in its shortest form; hidden files, as of version control, are not served."""
     plain = posixpath.normpath(key)
     if any(part.startswith(".") for part in plain.split("/")):
-        raise Rejected("hidden files are not served", reason="hidden")
+        raise Rejected("hidden files are not served", reason=Reason.BAD_QUERY)
     return plain
 
 

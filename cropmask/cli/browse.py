@@ -11,7 +11,7 @@ from cropmask.catalog.host import open_socket, require_web_packages, serve
 from cropmask.catalog.static import CATALOG
 from cropmask.cli.catalog import host_option, open_place, port_option
 from cropmask.cli.console import open_progress
-from cropmask.errors import CropmaskError, Misconfigured
+from cropmask.errors import CropmaskError, Misconfigured, Reason
 from cropmask.site.site import Site
 
 
@@ -45,7 +45,7 @@ def browse(place: str, port: int, host: str, plain: bool, build_only: bool, laun
         raise Misconfigured(
             f"there is no catalog at {store.uri(CATALOG)}: run 'cropmask catalog build "
             f"--results {place}'",
-            reason="no catalog",
+            reason=Reason.NO_CATALOG,
         )
     browser = None if plain else _build(site)
     settings = Settings(catalog=f"/files/{CATALOG}", title="Cropland extent")

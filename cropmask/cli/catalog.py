@@ -17,7 +17,7 @@ from cropmask.catalog.static import CATALOG
 from cropmask.cli.console import open_progress
 from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.operate.formats import say_count
 from cropmask.remote.address import is_remote
 from cropmask.site.site import Site, open_site
@@ -91,7 +91,7 @@ def build(output: str | None, results: str | None, parquet: bool, models: Path |
         raise Rejected(
             f"{len(built.unusable)} files in the place of items are none of ours and were left "
             f"out, such as {built.unusable[0]}: remove them, or compute them again",
-            reason="bad item",
+            reason=Reason.BAD_ITEM,
         )
 
 
@@ -140,7 +140,7 @@ def check(
         click.echo(line)
     if checked.problems:
         problems = say_count(len(checked.problems), "problem")
-        raise Rejected(f"{problems} in {root}", reason="bad catalog")
+        raise Rejected(f"{problems} in {root}", reason=Reason.BAD_CATALOG)
 
 
 @catalog.command()
@@ -207,7 +207,7 @@ def serve_catalog(place: str, port: int, host: str, assets: AssetPlaces) -> None
         raise Misconfigured(
             f"there is no catalog at {store.uri(CATALOG)}: run 'cropmask catalog build "
             f"--results {place}'",
-            reason="no catalog",
+            reason=Reason.NO_CATALOG,
         )
     app = make_api_app(api, store, site.read)
     bound = open_socket(host, port)

@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from cropmask.contract import ENV_LOG_FORMAT, ExitCode
-from cropmask.errors import CropmaskError, Drained, Interrupted, Misconfigured, OutOfMemory
+from cropmask.errors import CropmaskError, Drained, Interrupted, Misconfigured, OutOfMemory, Reason
 
 LogFormat = Literal["auto", "text", "json"]
 LOG_FORMATS: Final = ("auto", "text", "json")
@@ -246,7 +246,7 @@ def run_click(
             error.show()
             sys.exit(ExitCode.USAGE)
         except click.UsageError as error:
-            _say(_Misused(_say_usage(error), reason="usage"), log_format())
+            _say(_Misused(_say_usage(error), reason=Reason.USAGE), log_format())
             sys.exit(ExitCode.USAGE)
         except SystemExit as error:
             if error.code != 1:

@@ -10,7 +10,7 @@ from cropmask.catalog.index import Indexed, Recipe, index_results
 from cropmask.cli.catalog import open_place
 from cropmask.cli.console import open_progress
 from cropmask.cli.options import FILE
-from cropmask.errors import Interrupted
+from cropmask.errors import Interrupted, Reason
 
 
 @click.command()
@@ -74,7 +74,7 @@ def _print(indexed: Indexed) -> None:
         raise Interrupted(
             f"{len(indexed.missing)} of {indexed.expected} items are not in the index; the program "
             f"said: {indexed.said}",
-            reason="not indexed",
+            reason=Reason.NOT_INDEXED,
         )
     if indexed.outdated:
         click.echo("Replace outdated ones with --update.")

@@ -15,7 +15,7 @@ from cropmask.cli.options import FILE, models_option
 from cropmask.cli.train import train_packages
 from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES
-from cropmask.errors import CropmaskError, Rejected
+from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.modelfile.model import SUFFIX, Model, read_model, write_model
 from cropmask.region import RECIPES, Recipe, load_region, region_names
 from cropmask.training import cardtext
@@ -131,7 +131,7 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
             f"{failed} of {len(found)} models failed: restore their files or train them anew"
             if found
             else "there is no model to verify: train one with 'cropmask train'",
-            reason="bad model",
+            reason=Reason.BAD_MODEL,
         )
 
 
@@ -164,7 +164,7 @@ def import_model(
         raise Rejected(
             f"{old} was not opened: a joblib file can run any code when it is loaded; add --trust "
             "if you know who made it",
-            reason="not trusted",
+            reason=Reason.NOT_TRUSTED,
         )
     with train_packages():
         from cropmask.training.importer import import_joblib
@@ -210,7 +210,7 @@ def _check_probes(model: Model, file: Path) -> str:
         raise Rejected(
             f"model file {file.name} does not reproduce its probes ({flipped} of {len(expected)} "
             f"labels differ, probabilities by up to {worst:.2g}): report this, with the file",
-            reason="probes differ",
+            reason=Reason.PROBES_DIFFER,
         )
     return f"{len(expected)} probes reproduced, largest difference {worst:.1g}"
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from cropmask.contract import ENV_MODELS
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.region import RECIPES
 from cropmask.site.site import ENVIRONMENTS
@@ -141,7 +141,7 @@ def read_tiles(text: str) -> list[Tile]:
         raise Misconfigured(f"{text} cannot be read as a list of tiles: {error}") from None
     names = [name for name in re.split(r"[\s,;]+", content) if name]
     if not names:
-        raise Rejected(f"'{text}' names no tile: write it like x215y075", reason="bad tile")
+        raise Rejected(f"'{text}' names no tile: write it like x215y075", reason=Reason.BAD_TILE)
     return [Tile.parse(name) for name in names]
 
 

@@ -18,7 +18,7 @@ from cropmask.cli.options import FILE, json_option, place_options, task_options,
 from cropmask.cli.plan import plan_region
 from cropmask.cli.submission import Report, Work, print_dry_run, print_nothing
 from cropmask.contract import ExitCode
-from cropmask.errors import Drained, Misconfigured, Rejected
+from cropmask.errors import Drained, Misconfigured, Reason, Rejected
 from cropmask.fleet.recordfiles import find_runs, load_run
 from cropmask.fleet.records import RunRecord
 from cropmask.fleet.taskfile import task_file_key
@@ -243,7 +243,9 @@ def _submit(work: Work, given: dict[str, Any]) -> None:
         print_dry_run(work, manifest, obstacles, as_json=given["as_json"])
         return
     if obstacles:
-        raise Misconfigured(f"pods could not do this run: {obstacles[0]}", reason="only here")
+        raise Misconfigured(
+            f"pods could not do this run: {obstacles[0]}", reason=Reason.LOCAL_PLACE
+        )
     cluster = open_cluster(given["namespace"]) if pods else None
     if cluster and manifest:
         cluster.create(manifest, dry_run=True)  # before anything is sent
@@ -263,7 +265,7 @@ def _pods(given: dict[str, Any]) -> Pods | None:
     if not given["image"]:
         raise Misconfigured(
             f"no container image is named: give --image or set {contract.ENV_IMAGE}",
-            reason="no image",
+            reason=Reason.NO_IMAGE,
         )
     variables = {}
     for text in given["variables"]:

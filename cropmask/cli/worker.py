@@ -14,7 +14,7 @@ from cropmask import contract
 from cropmask.cli.console import LOG_FORMATS, open_logging
 from cropmask.cli.numbers import Number, Whole
 from cropmask.cli.options import FILE, models_option, queue_option
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, Reason
 from cropmask.grid import RESOLUTIONS
 from cropmask.machine.child import await_nursery, open_nursery
 from cropmask.machine.scratch import open_scratch
@@ -213,6 +213,6 @@ def _load_order(site: Site, tasks: str, index: int | None) -> Order:
         raise Misconfigured(
             f"which task of {tasks}? Give --index, or start the worker where "
             f"{' or '.join(contract.INDEX_VARIABLES)} is set",
-            reason="no index",
+            reason=Reason.NO_TASK_INDEX,
         )
     return load_order(tasks, index, site.write)

@@ -29,7 +29,7 @@ from cropmask.core._walk import (
 )
 from cropmask.core.forest import LEAF, Forest
 from cropmask.core.ranks import make_buckets
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 
 BLOCK_PACKETS: Final = 128
 """Packets that walk together: their ranks stay in the second-level cache."""
@@ -96,7 +96,7 @@ def make_engine(forest: Forest) -> Engine:
     if len(forest.features) > MAX_FEATURES:
         raise Rejected(
             f"a model of {len(forest.features)} features is too wide: at most {MAX_FEATURES}",
-            reason="bad model",
+            reason=Reason.BAD_MODEL,
         )
     inner = forest.feature != LEAF
     tree = np.repeat(
@@ -106,7 +106,7 @@ def make_engine(forest: Forest) -> Engine:
     if number.max(initial=0) >= MAX_TREE_NODES:
         raise Rejected(
             f"a tree of the model is too large: at most {MAX_TREE_NODES} inner nodes or leaves",
-            reason="bad model",
+            reason=Reason.BAD_MODEL,
         )
     votes = forest.kind == "vote" and bool(np.isin(forest.leaves, (0.0, 1.0)).all())
     leaves = np.bincount(tree[~inner], minlength=forest.roots.size)

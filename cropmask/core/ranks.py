@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cropmask.core.features import FEATURES, SCALE, log_deviation
 from cropmask.core.forest import Forest
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 
 TABLE, DEVIATION, COMPUTED = 0, 1, 2
 """How a feature gets its rank."""
@@ -73,7 +73,7 @@ def make_ranker(forest: Forest) -> Ranker:
         raise Rejected(
             f"the model asks for the feature '{unknown[0]}', which is none of the "
             f"{len(FEATURES)} known ones",
-            reason="bad model",
+            reason=Reason.BAD_MODEL,
         )
     source = np.array([FEATURES.index(name) for name in forest.features], np.int64)
     kind = np.array([_kind(position) for position in source], np.int64)

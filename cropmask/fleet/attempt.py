@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from cropmask.errors import CropmaskError, Drained, Interrupted, OutOfMemory, TimedOut
+from cropmask.errors import CropmaskError, Drained, Interrupted, OutOfMemory, Reason, TimedOut
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import AttemptRecord
 from cropmask.machine.child import ENDED, Child, Use
@@ -206,7 +206,7 @@ def run_attempt(
         child = Child(target, work)
     except (OSError, EOFError) as error:
         return Outcome(
-            error=Interrupted(f"no process could be started: {error}", reason="no process")
+            error=Interrupted(f"no process could be started: {error}", reason=Reason.SYSTEM)
         )
     try:
         outcome = _Watch(child, hold, limits, memory, progress, opened).until_it_ends()
@@ -279,14 +279,14 @@ class _Watch:
         if self._publishing is not None and now < self._publishing + PUBLISH_SECONDS:
             return
         if why := self._limits.stopping():
-            raise Drained(f"stopped by {why}: the task was returned", reason="drained")
+            raise Drained(f"stopped by {why}: the task was returned", reason=Reason.DRAINED)
         if self._hold.lost is not None:
             raise self._hold.lost
         if now > self._began + self._limits.seconds:
             raise TimedOut(
                 f"it took longer than {self._limits.seconds:.0f} s: give it more CPUs, or set "
                 "CROPMASK_TIME_LIMIT",
-                reason="timed out",
+                reason=Reason.TIMED_OUT,
             )
         used = self._child.use().memory
         if self._memory is not None and used > self._memory:
@@ -297,7 +297,7 @@ def _too_much(used: int, limit: int) -> OutOfMemory:
     return OutOfMemory(
         f"{used / 1e9:.2f} GB of memory in use while a tile may use {limit / 1e9:.2f} GB: "
         "give --memory more, or fewer --threads",
-        reason="out of memory",
+        reason=Reason.OUT_OF_MEMORY,
     )
 
 
@@ -305,14 +305,14 @@ def _explain(code: int, oom_killed: bool, use: Use, limit: int | None) -> Cropma
     """Why a child ended without a word."""
     if code != -signal.SIGKILL:
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return Interrupted(f"the process of the tile ended {how}", reason="crashed")
+        return Interrupted(f"the process of the tile ended {how}", reason=Reason.CRASHED)
     if oom_killed or (limit is not None and use.memory >= _NEAR * limit):
         return OutOfMemory(
             f"the kernel killed the process of the tile at {use.peak_memory / 1e9:.2f} GB: give "
             "the container more memory, or fewer --threads",
-            reason="out of memory",
+            reason=Reason.OUT_OF_MEMORY,
         )
-    return Interrupted("somebody killed the process of the tile", reason="killed")
+    return Interrupted("somebody killed the process of the tile", reason=Reason.KILLED)
 
 
 def _with_use(outcome: Outcome, use: Use) -> Outcome:

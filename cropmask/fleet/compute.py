@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from cropmask.errors import CropmaskError, Interrupted, OutOfMemory
+from cropmask.errors import CropmaskError, Interrupted, OutOfMemory, Reason
 from cropmask.fleet.attempt import MayPublish, Opened, Progress, Work
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
@@ -49,7 +49,7 @@ def compute(parent: Parent, work: Work) -> None:
         outcome = (
             _out_of_memory()
             if error.errno == errno.ENOMEM
-            else Outcome(error=Interrupted(f"the system refused: {error}", reason="system"))
+            else Outcome(error=Interrupted(f"the system refused: {error}", reason=Reason.SYSTEM))
         )
     except Exception as error:  # noqa: BLE001 (logged and told to the parent)
         outcome = _fault(error)
@@ -59,14 +59,14 @@ def compute(parent: Parent, work: Work) -> None:
 def _fault(error: Exception) -> Outcome:
     log.error("a fault of the program, please report it", exc_info=error)
     what = f"{type(error).__name__}: {error}"
-    return Outcome(error=Interrupted(f"a fault of the program: {what}", reason="fault"))
+    return Outcome(error=Interrupted(f"a fault of the program: {what}", reason=Reason.FAULT))
 
 
 def _out_of_memory() -> Outcome:
     return Outcome(
         error=OutOfMemory(
             "the system gives no more memory: give the container more, or fewer --threads",
-            reason="out of memory",
+            reason=Reason.OUT_OF_MEMORY,
         )
     )
 

@@ -86,7 +86,7 @@ def judge(
         return Verdict(outcome.state, Step.DELETE)
     if isinstance(error, LeaseLost):
         return Verdict(State.FAILED, Step.LEAVE)
-    if isinstance(error, Rejected) and not isinstance(error, Misconfigured):
+    if isinstance(error, Rejected):
         return Verdict(State.INVALID, Step.PARK)
     # Of a wrong configuration nobody can tell whether the task is right: others find out later.
     stop = error.exit_code if isinstance(error, Drained | Misconfigured) else None

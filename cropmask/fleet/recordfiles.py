@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.fleet.records import (
     RUNS,
     AttemptKey,
@@ -102,7 +102,7 @@ def load_run(store: Store, product: str, period: str, run: str) -> RunRecord:
     except Absent:
         raise Rejected(
             f"there is no run {run} of {product} in {period}: 'cropmask status' lists the runs",
-            reason="unknown run",
+            reason=Reason.UNKNOWN_RUN,
         ) from None
 
 

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cropmask import contract
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.fleet.document import check_fields, read_object, say_fault
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.region import RECIPES
@@ -180,7 +180,8 @@ class AttemptRecord:
                 raise ValueError("it names no attempt")
         except _WRONG as error:
             raise Rejected(
-                f"the document is no record of an attempt ({say_fault(error)})", reason="bad record"
+                f"the document is no record of an attempt ({say_fault(error)})",
+                reason=Reason.BAD_RECORD,
             ) from None
         return record
 
@@ -263,7 +264,7 @@ class RunRecord:
             record.orders()
         except _WRONG as error:
             raise Rejected(
-                f"the document is no run ({say_fault(error)})", reason="bad record"
+                f"the document is no run ({say_fault(error)})", reason=Reason.BAD_RECORD
             ) from None
         return record
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.fleet.records import run_folder
 from cropmask.store.doors import open_store
 from cropmask.store.protocol import Absent, Store, StoreOptions
@@ -50,7 +50,7 @@ def parse_order(data: bytes, index: int) -> Order:
         raise Misconfigured(
             f"the task file has {count} tasks, so index {index} is none of them: "
             "start as many pods as it has lines",
-            reason="no such index",
+            reason=Reason.NO_TASK_INDEX,
         )
     try:
         line = json.loads(lines[index])
@@ -61,7 +61,7 @@ def parse_order(data: bytes, index: int) -> Order:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise Rejected(
             f'task {index} of the task file is not {{"body": ..., "attributes": ...}}',
-            reason="bad message",
+            reason=Reason.BAD_MESSAGE,
         ) from None
     return Order.parse(body, attributes)
 
@@ -94,6 +94,6 @@ def load_order(address: str, index: int, options: StoreOptions | None = None) ->
         raise Misconfigured(
             f"there is no task file at {address}: give --tasks or set CROPMASK_TASKS to the file "
             "that 'cropmask submit --direct' wrote",
-            reason="no task file",
+            reason=Reason.NO_TASK_FILE,
         ) from None
     return parse_order(data, index)

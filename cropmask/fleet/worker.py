@@ -25,7 +25,7 @@ from cropmask.contract import (
     POLL_SECONDS,
     ExitCode,
 )
-from cropmask.errors import CropmaskError, Interrupted, LeaseLost
+from cropmask.errors import CropmaskError, Interrupted, LeaseLost, Reason
 from cropmask.fleet.attempt import FreeHold, Hold
 from cropmask.fleet.journal import Journal, describe
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
@@ -128,7 +128,9 @@ class Desk:
         except Exception as error:
             log.exception("a fault of the program, please report it", extra=_words(record))
             what = f"{type(error).__name__}: {error}"
-            return Outcome(error=Interrupted(f"a fault of the program: {what}", reason="fault"))
+            return Outcome(
+                error=Interrupted(f"a fault of the program: {what}", reason=Reason.FAULT)
+            )
 
     def _write_down(
         self,

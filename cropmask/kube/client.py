@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 import yaml
 from pydantic import ValidationError
 
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.kube.manifests import Manifest
 from cropmask.kube.protocol import JobState, gone, parse_job
 
@@ -24,7 +24,7 @@ except ImportError:
     raise Misconfigured(
         "the Kubernetes client is not installed: 'make setup' in a clone brings it, elsewhere "
         "'pip install kubernetes'",
-        reason="not installed",
+        reason=Reason.NOT_INSTALLED,
     ) from None
 
 TIMEOUT: Final = (10, 60)
@@ -49,7 +49,7 @@ class KubeCluster:
             raise Misconfigured(
                 f"no Kubernetes cluster is configured: {error}: set KUBECONFIG, or run "
                 "'aws eks update-kubeconfig --name CLUSTER'",
-                reason="no cluster",
+                reason=Reason.NO_CLUSTER,
             ) from None
         self._api = client.BatchV1Api(client.ApiClient(settings))
 
@@ -166,7 +166,7 @@ class KubeCluster:
         return Interrupted(
             f"the Kubernetes API at {self._api.api_client.configuration.host} cannot be reached "
             f"({type(error).__name__}): check the network and the kubeconfig, or try again later",
-            reason="unreachable",
+            reason=Reason.UNREACHABLE,
         )
 
 
@@ -208,18 +208,18 @@ def _meaning(error: _Refused, what: str, namespace: str) -> CropmaskError:
         return Misconfigured(
             f"Kubernetes denies access to {what} in namespace {namespace}: {error}: check the "
             "credentials and the role",
-            reason="access denied",
+            reason=Reason.ACCESS_DENIED,
         )
     if error.status == 404:
         return Misconfigured(
             f"Kubernetes has no namespace {namespace}: create it, or name another with --namespace",
-            reason="no namespace",
+            reason=Reason.NO_CLUSTER,
         )
     if error.status in (400, 415, 422):
-        return Misconfigured(f"Kubernetes refuses {what}: {error}", reason="bad manifest")
+        return Misconfigured(f"Kubernetes refuses {what}: {error}", reason=Reason.BAD_MANIFEST)
     return Interrupted(
         f"Kubernetes answered {error.status} for {what}: {error}: try again later",
-        reason="unreachable",
+        reason=Reason.UNREACHABLE,
     )
 
 
@@ -230,7 +230,7 @@ def _check_kept(manifest: Manifest, answer: Manifest) -> None:
         raise Misconfigured(
             "this Kubernetes is too old for Indexed Jobs with a limit per index, which came with "
             "version 1.29: use a queue instead of --direct",
-            reason="old cluster",
+            reason=Reason.NO_CLUSTER,
         )
     if dropped:
         log.warning("this Kubernetes is old and leaves out: %s", ", ".join(dropped))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from cropmask import contract
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.kube.manifests import Manifest
 
 __all__ = ["Cluster", "Condition", "JobState", "parse_job"]
@@ -140,5 +140,5 @@ def gone(name: str, namespace: str) -> Rejected:
     """The error for a Job that is not there, or not any more."""
     return Rejected(
         f"there is no Job {name} in namespace {namespace}: it was deleted, or never created",
-        reason="no job",
+        reason=Reason.NO_JOB,
     )

@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
-from cropmask.errors import Interrupted, LeaseLost
+from cropmask.errors import Interrupted, LeaseLost, Reason
 
 STOP_SECONDS: Final = 5.0
 """How long a child that is told to stop may take before it is killed."""
@@ -103,7 +103,7 @@ def await_nursery() -> None:
     raise Interrupted(
         f"the process that tiles are forked from died while it loaded ({why}): give the "
         "container more memory",
-        reason="no process",
+        reason=Reason.SYSTEM,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, Reason
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _GROUPS: Final = Path("/proc/self/cgroup")
@@ -179,6 +179,6 @@ def open_workspace(shape: tuple[int, int], *, on_disk: bool) -> NDArray[np.int32
             raise Interrupted(
                 f"no room for {size / 1e6:.0f} MB in {folder} ({error.strerror}): set TMPDIR to "
                 "a larger disk, or give --memory more",
-                reason="disk",
+                reason=Reason.DISK,
             ) from None
         return np.memmap(file, np.int32, "r+", shape=shape)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cropmask.errors import Interrupted
+from cropmask.errors import Interrupted, Reason
 
 _PREFIX: Final = "cropmask-worker-"
 _LOCK: Final = ".lock"
@@ -79,7 +79,7 @@ def _no_room(folder: Path, error: OSError) -> Interrupted:
     return Interrupted(
         f"no temporary folder can be made in {folder} ({error.strerror}): free some space, or "
         "set TMPDIR to another disk",
-        reason="disk",
+        reason=Reason.DISK,
     )
 
 

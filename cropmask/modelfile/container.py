@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 
 MAGIC: Final = b"\x89CROPMDL"
 FORMAT: Final = 1
@@ -107,14 +107,14 @@ def parse_content(data: bytes, name: str) -> Content:
         raise Rejected(
             f"{name} is not a model file: give a {SUFFIX} file, or turn an old scikit-learn "
             "joblib into one with 'cropmask models import'",
-            reason="not a model",
+            reason=Reason.BAD_MODEL,
         )
     version = int.from_bytes(data[len(MAGIC) : _DIGEST_AT], "little")
     if version != FORMAT:
         raise Rejected(
             f"model file {name} has format {version}, this cropmask reads {FORMAT}: "
             "use the version of cropmask that wrote it, or train the model anew",
-            reason="model format",
+            reason=Reason.BAD_MODEL,
         )
     if len(data) < _HEAD_AT or sha256(data[_HEAD_AT - 4 :]).digest() != data[_DIGEST_AT:][:32]:
         raise damaged(name, "its checksum differs")
@@ -128,7 +128,7 @@ def damaged(name: str, problem: str) -> Rejected:
     """The error of a model file that cannot be trusted."""
     return Rejected(
         f"model file {name} is damaged ({problem}): fetch it again or train the model anew",
-        reason="damaged model",
+        reason=Reason.BAD_MODEL,
     )
 
 
@@ -198,13 +198,13 @@ def load_bytes(path: Path) -> bytes:
     """
     try:
         if path.exists() and not path.is_file():
-            raise Rejected(f"{path} is not a file: give a {SUFFIX} file", reason="not a model")
+            raise Rejected(f"{path} is not a file: give a {SUFFIX} file", reason=Reason.BAD_MODEL)
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise Rejected(
                 f"{path} is too large for a model file ({size // 2**20} MiB, at most "
                 f"{MAX_FILE_BYTES // 2**20}): give a {SUFFIX} file",
-                reason="not a model",
+                reason=Reason.BAD_MODEL,
             )
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cropmask.core.forest import LEAF, Forest
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.modelfile.container import (
     SUFFIX,
     Array,
@@ -154,7 +154,7 @@ def read_model(path: Path, sha256: str | None = None) -> Model:
         raise Rejected(
             f"model digest differs: {path.name} has SHA-256 {digest[:12]}..., the region file says "
             f"{sha256[:12]}...: restore the file, or correct the region file if this is meant",
-            reason="model digest differs",
+            reason=Reason.MODEL_DIGEST_DIFFERS,
         )
     return _parse_model(parse_content(data, path.name), digest, len(data), path.name)
 
@@ -176,7 +176,7 @@ def write_model(path: Path, forest: Forest, manifest: Manifest, probes: Probes) 
     """
     problem = check_forest(forest) or _check_probes(probes, len(forest.features))
     if problem:
-        raise Rejected(f"the model cannot be stored: {problem}", reason="bad model")
+        raise Rejected(f"the model cannot be stored: {problem}", reason=Reason.BAD_MODEL)
     data = encode_content(_content(forest, manifest, probes))
     put_bytes(path, data)
     return digest_of(data)

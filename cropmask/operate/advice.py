@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Final
 
-from cropmask.contract import ENV_TIME_LIMIT, MAX_RECEIVES
+from cropmask.contract import MAX_RECEIVES
+from cropmask.errors import Reason
 from cropmask.fleet.records import RunRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.formats import say_count
@@ -20,46 +19,7 @@ SILENT: Final = timedelta(minutes=10)
 
 NAMED: Final = 20
 """Tiles that are named in a command, at most; more, and the whole region is sent again."""
-
-_MEMORY: Final = "give the workers more memory, or fewer threads"
-_CREDENTIALS: Final = "correct the credentials or the address; 'cropmask doctor' shows which"
-_WORLD: Final = "the network or a server failed: look at it if it goes on"
-_CATALOG: Final = "look at the item that the error names, and correct the catalog"
-_STOPPED: Final = "a worker was stopped and gave the tile back: nothing to do"
-
-_CAUSES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "outofmemory": _MEMORY,
-        "out of memory": _MEMORY,
-        "fault": "a fault of the program: please report it with what 'cropmask logs TILE' shows",
-        "too little memory": _MEMORY,
-        "timedout": f"raise {ENV_TIME_LIMIT}, or see where the time goes: 'cropmask logs TILE'",
-        "leaselost": "another worker had the tile meanwhile: nothing to do",
-        "drained": _STOPPED,
-        "access denied": _CREDENTIALS,
-        "misconfigured": _CREDENTIALS,
-        "no catalog": _CREDENTIALS,
-        "search refused": _CREDENTIALS,
-        "connection": _WORLD,
-        "unreachable": _WORLD,
-        "unreadable raster": "a file is damaged or could not be read: check it if it goes on",
-        "disk full": "free some space where the workers write",
-        "missing geomad": "add GeoMAD of this tile and year to the catalog: without it "
-        "there can be no map",
-        "doubled geomad": _CATALOG,
-        "missing band": _CATALOG,
-        "doubled band": _CATALOG,
-        "wrong crs": _CATALOG,
-        "bad document": _CATALOG,
-        "partial coverage": "GeoMAD covers too little of the tile: complete it, or lower "
-        "limits.min_coverage_percent in the region file",
-        "changed": "another result is there: 'cropmask explain TILE' says how it differs; "
-        "submit with --overwrite to replace it",
-        "bad item": "remove what is in the item's place, or submit with --overwrite",
-        "outside region": "the tile is not the region's, so there is nothing to map",
-        "model digest differs": "put the right model file there: 'cropmask models verify'",
-    }
-)
+_READ_IT: Final = "see what the error says"
 
 
 def advise(group: FailureGroup, commands: Commands = HERE) -> str:
@@ -81,11 +41,12 @@ def advise_failure(state: State, reason: str, example: Tile, commands: Commands 
     commands
         How they are written.
     """
-    cause = _CAUSES.get(reason, "see what the error says")
+    known = Reason.of(reason)
+    cause = (known.advice if known else None) or _READ_IT
     for command in ("logs", "explain"):
         line = commands.line(command, str(example))
         cause = cause.replace(f"cropmask {command} TILE", line)
-    if reason == "outside region":
+    if reason == Reason.OUTSIDE_REGION:
         return cause
     if state is State.INVALID:
         back = commands.line("redrive", "--where", f"reason={reason}")

@@ -17,7 +17,7 @@ from pyproj import Transformer
 from cropmask.contract import VERSION
 from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES
-from cropmask.errors import CropmaskError, Rejected
+from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.grid import EPSG, tiles_within
 from cropmask.modelfile.model import read_model
 from cropmask.operate.formats import say_count
@@ -111,7 +111,9 @@ def _versions() -> str:
 def _check_boundary(region: Region) -> str:
     tiles = tiles_within(load_boundary(region.boundary))
     if not tiles:
-        raise Rejected(f"the boundary {region.boundary} touches no tile", reason="bad boundary")
+        raise Rejected(
+            f"the boundary {region.boundary} touches no tile", reason=Reason.BAD_BOUNDARY
+        )
     return f"{region.title}, {len(tiles)} tiles, product {region.product.name} {region.version}"
 
 
@@ -119,12 +121,14 @@ def _check_model(file: Path, sha256: str) -> str:
     model = read_model(file, sha256)
     unknown = [name for name in model.forest.features if name not in FEATURES]
     if unknown:
-        raise Rejected(f"the model asks for the unknown feature '{unknown[0]}'", reason="bad model")
+        raise Rejected(
+            f"the model asks for the unknown feature '{unknown[0]}'", reason=Reason.BAD_MODEL
+        )
     error = float(np.abs(predict(model.forest, model.probes.x) - model.probes.probability).max())
     if not error <= PROBE_TOLERANCE:
         raise Rejected(
             f"the model misses its stored probabilities by {error:.2g}: restore {file}",
-            reason="probe differs",
+            reason=Reason.PROBES_DIFFER,
         )
     return f"reproduces its {len(model.probes.x)} probe rows within {max(error, 1e-16):.0e}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from cropmask.errors import CropmaskError, Rejected
+from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
 from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_runs
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
@@ -72,7 +72,7 @@ class Explanation:
             return f"something that is no item of ours is in the way: look at {self.item}"
         if self.presence is Presence.OURS:
             return self._verdict_of_result()
-        if self.trouble is not None and isinstance(self.trouble, Rejected):
+        if self.trouble is not None and isinstance(self.trouble, Rejected | Misconfigured):
             return f"there can be no result: {self.trouble}"
         left = "an interrupted attempt left files; " if self.presence is Presence.PARTIAL else ""
         return left + self._verdict_of_attempts()
@@ -100,7 +100,7 @@ class Explanation:
             return "an attempt began and has not ended: it is running, or its worker has died"
         if last.key.state.is_done:
             return f"it was done and its item is gone since; to make it anew: {self._submit()}"
-        reason = (last.record and last.record.reason) or "unknown"
+        reason = (last.record and last.record.reason) or Reason.UNKNOWN
         advice = advise_failure(last.key.state, reason, last.key.tile, self.commands)
         return f"the last attempt failed: {advice}"
 
@@ -128,7 +128,7 @@ def find_task(
             return Task(tile, record.region, Period.year_of(record.period))
     raise Rejected(
         f"no run has tile {tile}: name its --region and --period",
-        reason="unknown tile",
+        reason=Reason.UNKNOWN_RUN,
     )
 
 
@@ -209,7 +209,7 @@ def _look(store: Store, task: Task, site: Site) -> tuple[Presence, Document | No
     try:
         item = find_item(store, make_place(product, task))
     except Rejected as error:
-        if error.reason != "bad item":
+        if error.reason is not Reason.BAD_ITEM:
             raise
         return Presence.FOREIGN, None
     if item is not None:

@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from cropmask.errors import Interrupted, Rejected
+from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.pixels.gdal import open_reading_threads, with_patience
 from cropmask.product import COG_TYPE, NODATA, Band, Product
@@ -100,7 +100,7 @@ def plan_sheet(tiles: Iterable[Tile], meters: int | None = None) -> Sheet:
     """
     found = tuple(tiles)
     if not found:
-        raise Rejected("the region has no tile: look at its boundary", reason="no tiles")
+        raise Rejected("the region has no tile: look at its boundary", reason=Reason.NO_TILES)
     west, north = min(tile.x for tile in found), max(tile.y for tile in found)
     columns = max(tile.x for tile in found) - west + 1
     rows = north - min(tile.y for tile in found) + 1
@@ -164,7 +164,7 @@ def make_mosaic(
     if not datasets:
         raise Rejected(
             f"no tile of {product.name} in {period} is finished in {store.uri(product.folder)}",
-            reason="no results",
+            reason=Reason.NO_RESULTS,
         )
     unreadable = []
     synthetic = is_synthetic(find_collection(store, product.name))

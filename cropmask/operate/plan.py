@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from cropmask.contract import ENVIRONMENTS
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.fleet.document import check_fields, read_object, say_fault
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.operate.estimate import Estimate
@@ -134,7 +134,7 @@ class Plan:
             raise Rejected(
                 f"it is no plan of this version ({say_fault(error)}): make one with "
                 "'cropmask plan --out FILE'",
-                reason="bad plan",
+                reason=Reason.BAD_PLAN,
             ) from None
         return plan
 

@@ -10,11 +10,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from typing import Final
 
 import shapely
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import Tile, intersects, tiles_within
 from cropmask.operate.estimate import estimate
 from cropmask.operate.plan import Need, Plan, TilePlan
@@ -31,9 +30,6 @@ from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
 from cropmask.tile.job import Basis, Progress, open_basis, prepare_on
 from cropmask.tile.runkey import Cause, Change, find_changes
-
-_PER_TILE: Final = frozenset({"missing geomad"})
-"""Reasons that mean: there is no input."""
 
 
 def make_plan(
@@ -82,7 +78,7 @@ def make_plan(
     if area is not None:
         tiles = tuple(tile for tile in tiles if intersects(area, tile))
     if not tiles:
-        raise Rejected(f"no tile of region {region} is in the area given", reason="no tiles")
+        raise Rejected(f"no tile of region {region} is in the area given", reason=Reason.NO_TILES)
     is_whole = only is None and area is None
     store = site.store()
     progress("search", 0.0)
@@ -114,7 +110,7 @@ def _chosen(only: Collection[Tile], every: Sequence[Tile], region: str) -> tuple
         names = ", ".join(map(str, outside[:5])) + (" ..." if len(outside) > 5 else "")
         raise Rejected(
             f"not in region {region}: {names}; 'cropmask tiles --region {region}' lists its tiles",
-            reason="outside region",
+            reason=Reason.OUTSIDE_REGION,
         )
     return tuple(sorted(set(only)))
 
@@ -178,10 +174,8 @@ class _Search:
         task = Task(tile, self.region, self.period)
         try:
             job = prepare_on(self.basis, task, self.catalog, self.options, self.identify)
-        except Misconfigured:
-            raise
         except Rejected as error:
-            need = Need.NO_INPUT if error.reason in _PER_TILE else Need.INVALID
+            need = Need.NO_INPUT if error.reason is Reason.MISSING_GEOMAD else Need.INVALID
             return TilePlan(tile, need, reason=error.reason, detail=str(error))
         key = str(job.run_key)
         planned = TilePlan(tile, Need.NEW, key)
@@ -189,8 +183,6 @@ class _Search:
             return planned
         try:
             item = find_item(self.store, job.place)
-        except Misconfigured:
-            raise
         except Rejected as error:
             change = (Change(Cause.OTHER, "item"),)
             return replace(planned, need=Need.CHANGED, changes=change, detail=str(error))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.queue.protocol import DeadLetter, Queue
 from cropmask.task import Order
 
@@ -60,7 +60,7 @@ def parse_where(words: Iterable[str]) -> dict[str, frozenset[str]]:
             raise Rejected(
                 f"'{word}' chooses no dead letters: write field=value; fields are "
                 f"{', '.join(FIELDS)}",
-                reason="bad choice",
+                reason=Reason.BAD_VALUE,
             )
         found.setdefault(name, set()).add(value.strip())
     return {name: frozenset(values) for name, values in found.items()}
@@ -76,7 +76,9 @@ def parse_age(text: str) -> timedelta:
     """
     match = _AGE.fullmatch(text.strip())
     if match is None:
-        raise Rejected(f"'{text}' is no age: write it like 90m, 36h, 2d or 1w", reason="bad age")
+        raise Rejected(
+            f"'{text}' is no age: write it like 90m, 36h, 2d or 1w", reason=Reason.BAD_VALUE
+        )
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 

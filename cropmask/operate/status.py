@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cropmask.contract import ENV_CATALOG, TIME_LIMIT_SECONDS
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.fleet.recordfiles import find_attempts, load_attempts, load_runs
 from cropmask.fleet.records import AttemptKey, RunRecord
 from cropmask.grid import Tile
@@ -56,12 +56,12 @@ def find_run(store: Store, sought: Sought) -> tuple[RunRecord, tuple[RunRecord, 
         raise Rejected(
             f"no run {where}was submitted to {_address(store)} yet: start one with 'cropmask "
             "submit --region ...', or name another --output",
-            reason="no run",
+            reason=Reason.UNKNOWN_RUN,
         )
     known = ", ".join(record.run for record in runs[:3]) or "none"
     raise Rejected(
         f"there is no run '{sought.run}' {where}in {_address(store)}; the newest are: {known}",
-        reason="unknown run",
+        reason=Reason.UNKNOWN_RUN,
     )
 
 
@@ -82,7 +82,7 @@ def check_catalog(site: Site) -> None:
         raise Misconfigured(
             f"run {newest.run} was submitted with the catalog {newest.catalog}, this worker has "
             f"none: give --catalog (and --models, if it had any), or set {ENV_CATALOG}",
-            reason="no catalog",
+            reason=Reason.NO_CATALOG,
         )
 
 

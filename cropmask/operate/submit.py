@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from cropmask import contract
-from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.fleet.recordfiles import put_run
 from cropmask.fleet.records import RunRecord, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
@@ -146,7 +146,7 @@ def send(
             raise Interrupted(
                 f"the queue {queue.address} does not accept more messages; "
                 f"{go_on(record, commands)}",
-                reason="queue",
+                reason=Reason.QUEUE_REFUSED,
             )
     progress(1.0)
     return record
@@ -238,5 +238,7 @@ def cancel(cluster: Cluster, run: str, *, dry_run: bool = False) -> tuple[str, .
     """
     jobs = cluster.find({contract.LABEL_RUN: run})
     if not jobs:
-        raise Rejected(f"no Job of run {run} is in namespace {cluster.namespace}", reason="no job")
+        raise Rejected(
+            f"no Job of run {run} is in namespace {cluster.namespace}", reason=Reason.NO_JOB
+        )
     return tuple(job.name for job in jobs if dry_run or cluster.delete(job.name))

@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import Final
 
 from cropmask.contract import LEASE_SECONDS, TIME_LIMIT_SECONDS
+from cropmask.errors import Reason
 from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.grid import Tile
 from cropmask.site.price import Price, occupied_seconds
@@ -254,7 +255,7 @@ def _group(
         if key is None or standing.shown not in (State.FAILED, State.INVALID):
             continue
         found = loaded.get(key)
-        reason = (found and found.reason) or ("unknown" if found else "not looked at")
+        reason = (found and found.reason) or (Reason.UNKNOWN if found else "not looked at")
         error = (found and found.error) or ""
         groups.setdefault((key.state, reason), []).append((key, error))
     return tuple(

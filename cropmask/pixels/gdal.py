@@ -16,7 +16,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.session import AWSSession, DummySession, Session
 
-from cropmask.errors import CropmaskError, Interrupted
+from cropmask.errors import CropmaskError, Interrupted, Reason
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.remote.retries import count_retries
@@ -138,5 +138,5 @@ def _meaning(error: BaseException, href: str, options: ReadOptions) -> CropmaskE
     return Interrupted(
         f"{href} cannot be read ({detail}): the file may be truncated or corrupt, "
         "or its server failing; check it, then try again",
-        reason="unreadable raster",
+        reason=Reason.UNREADABLE_RASTER,
     )

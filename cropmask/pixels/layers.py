@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Cause, Half, Strip
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import BandRows, Raster, RowSource, open_rows
 from cropmask.pixels.sampled import SampledLayer, SmoothLayer
@@ -289,7 +289,7 @@ class TileLayers:
             raise Rejected(
                 f"tile {self._sources.tile} lies outside the region: choose a tile that "
                 "'cropmask tiles' prints",
-                reason="outside region",
+                reason=Reason.OUTSIDE_REGION,
             )
         for half, geomad in zip(_HALVES, _geomads(self._sources), strict=True):
             footprints = [
@@ -304,7 +304,7 @@ class TileLayers:
                     f"GeoMAD {geomad.item_id} covers {percent:.1f} percent of tile "
                     f"{self._sources.tile} inside the region, less than "
                     f"{self._limits.min_coverage_percent:g}: lower min_coverage_percent to map it",
-                    reason="partial coverage",
+                    reason=Reason.PARTIAL_COVERAGE,
                 )
 
     def _open_features(self) -> None:

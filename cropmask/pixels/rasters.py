@@ -19,7 +19,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 from shapely.geometry import mapping
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS, EPSG
 from cropmask.pixels.gdal import with_patience
 from cropmask.pixels.resample import Window
@@ -50,7 +50,7 @@ class Raster:
         box = rio_geobox(dataset)
         if dataset.crs is None or not isinstance(box, GeoBox):
             raise Rejected(
-                f"{href} has no CRS or no plain grid: georeference it", reason="wrong crs"
+                f"{href} has no CRS or no plain grid: georeference it", reason=Reason.WRONG_CRS
             )
         self.geobox = box
         self.bands = int(dataset.count)
@@ -130,20 +130,22 @@ def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOption
     if raster.geobox.crs != box.crs:
         found = norm_crs_or_error(raster.geobox.crs)
         name = f"EPSG:{found.epsg}" if found.epsg else found.proj.name
-        raise Rejected(f"{raster.href} is in {name}: GeoMAD must be in {CRS}", reason="wrong crs")
+        raise Rejected(
+            f"{raster.href} is in {name}: GeoMAD must be in {CRS}", reason=Reason.WRONG_CRS
+        )
     if raster.dtype != band.dtype:
         raise Rejected(
             f"{raster.href} holds {raster.dtype}, where GeoMAD has {band.dtype}",
-            reason="wrong type",
+            reason=Reason.WRONG_RASTER,
         )
     if raster.bands != 1:
         raise Rejected(
             f"{raster.href} holds {raster.bands} bands, where GeoMAD has one file for each",
-            reason="wrong type",
+            reason=Reason.WRONG_RASTER,
         )
     if raster.geobox.transform.b or raster.geobox.transform.d:
         raise Rejected(
-            f"{raster.href} is rotated: GeoMAD must be north-up in {CRS}", reason="wrong crs"
+            f"{raster.href} is rotated: GeoMAD must be north-up in {CRS}", reason=Reason.WRONG_CRS
         )
     offset = _offset(raster.geobox, box)
     if offset is not None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from cropmask.errors import Interrupted, Rejected
+from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, find_size, load_bytes
 from cropmask.sources.geomad import BandSource
@@ -61,7 +61,8 @@ def verify_files(bands: Iterable[BandSource], options: ReadOptions) -> int:
         for problem in pool.map(lambda band: _problem_of(band, options), declared):
             if problem is not None:
                 raise Rejected(
-                    f"{problem}: fetch the file again, or correct its item", reason="corrupt input"
+                    f"{problem}: fetch the file again, or correct its item",
+                    reason=Reason.CORRUPT_INPUT,
                 )
     return len(declared)
 
@@ -90,7 +91,7 @@ def _compare(band: BandSource, options: ReadOptions) -> str | None:
         raise Interrupted(
             f"{band.href} has {size} of {band.size} bytes: it is cut short, or still being "
             "written; check it, then try again",
-            reason="truncated input",
+            reason=Reason.TRUNCATED_INPUT,
         )
     if band.size is not None and size != band.size:
         return f"{band.href} has {size} bytes, its item says {band.size}"

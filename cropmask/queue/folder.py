@@ -28,8 +28,8 @@ from typing import Any, Final
 from uuid import uuid4
 
 from cropmask.contract import MAX_RECEIVES
-from cropmask.errors import LeaseLost
-from cropmask.queue.protocol import RECEIVES_USED_UP, Counts, DeadLetter, Lease, Message, note, poll
+from cropmask.errors import LeaseLost, Reason
+from cropmask.queue.protocol import Counts, DeadLetter, Lease, Message, note, poll
 from cropmask.remote.localfiles import folders_removed_after, part_of, sync_folder, told
 
 _READY: Final = "ready"
@@ -207,7 +207,7 @@ class FolderQueue:
                     _message_of(document),
                     id_,
                     name,
-                    str(notes.get("reason", RECEIVES_USED_UP)),
+                    str(notes.get("reason", Reason.RECEIVES_USED_UP)),
                     notes.get("error"),
                     datetime.fromtimestamp(int(died) / 1000, UTC),
                 )

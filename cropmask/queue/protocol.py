@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from cropmask.errors import one_line
+from cropmask.errors import Reason, one_line
 
 __all__ = ["Counts", "DeadLetter", "Lease", "Message", "Queue", "QueueOptions"]
 
 MAX_ATTRIBUTES: Final = 8
 """Attributes of a message."""
-RECEIVES_USED_UP: Final = "receives used up"
 """Reason of a dead letter that was received too often."""
 _POLL_SECONDS: Final = 0.1
 
@@ -48,7 +47,7 @@ class DeadLetter:
     message_id: str
     receipt: str
     reason: str
-    """Groups dead letters in reports; :data:`RECEIVES_USED_UP` if the queue itself moved it."""
+    """Groups dead letters in reports; ``receives used up`` if the queue itself moved it."""
     error: str | None
     """One line, if a worker parked it."""
     died: datetime
@@ -174,7 +173,7 @@ class Queue(Protocol):
 
 def note(text: str) -> str:
     """A reason or an error as a queue keeps it: one line, never empty."""
-    return one_line(text) or "unknown"
+    return one_line(text) or Reason.UNKNOWN
 
 
 def poll(

@@ -16,10 +16,9 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from cropmask.contract import LONGEST_LEASE_SECONDS, POLL_SECONDS
-from cropmask.errors import CropmaskError, LeaseLost, Misconfigured
+from cropmask.errors import CropmaskError, LeaseLost, Misconfigured, Reason
 from cropmask.queue.protocol import (
     MAX_ATTRIBUTES,
-    RECEIVES_USED_UP,
     Counts,
     DeadLetter,
     Lease,
@@ -256,7 +255,7 @@ class SqsQueue:
         except (KeyError, ValueError):
             raise Misconfigured(
                 f"{self.address} has no dead letters: give it a redrive policy, or {named}",
-                reason="no dead letters",
+                reason=Reason.NO_DEAD_LETTERS,
             ) from None
         place = {"QueueName": name, "QueueOwnerAWSAccountId": account}
         with _told(f"{name}, the dead letters of {self.address}"):
@@ -350,7 +349,7 @@ def _attributes_of(message: Mapping[str, Any]) -> dict[str, str]:
 
 def _letter_of(message: Mapping[str, Any]) -> DeadLetter:
     attributes = _attributes_of(message)
-    reason = attributes.pop(_REASON, RECEIVES_USED_UP)
+    reason = attributes.pop(_REASON, Reason.RECEIVES_USED_UP)
     error = attributes.pop(_ERROR, None)
     # SQS keeps the time at which a message was sent when it moves it.
     sent = int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000

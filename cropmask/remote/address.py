@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 
 
 def is_remote(href: str) -> bool:
@@ -37,7 +37,7 @@ def resolve(base: str, href: str) -> str:
         return found
     except (ValueError, RuntimeError, OSError):
         raise Rejected(
-            f"'{href}' in {base} is no path or address: correct it", reason="bad document"
+            f"'{href}' in {base} is no path or address: correct it", reason=Reason.BAD_DOCUMENT
         ) from None
 
 

@@ -20,7 +20,7 @@ from botocore.exceptions import (
     MetadataRetrievalError,
 )
 
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.remote.retries import count_of_client
 
 _TRANSIENT: Final = frozenset(
@@ -143,7 +143,7 @@ def explained(
     except ClientError as error:
         raise _meaning(where, error, {**_CREDENTIALS, **(advice or {})}, special) from None
     except LOST as error:
-        raise Interrupted(f"{where}: {error}: run again", reason="connection") from None
+        raise Interrupted(f"{where}: {error}: run again", reason=Reason.CONNECTION) from None
     except (BotoCoreError, Boto3Error, ValueError) as error:
         # What is left comes before any request: credentials, profile, region, endpoint.
         raise Misconfigured(f"{where}: {error}") from None
@@ -162,5 +162,7 @@ def _meaning(
     if known is not None:
         return known
     if status >= 500 or status in (0, 408, 409, 429) or code in _TRANSIENT:
-        return Interrupted(f"{where}: the server answers {status} {code}: run again", reason=code)
+        return Interrupted(
+            f"{where}: the server answers {status} {code}: run again", reason=Reason.UNREACHABLE
+        )
     return Misconfigured(f"{where}: the server answers {status} {code}: {said}")

@@ -25,7 +25,7 @@ from botocore.config import Config
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.remote.address import is_remote
 from cropmask.remote.retries import CountedRetry, count_of_client
 
@@ -134,7 +134,7 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
         try:
             return bytes(body.read())
         except (botocore.exceptions.BotoCoreError, OSError) as error:
-            raise Interrupted(f"{href} broke off: {error}", reason="unreachable") from error
+            raise Interrupted(f"{href} broke off: {error}", reason=Reason.UNREACHABLE) from error
     if is_remote(href):
         return bytes(_http("GET", href, options, {"Range": wanted} if wanted else {}).content)
     check_local(href)
@@ -160,7 +160,7 @@ def load_json(href: str, options: ReadOptions) -> Any:  # noqa: ANN401 (any JSON
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise Rejected(f"{href} is not JSON: {error}", reason="bad document") from None
+        raise Rejected(f"{href} is not JSON: {error}", reason=Reason.BAD_DOCUMENT) from None
 
 
 def find_identity(href: str, options: ReadOptions) -> str:
@@ -240,18 +240,18 @@ def refuse(status: str, href: str) -> NoReturn:
         What was asked for.
     """
     if status in _ABSENT:
-        raise Absent(f"{href} does not exist", reason="absent")
+        raise Absent(f"{href} does not exist", reason=Reason.ABSENT)
     if status == "NoSuchBucket":
         raise Misconfigured(f"the bucket of {href} does not exist: check its name")
     if status in _DENIED:
         raise Misconfigured(
             f"access to {href} is denied ({status}): check the credentials, or set "
             "CROPMASK_S3_UNSIGNED=1 for a public bucket",
-            reason="access denied",
+            reason=Reason.ACCESS_DENIED,
         )
     raise Interrupted(
         f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
-        reason="unreachable",
+        reason=Reason.UNREACHABLE,
     )
 
 
@@ -270,9 +270,9 @@ def check_local(href: str) -> os.stat_result:
     except OSError as error:
         _refuse_local(href, error)
     except ValueError:
-        raise Rejected(f"'{href}' is no path: correct it", reason="bad document") from None
+        raise Rejected(f"'{href}' is no path: correct it", reason=Reason.BAD_DOCUMENT) from None
     if not stat.S_ISREG(facts.st_mode):
-        raise Misconfigured(f"{href} is not a file: check the path", reason="access denied")
+        raise Misconfigured(f"{href} is not a file: check the path", reason=Reason.ACCESS_DENIED)
     return facts
 
 
@@ -280,16 +280,16 @@ def _refuse_local(href: str, error: OSError) -> NoReturn:
     if re.match(r"^[A-Za-z0-9+]+://", href):
         raise Misconfigured(
             f"{href} cannot be read: give a path, or an http(s):// or s3:// address",
-            reason="bad address",
+            reason=Reason.BAD_ADDRESS,
         ) from None
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise Absent(f"{href} does not exist", reason="absent") from None
+        raise Absent(f"{href} does not exist", reason=Reason.ABSENT) from None
     if isinstance(error, PermissionError | IsADirectoryError):
         raise Misconfigured(
             f"{href} cannot be read: {error.strerror}; check the path and its permissions",
-            reason="access denied",
+            reason=Reason.ACCESS_DENIED,
         ) from None
-    raise Interrupted(f"{href} cannot be read: {error}", reason="unreadable file") from error
+    raise Interrupted(f"{href} cannot be read: {error}", reason=Reason.UNREADABLE_FILE) from error
 
 
 def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str]) -> Any:  # noqa: ANN401
@@ -299,12 +299,12 @@ def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str])
             method, href, headers=headers, timeout=timeout, allow_redirects=True
         )
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError):
-        raise Rejected(f"{href} is no address: correct it", reason="bad address") from None
+        raise Rejected(f"{href} is no address: correct it", reason=Reason.BAD_ADDRESS) from None
     except requests.RequestException as error:
         raise Interrupted(
             f"{href} cannot be reached ({type(error).__name__}): check the address, "
             "or try again later",
-            reason="unreachable",
+            reason=Reason.UNREACHABLE,
         ) from error
     if not answer.ok:
         refuse(str(answer.status_code), href)
@@ -327,11 +327,13 @@ def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  
         raise Misconfigured(
             f"no AWS credentials to read {href}: provide them, or set CROPMASK_S3_UNSIGNED=1 "
             "for a public bucket",
-            reason="access denied",
+            reason=Reason.ACCESS_DENIED,
         ) from error
     except botocore.exceptions.ParamValidationError:
         raise Rejected(
-            f"{href} is no S3 address: write it like s3://bucket/key", reason="bad address"
+            f"{href} is no S3 address: write it like s3://bucket/key", reason=Reason.BAD_ADDRESS
         ) from None
     except botocore.exceptions.BotoCoreError as error:
-        raise Interrupted(f"{href} cannot be reached: {error}", reason="unreachable") from error
+        raise Interrupted(
+            f"{href} cannot be reached: {error}", reason=Reason.UNREACHABLE
+        ) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, Reason
 
 PART: Final = ".cropmask-part"
 """Suffix of files being written; a killed process may leave one, which is no key."""
@@ -44,14 +44,14 @@ def told(path: Path, verb: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise Interrupted(
                 f"{path} cannot be {verb}: {why}: free some space and run again",
-                reason="disk full",
+                reason=Reason.DISK_FULL,
             ) from None
         if error.errno in _REFUSED:
             advice = "check it" if verb == "read" else "choose another folder"
             raise Misconfigured(
                 f"{path} cannot be {verb}: {why}: {advice} or change its permissions"
             ) from None
-        raise Interrupted(f"{path} cannot be {verb}: {why}", reason="disk") from None
+        raise Interrupted(f"{path} cannot be {verb}: {why}", reason=Reason.DISK) from None
 
 
 @contextlib.contextmanager

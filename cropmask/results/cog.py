@@ -26,7 +26,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from cropmask.core.cropmap import CropMap
-from cropmask.errors import CropmaskError, Interrupted
+from cropmask.errors import CropmaskError, Interrupted, Reason
 from cropmask.product import CREDIT, FILTERED, LICENSE, MASK, NODATA, Band, Rgba
 from cropmask.remote.localfiles import told
 from cropmask.stac.facts import FileFacts, visual_box
@@ -261,7 +261,7 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except (RasterioError, CPLE_BaseError) as error:
-        raise Interrupted(f"{path} cannot be encoded: {error}", reason="encoding") from None
+        raise Interrupted(f"{path} cannot be encoded: {error}", reason=Reason.ENCODING) from None
     except CropmaskError:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.product import BANDS, COG_TYPE, Product
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.stac.collection import make_root_catalog
@@ -82,7 +82,7 @@ def find_item(store: Store, place: Place) -> Document | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise Rejected(
             f"{store.uri(place.item)} is not an item of ours: remove it or use --overwrite",
-            reason="bad item",
+            reason=Reason.BAD_ITEM,
         ) from None
     document: Document = item
     return document
@@ -208,7 +208,7 @@ def put_dataset(
         if not store.exists(place.item):
             raise Misconfigured(
                 f"{store.uri(place.item)} cannot be written: remove what is in its place",
-                reason="bad item",
+                reason=Reason.BAD_ITEM,
             )
     return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
 
@@ -225,7 +225,7 @@ def _refuse_another(store: Store, place: Place, text: bytes) -> None:
         raise Rejected(
             f"another result was written to {store.uri(place.item)} meanwhile: "
             "look at it, then use --overwrite or another version",
-            reason="changed",
+            reason=Reason.CHANGED,
         )
 
 
@@ -253,5 +253,5 @@ def _parse_root(store: Store) -> dict[str, Any]:
         pass
     raise Misconfigured(
         f"{store.uri(_CATALOG)} is not a STAC catalog: remove it, it is made again",
-        reason="bad catalog",
+        reason=Reason.BAD_CATALOG,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, Reason
 
 
 def encode_parquet(items: Sequence[dict[str, Any]]) -> bytes:
@@ -54,6 +54,7 @@ def import_rustac() -> Any:  # noqa: ANN401 (a module)
         import rustac
     except ImportError:
         raise Misconfigured(
-            "this needs the package rustac: pip install 'cropmask[serve]'", reason="no rustac"
+            "this needs the package rustac: pip install 'cropmask[serve]'",
+            reason=Reason.NOT_INSTALLED,
         ) from None
     return rustac

@@ -18,7 +18,7 @@ from typing import Final
 from cropmask import contract
 from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
 from cropmask.contract import Environment as Environment
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, Reason
 from cropmask.grid import RESOLUTIONS
 from cropmask.machine.limits import find_cpus, find_memory_limit, parse_memory
 from cropmask.queue.doors import open_queue
@@ -115,7 +115,7 @@ class Site:
             raise Misconfigured(
                 "no queue is named: give --queue or set CROPMASK_QUEUE to the URL of an SQS queue "
                 "or to a folder",
-                reason="no queue",
+                reason=Reason.NO_QUEUE,
             )
         return open_queue(self.queue_address, self.queue_options)
 

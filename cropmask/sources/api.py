@@ -17,7 +17,7 @@ from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
 from shapely.geometry import Point, mapping
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, Reason
 from cropmask.grid import CRS, Tile
 from cropmask.remote.fetch import ReadOptions, refuse, retry_policy
 from cropmask.sources.items import Document
@@ -86,12 +86,12 @@ class StacApi:
         if status == 400:
             raise Misconfigured(
                 f"the STAC API {self.address} refuses our search: {text[:200]}",
-                reason="search refused",
+                reason=Reason.SEARCH_REFUSED,
             )
         if status == 404:
             raise Misconfigured(
                 f"the STAC API {self.address} has no search: check the address",
-                reason="no catalog",
+                reason=Reason.NO_CATALOG,
             )
         refuse(str(status), self.address)
 
@@ -99,7 +99,7 @@ class StacApi:
         return Interrupted(
             f"the STAC API {self.address} cannot be reached ({type(error).__name__}): "
             "check the address, or try again later",
-            reason="unreachable",
+            reason=Reason.UNREACHABLE,
         )
 
 

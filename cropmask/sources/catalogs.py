@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
-from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.remote.address import is_remote, resolve
 from cropmask.remote.fetch import Absent, ReadOptions, find_names, load_json
@@ -62,14 +62,12 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
         raise Misconfigured(
             f"there is no catalog at {address}: give a STAC API, a catalog.json or collection.json,"
             " or a folder of items",
-            reason="no catalog",
+            reason=Reason.NO_CATALOG,
         ) from None
-    except (Misconfigured, Interrupted):
-        raise
     except Rejected as error:
-        raise Misconfigured(f"the catalog {error}", reason="no catalog") from None
+        raise Misconfigured(f"the catalog {error}", reason=Reason.NO_CATALOG) from None
     if not isinstance(content, dict):
-        raise Misconfigured(f"{address} is no STAC document", reason="no catalog")
+        raise Misconfigured(f"{address} is no STAC document", reason=Reason.NO_CATALOG)
     root = Document(content, address)
     if is_remote(address) and _is_api(root):
         from cropmask.sources.api import StacApi  # takes a second to load, and is seldom needed
@@ -203,10 +201,10 @@ def load_document(href: str, options: ReadOptions) -> Document:
         content = load_json(href, options)
     except Absent:
         raise Rejected(
-            f"the catalog names {href}, which does not exist", reason="bad document"
+            f"the catalog names {href}, which does not exist", reason=Reason.BAD_DOCUMENT
         ) from None
     if not isinstance(content, dict):
-        raise Rejected(f"{href} is no STAC document", reason="bad document")
+        raise Rejected(f"{href} is no STAC document", reason=Reason.BAD_DOCUMENT)
     return Document(content, href)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cropmask.core.strips import DEVIATION, REFLECTANCE
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS
 from cropmask.product import SYNTHETIC
 from cropmask.remote.address import resolve
@@ -88,7 +88,7 @@ def parse_geomad(item: Document, period: Period) -> GeoMad:
     """
     item_id = item.content.get("id")
     if not (isinstance(item_id, str) and item_id and item_id.isprintable()):
-        raise Rejected(f"the item {item.href} has no id: give it one", reason="bad document")
+        raise Rejected(f"the item {item.href} has no id: give it one", reason=Reason.BAD_DOCUMENT)
     _check_crs(item.properties, item_id)
     base = item.href
     itself = next((link["href"] for link in item.links if link.get("rel") == "self"), None)
@@ -132,7 +132,7 @@ def find_asset(item: Document, name: str, aliases: tuple[str, ...] = ()) -> str 
         raise Rejected(
             f"item {item.content.get('id')} has {len(keys)} assets for band '{name}': "
             f"{', '.join(keys)}; one must stay",
-            reason="doubled band",
+            reason=Reason.DOUBLED_BAND,
         )
     return keys[0] if keys else None
 
@@ -155,13 +155,13 @@ def _band(item: Document, item_id: str, name: str) -> BandSource:
         raise Rejected(
             f"item {item_id} has no band '{name}' ({' or '.join(ALIASES[name][:1])}): "
             f"its assets are {there}",
-            reason="missing band",
+            reason=Reason.MISSING_BAND,
         )
     asset = item.assets[key]
     _check_crs(asset, item_id)
     href = asset.get("href")
     if not isinstance(href, str) or not href:
-        raise Rejected(f"asset '{key}' of item {item_id} has no href", reason="bad document")
+        raise Rejected(f"asset '{key}' of item {item_id} has no href", reason=Reason.BAD_DOCUMENT)
     metadata = _raster_metadata(asset)
     default_dtype, default_nodata = ("uint16", 0.0) if name in REFLECTANCE else ("float32", "nan")
     nodata = metadata.get("nodata")
@@ -170,7 +170,7 @@ def _band(item: Document, item_id: str, name: str) -> BandSource:
     except (TypeError, ValueError, OverflowError):
         raise Rejected(
             f"asset '{key}' of item {item_id} has the nodata value '{nodata}': it must be a number",
-            reason="bad document",
+            reason=Reason.BAD_DOCUMENT,
         ) from None
     return BandSource(
         href=resolve(item.href, href),
@@ -206,5 +206,5 @@ def _check_crs(holder: Mapping[str, Any], item_id: str) -> None:
     for found in crs_codes(holder):
         if found != CRS:
             raise Rejected(
-                f"item {item_id} is in {found}: GeoMAD must be in {CRS}", reason="wrong crs"
+                f"item {item_id} is in {found}: GeoMAD must be in {CRS}", reason=Reason.WRONG_CRS
             )

@@ -13,7 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.region import Ancillary, StacLayer
 from cropmask.remote.address import resolve
@@ -141,7 +141,7 @@ def missing_layer(name: str, what: str) -> Misconfigured:
     return Misconfigured(
         f"the layer '{name}' is a feature of the model and does not exist: {what}; "
         "set it in the region file or the environment",
-        reason="no layer",
+        reason=Reason.NO_LAYER,
     )
 
 
@@ -216,7 +216,7 @@ def _half(
         raise Rejected(
             f"tile {tile} has {len(matching)} GeoMAD items for {_name(half)} in {place.address}: "
             f"{ids}; remove all but one",
-            reason="doubled geomad",
+            reason=Reason.DOUBLED_GEOMAD,
         )
     return parse_geomad(matching[0], half)
 
@@ -228,7 +228,7 @@ def _missing(place: Catalog, collection: str, tile: Tile, half: Period) -> Rejec
     return Rejected(
         f"no GeoMAD for {_name(half)} of tile {tile} in {place.address}: {has}; "
         "choose another period, tile or catalog",
-        reason="missing geomad",
+        reason=Reason.MISSING_GEOMAD,
     )
 
 
@@ -289,7 +289,7 @@ def _asset_of(item: Document, layer: StacLayer) -> LayerSource:
         raise Misconfigured(
             f"item {item_id} of {layer.collection} has no asset '{layer.asset}': "
             f"its assets are {there}",
-            reason="missing band",
+            reason=Reason.MISSING_BAND,
         )
     asset = item.assets[key]
     return LayerSource(resolve(item.href, str(asset["href"])), None, item_id, checksum_of(asset))

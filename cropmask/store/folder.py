@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, Reason
 from cropmask.remote.fetch import Absent
 from cropmask.remote.localfiles import PART, folders_removed_after, part_of, sync_folder, told
 from cropmask.store.protocol import _NO_LINKS, _PROBE, Entry, checked_key
@@ -44,7 +44,7 @@ class FolderStore:
             try:
                 return path.read_bytes()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                raise Absent(f"{path} does not exist", reason="absent") from None
+                raise Absent(f"{path} does not exist", reason=Reason.ABSENT) from None
 
     def put(self, key: str, source: bytes | Path, content_type: str) -> None:  # noqa: ARG002
         """Write a file under a temporary name beside it, then rename it over the key."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.remote.fetch import Absent
 
 __all__ = ["Absent", "Entry", "Store", "StoreOptions"]
@@ -118,5 +118,7 @@ def checked_key(key: str) -> str:
     """
     parts = key.split("/")
     if not all(parts) or {".", ".."} & set(parts) or re.search(r"[\x00-\x1f\\]", key):
-        raise Rejected(f"'{key}' is not a key of a store: give a relative path", reason="bad key")
+        raise Rejected(
+            f"'{key}' is not a key of a store: give a relative path", reason=Reason.BAD_VALUE
+        )
     return key

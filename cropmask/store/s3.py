@@ -12,7 +12,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.remote.aws import AwsClient, explained
 from cropmask.remote.localfiles import told
 from cropmask.store.protocol import Absent, Entry, StoreOptions, checked_key
@@ -208,7 +208,7 @@ def _explained(uri: str) -> Iterator[None]:
 
     def special(code: str, status: int) -> CropmaskError | None:
         if code in _ABSENT:
-            return Absent(f"{uri} does not exist", reason="absent")
+            return Absent(f"{uri} does not exist", reason=Reason.ABSENT)
         if status == 412:
             return _Taken(f"{uri} exists already")
         if status == 409 and code != "OperationAborted":

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from cropmask.contract import MAX_RECEIVES
-from cropmask.errors import LeaseLost, Misconfigured
-from cropmask.queue.protocol import RECEIVES_USED_UP, Counts, DeadLetter, Lease, Message, note, poll
+from cropmask.errors import LeaseLost, Misconfigured, Reason
+from cropmask.queue.protocol import Counts, DeadLetter, Lease, Message, note, poll
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class MemoryQueue:
             visible = [(key, w) for key, w in self._waiting.items() if w.hidden_until <= now]
             for key, waiting in visible:
                 if waiting.receives >= self._max_receives:
-                    self._bury(key, RECEIVES_USED_UP, None)
+                    self._bury(key, Reason.RECEIVES_USED_UP, None)
                     continue
                 waiting.receives += 1
                 waiting.hidden_until = now + seconds

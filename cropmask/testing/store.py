@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, Reason
 from cropmask.remote.fetch import Absent
 from cropmask.remote.localfiles import told
 from cropmask.store.protocol import Entry, checked_key
@@ -36,7 +36,7 @@ class MemoryStore:
             try:
                 return self._objects[checked_key(key)]
             except KeyError:
-                raise Absent(f"{self.uri(key)} does not exist", reason="absent") from None
+                raise Absent(f"{self.uri(key)} does not exist", reason=Reason.ABSENT) from None
 
     def put(self, key: str, source: bytes | Path, content_type: str) -> None:  # noqa: ARG002
         """Keep a copy of the bytes, or of the file's bytes."""

@@ -9,7 +9,7 @@ import shapely
 
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import intersects
 from cropmask.region import Recipe, Region, load_region
 from cropmask.remote.fetch import ReadOptions, find_identity
@@ -189,7 +189,7 @@ def prepare_on(
     """
     region, world = basis.region, basis.world
     if not intersects(basis.boundary, task.tile):
-        raise Rejected(_outside(task, region, world), reason="outside region")
+        raise Rejected(_outside(task, region, world), reason=Reason.OUTSIDE_REGION)
     sources = find_sources(catalog, task.tile, task.period, world.ancillary, options=options)
     inputs = sources.fingerprint(identify)
     geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
@@ -234,5 +234,5 @@ def find_same(store: Store, job: Job) -> Document | None:
     raise Rejected(
         f"{store.uri(job.place.item)} is there with {why}: "
         "use --overwrite to replace it, or another version or --output",
-        reason="changed",
+        reason=Reason.CHANGED,
     )

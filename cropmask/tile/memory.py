@@ -8,7 +8,7 @@ from typing import Final
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.mapper import DEFAULT_ROWS
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, Reason
 
 TILE_BYTES: Final = 13
 """Bytes per pixel of the arrays of a whole tile, at most."""
@@ -52,5 +52,5 @@ def plan_memory(box: GeoBox, memory: int | None) -> Budget:
     raise Misconfigured(
         f"{memory / 1e9:.1f} GB of memory is too little for {box.shape[0]} x {width} pixels: "
         f"give --memory {least + 0.05:.1f}GB or more, or a coarser --resolution",
-        reason="too little memory",
+        reason=Reason.TOO_LITTLE_MEMORY,
     )

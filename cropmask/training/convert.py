@@ -20,7 +20,7 @@ from sklearn.ensemble import (
 )
 
 from cropmask.core.forest import LEAF, Forest
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.modelfile.treecode import MAX_CUTS, MAX_NODES, check_forest
 
 ESTIMATORS: Final = (RandomForestClassifier, ExtraTreesClassifier, HistGradientBoostingClassifier)
@@ -87,30 +87,32 @@ def _check_estimator(estimator: object, features: int) -> None:
         raise Rejected(
             f"a {type(estimator).__name__} is not a model that can be used: it must be one of "
             f"{kinds}",
-            reason="bad estimator",
+            reason=Reason.BAD_ESTIMATOR,
         )
     model = cast("Any", estimator)
     found = getattr(model, "n_features_in_", None)
     if found is None or not hasattr(model, "classes_"):
-        raise Rejected("the estimator is not fitted: fit it first", reason="bad estimator")
+        raise Rejected("the estimator is not fitted: fit it first", reason=Reason.BAD_ESTIMATOR)
     if found != features:
         raise Rejected(
             f"the estimator has {found} features instead of {features}: name them in its order "
             "with --features",
-            reason="bad estimator",
+            reason=Reason.BAD_ESTIMATOR,
         )
     if getattr(model, "n_outputs_", 1) != 1:
-        raise Rejected("the estimator has several outputs: one is needed", reason="bad estimator")
+        raise Rejected(
+            "the estimator has several outputs: one is needed", reason=Reason.BAD_ESTIMATOR
+        )
     classes = np.asarray(model.classes_).ravel().tolist()
     if [str(value).removesuffix(".0") for value in classes] != ["0", "1"]:
         raise Rejected(
             f"the estimator has the classes {classes}: they must be 0 (not crop) and 1 (crop)",
-            reason="bad estimator",
+            reason=Reason.BAD_ESTIMATOR,
         )
     if getattr(model, "is_categorical_", None) is not None and np.any(model.is_categorical_):
         raise Rejected(
             "the estimator has categorical features: only numbers are known",
-            reason="bad estimator",
+            reason=Reason.BAD_ESTIMATOR,
         )
 
 
@@ -180,7 +182,7 @@ def _assemble(trees: list[_Tree], names: tuple[str, ...], kind: Any, baseline: f
     )
     problem = check_forest(forest)
     if problem:
-        raise Rejected(f"the model cannot be converted: {problem}", reason="bad estimator")
+        raise Rejected(f"the model cannot be converted: {problem}", reason=Reason.BAD_ESTIMATOR)
     return forest
 
 
@@ -202,7 +204,9 @@ def _preorder(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.i
         if to_left[node] >= 0:
             waiting += (to_right[node], to_left[node])
     if len(order) != len(to_left):
-        raise Rejected("a tree of the model has nodes that are not in it", reason="bad estimator")
+        raise Rejected(
+            "a tree of the model has nodes that are not in it", reason=Reason.BAD_ESTIMATOR
+        )
     return np.array(order, np.int64)
 
 

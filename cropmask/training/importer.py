@@ -26,7 +26,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import LEAF, Forest
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.modelfile.model import Manifest
 from cropmask.training.convert import convert
 from cropmask.training.fit import PROBES, SEED, Fitted, make_probes, software
@@ -113,7 +113,7 @@ def _load(path: Path) -> object:
         raise Rejected(
             f"joblib file {path} cannot be loaded ({type(error).__name__}: {str(error)[:160]}): "
             "check that it is a whole joblib file of a scikit-learn classifier",
-            reason="bad joblib",
+            reason=Reason.BAD_JOBLIB,
         ) from None
 
 
@@ -127,7 +127,7 @@ def _other_version(path: Path, written: str) -> Rejected:
     return Rejected(
         f"joblib file {path} was written by scikit-learn {written} and this is "
         f"{sklearn.__version__}, which may read it wrongly: {install}",
-        reason="other scikit-learn",
+        reason=Reason.BAD_JOBLIB,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.features import FEATURES
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 
 CLASS: Final = "Class"
 MAX_BYTES: Final = 2**31
@@ -106,7 +106,7 @@ def _load_bytes(path: Path) -> bytes:
 
 
 def _bad(path: Path, problem: str) -> Rejected:
-    return Rejected(f"samples file {path}: {problem}", reason="bad samples")
+    return Rejected(f"samples file {path}: {problem}", reason=Reason.BAD_SAMPLES)
 
 
 def _parse_header(path: Path, lines: list[str]) -> list[str]:

@@ -145,7 +145,7 @@ def test_a_lease_that_is_lost_writes_no_item(crew: Crew) -> None:
         path.rename(crew.output / "taken")
     assert worker.wait(SOON) == ExitCode.DONE
     (record,) = crew.records()
-    assert (record.state, record.reason) == (State.FAILED, "leaselost")
+    assert (record.state, record.reason) == (State.FAILED, "lease lost")
     assert crew.items() == crew.leftovers() == []
 
 

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from cropmask.errors import LeaseLost
+from cropmask.errors import LeaseLost, Reason
 from cropmask.queue.folder import FolderQueue
-from cropmask.queue.protocol import RECEIVES_USED_UP, DeadLetter, Lease, Message, Queue
+from cropmask.queue.protocol import DeadLetter, Lease, Message, Queue
 from cropmask.testing.queue import MemoryQueue
 
 MAX_RECEIVES = 3
@@ -136,8 +136,8 @@ class QueueMachine(RuleBasedStateMachine):
         for letter in letters:
             body = letter.message.body
             assert letter.message == self.sent[body], "dead as it was sent"
-            if letter.reason == RECEIVES_USED_UP and letter.error is None:
-                self.dead[body] = (RECEIVES_USED_UP, None)
+            if letter.reason == Reason.RECEIVES_USED_UP and letter.error is None:
+                self.dead[body] = (Reason.RECEIVES_USED_UP, None)
             assert (letter.reason.strip(), letter.error) == (
                 " ".join(self.dead[body][0].split()) or "unknown",
                 self.dead[body][1],

@@ -19,7 +19,7 @@ import rasterio
 import shapely
 from rasterio.errors import RasterioError
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, Tile, tile_polygon, tiles_within
 from cropmask.region import Region
 from cropmask.task import Period
@@ -118,7 +118,7 @@ def _check_tiles(region: Region, chosen: Sequence[Tile], every: Sequence[Tile]) 
             f"outside of region {region.name}: {', '.join(outside[:5])}"
             f"{' and more' if len(outside) > 5 else ''}: "
             f"'cropmask tiles --region {region.name}' lists its tiles",
-            reason="outside region",
+            reason=Reason.OUTSIDE_REGION,
         )
     if not chosen:
         raise Rejected(f"no tile of region {region.name} is asked for: give at least one")

@@ -87,7 +87,7 @@ def test_the_end() -> None:
     [
         (State.INVALID, "missing geomad", "cropmask redrive --where 'reason=missing geomad'"),
         (State.FAILED, "connection", "up to 5 times, then by: cropmask redrive"),
-        (State.FAILED, "timedout", "'cropmask logs x215y075'"),
+        (State.FAILED, "timed out", "'cropmask logs x215y075'"),
         (State.INVALID, "something new", "see what the error says"),
     ],
 )

@@ -103,7 +103,7 @@ def test_no_attempt(tmp_path: Path, demo_cache: Path) -> None:
 def test_the_last_attempt_failed(tmp_path: Path, demo_cache: Path) -> None:
     failed = [
         attempt(State.FAILED, 1, 1, reason="connection", error="503"),
-        attempt(State.FAILED, 2, 2, reason="timedout", error="too long"),
+        attempt(State.FAILED, 2, 2, reason="timed out", error="too long"),
     ]
     put_records(FolderStore(tmp_path), RUN, failed)
     found = tell(tmp_path, demo_cache)

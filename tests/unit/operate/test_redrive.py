@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from cropmask.cli.main import cropmask
-from cropmask.errors import Interrupted, Rejected
+from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.operate.redrive import (
     Wanted,
@@ -22,7 +22,7 @@ from cropmask.operate.redrive import (
     throw_away,
 )
 from cropmask.queue.folder import FolderQueue
-from cropmask.queue.protocol import RECEIVES_USED_UP, DeadLetter, Lease, Message, Queue
+from cropmask.queue.protocol import DeadLetter, Lease, Message, Queue
 from cropmask.task import Order, Period, Task
 from cropmask.testing.queue import MemoryQueue
 
@@ -72,7 +72,7 @@ def queue(clock: Clock) -> MemoryQueue:
     clock.now += 4 * DAY
     park(queue, order(211), "missing band")
     park(queue, order(212, run="run-2"), "missing band", "another one")
-    park(queue, order(213, region="sahel"), RECEIVES_USED_UP)
+    park(queue, order(213, region="sahel"), Reason.RECEIVES_USED_UP)
     park(queue, "no task at all", "bad message")
     queue.send([Message("waits")])
     return queue
@@ -172,7 +172,7 @@ def test_groups(queue: MemoryQueue, clock: Clock):
         ("missing band", 2),
         ("bad message", 1),
         ("outside region", 1),
-        (RECEIVES_USED_UP, 1),
+        (Reason.RECEIVES_USED_UP, 1),
     ]
     assert groups[0].tiles == ("x211y075", "x212y075")
     assert groups[0].last == clock.moment

@@ -82,7 +82,7 @@ def test_the_newest_run_is_found_whatever_its_name() -> None:
 def test_without_runs_it_says_what_to_do() -> None:
     with pytest.raises(Rejected, match="cropmask submit") as caught:
         find_run(MemoryStore(), Sought("crop_mask_eastern", "2019--P1Y"))
-    assert caught.value.reason == "no run"
+    assert caught.value.reason == "unknown run"
 
 
 def test_a_run_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def digests(folder: Path, threads: int) -> dict[str, str]:
 _AGAIN = """
 import sys, json
 from pathlib import Path
-from tests.unit.io.test_cog import digests
+from tests.unit.results.test_cog import digests
 print(json.dumps(digests(Path(sys.argv[1]), 3)))
 """
 
@@ -253,7 +253,7 @@ import numpy as np
 from cropmask.errors import Interrupted
 from cropmask.results.cog import write_cog
 from cropmask.product import PROB
-from tests.unit.io.test_cog import square
+from tests.unit.results.test_cog import square
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 array = np.random.default_rng(0).integers(0, 101, (1024, 1024), dtype=np.uint8)
 path = Path(sys.argv[1])

@@ -310,7 +310,7 @@ _LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 from cropmask.errors import Interrupted
-from cropmask.store.protocol import FolderStore
+from cropmask.store.folder import FolderStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -342,7 +342,7 @@ def test_file_system_without_links_says_so(tmp_path: Path, monkeypatch: pytest.M
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cropmask.store.protocol import FolderStore
+from cropmask.store.folder import FolderStore
 real = os.fsync
 def killed(descriptor):
     os.kill(os.getpid(), signal.SIGKILL)
