@@ -38,7 +38,7 @@ from cropmask.core.features import features, observed
 from cropmask.core.mapper import Classified, Classifier, classify_layers
 from cropmask.core.ranks import make_ranker
 from cropmask.core.strips import Half, Strip
-from cropmask.region import RECIPES
+from cropmask.product import RECIPES
 
 BASELINE = "scikit-learn forest"
 TOLERANCE = 1e-6

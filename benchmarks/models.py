@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from cropmask.core.features import FEATURES, features
 from cropmask.core.forest import Forest
 from cropmask.core.strips import Half, Strip
-from cropmask.region import RECIPES, Recipe, load_region
+from cropmask.product import RECIPES, Recipe
+from cropmask.region import load_region
 from cropmask.testing.world.landscape import elevation_row, log_rain, make_sites, salt_of
 from cropmask.testing.world.spectra import MIXED, draw_half, draw_truth
 from cropmask.testing.world.world import DEMO_TILE

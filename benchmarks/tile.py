@@ -26,7 +26,8 @@ from benchmarks.measure import (
     table,
     threads_text,
 )
-from cropmask.region import RECIPES, Recipe, load_region
+from cropmask.product import RECIPES, Recipe
+from cropmask.region import load_region
 
 EDGES: Final = (1200, 2400, 4800, 9600)
 TILE_MPX: Final = 92.16

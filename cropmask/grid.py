@@ -1,6 +1,7 @@
-"""The tiling ``africa_10``: names of tiles and their geoboxes.
+"""The tiling ``africa_10``: names of tiles, their geoboxes, and which of them a polygon touches.
 
-EPSG:6933 (equal area, meters), square tiles of 96 000 m, ``y`` grows north.
+EPSG:6933 (equal area, meters), square tiles of 96 000 m, ``y`` grows north. Geometry packages
+are loaded by the functions that need them: names alone cost nothing.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass
-from typing import Final, TypeAlias
-
-import numpy as np
-import shapely
-from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
+from typing import TYPE_CHECKING, Final
 
 from cropmask.errors import Reason, Rejected
+
+if TYPE_CHECKING:
+    import numpy as np
+    import shapely
+    from numpy.typing import NDArray
+    from odc.geo.geobox import GeoBox
 
 CRS: Final = "EPSG:6933"
 EPSG: Final = 6933
@@ -109,17 +111,19 @@ def geobox(tile: Tile, resolution: int = 10) -> GeoBox:
             f"resolution {resolution} m is not offered: choose one of {known}",
             reason=Reason.BAD_MESSAGE,
         )
+    from odc.geo.geobox import GeoBox
+
     return GeoBox.from_bbox(tile.bounds, CRS, resolution=resolution, tight=True)
 
 
-Boxes: TypeAlias = shapely.Polygon | NDArray[np.object_]
-"""One box, or an array of them."""
 _PREPARED: Final = threading.Lock()
 """GEOS builds the index of a prepared geometry on first use: not in two threads at once."""
 
 
 def tile_polygon(tile: Tile) -> shapely.Polygon:
     """Box of a tile in EPSG:6933."""
+    import shapely
+
     return shapely.box(*tile.bounds)
 
 
@@ -141,6 +145,9 @@ def tiles_within(boundary: shapely.Geometry) -> tuple[Tile, ...]:
     tuple of Tile
         Sorted by column, then row; empty for an empty boundary.
     """
+    import numpy as np
+    import shapely
+
     if boundary.is_empty:
         return ()
     left, bottom, right, top = boundary.bounds
@@ -156,12 +163,20 @@ def tiles_within(boundary: shapely.Geometry) -> tuple[Tile, ...]:
 
 def _indices(low: float, high: float, origin: float, count: int) -> NDArray[np.int64]:
     """Indices along one axis of the tiles from ``low`` to ``high``, those of the grid only."""
+    import numpy as np
+
     first = max(0, int(np.floor((low - origin) / AFRICA_10.size)))
     last = min(count - 1, int(np.floor((high - origin) / AFRICA_10.size)))
     return np.arange(first, last + 1)
 
 
-def _shares_area(boundary: shapely.Geometry, boxes: Boxes) -> NDArray[np.bool_]:
+def _shares_area(
+    boundary: shapely.Geometry, boxes: shapely.Polygon | NDArray[np.object_]
+) -> NDArray[np.bool_]:
+    """Whether one box, or each of an array of them, has an area in common with polygons."""
+    import numpy as np
+    import shapely
+
     with _PREPARED:
         shapely.prepare(boundary)
         shared = shapely.intersects(boundary, boxes) & ~shapely.touches(boundary, boxes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 SYNTHETIC: Final = "synthetic"
 """Producer (``odc:producer``) of inputs that are made up; what is made of them is, too."""
@@ -21,6 +21,10 @@ CREDIT_URL: Final = "https://www.digitalearthafrica.org"
 METHOD_URL: Final = (
     "https://docs.digitalearthafrica.org/en/latest/data_specs/Cropland_extent_specs.html"
 )
+
+Recipe = Literal["forest", "boosted"]
+"""How a model was made: the published random forest, or gradient-boosted trees beside it."""
+RECIPES: Final[tuple[Recipe, ...]] = get_args(Recipe)
 
 Rgba = tuple[int, int, int, int]
 TRANSPARENT: Final[Rgba] = (0, 0, 0, 0)

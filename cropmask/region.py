@@ -14,13 +14,11 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.product import Product
+from cropmask.product import Product, Recipe
 
 REGION_FILE: Final = "region.toml"
 MAX_CHARACTERS: Final = 1_000_000
 """Most characters of a region file; ours have a few hundred."""
-Recipe = Literal["forest", "boosted"]
-RECIPES: Final[tuple[Recipe, ...]] = ("forest", "boosted")
 
 
 class _Value(BaseModel):

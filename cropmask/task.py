@@ -1,4 +1,4 @@
-"""A task is three words: tile, region, period. It is the whole message of a queue."""
+"""A task (tile, region, period), an order (a task and how to do it), and the key of a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.region import RECIPES, Recipe
+from cropmask.product import RECIPES, Recipe
 
 _PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])")
 
@@ -77,10 +77,6 @@ class Period:
     def interval(self) -> tuple[str, str]:
         """Start and end as RFC 3339 timestamps, to the last microsecond of the last day."""
         return f"{self.start}T00:00:00Z", f"{self.end}T23:59:59.999999Z"
-
-    def holds(self, moment: datetime) -> bool:
-        """Whether a moment (UTC) lies in the period."""
-        return self.start <= moment.date() <= self.end
 
     def __str__(self) -> str:
         if self.months % 12 == 0 and self.start.month == 1:

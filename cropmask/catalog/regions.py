@@ -10,7 +10,8 @@ import shapely
 
 from cropmask.errors import Rejected
 from cropmask.modelfile.model import Model, read_model
-from cropmask.region import Recipe, Region, load_region, region_names
+from cropmask.product import Recipe
+from cropmask.region import Region, load_region, region_names
 from cropmask.results.cog import load_file_facts
 from cropmask.sources.boundary import load_boundary
 from cropmask.stac.facts import Bounds, FileFacts, degrees_box

@@ -16,7 +16,7 @@ from cropmask.machine.meter import StageUse, format_uses
 from cropmask.operate.explain import Attempt, Explanation, find_attempts_of, find_task
 from cropmask.operate.explain import explain as find_out
 from cropmask.operate.formats import say_bytes, say_count, say_duration, say_moment
-from cropmask.region import RECIPES, Recipe
+from cropmask.product import RECIPES, Recipe
 from cropmask.site.site import open_site
 from cropmask.task import Period
 

@@ -25,7 +25,7 @@ from cropmask.contract import ENV_LOG_FORMAT, VERSION
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.machine.limits import keep_heap_small
 from cropmask.machine.meter import format_uses
-from cropmask.region import RECIPES, Recipe
+from cropmask.product import RECIPES, Recipe
 from cropmask.site.site import ENVIRONMENTS, Site, open_site
 from cropmask.task import Period, Task
 from cropmask.tile.job import Job, find_same, prepare

@@ -17,7 +17,8 @@ from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.modelfile.model import SUFFIX, Model, read_model, write_model
-from cropmask.region import RECIPES, Recipe, load_region, region_names
+from cropmask.product import RECIPES, Recipe
+from cropmask.region import load_region, region_names
 from cropmask.training import cardtext
 from cropmask.training.card import ModelCard, load_card
 

@@ -13,7 +13,7 @@ import click
 from cropmask.contract import ENV_MODELS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.region import RECIPES
+from cropmask.product import RECIPES
 from cropmask.site.site import ENVIRONMENTS
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -27,7 +27,7 @@ from cropmask.contract import ExitCode
 from cropmask.operate.formats import say_bytes, say_count, say_cpu_time, say_dollars, say_duration
 from cropmask.operate.plan import Need, Plan, TilePlan
 from cropmask.operate.planner import make_plan
-from cropmask.region import Recipe
+from cropmask.product import Recipe
 from cropmask.site.site import Site, open_site
 from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period

@@ -15,7 +15,8 @@ from cropmask.grid import RESOLUTIONS
 from cropmask.operate.formats import say_bytes, say_count
 from cropmask.operate.reconcile import Finding, Reconciliation, TileCheck, expected_tiles
 from cropmask.operate.reconcile import reconcile as compare
-from cropmask.region import RECIPES, load_region
+from cropmask.product import RECIPES
+from cropmask.region import load_region
 from cropmask.site.commands import Commands
 from cropmask.site.site import open_site
 from cropmask.task import Period

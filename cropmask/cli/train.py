@@ -14,7 +14,8 @@ import click
 from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
 from cropmask.errors import Misconfigured
-from cropmask.region import RECIPES, Recipe, Region, load_region
+from cropmask.product import RECIPES, Recipe
+from cropmask.region import Region, load_region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ from cropmask import contract
 from cropmask.errors import Reason, Rejected
 from cropmask.fleet.document import check_fields, read_object, say_fault
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.region import RECIPES
+from cropmask.product import RECIPES
 from cropmask.task import Order, Period, Task, parse_run_id
 
 RUNS: Final = contract.RUNS

@@ -36,8 +36,7 @@ from cropmask.modelfile.treecode import (
     encode_cuts,
     right_children,
 )
-from cropmask.product import CREDIT, CREDIT_URL, LICENSE
-from cropmask.region import Recipe
+from cropmask.product import CREDIT, CREDIT_URL, LICENSE, Recipe
 
 __all__ = [
     "SUFFIX",

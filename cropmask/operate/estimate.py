@@ -10,7 +10,7 @@ from typing import Any, Final
 from cropmask.fleet.recordfiles import find_attempts, load_attempts
 from cropmask.fleet.records import RUNS, AttemptKey, AttemptRecord, State
 from cropmask.operate.summary import choose_sample
-from cropmask.region import Recipe
+from cropmask.product import Recipe
 from cropmask.site.price import Price, occupied_seconds
 from cropmask.store.protocol import Store
 

@@ -10,7 +10,8 @@ from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_r
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
-from cropmask.region import RECIPES, Recipe, load_region
+from cropmask.product import RECIPES, Recipe
+from cropmask.region import load_region
 from cropmask.results.dataset import find_item, make_place
 from cropmask.results.listing import find_datasets
 from cropmask.site.commands import HERE, Commands

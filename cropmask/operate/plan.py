@@ -14,8 +14,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.fleet.document import check_fields, read_object, say_fault
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.operate.estimate import Estimate
-from cropmask.product import Product
-from cropmask.region import Recipe
+from cropmask.product import Product, Recipe
 from cropmask.task import Period
 from cropmask.tile.runkey import Cause, Change
 

@@ -17,8 +17,8 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import Tile, intersects, tiles_within
 from cropmask.operate.estimate import estimate
 from cropmask.operate.plan import Need, Plan, TilePlan
-from cropmask.product import Product
-from cropmask.region import Recipe, StacLayer
+from cropmask.product import Product, Recipe
+from cropmask.region import StacLayer
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.threads import map_threads
 from cropmask.results.dataset import find_item, make_place

@@ -11,7 +11,8 @@ from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import intersects
-from cropmask.region import Recipe, Region, load_region
+from cropmask.product import Recipe
+from cropmask.region import Region, load_region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.results.dataset import Place, find_item, make_place
 from cropmask.site.site import Site, World

@@ -20,7 +20,7 @@ from cropmask.machine.meter import Meter, StageUse
 from cropmask.modelfile.model import load_forest
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.pixels.verify import verify_files
-from cropmask.region import Recipe
+from cropmask.product import Recipe
 from cropmask.results.dataset import put_dataset, write_band
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store

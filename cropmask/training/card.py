@@ -12,8 +12,8 @@ from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.container import put_bytes
 from cropmask.modelfile.model import Manifest
-from cropmask.product import CREDIT, CREDIT_URL, LICENSE, METHOD_URL
-from cropmask.region import RECIPES, Recipe, Region
+from cropmask.product import CREDIT, CREDIT_URL, LICENSE, METHOD_URL, RECIPES, Recipe
+from cropmask.region import Region
 from cropmask.training.cardtext import print_card
 from cropmask.training.figures import Validation, Value
 from cropmask.training.published import PUBLISHED, Published

@@ -13,7 +13,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from cropmask.contract import VERSION
 from cropmask.core.forest import Forest
 from cropmask.modelfile.model import Manifest, Probes, TrainingData
-from cropmask.region import Recipe, Region, Training
+from cropmask.product import Recipe
+from cropmask.region import Region, Training
 from cropmask.training.convert import convert
 from cropmask.training.samples import Samples
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.container import put_bytes
-from cropmask.region import REGION_FILE, Recipe, models_folder
+from cropmask.product import Recipe
+from cropmask.region import REGION_FILE, models_folder
 
 
 def find_region_file(region: str, models: Path | None = None) -> Path:

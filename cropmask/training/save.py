@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cropmask.errors import CropmaskError
 from cropmask.modelfile.model import SUFFIX, write_model
-from cropmask.region import Recipe, Region
+from cropmask.product import Recipe
+from cropmask.region import Region
 from cropmask.training.card import Card, load_card, make_card, make_model_card, put_card
 from cropmask.training.figures import Validation
 from cropmask.training.fit import Fitted, hyperparameters

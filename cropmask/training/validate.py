@@ -13,7 +13,8 @@ from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from cropmask.errors import Rejected
-from cropmask.region import Recipe, Region, Training
+from cropmask.product import Recipe
+from cropmask.region import Region, Training
 from cropmask.training.figures import Coordinates, Figure, Kind, Scores, Validation
 from cropmask.training.fit import SEED, make_estimator
 from cropmask.training.samples import Samples

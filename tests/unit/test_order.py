@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cropmask.errors import Rejected
 from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.region import RECIPES
+from cropmask.product import RECIPES
 from cropmask.task import Order, Period, Task, make_run_id, parse_run_id
 
 tiles = st.builds(Tile, st.integers(0, 360), st.integers(0, 152))

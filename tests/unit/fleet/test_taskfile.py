@@ -17,7 +17,7 @@ from cropmask.fleet.taskfile import (
     task_file_key,
 )
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.region import RECIPES
+from cropmask.product import RECIPES
 from cropmask.store.folder import FolderStore
 from cropmask.task import Order, Period, Task
 from cropmask.testing.store import MemoryStore

@@ -13,8 +13,8 @@ from cropmask.grid import Tile
 from cropmask.operate.estimate import DEFAULTS, THREADS, estimate
 from cropmask.operate.plan import Need, Plan
 from cropmask.operate.planner import find_results, make_plan
-from cropmask.product import Product
-from cropmask.region import Recipe, load_region
+from cropmask.product import Product, Recipe
+from cropmask.region import load_region
 from cropmask.site.site import Site, open_site
 from cropmask.store.folder import FolderStore
 from cropmask.task import Period, Task

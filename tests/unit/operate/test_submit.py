@@ -32,8 +32,8 @@ from cropmask.operate.submit import (
     put_task_file,
     send,
 )
+from cropmask.product import RECIPES
 from cropmask.queue.protocol import Message
-from cropmask.region import RECIPES
 from cropmask.site.site import Site, open_site
 from cropmask.task import Order, Period, Task
 from cropmask.testing.cluster import MemoryCluster

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cropmask.modelfile.model import write_model
-from cropmask.region import Recipe, Region, Training, load_region
+from cropmask.product import Recipe
+from cropmask.region import Region, Training, load_region
 from cropmask.training.fit import fit, hyperparameters, make_estimator, probe_rows
 from cropmask.training.samples import load_samples
 from tests.unit.training.tables import make_samples, shared, walk
