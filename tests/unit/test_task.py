@@ -82,10 +82,6 @@ def test_halves_meet_and_fill_the_period(year, half):
     assert first.end + timedelta(days=1) == second.start
 
 
-def test_holds_both_ends_and_nothing_beyond():
-    year = Period.parse("2019")
-
-
 def test_interval_is_written_as_the_published_items_do():
     assert Period.parse("2019").interval == ("2019-01-01T00:00:00Z", "2019-12-31T23:59:59.999999Z")
 
