@@ -109,7 +109,7 @@ class StageClock:
         self.stages: dict[str, float] = {"start": time.process_time()}
         self._last = time.process_time()
 
-    def __call__(self, stage: str, _share: float = 1.0) -> None:
+    def __call__(self, stage: str) -> None:
         """Close a part of a stage."""
         now = time.process_time()
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last

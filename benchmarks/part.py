@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,10 +105,12 @@ def run(request: Result) -> Result:
     box, threads = find_part(request), request["threads"]
     forest = load_forest(Path(request["model"]))
 
-    def progress(stage: str, share: float) -> None:
-        clock(stage, share)
-        if share == 0.0:
-            release_heap()
+    @contextmanager
+    def stage(name: str) -> Iterator[Callable[[float], None]]:
+        clock(name)
+        release_heap()
+        yield lambda _share: None
+        clock(name)
 
     with TemporaryDirectory(prefix="cropmask-bench-") as folder:
 
@@ -119,7 +122,7 @@ def run(request: Result) -> Result:
             layers = TimedLayers(opened)
             clock("start")
             crop_map, statistics = map_crops(
-                layers, forest, threads=threads, progress=progress, sink=write, beside=threads > 1
+                layers, forest, threads=threads, stages=stage, sink=write, beside=threads > 1
             )
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     if "save" in request:

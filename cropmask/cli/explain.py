@@ -12,7 +12,7 @@ from cropmask.cli.options import json_option, place_options
 from cropmask.contract import NAMESPACE, WORKER
 from cropmask.fleet.records import AttemptRecord
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.machine.meter import StageUse, format_uses
+from cropmask.machine.stages import StageUse, format_uses
 from cropmask.operate.explain import Attempt, Explanation, find_attempts_of, find_task
 from cropmask.operate.explain import explain as find_out
 from cropmask.operate.formats import say_bytes, say_count, say_duration, say_moment

@@ -24,11 +24,12 @@ from cropmask.cli.options import models_option
 from cropmask.contract import ENV_LOG_FORMAT, VERSION
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.machine.limits import keep_heap_small
-from cropmask.machine.meter import format_uses
+from cropmask.machine.stages import Stages, format_uses
 from cropmask.product import RECIPES, Recipe
 from cropmask.site.site import ENVIRONMENTS, Site, open_site
 from cropmask.task import Period, Task
 from cropmask.tile.job import Job, find_same, prepare
+from cropmask.tile.memory import open_stages
 from cropmask.tile.run import TileResult, run_tile
 
 EPILOG: Final = """\b
@@ -167,11 +168,12 @@ def job(
     progress("start", 0.0)  # says something before kernels load, which takes a while at first
     try:
         if dry_run:
-            planned = prepare(task, site, recipe=model, progress=progress)
+            planned = prepare(task, site, recipe=model, stages=Stages(progress))
             progress.close()
             _print_plan(planned, site, overwrite)
             return
-        result = run_tile(task, site, recipe=model, overwrite=overwrite, progress=progress)
+        stages = open_stages(site.memory, progress)
+        result = run_tile(task, site, recipe=model, overwrite=overwrite, stages=stages)
     finally:
         progress.close()
     if is_json(log_format or "auto"):

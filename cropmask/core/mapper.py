@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from threading import local
 from typing import Any, Final, NamedTuple
@@ -35,15 +36,16 @@ DEFAULT_ROWS: Final = 128
 LAST_BAND: Final = "filtered"
 """Band that is final when nothing else is left to compute."""
 
-Progress = Callable[[str, float], None]
-"""Told the name of a stage and the share of it that is done, 0 to 1."""
-
+Stages = Callable[[str], AbstractContextManager[Callable[[float], None]]]
+"""Opens a stage by its name: a ``with`` block that gives a function to tell the share done."""
 
 Sink = Callable[[str, NDArray[np.uint8]], None]
 """Given the name of a band and its final pixels ``(y, x)``, which it must not change."""
 
 
-def _quiet(_stage: str, _share: float) -> None: ...
+@contextmanager
+def _unwatched(_name: str) -> Iterator[Callable[[float], None]]:
+    yield lambda _share: None
 
 
 def _drop(_name: str, _band: NDArray[np.uint8]) -> None: ...
@@ -130,7 +132,7 @@ def classify_layers(
     need_both: bool = False,
     rows: int = DEFAULT_ROWS,
     threads: int = 1,
-    progress: Progress = _quiet,
+    stages: Stages = _unwatched,
     workspace: NDArray[np.int32] | None = None,
 ) -> Classified:
     """Probability and NDVI of all pixels of a tile, strip by strip.
@@ -147,8 +149,8 @@ def classify_layers(
         Rows of a strip; memory follows it, the result does not.
     threads
         Computing threads; the result does not depend on them.
-    progress
-        Told how far it is.
+    stages
+        Opens the stage ``classify``.
     workspace
         Contiguous memory ``(y, x)`` that will hold the NDVI; default new memory.
     """
@@ -161,11 +163,13 @@ def classify_layers(
         single=np.zeros((height, -(-width // 8)), np.uint8),
     )
     classifier = Classifier(forest, need_both=need_both)
-    progress("classify", 0.0)
-    with ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool:
+    with (
+        stages("classify") as tell,
+        ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool,
+    ):
         for strip in layers.strips(rows):
             classifier.classify(strip, out, pool)
-            progress("classify", (strip.row + strip.shape[0]) / height)
+            tell((strip.row + strip.shape[0]) / height)
     return out
 
 
@@ -176,7 +180,7 @@ def map_crops(
     need_both: bool = False,
     rows: int = DEFAULT_ROWS,
     threads: int = 1,
-    progress: Progress = _quiet,
+    stages: Stages = _unwatched,
     workspace: NDArray[np.int32] | None = None,
     sink: Sink = _drop,
     beside: bool = False,
@@ -185,8 +189,10 @@ def map_crops(
 
     Parameters
     ----------
-    layers, forest, need_both, rows, threads, progress
+    layers, forest, need_both, rows, threads
         As for :func:`classify_layers`.
+    stages
+        Opens the stages ``classify``, ``segment`` and ``mask``.
     workspace
         Contiguous memory ``(y, x)`` that will hold the NDVI, then the segments; default new
         memory. The largest array of a tile; it may be backed by a file.
@@ -209,33 +215,30 @@ def map_crops(
         need_both=need_both,
         rows=rows,
         threads=threads,
-        progress=progress,
+        stages=stages,
         workspace=workspace,
     )
     prob, single, ndvi = seen.prob, seen.single, seen.ndvi
     del seen
-    progress("segment", 0.0)
-    colors = stretch(ndvi)
     smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
     with ThreadPoolExecutor(3 if beside else 1, thread_name_prefix="finish") as pool:
-        valid = prob != NODATA
-        votes = _votes(prob) if beside else None
-        finished = _finish_pixels(pool, layers, prob, sink) if beside else None
-        labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
-        del colors, valid
-        # Segments vote on what was classified, masked later or not.
-        filtered = majority(labels, _votes(prob) if votes is None else votes)
-        del votes
-        progress("segment", 1.0)
-        progress("mask", 0.0)
-        excluded, written = finished or _finish_pixels(pool, layers, prob, sink)
-        cause = excluded.result()
-        _mask(filtered, cause)
-        last = pool.submit(sink, LAST_BAND, filtered)
-        found = statistics(prob, filtered, cause, single, layers.pixel_area_m2)
-        mask = written.result()
-        last.result()
-    progress("mask", 1.0)
+        with stages("segment"):
+            colors, valid = stretch(ndvi), prob != NODATA
+            votes = _votes(prob) if beside else None
+            finished = _finish_pixels(pool, layers, prob, sink) if beside else None
+            labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
+            del colors, valid
+            # Segments vote on what was classified, masked later or not.
+            filtered = majority(labels, _votes(prob) if votes is None else votes)
+            del votes
+        with stages("mask"):
+            excluded, written = finished or _finish_pixels(pool, layers, prob, sink)
+            cause = excluded.result()
+            _mask(filtered, cause)
+            last = pool.submit(sink, LAST_BAND, filtered)
+            found = statistics(prob, filtered, cause, single, layers.pixel_area_m2)
+            mask = written.result()
+            last.result()
     return CropMap(mask, prob, filtered), found
 
 

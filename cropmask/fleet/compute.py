@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
@@ -18,11 +17,12 @@ from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
 from cropmask.machine.child import Parent
 from cropmask.machine.limits import keep_heap_small
-from cropmask.machine.meter import Meter, StageUse
+from cropmask.machine.stages import Stages, StageUse
 from cropmask.remote.retries import find_retries
 from cropmask.site.site import Site
 from cropmask.tile.job import Basis, open_basis
-from cropmask.tile.run import metered, run_tile
+from cropmask.tile.memory import open_stages
+from cropmask.tile.run import run_tile
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ def compute(parent: Parent, work: Work) -> None:
     work.open_logging()
     keep_heap_small()
     _use_folder(work.folder)
-    meter = Meter()
+    stages = open_stages(work.site.memory, lambda name, share: parent.tell(Progress(name, share)))
     try:
-        outcome = _run(parent, work, meter)
+        outcome = _run(parent, work, stages)
     except CropmaskError as error:
         outcome = Outcome(error=error)
     except MemoryError:
@@ -53,7 +53,7 @@ def compute(parent: Parent, work: Work) -> None:
         )
     except Exception as error:  # noqa: BLE001 (logged and told to the parent)
         outcome = _fault(error)
-    parent.tell(_with_stages(outcome, meter.finish()))
+    parent.tell(_with_stages(outcome, stages.finish()))
 
 
 def _fault(error: Exception) -> Outcome:
@@ -71,41 +71,35 @@ def _out_of_memory() -> Outcome:
     )
 
 
-def _run(parent: Parent, work: Work, meter: Meter) -> Outcome:
+def _run(parent: Parent, work: Work, stages: Stages) -> Outcome:
     site = work.site
     if work.order.resolution is not None:
         site = replace(site, resolution=work.order.resolution)
-
-    def progress(stage: str, share: float) -> None:
-        parent.tell(Progress(stage, share))
 
     def check() -> None:
         refusal = parent.ask(MayPublish())
         if refusal is not None:
             raise refusal
 
-    basis = _find_basis(parent, work, site, metered(meter, site.memory, progress))
+    basis = _find_basis(parent, work, site, stages)
     result = run_tile(
         work.order.task,
         site,
         recipe=work.order.recipe,
         overwrite=work.order.overwrite,
-        progress=progress,
+        stages=stages,
         check=check,
-        meter=meter,
         basis=basis,
     )
     return Outcome(state=State(result.state), item=result.item, run_key=result.run_key)
 
 
-def _find_basis(
-    parent: Parent, work: Work, site: Site, progress: Callable[[str, float], None]
-) -> Basis:
+def _find_basis(parent: Parent, work: Work, site: Site, stages: Stages) -> Basis:
     """What the tasks of the region share: from an earlier child, else opened for the next ones."""
     if work.basis is not None:
         basis: Basis = pickle.loads(work.basis)  # noqa: S301 (another child of ours has made it)
         return basis
-    basis = open_basis(work.order.task.region, site, recipe=work.order.recipe, progress=progress)
+    basis = open_basis(work.order.task.region, site, recipe=work.order.recipe, stages=stages)
     parent.tell(Opened(pickle.dumps(basis)))
     return basis
 

@@ -29,7 +29,7 @@ class Outcome:
     peak_memory: int | None = None
     """Bytes."""
     stages: tuple[Mapping[str, Any], ...] = ()
-    """:class:`~cropmask.machine.meter.StageUse` of every stage that began, as mappings."""
+    """:class:`~cropmask.machine.stages.StageUse` of every stage that began, as mappings."""
 
     @property
     def exit_code(self) -> ExitCode:

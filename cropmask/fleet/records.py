@@ -141,7 +141,7 @@ class AttemptRecord:
     peak_memory: int | None = None
     """Largest resident size of the child process, bytes."""
     stages: tuple[Mapping[str, Any], ...] = ()
-    """:class:`~cropmask.machine.meter.StageUse` of every stage."""
+    """:class:`~cropmask.machine.stages.StageUse` of every stage."""
     host: str | None = None
     versions: Mapping[str, str] | None = None
 

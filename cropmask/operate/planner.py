@@ -15,6 +15,7 @@ import shapely
 
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import Tile, intersects, tiles_within
+from cropmask.machine.stages import Progress, Stages, tell_nobody
 from cropmask.operate.estimate import estimate
 from cropmask.operate.plan import Need, Plan, TilePlan
 from cropmask.product import Product, Recipe
@@ -28,7 +29,7 @@ from cropmask.sources.gather import Wanted, gather
 from cropmask.sources.geomad import GEOMAD
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
-from cropmask.tile.job import Basis, Progress, open_basis, prepare_on
+from cropmask.tile.job import Basis, open_basis, prepare_on
 from cropmask.tile.runkey import Cause, Change, find_changes
 
 
@@ -41,7 +42,7 @@ def make_plan(
     recipe: Recipe = "forest",
     only: Collection[Tile] | None = None,
     area: shapely.Geometry | None = None,
-    progress: Progress = lambda _stage, _share: None,
+    progress: Progress = tell_nobody,
 ) -> Plan:
     """Compare what is asked for with what is there; nothing is written.
 
@@ -72,7 +73,7 @@ def make_plan(
         If a server cannot be reached.
     """
     region = absolute(region) if region.endswith(".toml") else region
-    basis = open_basis(region, site, recipe=recipe, progress=progress)
+    basis = open_basis(region, site, recipe=recipe, stages=Stages(progress))
     every = tiles_within(basis.boundary)
     tiles = every if only is None else _chosen(only, every, region)
     if area is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import shapely
 
@@ -11,6 +11,7 @@ from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import intersects
+from cropmask.machine.stages import Stages
 from cropmask.product import Recipe
 from cropmask.region import Region, load_region
 from cropmask.remote.fetch import ReadOptions, find_identity
@@ -23,9 +24,6 @@ from cropmask.stac.facts import Document
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey, Task
 from cropmask.tile.runkey import KeyParts, digest_of, find_changes, model_words
-
-Progress = Callable[[str, float], None]
-"""Told the name of a stage and the share of it that is done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def prepare(
     site: Site,
     *,
     recipe: Recipe = "forest",
-    progress: Progress = lambda _stage, _share: None,
+    stages: Stages | None = None,
     basis: Basis | None = None,
 ) -> Job:
     """Check a task and find its inputs; nothing is computed or written.
@@ -115,8 +113,8 @@ def prepare(
         Where inputs are and results go.
     recipe
         Model of the region to use.
-    progress
-        Told how far it is.
+    stages
+        Told how far it is; default nobody.
     basis
         What all tasks of the region share, if it was opened before.
 
@@ -129,12 +127,11 @@ def prepare(
     Interrupted
         If a server cannot be reached.
     """
+    stages = stages or Stages()
     if basis is None:
-        basis = open_basis(task.region, site, recipe=recipe, progress=progress)
-    progress("search", 0.0)
-    job = prepare_on(basis, task, basis.world.catalog, site.read)
-    progress("search", 1.0)
-    return job
+        basis = open_basis(task.region, site, recipe=recipe, stages=stages)
+    with stages.stage("search"):
+        return prepare_on(basis, task, basis.world.catalog, site.read)
 
 
 def open_basis(
@@ -142,7 +139,7 @@ def open_basis(
     site: Site,
     *,
     recipe: Recipe = "forest",
-    progress: Progress = lambda _stage, _share: None,
+    stages: Stages | None = None,
 ) -> Basis:
     """Open what all tasks of a region share.
 
@@ -155,7 +152,8 @@ def open_basis(
     """
     found = load_region(region, site.models)
     found.model(recipe)
-    world = site.world(found, lambda share: progress("demo world", share))
+    # A stage only where there is something to make: nothing is told of a world that is there.
+    world = site.world(found, partial((stages or Stages()).tell, "demo world"))
     boundary = load_boundary(world.boundary)
     digest = digest_of(boundary.wkb_hex)
     return Basis(found, recipe, site.resolution, world, boundary, digest)

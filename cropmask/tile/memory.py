@@ -1,4 +1,4 @@
-"""DOC tile.memory."""
+"""How a run stays below a memory limit: planned before it begins, watched while it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Final
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.mapper import DEFAULT_ROWS
-from cropmask.errors import Misconfigured, Reason
+from cropmask.errors import Misconfigured, OutOfMemory, Reason
+from cropmask.machine.limits import find_anonymous_memory
+from cropmask.machine.stages import Progress, Stages, tell_nobody
 
 TILE_BYTES: Final = 13
 """Bytes per pixel of the arrays of a whole tile, at most."""
@@ -54,3 +56,31 @@ def plan_memory(box: GeoBox, memory: int | None) -> Budget:
         f"give --memory {least + 0.05:.1f}GB or more, or a coarser --resolution",
         reason=Reason.TOO_LITTLE_MEMORY,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGuard:
+    """Ends a run that grew over its limit, before the kernel ends the whole container."""
+
+    limit: int | None
+    """Bytes that no file backs; None for no limit."""
+
+    def check(self) -> None:
+        """Look at the memory of this process.
+
+        Raises
+        ------
+        OutOfMemory
+            If it is more than the limit.
+        """
+        used = find_anonymous_memory()
+        if self.limit is not None and used > self.limit:
+            raise OutOfMemory(
+                f"{used / 1e9:.2f} GB of memory in use while the limit is "
+                f"{self.limit / 1e9:.2f} GB: give --memory more, or fewer --threads"
+            )
+
+
+def open_stages(memory: int | None, progress: Progress = tell_nobody) -> Stages:
+    """Stages of a run that stays below a memory limit in bytes."""
+    return Stages(progress, MemoryGuard(memory).check)

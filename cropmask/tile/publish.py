@@ -1,4 +1,4 @@
-"""DOC tile.publish."""
+"""What is published of a tile: the facts of its item, and the collection of its product."""
 
 from __future__ import annotations
 

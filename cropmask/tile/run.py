@@ -13,20 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.mapper import LAST_BAND, map_crops
-from cropmask.errors import OutOfMemory
 from cropmask.grid import geobox
-from cropmask.machine.limits import find_anonymous_memory, open_workspace, release_heap
-from cropmask.machine.meter import Meter, StageUse
+from cropmask.machine.limits import open_workspace
+from cropmask.machine.stages import Stages, StageUse
 from cropmask.modelfile.model import load_forest
-from cropmask.pixels.layers import TileLayers, open_layers
+from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
 from cropmask.results.dataset import put_dataset, write_band
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 from cropmask.task import Task
-from cropmask.tile.job import Basis, Job, Progress, find_same, prepare
-from cropmask.tile.memory import plan_memory
+from cropmask.tile.job import Basis, Job, find_same, prepare
+from cropmask.tile.memory import open_stages, plan_memory
 from cropmask.tile.publish import make_facts, make_product_collection
 
 
@@ -54,9 +53,8 @@ def run_tile(
     *,
     recipe: Recipe = "forest",
     overwrite: bool = False,
-    progress: Progress = lambda _stage, _share: None,
+    stages: Stages | None = None,
     check: Callable[[], None] = lambda: None,
-    meter: Meter | None = None,
     basis: Basis | None = None,
 ) -> TileResult:
     """Map one tile and publish the result.
@@ -71,12 +69,10 @@ def run_tile(
         Model of the region to use.
     overwrite
         Whether to replace a result with another run key, which is otherwise refused.
-    progress
-        Told how far it is.
+    stages
+        Told how far it is, and measured; default ones that look at the site's memory limit.
     check
         Called before the item is written; an exception from it leaves no item.
-    meter
-        Takes the time of the stages; default one of its own.
     basis
         What all tasks of the region share, if it was opened before.
 
@@ -94,18 +90,17 @@ def run_tile(
     Interrupted
         If reading or writing fails.
     """
-    meter = meter or Meter()
-    watched = metered(meter, site.memory, progress)
+    stages = stages or open_stages(site.memory)
     store = site.store()
-    job = prepare(task, site, recipe=recipe, progress=watched, basis=basis)
+    job = prepare(task, site, recipe=recipe, stages=stages, basis=basis)
     if not overwrite and (item := find_same(store, job)) is not None:
-        return _result(job, store, "SKIPPED", meter, item["properties"]["cropmask:statistics"])
-    watched("load", 0.0)
-    store.check_writable()
-    if site.read.verify:
-        verify_files(job.sources.bands, site.read)
-    model = job.region.model(recipe)
-    forest = load_forest(model.file, model.sha256)
+        return _result(job, store, "SKIPPED", stages, item["properties"]["cropmask:statistics"])
+    with stages.stage("load"):
+        store.check_writable()
+        if site.read.verify:
+            verify_files(job.sources.bands, site.read)
+        model = job.region.model(recipe)
+        forest = load_forest(model.file, model.sha256)
     box = geobox(task.tile, site.resolution)
     budget = plan_memory(box, site.memory)
     with (
@@ -127,73 +122,44 @@ def run_tile(
             need_both=job.region.limits.require_both_halves,
             rows=budget.rows,
             threads=site.threads,
-            progress=counting(watched, meter, layers),
+            stages=stages.stage,
             workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
             sink=write,
             beside=site.threads > 1 and not budget.on_disk,
         )
-        watched("write", 0.0)
-        published = put_dataset(
-            store,
-            job.place,
-            make_facts(job, statistics, layers.not_applied),
-            crop_map,
-            make_product_collection(job),
-            folder=folder,
-            overwrite=overwrite,
-            check=check,
-        )
-        meter.add_bytes(published.bytes)
-        progress("write", 1.0)  # what is published is done, whatever memory it took
-    return _result(job, store, "SUCCEEDED", meter, asdict(statistics))
-
-
-def metered(meter: Meter, limit: int | None, progress: Progress) -> Progress:
-    """The same progress, which takes the time of stages and watches memory."""
-
-    def watched(stage: str, share: float) -> None:
-        meter.enter(stage)
-        progress(stage, share)
-        if share == 0.0:
-            release_heap()
-        used = find_anonymous_memory()
-        if limit is not None and used > limit:
-            raise OutOfMemory(
-                f"{used / 1e9:.2f} GB of memory in use while the limit is {limit / 1e9:.2f} GB: "
-                "give --memory more, or fewer --threads"
+        stages.add_bytes("classify", layers.stats.pixel_bytes)
+        with stages.stage("write"):
+            published = put_dataset(
+                store,
+                job.place,
+                make_facts(job, statistics, layers.not_applied),
+                crop_map,
+                make_product_collection(job),
+                folder=folder,
+                overwrite=overwrite,
+                check=check,
             )
-
-    return watched
-
-
-def counting(progress: Progress, meter: Meter, layers: TileLayers) -> Progress:
-    """The same progress, which counts the bytes that classifying has read."""
-
-    def counted(stage: str, share: float) -> None:
-        progress(stage, share)
-        if stage == "classify" and share == 1.0:
-            meter.add_bytes(layers.stats.pixel_bytes)
-
-    return counted
+        stages.add_bytes("write", published.bytes)
+    return _result(job, store, "SUCCEEDED", stages, asdict(statistics))
 
 
 def _result(
     job: Job,
     store: Store,
     state: Literal["SUCCEEDED", "SKIPPED"],
-    meter: Meter,
+    stages: Stages,
     statistics: Mapping[str, Any],
 ) -> TileResult:
-    stages = meter.finish()
+    uses = stages.finish()
     label = job.region.product.label(str(job.task.tile), str(job.task.period))
     return TileResult(
         state=state,
         item=store.uri(job.place.item),
         thumbnail=store.uri(job.place.key(f"{label}_thumbnail.png")),
         visual=store.uri(job.place.key(f"{label}_visual.tif")),
-        seconds=round(sum(use.wall_seconds for use in stages), 3),
+        seconds=round(sum(use.wall_seconds for use in uses), 3),
         run_key=str(job.run_key),
         synthetic=job.synthetic,
         statistics=statistics,
-        stages=stages,
+        stages=uses,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted, Misconfigured, OutOfMemory
 from cropmask.machine.limits import (
     find_anonymous_memory,
     find_cpus,
@@ -22,7 +22,8 @@ from cropmask.machine.limits import (
     parse_memory,
     reset_peak_memory,
 )
-from cropmask.machine.meter import Meter, format_uses
+from cropmask.machine.stages import Stages, format_uses
+from cropmask.tile.memory import MemoryGuard
 
 
 @pytest.mark.parametrize(
@@ -150,15 +151,19 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def test_stages_are_metered_one_by_one() -> None:
-    meter = Meter()
-    meter.enter("big")
+    told: list[tuple[str, float]] = []
+    stages = Stages(lambda name, share: told.append((name, share)))
     # Pages of its own: the heap of a long-lived process may have that much resident already.
-    with mmap.mmap(-1, 40_000_000) as block:
+    with stages.stage("big") as tell, mmap.mmap(-1, 40_000_000) as block:
         block.write(b"\1" * len(block))
-        meter.add_bytes(len(block))
-    meter.enter("small")
-    meter.enter("small")
-    uses = meter.finish()
+        tell(0.5)
+    stages.add_bytes("big", 40_000_000)
+    with stages.stage("small"):
+        pass
+    stages.tell("small", 1.0)
+    uses = stages.finish()
+    assert stages.finish() == uses
+    assert told == [("big", 0), ("big", 0.5), ("big", 1), ("small", 0), ("small", 1), ("small", 1)]
     assert [use.stage for use in uses] == ["start", "big", "small"]
     assert uses[1].bytes == 40_000_000
     assert uses[2].bytes is None
@@ -168,3 +173,30 @@ def test_stages_are_metered_one_by_one() -> None:
     lines = format_uses(uses).splitlines()
     assert len(lines) == 5
     assert lines[2].split()[0] == "big"
+
+
+def test_a_stage_that_fails_is_not_told_to_be_done() -> None:
+    told: list[tuple[str, float]] = []
+    stages = Stages(lambda name, share: told.append((name, share)))
+    with pytest.raises(ValueError, match="no"), stages.stage("read"):
+        raise ValueError("no")
+    assert told == [("read", 0.0)]
+
+
+def test_the_guard_ends_a_run_that_grew_over_its_limit_but_not_one_that_is_done() -> None:
+    grown: list[str] = []
+
+    def check() -> None:
+        if grown:
+            raise OutOfMemory("too much")
+
+    stages = Stages(check=check)
+    with pytest.raises(OutOfMemory), stages.stage("classify") as tell:  # noqa: PT012
+        grown.append("much")
+        tell(0.5)
+    grown.clear()
+    with stages.stage("write"):
+        grown.append("much")  # what is published is done, whatever memory it took
+    with pytest.raises(OutOfMemory, match=r"limit is 0\.00 GB"):
+        MemoryGuard(1).check()
+    MemoryGuard(None).check()
