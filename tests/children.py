@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from cropmask.errors import Rejected
-from cropmask.fleet.attempt import MayPublish, Progress, Work
+from cropmask.fleet.attempt import MayPublish, StageReport, Work
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
 from cropmask.machine.child import Parent
@@ -18,7 +18,7 @@ DONE = Outcome(state=State.SUCCEEDED, item="item", run_key="ab")
 
 
 def succeed(parent: Parent, work: Work) -> None:
-    parent.tell(Progress("classify", 0.5))
+    parent.tell(StageReport("classify", 0.5))
     parent.tell(DONE)
 
 
@@ -38,7 +38,7 @@ def hang(parent: Parent, work: Work) -> None:
     """Work for ever, deaf to SIGTERM, with a file half written."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (work.folder / "half").write_bytes(b"x" * 1000)
-    parent.tell(Progress("classify", 0.1))
+    parent.tell(StageReport("classify", 0.1))
     while True:
         time.sleep(0.05)
 
@@ -48,7 +48,7 @@ def clean_up(parent: Parent, work: Work) -> None:
     mark = Path(work.order.task.region)
     try:
         mark.write_text("begun")
-        parent.tell(Progress("classify", 0.1))
+        parent.tell(StageReport("classify", 0.1))
         while True:
             time.sleep(0.05)
     finally:

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from cropmask.errors import Interrupted, Misconfigured, Reason
 from cropmask.grid import CRS
+from cropmask.machine.stages import Progress, tell_nobody
 
 PACKAGE: Final = "@radiantearth/stac-browser@4.0.1"
 SHA256: Final = "053c8a9849e835d848f6a50f50e905c23e882509c8e4c4b820cbe629d783b955"
@@ -36,8 +37,6 @@ _EQUAL_AREA: Final = (
     "+proj=cea +lat_ts=30 +lon_0=0 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs +type=crs"
 )
 
-Progress = Callable[[str, float], None]
-
 
 def browser_folder(cache: Path) -> Path:
     """Where the built browser is kept: another lock file has another folder."""
@@ -56,7 +55,7 @@ def find_node() -> str | None:
     return None
 
 
-def ensure_browser(cache: Path, progress: Progress = lambda _stage, _share: None) -> Path:
+def ensure_browser(cache: Path, progress: Progress = tell_nobody) -> Path:
     """Folder of the built STAC Browser; built on first use, which takes some minutes.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from cropmask.catalog.static import (
     print_text,
 )
 from cropmask.errors import Rejected
+from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.product import FAMILY, MODELS, Product
 from cropmask.region import region_names
 from cropmask.results.geoparquet import encode_parquet
@@ -44,9 +45,6 @@ from cropmask.stac.gathered import (
 from cropmask.stac.services import Layer
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Absent, Store
-
-Progress = Callable[[str, float], None]
-
 
 _PNG: Final = b"\x89PNG"
 
@@ -97,7 +95,7 @@ def build_results(
     models: Path | None = None,
     *,
     parquet: bool = True,
-    progress: Progress = lambda _stage, _share: None,
+    progress: Progress = tell_nobody,
 ) -> Built:
     """Bring the catalog of results up to date: safe while workers write, and again at any time.
 

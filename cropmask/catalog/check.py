@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 from cropmask.catalog.rasters import find_raster_problem
 from cropmask.catalog.schemas import Schemas
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
+from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity, load_bytes, load_json
 from cropmask.stac.absolute import join
@@ -75,7 +76,7 @@ def check_catalog(
     options: ReadOptions,
     schemas: Schemas,
     depth: Depth = Depth(),
-    progress: Callable[[str, float], None] = lambda _stage, _share: None,
+    progress: Progress = tell_nobody,
 ) -> Checked:
     """Walk a catalog and check every document and every file that it names.
 

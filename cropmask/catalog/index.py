@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from cropmask.catalog.datacube_steps import MARK
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
+from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.mirror import Mirror, load_items
 from cropmask.stac.odc import make_products_csv, product_file
 from cropmask.store.folder import FolderStore
@@ -26,7 +27,6 @@ from cropmask.store.s3 import S3Store
 
 _SECONDS: Final = 24 * 3600
 _STEPS: Final = Path(__file__).with_name("datacube_steps.py")
-Progress = Callable[[str, float], None]
 Step = tuple[str, list[str]]
 """A program with its words, or ``ask`` with names of products."""
 
@@ -65,9 +65,7 @@ class Indexed:
     """What the programs said of failures."""
 
 
-def index_results(
-    store: Store, recipe: Recipe, progress: Progress = lambda _stage, _share: None
-) -> Indexed:
+def index_results(store: Store, recipe: Recipe, progress: Progress = tell_nobody) -> Indexed:
     """Add product definitions and datasets to an Open Data Cube, and count what is there.
 
     Parameters

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from cropmask.catalog.static import PRODUCTS
 from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.geoparquet import encode_parquet
 from cropmask.stac.absolute import is_document, make_absolute
 from cropmask.stac.assets import type_of
@@ -45,7 +45,7 @@ def publish(
     base_url: str,
     *,
     data: bool = False,
-    progress: Callable[[str, float], None] = lambda _stage, _share: None,
+    progress: Progress = tell_nobody,
 ) -> Published:
     """Write a catalog to another place, with every address absolute.
 

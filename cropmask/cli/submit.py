@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from cropmask.fleet.taskfile import task_file_key
 from cropmask.kube.doors import open_cluster
 from cropmask.kube.manifests import job_name
 from cropmask.kube.protocol import Cluster, Condition, JobState
+from cropmask.machine.stages import ShareDone
 from cropmask.operate.advice import go_on
 from cropmask.operate.plan import Plan
 from cropmask.operate.submit import (
@@ -296,9 +296,7 @@ def _send(record: RunRecord, site: Site, *, quiet: bool) -> RunRecord:
         bar.close()
 
 
-def _send_on(
-    record: RunRecord, site: Site, queue: Queue, progress: Callable[[float], None]
-) -> RunRecord:
+def _send_on(record: RunRecord, site: Site, queue: Queue, progress: ShareDone) -> RunRecord:
     """Send; whoever stops it is told how to go on."""
     store = site.store()
     try:

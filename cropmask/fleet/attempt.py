@@ -50,7 +50,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StageReport:
     """Said by the child: how far it is."""
 
     stage: str
@@ -175,7 +175,7 @@ def run_attempt(
     hold: Hold,
     limits: Limits,
     *,
-    progress: Callable[[Progress], None] = lambda _: None,
+    progress: Callable[[StageReport], None] = lambda _: None,
     opened: Callable[[bytes], None] = lambda _: None,
     target: str = TARGET,
 ) -> Outcome:
@@ -232,7 +232,7 @@ class _Watch:
         hold: Hold,
         limits: Limits,
         memory: int | None,
-        progress: Callable[[Progress], None],
+        progress: Callable[[StageReport], None],
         opened: Callable[[bytes], None],
     ) -> None:
         self._child = child
@@ -260,7 +260,7 @@ class _Watch:
                 return None
             if isinstance(said, Outcome):
                 return said
-            if isinstance(said, Progress):
+            if isinstance(said, StageReport):
                 self._progress(said)
             elif isinstance(said, Opened):
                 self._opened(said.basis)

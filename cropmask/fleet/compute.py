@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cropmask.errors import CropmaskError, Interrupted, OutOfMemory, Reason
-from cropmask.fleet.attempt import MayPublish, Opened, Progress, Work
+from cropmask.fleet.attempt import MayPublish, Opened, StageReport, Work
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
 from cropmask.machine.child import Parent
@@ -35,7 +35,9 @@ def compute(parent: Parent, work: Work) -> None:
     work.open_logging()
     keep_heap_small()
     _use_folder(work.folder)
-    stages = open_stages(work.site.memory, lambda name, share: parent.tell(Progress(name, share)))
+    stages = open_stages(
+        work.site.memory, lambda name, share: parent.tell(StageReport(name, share))
+    )
     try:
         outcome = _run(parent, work, stages)
     except CropmaskError as error:

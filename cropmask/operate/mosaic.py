@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, Tile
+from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import open_reading_threads, with_patience
 from cropmask.product import COG_TYPE, NODATA, Band, Product
 from cropmask.remote.fetch import Absent, ReadOptions
@@ -121,7 +122,7 @@ def make_mosaic(
     *,
     meters: int | None = None,
     options: ReadOptions | None = None,
-    progress: Callable[[float], None] = lambda _share: None,
+    progress: ShareDone = lambda _share: None,
 ) -> Mosaic:
     """Write a COG and a PNG of what is finished; the rest is nodata, and transparent.
 

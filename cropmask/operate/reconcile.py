@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from cropmask.grid import Tile, tiles_within
+from cropmask.machine.stages import CountDone
 from cropmask.product import Product
 from cropmask.region import Region
 from cropmask.remote.threads import map_threads
@@ -112,7 +113,7 @@ def reconcile(
     expected: Iterable[Tile],
     *,
     verify: bool = False,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    progress: CountDone = lambda _done, _all: None,
 ) -> Reconciliation:
     """Compare the tiles of a region with what a store holds.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from cropmask.kube.manifests import (
     make_queue_job,
 )
 from cropmask.kube.protocol import Cluster
+from cropmask.machine.stages import ShareDone
 from cropmask.operate.advice import go_on
 from cropmask.operate.plan import Need, Plan
 from cropmask.product import FAMILY
@@ -91,7 +92,7 @@ def send(
     record: RunRecord,
     store: Store,
     queue: Queue,
-    progress: Callable[[float], None] = lambda _share: None,
+    progress: ShareDone = lambda _share: None,
     commands: Commands = HERE,
 ) -> RunRecord:
     """Send the messages of a run that are not known to be sent; the run is written down first.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from cropmask.errors import CropmaskError
+from cropmask.machine.stages import CountDone
 from cropmask.product import Product
 from cropmask.remote.threads import map_threads
 from cropmask.results.dataset import ITEM_TYPE, content_type, put_catalogs
@@ -22,8 +23,6 @@ from cropmask.results.listing import (
     parse_item,
 )
 from cropmask.store.protocol import Absent, Store
-
-Progress = Callable[[int, int], None]
 
 
 class Fate(StrEnum):
@@ -60,7 +59,7 @@ def sync(
     *,
     overwrite: bool = False,
     dry_run: bool = False,
-    progress: Progress = lambda _done, _all: None,
+    progress: CountDone = lambda _done, _all: None,
 ) -> list[Copied]:
     """Copy datasets so that the target never has an item whose files are not there.
 
@@ -186,7 +185,7 @@ def _copy_catalogs(source: Store, target: Store, product: Product) -> None:
 def remove(
     store: Store,
     datasets: Iterable[Dataset],
-    progress: Progress = lambda _done, _all: None,
+    progress: CountDone = lambda _done, _all: None,
 ) -> int:
     """Delete datasets, each item first so that it never leads to files that are gone.
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cropmask.machine.stages import ShareDone
 from cropmask.product import FAMILY
 from cropmask.stac.gathered import Linked
 from cropmask.store.protocol import Absent, Entry, Store
@@ -71,7 +72,7 @@ class Mirror:
 def load_items(
     store: Store,
     before: Mirror | None = None,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: ShareDone = lambda _: None,
 ) -> Mirror:
     """Items of all products of a store.
 
@@ -154,7 +155,7 @@ def _load_known(store: Store, product: str) -> dict[str, Known]:
 
 
 def _read_all(
-    store: Store, entries: Iterable[Entry], progress: Callable[[float], None]
+    store: Store, entries: Iterable[Entry], progress: ShareDone
 ) -> Iterator[tuple[str, dict[str, Any] | None]]:
     keys = [entry.key for entry in entries]
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -10,7 +10,7 @@ With no configuration the site is ``local``: the made-up demo world as the catal
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from cropmask.contract import Environment as Environment
 from cropmask.errors import Misconfigured, Reason
 from cropmask.grid import RESOLUTIONS
 from cropmask.machine.limits import find_cpus, find_memory_limit, parse_memory
+from cropmask.machine.stages import ShareDone
 from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
 from cropmask.region import Ancillary, Region, StacLayer
@@ -142,7 +143,7 @@ class Site:
         }
         return {name: value for name, value in known.items() if value is not None}
 
-    def world(self, region: Region, progress: Callable[[float], None] | None = None) -> World:
+    def world(self, region: Region, progress: ShareDone | None = None) -> World:
         """Inputs for a region; makes the demo world if it is asked for and not there yet."""
         if self.catalog is not None:
             public = PUBLIC_ANCILLARY.model_copy(update={"protected_areas": region.protected_areas})

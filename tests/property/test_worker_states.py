@@ -20,7 +20,7 @@ from cropmask.errors import (
     Rejected,
     TimedOut,
 )
-from cropmask.fleet.attempt import Hold, Limits, MayPublish, Progress, _Watch
+from cropmask.fleet.attempt import Hold, Limits, MayPublish, StageReport, _Watch
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.recordfiles import find_attempts
 from cropmask.fleet.records import AttemptRecord, State
@@ -182,7 +182,7 @@ def test_no_item_without_a_lease_confirmed_after_the_question(
     before: list[str], asks: bool, lost_at: int | None, renewed_at: int, stop_at: int | None
 ) -> None:
     hold = ScriptedHold(lost_at, renewed_at)
-    words = {"progress": Progress("classify", 0.5), "silent": None}
+    words = {"progress": StageReport("classify", 0.5), "silent": None}
     child = ScriptedChild([words[w] for w in before] + ([MayPublish()] if asks else []), hold)
 
     def stopping() -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import rasterio
 import shapely
 
 from cropmask.grid import AFRICA_10, CRS, Tile
+from cropmask.machine.stages import ShareDone
 from cropmask.region import REGION_FILE, Region
 from cropmask.task import Period
 from cropmask.testing.world.documents import (
@@ -59,8 +59,6 @@ _TERRAIN: Final = {
 }
 _RAIN: Final = dict(zip(("rain_first_half", "rain_second_half"), RAIN_FILES, strict=True))
 
-Progress = Callable[[float], None]
-
 
 class WorldWriter:
     """Files of one world below a folder."""
@@ -85,7 +83,7 @@ class WorldWriter:
         self._scenes = tuple(Tile(x + k, y) for k in range(scenes))
         self._bands: dict[tuple[Tile, Period], dict[str, BandFile]] = {}
 
-    def write(self, tell: Progress) -> None:
+    def write(self, tell: ShareDone) -> None:
         """Write scenes, items, catalog and layers."""
         self._write_scenes(tell)
         for done, tile in enumerate(self._tiles):
@@ -98,7 +96,7 @@ class WorldWriter:
         self._write_layers()
         tell(1.0)
 
-    def _write_scenes(self, tell: Progress) -> None:
+    def _write_scenes(self, tell: ShareDone) -> None:
         folder = self._folder / _SCENES_FOLDER
         halves = [(tile, k) for tile in self._scenes for k in (0, 1)]
         for done, (tile, number) in enumerate(halves):

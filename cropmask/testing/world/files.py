@@ -7,7 +7,7 @@ worlds have equal bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from rasterio.windows import Window
 
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.grid import AFRICA_10, CRS, Tile
+from cropmask.machine.stages import ShareDone
 from cropmask.testing.world.landscape import (
     Sites,
     elevation_row,
@@ -81,7 +82,7 @@ def write_half(
     *,
     seed: int = 0,
     grain: int = 1,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: ShareDone = lambda _: None,
 ) -> dict[str, BandFile]:
     """Write the twelve COGs of one tile and half-year.
 
@@ -143,7 +144,7 @@ def _write_plain(
     half: int,
     seed: int,
     grain: int,
-    progress: Callable[[float], None],
+    progress: ShareDone,
 ) -> None:
     """Draw the rows of a half-year into twelve uncompressed files, which become COGs."""
     size = int(AFRICA_10.size) // resolution
@@ -186,7 +187,7 @@ def write_layers(
     *,
     seed: int = 0,
     grain: int = 1,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: ShareDone = lambda _: None,
 ) -> None:
     """Write rain, slope, steepness, elevation, water and protected areas over all tiles.
 

@@ -8,7 +8,7 @@ says that it is synthetic, and so does whatever is computed from it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from rasterio.errors import RasterioError
 
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, Tile, tile_polygon, tiles_within
+from cropmask.machine.stages import ShareDone
 from cropmask.region import Region
 from cropmask.task import Period
 from cropmask.testing.world.borrowed import CATALOG, MODELS, WorldWriter
@@ -34,8 +35,6 @@ _BYTES_PER_PIXEL: Final = 60
 """What a scene takes while it is made, temporary files included."""
 _INSET_M: Final = 1.0
 """A boundary that is cut to some tiles keeps off the edges of the next ones."""
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def make_region_world(
     period: Period,
     scenes: int = SCENES,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: ShareDone | None = None,
 ) -> RegionWorld:
     """Write a made-up region, whole or not at all; the same arguments give the same bytes.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +22,7 @@ from rasterio.errors import RasterioError
 
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import AFRICA_10, Tile, geobox
+from cropmask.machine.stages import ShareDone
 from cropmask.region import Ancillary
 from cropmask.task import Period
 from cropmask.testing.world.documents import (
@@ -62,8 +63,6 @@ _BYTES_PER_PIXEL: Final = 60
 
 _STALE_SECONDS: Final = 86_400
 
-Progress = Callable[[float], None]
-
 
 @dataclass(frozen=True, slots=True)
 class DemoWorld:
@@ -86,7 +85,7 @@ def make_world(
     seed: int = 0,
     boundary: Path | None = None,
     grain: int = 1,
-    progress: Progress | None = None,
+    progress: ShareDone | None = None,
 ) -> Path:
     """Write a made-up world; the same arguments give the same bytes.
 
@@ -121,7 +120,7 @@ def make_world(
     """
     tiles = tuple(dict.fromkeys(tiles))
     _check(tiles, resolution, grain)
-    tell: Progress = progress or (lambda _: None)
+    tell: ShareDone = progress or (lambda _: None)
     folder.mkdir(parents=True, exist_ok=True)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_PAM_ENABLED=False):
         write_layers(
@@ -175,7 +174,7 @@ def open_world(folder: Path) -> DemoWorld:
     )
 
 
-def ensure_world(cache: Path, resolution: int, *, progress: Progress | None = None) -> DemoWorld:
+def ensure_world(cache: Path, resolution: int, *, progress: ShareDone | None = None) -> DemoWorld:
     """World of the default tile, made on first use and kept in a cache.
 
     It is made in a folder of its own and renamed when complete, so processes that start at once,
@@ -214,7 +213,7 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def _build(folder: Path, resolution: int, progress: Progress | None) -> None:
+def _build(folder: Path, resolution: int, progress: ShareDone | None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     needed = _BYTES_PER_PIXEL * (int(AFRICA_10.size) // resolution) ** 2
     if shutil.disk_usage(folder.parent).free < needed:
@@ -276,7 +275,7 @@ def _check(tiles: Sequence[Tile], resolution: int, grain: int) -> None:
         raise Rejected(f"a grain of {grain} does not divide a tile of {size} pixels")
 
 
-def _part(tell: Progress, done: int, count: int) -> Progress:
+def _part(tell: ShareDone, done: int, count: int) -> ShareDone:
     def inner(share: float) -> None:
         tell(_LAYERS_SHARE + (1 - _LAYERS_SHARE) * (done + share) / count)
 

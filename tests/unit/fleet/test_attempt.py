@@ -21,7 +21,7 @@ from cropmask.errors import (
     Rejected,
     TimedOut,
 )
-from cropmask.fleet.attempt import FreeHold, Hold, Limits, Progress, Work, run_attempt
+from cropmask.fleet.attempt import FreeHold, Hold, Limits, StageReport, Work, run_attempt
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
 from cropmask.machine.child import open_nursery
@@ -42,7 +42,7 @@ class Attempting:
         self.folder = folder / "attempt"
         self.folder.mkdir()
         self.mark = folder / "mark"
-        self.progress: list[Progress] = []
+        self.progress: list[StageReport] = []
 
     def __call__(
         self,
@@ -77,7 +77,7 @@ def attempt(tmp_path: Path) -> Attempting:
 def test_what_the_child_says_comes_back(attempt: Attempting) -> None:
     outcome = attempt("succeed")
     assert (outcome.state, outcome.item, outcome.run_key) == (State.SUCCEEDED, "item", "ab")
-    assert attempt.progress == [Progress("classify", 0.5)]
+    assert attempt.progress == [StageReport("classify", 0.5)]
     wrong = attempt("reject")
     assert isinstance(wrong.error, Rejected)
     assert wrong.error.reason == "missing geomad"
