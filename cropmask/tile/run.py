@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from cropmask.modelfile.model import load_forest
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
+from cropmask.remote.fetch import ReadOptions
 from cropmask.results.dataset import put_dataset, write_band
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
@@ -27,6 +28,9 @@ from cropmask.task import Task
 from cropmask.tile.job import Basis, Job, find_same, prepare
 from cropmask.tile.memory import open_stages, plan_memory
 from cropmask.tile.publish import make_facts, make_product_collection
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,25 @@ class TileResult:
     """As in the item: :class:`~cropmask.core.cropmap.Statistics` by name."""
     stages: tuple[StageUse, ...]
     """What each stage took."""
+
+    def open(self, *bands: str, options: ReadOptions | None = None) -> xr.Dataset:
+        """The bands in memory; see :func:`~cropmask.tile.open.open_result`.
+
+        Parameters
+        ----------
+        *bands
+            Names of bands; default all three.
+        options
+            How results are read where they lie in a bucket, such as ``site.read``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Variables uint8 ``(y, x)``, nodata 255; ``.odc.geobox`` is the tile's grid.
+        """
+        from cropmask.tile.open import open_result
+
+        return open_result(self.item, bands, options)
 
 
 def run_tile(
