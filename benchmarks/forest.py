@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import SAMPLES, Result, make_parser, put_results, show, table
 from benchmarks.models import Fitted, Models, draw_scene, fit_models
-from cropmask.core._rank import EDGE, find_active, put_pixels, rank_packets
+from cropmask.core._packets import EDGE, find_active, put_pixels, rank_packets
 from cropmask.core.engine import (
     BLOCK_PACKETS,
     Engine,
@@ -35,8 +35,8 @@ from cropmask.core.engine import (
     score,
 )
 from cropmask.core.features import features, observed
-from cropmask.core.mapper import Classified, Classifier, classify_layers
-from cropmask.core.ranks import make_ranker
+from cropmask.core.mapper import ClassifiedPixels, StripClassifier, classify_layers
+from cropmask.core.ranker import make_ranker
 from cropmask.core.strips import Half, Strip
 from cropmask.product import RECIPES
 
@@ -112,13 +112,13 @@ def walk(engine: Engine, blocks: list[Block], wave: NDArray[np.uint16]) -> None:
         percent(engine, block.packets, block.active, wave)
 
 
-def classify(classifier: Classifier, strip: Strip, out: Classified) -> None:
+def classify(classifier: StripClassifier, strip: Strip, out: ClassifiedPixels) -> None:
     """Raw pixels to percentages, features included."""
     with ThreadPoolExecutor(1) as pool:
         classifier.classify(strip, out, pool)
 
 
-def classify_scene(fitted: Fitted, strip: Strip) -> Classified:
+def classify_scene(fitted: Fitted, strip: Strip) -> ClassifiedPixels:
     """The same through the door that a tile takes."""
     return classify_layers(SceneLayers(strip), fitted.forest, rows=strip.shape[0])
 
@@ -209,7 +209,7 @@ def measure(
 def _contestants(
     fitted: Fitted, strip: Strip, blocks: list[Block], x: NDArray[Any]
 ) -> dict[str, Callable[[], object]]:
-    engine, classifier = make_engine(fitted.forest), Classifier(fitted.forest)
+    engine, classifier = make_engine(fitted.forest), StripClassifier(fitted.forest)
     wave, out = make_scratch(engine)[1], classify_scene(fitted, strip)
     return {
         f"scikit-learn {fitted.recipe}": lambda: fitted.estimator.predict_proba(x),

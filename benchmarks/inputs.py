@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from benchmarks.measure import Result
 from cropmask.site.site import open_site
-from cropmask.testing.world.world import DEMO_PERIOD, DEMO_TILE, EDITION, ensure_world, is_complete
+from cropmask.testing.world.demoworld import (
+    DEMO_PERIOD,
+    DEMO_TILE,
+    EDITION,
+    ensure_world,
+    is_complete,
+)
 
 
 def find_resolution(wanted: int | None, *, quick: bool = False) -> int:

@@ -15,9 +15,9 @@ from cropmask.core.forest import Forest
 from cropmask.core.strips import Half, Strip
 from cropmask.product import RECIPES, Recipe
 from cropmask.region import load_region
+from cropmask.testing.world.demoworld import DEMO_TILE
 from cropmask.testing.world.landscape import elevation_row, log_rain, make_sites, salt_of
 from cropmask.testing.world.spectra import MIXED, draw_half, draw_truth
-from cropmask.testing.world.world import DEMO_TILE
 from cropmask.training.convert import convert
 from cropmask.training.fit import make_estimator
 from cropmask.training.samples import load_samples

@@ -31,7 +31,7 @@ from benchmarks.measure import (
 )
 from benchmarks.models import Models, fit_models
 from benchmarks.tile import TILE_MPX
-from cropmask.modelfile.model import Manifest, write_model
+from cropmask.modelfile.model import ModelManifest, write_model
 from cropmask.training.fit import make_probes
 
 EDGES = (600, 1200)
@@ -76,7 +76,7 @@ def _put_models(folder: Path, models: Models) -> None:
     """One forest, as scikit-learn and as a model file."""
     fitted = models.by_recipe["forest"]
     joblib.dump(fitted.estimator, folder / "forest.joblib")
-    manifest = Manifest(
+    manifest = ModelManifest(
         region=None,
         recipe="forest",
         estimator=type(fitted.estimator).__name__,

@@ -59,7 +59,7 @@ raise SystemExit(f"not for workers: {found}" if found else 0)' || fail "packages
 say "user 10001, read-only, packages" "ok"
 
 kernels='import time; t = time.monotonic()
-from cropmask.core.warm import warm; warm()
+from cropmask.core.warmup import warm_kernels; warm_kernels()
 print(f"{time.monotonic() - t:.1f} s, {time.process_time():.1f} CPU-s")'
 places; touch "$work/before"
 say "kernels ready, warmed image" "$(run 2g --entrypoint python "$image" -c "$kernels")"

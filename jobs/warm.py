@@ -7,22 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cropmask.core.seed import SEED
-from cropmask.core.target import find_targets
+from cropmask.core.cpulevel import find_cpu_levels
+from cropmask.core.kernelcache import SHIPPED_KERNELS
+
+WARM_UP = "from cropmask.core.warmup import warm_kernels; warm_kernels()"
 
 
 def main() -> None:
     """Fill the folder that a fresh cache starts from."""
-    for target in find_targets():
-        settings = {"NUMBA_CPU_NAME": target.name, "NUMBA_CPU_FEATURES": target.features}
+    for processor in find_cpu_levels():
+        settings = {"NUMBA_CPU_NAME": processor.name, "NUMBA_CPU_FEATURES": processor.features}
         subprocess.run(
             # -I: the installed package, not one in the working folder, whose path is another key.
-            [sys.executable, "-I", "-c", "from cropmask.core.warm import warm; warm()"],
-            env={**os.environ, **settings, "NUMBA_CACHE_DIR": str(SEED)},
+            [
+                sys.executable,
+                "-I",
+                "-c",
+                WARM_UP,
+            ],
+            env={**os.environ, **settings, "NUMBA_CACHE_DIR": str(SHIPPED_KERNELS)},
             check=True,
         )
-        print(f"kernels for {target.name} in {SEED}")  # noqa: T201 (a command)
-    size = sum(file.stat().st_size for file in Path(SEED).rglob("*") if file.is_file())
+        print(f"kernels for {processor.name} in {SHIPPED_KERNELS}")  # noqa: T201 (a command)
+    size = sum(file.stat().st_size for file in Path(SHIPPED_KERNELS).rglob("*") if file.is_file())
     print(f"{size / 1e6:.1f} MB")  # noqa: T201
 
 

@@ -21,7 +21,7 @@ from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
-from cropmask.testing.world.world import make_world, open_world
+from cropmask.testing.world.demoworld import make_world, open_world
 from cropmask.tile.run import run_tile
 from tests.results import put_files
 

@@ -90,7 +90,9 @@ def demo(
       cropmask demo --region eastern --output ./world
       cropmask demo --region eastern --limit 60 --output ./small
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    from cropmask.testing.world.region import make_region_world  # its kernels take a while to load
+    from cropmask.testing.world.regionworld import (
+        make_region_world,  # its kernels take a while to load
+    )
 
     zone = load_region(region, models)
     chosen = None if tiles is None else tuple(map(Tile.parse, tiles.split(",")))

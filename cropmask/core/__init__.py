@@ -4,8 +4,8 @@ Imports numpy and numba, the errors and the product's names, and nothing else.
 No file, no address and no document: arrays come in, arrays go out.
 """
 
-from cropmask.core.seed import seed_cache
-from cropmask.core.target import set_target
+from cropmask.core.cpulevel import set_cpu_level
+from cropmask.core.kernelcache import seed_kernel_cache
 
-set_target()  # before anything is compiled
-seed_cache()
+set_cpu_level()  # before anything is compiled
+seed_kernel_cache()

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cropmask.core._segments import NOBODY, Segments, add, nearest, relabel
+from cropmask.core._segments import NOBODY, Segments, move_sums, nearest_neighbor, relabel_segment
 
 _END = 0
 _NOT_QUEUED = -1
@@ -65,7 +65,7 @@ def eliminate(
     small = find_small(size, min_pixels)
 
     def choose_some(some: NDArray[np.int32], step: int) -> None:
-        choose(labels, width, *segments, some, step, limit, targets)
+        choose_targets(labels, width, *segments, some, step, limit, targets)
 
     def relabel_some(some: NDArray[np.int32], step: int) -> None:
         relabel_chosen(labels, width, size, start, some, step, targets)
@@ -77,7 +77,7 @@ def eliminate(
             for work in (choose_some, relabel_some):
                 for _ in (pool.map if shared else map)(work, parts, repeat(step)):
                     pass
-            small = small[: settle(size, total, small, step, min_pixels, targets)]
+            small = small[: merge_step(size, total, small, step, min_pixels, targets)]
     return targets
 
 
@@ -97,7 +97,7 @@ def find_small(size: NDArray[np.int32], min_pixels: int) -> NDArray[np.int32]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def choose(
+def choose_targets(
     labels: NDArray[np.int32],
     width: int,
     size: NDArray[np.int32],
@@ -115,7 +115,9 @@ def choose(
     walked = np.empty((step, 2), np.int32)
     for segment in small:
         if size[segment] == step:
-            target, squared = nearest(labels, width, size, total, start, segment, step, walked)
+            target, squared = nearest_neighbor(
+                labels, width, size, total, start, segment, step, walked
+            )
             if target == NOBODY:
                 targets[segment] = _WAITS
             elif squared <= limit:
@@ -139,11 +141,11 @@ def relabel_chosen(
     walked = np.empty((step, 2), np.int32)
     for segment in small:
         if size[segment] == step and targets[segment] > 0:
-            relabel(labels, width, start, segment, targets[segment], walked)
+            relabel_segment(labels, width, start, segment, targets[segment], walked)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def settle(
+def merge_step(
     size: NDArray[np.int32],
     total: NDArray[np.int64],
     small: NDArray[np.int32],
@@ -158,12 +160,12 @@ def settle(
             small[kept] = segment
             kept += size[segment] < min_pixels
         elif targets[segment] > 0:
-            add(size, total, segment, targets[segment])
+            move_sums(size, total, segment, targets[segment])
     return kept
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def finish(
+def merge_stalled(
     labels: NDArray[np.int32],
     width: int,
     size: NDArray[np.int32],
@@ -206,11 +208,13 @@ def finish(
                 if size[segment] < min_pixels:
                     _line_up(segment, size[segment], heads, tails, following)
                 continue
-            target, squared = nearest(labels, width, size, total, start, segment, 0, walked)
+            target, squared = nearest_neighbor(
+                labels, width, size, total, start, segment, 0, walked
+            )
             if target == NOBODY or squared > limit:
                 continue
-            relabel(labels, width, start, segment, target, walked)
-            add(size, total, segment, target)
+            relabel_segment(labels, width, start, segment, target, walked)
+            move_sums(size, total, segment, target)
             if size[target] < min_pixels and following[target] == _NOT_QUEUED:
                 _line_up(target, size[target], heads, tails, following)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-COLORS: Final = 65536
+COLOR_CODES: Final = 65536
 """Number of two-band colors; the code of a color is ``256 * first + second``."""
 
 SAMPLE_STEP: Final = 100
@@ -49,15 +49,15 @@ def cluster_table(
     Returns
     -------
     NDArray[np.uint8]
-        Cluster by code of the color, length :data:`COLORS`.
+        Cluster by code of the color, length :data:`COLOR_CODES`.
     """
     counts = _sample(colors, valid, sample_step(int(np.count_nonzero(valid))))
     codes = np.flatnonzero(counts)
     first, second = codes >> 8, codes & 255
     centers = np.stack([_diagonal(first, clusters), _diagonal(second, clusters)])
     _move_centers(centers, first, second, counts[codes], MAX_ITERATIONS)
-    every = np.arange(COLORS)
-    table = np.empty(COLORS, np.int64)
+    every = np.arange(COLOR_CODES)
+    table = np.empty(COLOR_CODES, np.int64)
     _assign(centers, (every >> 8).astype(np.float64), (every & 255).astype(np.float64), table)
     return table.astype(np.uint8)
 
@@ -76,7 +76,7 @@ def _diagonal(values: NDArray[np.int64], clusters: int) -> NDArray[np.float64]:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sample(colors: NDArray[np.uint8], valid: NDArray[np.bool_], step: int) -> NDArray[np.int64]:
     """Histogram over color codes of every ``step``-th valid pixel, from the first on."""
-    counts = np.zeros(COLORS, np.int64)
+    counts = np.zeros(COLOR_CODES, np.int64)
     wait = 0
     for pixel in range(valid.size):
         if valid[pixel]:

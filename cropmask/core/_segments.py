@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cropmask.core._clump import neighbor
 
 NOBODY: Final = 0
-"""What :func:`nearest` finds where there is no neighbor to merge with."""
+"""What :func:`nearest_neighbor` finds where there is no neighbor to merge with."""
 
 
 class Segments(NamedTuple):
@@ -83,7 +83,7 @@ def _squared_distance(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def nearest(
+def nearest_neighbor(
     labels: NDArray[np.int32],
     width: int,
     size: NDArray[np.int32],
@@ -133,7 +133,7 @@ def nearest(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def relabel(
+def relabel_segment(
     labels: NDArray[np.int32],
     width: int,
     start: NDArray[np.int32],
@@ -161,7 +161,7 @@ def relabel(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add(size: NDArray[np.int32], total: NDArray[np.int64], segment: int, target: int) -> None:
+def move_sums(size: NDArray[np.int32], total: NDArray[np.int64], segment: int, target: int) -> None:
     """Move the count and the sums of a segment to another one."""
     size[target] += size[segment]
     total[target, 0] += total[segment, 0]

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cropmask.core._vectors import (
+from cropmask.core._simd import (
     CHILD,
     GROUP,
     HAS_PERMUTES,

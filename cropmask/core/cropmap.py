@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core.strips import Cause
+from cropmask.core.strips import Exclusion
 from cropmask.product import NODATA
 
 
@@ -62,7 +62,7 @@ def statistics(
     prob, filtered
         Those bands of it ``(y, x)``; the mask is in ``prob``.
     cause
-        :class:`~cropmask.core.strips.Cause` of every pixel ``(y, x)``.
+        :class:`~cropmask.core.strips.Exclusion` of every pixel ``(y, x)``.
     single
         Pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``.
     pixel_area_m2
@@ -77,7 +77,7 @@ def statistics(
         by_cause += np.bincount(causes, minlength=256)
         by_object += np.bincount(filtered[row], minlength=256)
         empty = prob[row] == NODATA
-        missing += int(np.count_nonzero(empty & (causes == Cause.NONE)))
+        missing += int(np.count_nonzero(empty & (causes == Exclusion.NONE)))
         alone = np.unpackbits(single[row], count=width).view(bool)
         halved += int(np.count_nonzero(alone & ~empty))
     mapped = int(by_prob[:101].sum())
@@ -93,9 +93,9 @@ def statistics(
         mean_probability=round(total / mapped, 4) if mapped else None,
         missing_hectares=hectares(missing),
         half_missing_hectares=hectares(halved),
-        outside_hectares=hectares(by_cause[Cause.OUTSIDE]),
-        protected_hectares=hectares(by_cause[Cause.PROTECTED]),
-        water_hectares=hectares(by_cause[Cause.WATER]),
-        steep_hectares=hectares(by_cause[Cause.STEEP]),
-        high_hectares=hectares(by_cause[Cause.HIGH]),
+        outside_hectares=hectares(by_cause[Exclusion.OUTSIDE]),
+        protected_hectares=hectares(by_cause[Exclusion.PROTECTED]),
+        water_hectares=hectares(by_cause[Exclusion.WATER]),
+        steep_hectares=hectares(by_cause[Exclusion.STEEP]),
+        high_hectares=hectares(by_cause[Exclusion.HIGH]),
     )

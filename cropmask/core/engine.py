@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core._rank import count_reached
-from cropmask.core._vectors import GROUP, LANES
+from cropmask.core._packets import count_reached
+from cropmask.core._simd import GROUP, LANES
 from cropmask.core._walk import (
     ENTRY_BYTES,
     GROUP_ENTRY_BYTES,
@@ -28,7 +28,7 @@ from cropmask.core._walk import (
     sum_leaves,
 )
 from cropmask.core.forest import LEAF, Forest
-from cropmask.core.ranks import make_buckets
+from cropmask.core.ranker import make_buckets
 from cropmask.errors import Reason, Rejected
 
 BLOCK_PACKETS: Final = 128
@@ -63,7 +63,7 @@ class Engine:
     percent_cuts: NDArray[np.float64]
     """``(100,)``: a score of at least ``percent_cuts[k]`` has a rounded percentage over ``k``."""
     percent_search: tuple[NDArray[np.float64], np.float64, np.float64, NDArray[np.uint16]]
-    """The same cuts closed by infinity, and :func:`~cropmask.core.ranks.make_buckets` of them."""
+    """The same cuts closed by infinity, and :func:`~cropmask.core.ranker.make_buckets` of them."""
     percents: NDArray[np.uint8]
     """``(trees + 1,)``: percentage of each number of votes."""
     lane: np.dtype[Any]

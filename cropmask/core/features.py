@@ -2,7 +2,7 @@
 
 Everything is float32 arithmetic in the order written here; the logarithm alone is taken in
 float64 and rounded, so that it is the same on every machine. The fast path of
-:mod:`cropmask.core.ranks` gives the same values bit by bit.
+:mod:`cropmask.core.ranker` gives the same values bit by bit.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Half, Strip
 
 INDICES: Final = ("NDVI", "LAI", "MNDWI")
-PER_HALF: Final = (*REFLECTANCE, *DEVIATION, *INDICES, "rain")
+HALF_YEAR_FEATURES: Final = (*REFLECTANCE, *DEVIATION, *INDICES, "rain")
 FEATURES: Final[tuple[str, ...]] = (
-    *(f"{name}_S1" for name in PER_HALF),
-    *(f"{name}_S2" for name in PER_HALF),
+    *(f"{name}_S1" for name in HALF_YEAR_FEATURES),
+    *(f"{name}_S2" for name in HALF_YEAR_FEATURES),
     "slope",
 )
 """Names of the features, in the order that every model uses."""
@@ -74,9 +74,9 @@ def half_features(half: Half, rain: Float) -> Float:
     Returns
     -------
     NDArray[np.float32]
-        ``(16, y, x)`` in the order of :data:`PER_HALF`; not finite where an input is nodata.
+        ``(16, y, x)`` as :data:`HALF_YEAR_FEATURES`; not finite where an input is nodata.
     """
-    out = np.empty((len(PER_HALF), *rain.shape), np.float32)
+    out = np.empty((len(HALF_YEAR_FEATURES), *rain.shape), np.float32)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         out[:9] = reflectance(half.reflectance)
         blue, green, red, nir, swir_1 = out[:5]

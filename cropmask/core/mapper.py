@@ -16,14 +16,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core._rank import EDGE, find_active, put_pixels, rank_packets
+from cropmask.core._packets import EDGE, find_active, put_pixels, rank_packets
 from cropmask.core.cropmap import CropMap, Statistics, statistics
 from cropmask.core.engine import BLOCK_PACKETS, Engine, Packets, make_engine, make_scratch, percent
 from cropmask.core.forest import Forest
-from cropmask.core.ranks import Ranker, make_ranker
+from cropmask.core.ranker import Ranker, make_ranker
 from cropmask.core.segment import segment
 from cropmask.core.stretch import stretch
-from cropmask.core.strips import Cause, Layers, Strip
+from cropmask.core.strips import Exclusion, Layers, Strip
 from cropmask.core.vote import majority
 from cropmask.product import NODATA
 
@@ -52,7 +52,7 @@ def _drop(_name: str, _band: NDArray[np.uint8]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Classified:
+class ClassifiedPixels:
     """What the strips of a tile leave behind."""
 
     prob: NDArray[np.uint8]
@@ -64,7 +64,7 @@ class Classified:
     """Pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``, first bit highest."""
 
 
-class _Part(NamedTuple):
+class _StripRows(NamedTuple):
     """Rows of the results of a tile, and the number of half-years seen in them."""
 
     prob: NDArray[np.uint8]
@@ -72,7 +72,7 @@ class _Part(NamedTuple):
     halves: NDArray[np.uint8]
 
 
-class Classifier:
+class StripClassifier:
     """A forest made ready to classify strips, with the working memory of each thread."""
 
     def __init__(self, forest: Forest, *, need_both: bool = False) -> None:
@@ -82,10 +82,10 @@ class Classifier:
         self._need_both = need_both
         self._scratch = local()
 
-    def classify(self, strip: Strip, out: Classified, pool: ThreadPoolExecutor) -> None:
+    def classify(self, strip: Strip, out: ClassifiedPixels, pool: ThreadPoolExecutor) -> None:
         """Fill the strip's rows of ``out``; blocks of packets are shared among the threads."""
         rows = slice(strip.row, strip.row + strip.shape[0])
-        part = _Part(out.prob[rows], out.ndvi[:, rows], np.empty(strip.shape, np.uint8))
+        part = _StripRows(out.prob[rows], out.ndvi[:, rows], np.empty(strip.shape, np.uint8))
         arrays = (
             strip.first.reflectance,
             strip.second.reflectance,
@@ -100,7 +100,7 @@ class Classifier:
         out.single[rows] = np.packbits(part.halves == 1, axis=1)
 
     def _classify_block(
-        self, arrays: tuple[Any, ...], out: _Part, top: int, left: int, number: int
+        self, arrays: tuple[Any, ...], out: _StripRows, top: int, left: int, number: int
     ) -> None:
         packets, wave = self._memory()
         active = np.empty(-(-number // self._engine.group) * self._engine.group, np.uint64)
@@ -134,7 +134,7 @@ def classify_layers(
     threads: int = 1,
     stages: Stages = _unwatched,
     workspace: NDArray[np.int32] | None = None,
-) -> Classified:
+) -> ClassifiedPixels:
     """Probability and NDVI of all pixels of a tile, strip by strip.
 
     Parameters
@@ -157,12 +157,12 @@ def classify_layers(
     height, width = layers.shape
     if workspace is None:
         workspace = np.empty((height, width), np.int32)
-    out = Classified(
+    out = ClassifiedPixels(
         prob=np.full((height, width), NODATA, np.uint8),
         ndvi=workspace.reshape(-1).view(np.int16).reshape(2, height, width),
         single=np.zeros((height, -(-width // 8)), np.uint8),
     )
-    classifier = Classifier(forest, need_both=need_both)
+    classifier = StripClassifier(forest, need_both=need_both)
     with (
         stages("classify") as tell,
         ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool,
@@ -276,4 +276,4 @@ def _finish_pixels(
 def _mask(band: NDArray[np.uint8], cause: NDArray[np.uint8]) -> None:
     """Set a band to nodata where there is a cause, without another array of its size."""
     for pixels, causes in zip(band, cause, strict=True):
-        pixels[causes != Cause.NONE] = NODATA
+        pixels[causes != Exclusion.NONE] = NODATA

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core._clump import clump, number_by_first_pixel
-from cropmask.core._eliminate import eliminate, finish
+from cropmask.core._eliminate import eliminate, merge_stalled
 from cropmask.core._kmeans import cluster_table
 from cropmask.core._segments import tabulate
 
@@ -86,7 +86,7 @@ def segment(
         segments = tabulate(pixels, flat, count)
         limit = np.float32(max_distance) * np.float32(max_distance)
         scratch = eliminate(flat, width, segments, min_pixels, limit, threads=threads)
-        finish(flat, width, *segments, min_pixels, limit, scratch)
+        merge_stalled(flat, width, *segments, min_pixels, limit, scratch)
         scratch[:] = 0
         number_by_first_pixel(flat, scratch)
     return labels

@@ -61,7 +61,7 @@ class Strip:
         return self.slope.shape[0], self.slope.shape[1]
 
 
-class Cause(IntEnum):
+class Exclusion(IntEnum):
     """Why a pixel is nodata in the result; the first in this order counts."""
 
     NONE = 0
@@ -90,5 +90,5 @@ class Layers(Protocol):
         ...
 
     def excluded(self) -> NDArray[np.uint8]:
-        """:class:`Cause` of every pixel ``(y, x)``; 0 where the pixel is mapped."""
+        """:class:`Exclusion` of every pixel ``(y, x)``; 0 where the pixel is mapped."""
         ...

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 
-from cropmask.core.warm import warm
+from cropmask.core.warmup import warm_kernels
 
 # What cannot be compiled here fails in an attempt, where somebody hears of it.
 with contextlib.suppress(Exception):
-    warm()
+    warm_kernels()

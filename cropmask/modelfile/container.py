@@ -96,7 +96,7 @@ def encode_content(content: Content) -> bytes:
 
 
 def parse_content(data: bytes, name: str) -> Content:
-    """Manifest and arrays of a model file's bytes.
+    """ModelManifest and arrays of a model file's bytes.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def _dtype_code(array: Array) -> Code:
     return cast("Code", code)
 
 
-def load_bytes(path: Path) -> bytes:
+def load_model_bytes(path: Path) -> bytes:
     """Bytes of a model file, of at most :data:`MAX_FILE_BYTES`.
 
     Raises
@@ -215,7 +215,7 @@ def load_bytes(path: Path) -> bytes:
         ) from None
 
 
-def put_bytes(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, replacing an old one.
 
     Raises

@@ -23,12 +23,12 @@ from cropmask.modelfile.container import (
     damaged,
     digest_of,
     encode_content,
-    load_bytes,
+    load_model_bytes,
     parse_content,
     problem_of,
-    put_bytes,
+    replace_file,
 )
-from cropmask.modelfile.treecode import (
+from cropmask.modelfile.forestarrays import (
     MAX_TREES,
     check_forest,
     check_values,
@@ -40,8 +40,8 @@ from cropmask.product import CREDIT, CREDIT_URL, LICENSE, Recipe
 
 __all__ = [
     "SUFFIX",
-    "Manifest",
     "Model",
+    "ModelManifest",
     "Probes",
     "TrainingData",
     "load_forest",
@@ -70,7 +70,7 @@ class TrainingData(_Strict):
     crop_rows: Annotated[int, Field(ge=0)]
 
 
-class Manifest(_Strict):
+class ModelManifest(_Strict):
     """Where a model comes from; nothing in it changes what the model computes."""
 
     region: Word | None
@@ -101,7 +101,7 @@ class _Trees(_Strict):
 
 class _Document(_Strict):
     forest: _Trees
-    provenance: Manifest
+    provenance: ModelManifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +119,7 @@ class Model:
     """All that a model file holds."""
 
     forest: Forest
-    manifest: Manifest
+    manifest: ModelManifest
     probes: Probes
     size: int
     """Bytes of the file."""
@@ -147,7 +147,7 @@ def load_forest(path: Path, sha256: str | None = None) -> Forest:
 
 def read_model(path: Path, sha256: str | None = None) -> Model:
     """Forest, manifest and probes of a model file; parameters and errors of `load_forest`."""
-    data = load_bytes(path)
+    data = load_model_bytes(path)
     digest = digest_of(data)
     if sha256 is not None and digest != sha256:
         raise Rejected(
@@ -158,7 +158,7 @@ def read_model(path: Path, sha256: str | None = None) -> Model:
     return _parse_model(parse_content(data, path.name), digest, len(data), path.name)
 
 
-def write_model(path: Path, forest: Forest, manifest: Manifest, probes: Probes) -> str:
+def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Probes) -> str:
     """Write a model file, whole or not at all; equal models give equal bytes.
 
     Returns
@@ -177,11 +177,11 @@ def write_model(path: Path, forest: Forest, manifest: Manifest, probes: Probes) 
     if problem:
         raise Rejected(f"the model cannot be stored: {problem}", reason=Reason.BAD_MODEL)
     data = encode_content(_content(forest, manifest, probes))
-    put_bytes(path, data)
+    replace_file(path, data)
     return digest_of(data)
 
 
-def _content(forest: Forest, manifest: Manifest, probes: Probes) -> Content:
+def _content(forest: Forest, manifest: ModelManifest, probes: Probes) -> Content:
     document = _Document(
         forest=_Trees(
             kind=forest.kind,

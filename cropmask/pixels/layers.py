@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 
-from cropmask.core.strips import DEVIATION, REFLECTANCE, Cause, Half, Strip
+from cropmask.core.strips import DEVIATION, REFLECTANCE, Exclusion, Half, Strip
 from cropmask.errors import Reason, Rejected
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import BandRows, Raster, RowSource, open_rows
@@ -196,7 +196,7 @@ class TileLayers:
                 source.release()
 
     def excluded(self) -> NDArray[np.uint8]:
-        """:class:`Cause` of every pixel ``(y, x)``; 0 where the pixel is mapped.
+        """:class:`Exclusion` of every pixel ``(y, x)``; 0 where the pixel is mapped.
 
         Raises
         ------
@@ -211,7 +211,7 @@ class TileLayers:
             part = causes[row : row + _MASK_ROWS]
             for cause, layer, test in tests:
                 values, known = layer.values(row, part.shape[0])
-                part[(part == Cause.NONE) & known & test(values)] = cause
+                part[(part == Exclusion.NONE) & known & test(values)] = cause
 
         self._run(mark, range(0, height, _MASK_ROWS))
         return causes
@@ -353,13 +353,13 @@ class TileLayers:
 
     def _outside(self) -> NDArray[np.uint8]:
         """Causes with only the boundary applied: pixels whose center is outside are OUTSIDE."""
-        causes = np.full(self.shape, Cause.OUTSIDE, np.uint8)
+        causes = np.full(self.shape, Exclusion.OUTSIDE, np.uint8)
         tile = shapely.box(*self._box.boundingbox.bbox)
         inside = shapely.intersection(self._boundary, tile)
         parts = [part for part in shapely.get_parts(inside) if shapely.area(part) > 0]
         if parts:
             rasterize(
-                [(part, int(Cause.NONE)) for part in parts],
+                [(part, int(Exclusion.NONE)) for part in parts],
                 out=causes,
                 transform=self._box.transform,
             )
@@ -367,14 +367,14 @@ class TileLayers:
 
     def _mask_tests(
         self,
-    ) -> list[tuple[Cause, SampledLayer, Callable[[NDArray[Any]], NDArray[np.bool_]]]]:
+    ) -> list[tuple[Exclusion, SampledLayer, Callable[[NDArray[Any]], NDArray[np.bool_]]]]:
         """Masks that apply, in their order: cause, layer and test of its values."""
         limits = self._limits
-        tests: list[tuple[str, Cause, Callable[[NDArray[Any]], NDArray[np.bool_]]]] = [
-            ("protected_areas", Cause.PROTECTED, lambda values: values != 0),
-            ("water", Cause.WATER, lambda values: values > limits.water_frequency),
-            ("steepness", Cause.STEEP, lambda values: values > limits.slope_percent),
-            ("elevation", Cause.HIGH, lambda values: values > limits.elevation_m),
+        tests: list[tuple[str, Exclusion, Callable[[NDArray[Any]], NDArray[np.bool_]]]] = [
+            ("protected_areas", Exclusion.PROTECTED, lambda values: values != 0),
+            ("water", Exclusion.WATER, lambda values: values > limits.water_frequency),
+            ("steepness", Exclusion.STEEP, lambda values: values > limits.slope_percent),
+            ("elevation", Exclusion.HIGH, lambda values: values > limits.elevation_m),
         ]
         return [
             (cause, self._sampled[name], test)

@@ -148,7 +148,9 @@ class Site:
         if self.catalog is not None:
             public = PUBLIC_ANCILLARY.model_copy(update={"protected_areas": region.protected_areas})
             return World(self.catalog, region.ancillary or public, region.boundary, False)
-        from cropmask.testing.world.world import ensure_world  # its kernels take a while to load
+        from cropmask.testing.world.demoworld import (
+            ensure_world,  # its kernels take a while to load
+        )
 
         demo = ensure_world(self.cache, self.resolution, progress=progress)
         return World(str(demo.catalog), demo.ancillary, demo.boundary, True)

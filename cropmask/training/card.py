@@ -10,13 +10,13 @@ from pydantic import Field, ValidationError
 
 from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
-from cropmask.modelfile.container import put_bytes
-from cropmask.modelfile.model import Manifest
+from cropmask.modelfile.container import replace_file
+from cropmask.modelfile.model import ModelManifest
 from cropmask.product import CREDIT, CREDIT_URL, LICENSE, METHOD_URL, RECIPES, Recipe
 from cropmask.region import Region
 from cropmask.training.cardtext import print_card
 from cropmask.training.figures import Validation, Value
-from cropmask.training.published import PUBLISHED, Published
+from cropmask.training.published import PUBLISHED_FIGURES, PublishedFigures
 
 CARD_JSON: Final = "card.json"
 CARD_MD: Final = "card.md"
@@ -79,7 +79,7 @@ class Card(Value):
     default: Recipe = DEFAULT_RECIPE
     """The published method; another one is the map owner's decision."""
     models: dict[Recipe, ModelCard] = Field(default_factory=dict)
-    published: Published | None = None
+    published: PublishedFigures | None = None
     """Figures of the published map, made with the published forest."""
     uses: tuple[str, ...] = USES
     limits: tuple[str, ...] = LIMITS
@@ -96,11 +96,13 @@ class Card(Value):
 
 def make_card(region: Region) -> Card:
     """Card of a region that has no model yet."""
-    return Card(region=region.name, title=region.title, published=PUBLISHED.get(region.name))
+    return Card(
+        region=region.name, title=region.title, published=PUBLISHED_FIGURES.get(region.name)
+    )
 
 
 def make_model_card(
-    file: Path, sha256: str, forest: Forest, manifest: Manifest, old: ModelCard | None
+    file: Path, sha256: str, forest: Forest, manifest: ModelManifest, old: ModelCard | None
 ) -> ModelCard:
     """Card of a model file just written; validation is kept if it is of the same fit.
 
@@ -175,5 +177,5 @@ def put_card(folder: Path, card: Card) -> None:
     """
     document = card.model_dump(mode="json")
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    put_bytes(folder / CARD_JSON, f"{text}\n".encode())
-    put_bytes(folder / CARD_MD, print_card(document).encode())
+    replace_file(folder / CARD_JSON, f"{text}\n".encode())
+    replace_file(folder / CARD_MD, print_card(document).encode())

@@ -38,7 +38,7 @@ def print_card(card: Document) -> str:
         *_validation(card["models"]),
         *_coordinates(card["models"]),
         "",
-        "## Published figures",
+        "## PublishedFigures figures",
         "",
         *_published(card["published"]),
         "",

@@ -21,7 +21,7 @@ from sklearn.ensemble import (
 
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Reason, Rejected
-from cropmask.modelfile.treecode import MAX_CUTS, MAX_NODES, check_forest
+from cropmask.modelfile.forestarrays import MAX_CUTS, MAX_NODES, check_forest
 
 ESTIMATORS: Final = (RandomForestClassifier, ExtraTreesClassifier, HistGradientBoostingClassifier)
 

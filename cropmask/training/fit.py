@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 
 from cropmask.contract import VERSION
 from cropmask.core.forest import Forest
-from cropmask.modelfile.model import Manifest, Probes, TrainingData
+from cropmask.modelfile.model import ModelManifest, Probes, TrainingData
 from cropmask.product import Recipe
 from cropmask.region import Region, Training
 from cropmask.training.convert import convert
@@ -37,7 +37,7 @@ class Fitted:
     """A model that was just fitted, ready to be written."""
 
     forest: Forest
-    manifest: Manifest
+    manifest: ModelManifest
     probes: Probes
 
 
@@ -79,7 +79,7 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
     """
     estimator = make_estimator(recipe, region.training, jobs)
     estimator.fit(samples.features, samples.labels)
-    manifest = Manifest(
+    manifest = ModelManifest(
         region=region.name,
         recipe=recipe,
         estimator=type(estimator).__name__,

@@ -27,7 +27,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.modelfile.model import Manifest
+from cropmask.modelfile.model import ModelManifest
 from cropmask.training.convert import convert
 from cropmask.training.fit import PROBES, SEED, Fitted, make_probes, software
 
@@ -79,7 +79,7 @@ def import_joblib(
     columns = [FEATURES.index(name) for name in names]
     return Fitted(
         forest=forest,
-        manifest=Manifest(
+        manifest=ModelManifest(
             region=region,
             recipe="boosted" if isinstance(estimator, HistGradientBoostingClassifier) else "forest",
             estimator=type(estimator).__name__,

@@ -35,7 +35,7 @@ class Independent(Value):
     band: Literal["mask", "filtered"] = "mask"
 
 
-class Published(Value):
+class PublishedFigures(Value):
     """All that was published of one region."""
 
     cross_validations: tuple[CrossValidation, ...]
@@ -70,42 +70,42 @@ def _points(
     )
 
 
-PUBLISHED: Final[dict[str, Published]] = {
-    "eastern": Published(
+PUBLISHED_FIGURES: Final[dict[str, PublishedFigures]] = {
+    "eastern": PublishedFigures(
         cross_validations=(
             _spatial("500 km", 0.52, 0.46, 0.535),
             _spatial("500 km, production run", 0.55, 0.47, 0.579),
         ),
         independent=_points(300, 90.3, 81.0, 89.0, 0.85),
     ),
-    "western": Published(
+    "western": PublishedFigures(
         cross_validations=(_spatial("600 km", 0.60, 0.42, 0.694),),
         independent=_points(298, 83.6, 74.2, 75.0, 0.75),
     ),
-    "northern": Published(
+    "northern": PublishedFigures(
         cross_validations=(
             _spatial("750 km", 0.55, 0.34, 0.660),
             _random("5x5", 0.82, 0.77, 0.926),
         ),
         independent=_points(300, 94.0, 90.0, 91.8, 0.91, "filtered"),
     ),
-    "sahel": Published(
+    "sahel": PublishedFigures(
         cross_validations=(_random("5x5", 0.82, 0.77, 0.916),),
         independent=_points(288, 87.9, 70.5, 87.3, 0.78),
     ),
-    "southern": Published(
+    "southern": PublishedFigures(
         cross_validations=(_random("7x5", 0.78, 0.73, 0.882),),
         independent=_points(162, 86.4, 67.4, 84.6, 0.75),
     ),
-    "southeast": Published(
+    "southeast": PublishedFigures(
         cross_validations=(_random("7x5", 0.77, 0.74, 0.857),),
         independent=_points(134, 87.3, 89.4, 77.8, 0.83),
     ),
-    "central": Published(
+    "central": PublishedFigures(
         cross_validations=(_random("7x5", 0.84, 0.81, 0.921),),
         independent=_points(145, 88.3, 84.4, 79.2, 0.82),
     ),
-    "indian_ocean": Published(
+    "indian_ocean": PublishedFigures(
         cross_validations=(_random("7x5", 0.86, 0.84, 0.935),),
         independent=_points(150, 90.7, 76.0, 95.0, 0.84),
     ),

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from cropmask.errors import Misconfigured
-from cropmask.modelfile.container import put_bytes
+from cropmask.modelfile.container import replace_file
 from cropmask.product import Recipe
 from cropmask.region import REGION_FILE, models_folder
 
@@ -88,5 +88,5 @@ def put_model_ref(folder: Path, recipe: Recipe, file: str, sha256: str) -> bool:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"region file {path} cannot be read: {error}") from None
-    put_bytes(path, set_model(text, recipe, file, sha256).encode())
+    replace_file(path, set_model(text, recipe, file, sha256).encode())
     return True

@@ -20,7 +20,7 @@ from rio_cogeo import cog_validate
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile, geobox
 from cropmask.region import load_region
-from cropmask.testing.world.world import ensure_world
+from cropmask.testing.world.demoworld import ensure_world
 
 TILE = ("--tile", "x10y20", "--region", "eastern")
 QUICK = ("--resolution", "100")

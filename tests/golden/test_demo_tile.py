@@ -11,7 +11,7 @@ import rasterio
 
 from cropmask.site.site import open_site
 from cropmask.task import Period, Task
-from cropmask.testing.world.world import DEMO_TILE
+from cropmask.testing.world.demoworld import DEMO_TILE
 from cropmask.tile.run import run_tile
 
 GOLDEN = json.loads(Path(__file__).with_name("demo_tile.json").read_text())

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Rejected
 from cropmask.modelfile.container import Content, encode_content, parse_content
-from cropmask.modelfile.model import Manifest, Probes, load_forest, read_model, write_model
-from cropmask.modelfile.treecode import check_forest
+from cropmask.modelfile.forestarrays import check_forest
+from cropmask.modelfile.model import ModelManifest, Probes, load_forest, read_model, write_model
 
-MANIFEST = Manifest(
+MANIFEST = ModelManifest(
     region=None, recipe="forest", estimator="x", hyperparameters={}, software={}, training=None
 )
 QUICK = settings(

@@ -15,17 +15,17 @@ from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.region import REGION_FILE, Region
 from cropmask.task import Period
-from cropmask.testing.world.documents import (
+from cropmask.testing.world.geomadstac import (
     COLLECTION,
     LABEL,
     item_folder,
     item_name,
     item_stem,
-    make_catalog,
-    make_collection,
-    make_item,
+    make_geomad_catalog,
+    make_geomad_collection,
+    make_geomad_item,
 )
-from cropmask.testing.world.files import (
+from cropmask.testing.world.rasters import (
     ASSETS,
     ELEVATION_FILE,
     PROTECTED_FILE,
@@ -90,9 +90,9 @@ class WorldWriter:
             for half in self._period.halves:
                 self._write_item(tile, half)
             tell(_SCENES_SHARE + (1 - _SCENES_SHARE) * done / len(self._tiles))
-        collection = make_collection(self._tiles, self._period, self._resolution)
+        collection = make_geomad_collection(self._tiles, self._period, self._resolution)
         _write_json(self._folder / COLLECTION / "collection.json", collection)
-        _write_json(self._folder / CATALOG, make_catalog())
+        _write_json(self._folder / CATALOG, make_geomad_catalog())
         self._write_layers()
         tell(1.0)
 
@@ -127,7 +127,7 @@ class WorldWriter:
             path.write_bytes(text)
             digest = hashlib.sha256(text).hexdigest()
             files[key] = BandFile(path.name, len(text), f"1220{digest}")
-        item = make_item(tile, half, self._resolution, self._seed, files, VRT_TYPE)
+        item = make_geomad_item(tile, half, self._resolution, self._seed, files, VRT_TYPE)
         _write_json(place / item_name(tile, half), item)
 
     def _borrow(self, tile: Tile, source: BandFile, *, is_float: bool) -> bytes:

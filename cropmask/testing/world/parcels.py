@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from cropmask.testing.world.covers import Covers
+from cropmask.testing.world.landcovers import Covers
 from cropmask.testing.world.landscape import Sites, in_reserve, log_rain, mountain_share, near_water
 from cropmask.testing.world.noise import Floats, compiled, octaves_at, uniform
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Half
 from cropmask.grid import AFRICA_10, Tile
-from cropmask.testing.world.covers import Covers, load_covers
+from cropmask.testing.world.landcovers import Covers, load_covers
 from cropmask.testing.world.landscape import Sites, make_sites, missing_row, water_row
 from cropmask.testing.world.noise import Floats, add_noise, bell, compiled, hashed
 from cropmask.testing.world.parcels import cover_of, field_of, find_sites, to_lattice

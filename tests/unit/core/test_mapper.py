@@ -14,7 +14,7 @@ from cropmask.core.cropmap import statistics
 from cropmask.core.features import FEATURES, features, ndvi, observed, reflectance
 from cropmask.core.forest import Forest
 from cropmask.core.mapper import classify_layers, map_crops
-from cropmask.core.ranks import make_ranker
+from cropmask.core.ranker import make_ranker
 from cropmask.core.stretch import NODATA_NDVI
 from cropmask.core.strips import Half, Strip
 from cropmask.errors import Rejected

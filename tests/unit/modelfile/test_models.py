@@ -14,10 +14,10 @@ from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import CropmaskError, Misconfigured, Rejected
 from cropmask.modelfile import container as modelfile
 from cropmask.modelfile.container import MAGIC, Content, encode_content, parse_content
-from cropmask.modelfile.model import Manifest, Probes, load_forest, read_model, write_model
-from cropmask.modelfile.treecode import check_forest, decode_cuts, encode_cuts, right_children
+from cropmask.modelfile.forestarrays import check_forest, decode_cuts, encode_cuts, right_children
+from cropmask.modelfile.model import ModelManifest, Probes, load_forest, read_model, write_model
 
-MANIFEST = Manifest(
+MANIFEST = ModelManifest(
     region="valley",
     recipe="forest",
     estimator="RandomForestClassifier",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import geometry_mask
 
-from cropmask.core.strips import DEVIATION, REFLECTANCE, Cause, Layers, Strip
+from cropmask.core.strips import DEVIATION, REFLECTANCE, Exclusion, Layers, Strip
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
 from cropmask.pixels import rasters, sampled
@@ -381,21 +381,21 @@ def test_masks_in_their_order(made: World, resolution: int):
         for name, path in made.ancillary.model_dump().items()
         if not name.startswith("rain")
     }
-    causes = np.full(box.shape, Cause.NONE, np.uint8)
+    causes = np.full(box.shape, Exclusion.NONE, np.uint8)
     outside = geometry_mask([boundary], box.shape, box.transform)
     with np.errstate(invalid="ignore"):
         conditions = [
-            (Cause.HIGH, layer["elevation"] > 3600),
-            (Cause.STEEP, layer["steepness"] > 50),
-            (Cause.WATER, layer["water"] > np.float32(0.2)),
-            (Cause.PROTECTED, layer["protected_areas"] == 7),
-            (Cause.OUTSIDE, outside),
+            (Exclusion.HIGH, layer["elevation"] > 3600),
+            (Exclusion.STEEP, layer["steepness"] > 50),
+            (Exclusion.WATER, layer["water"] > np.float32(0.2)),
+            (Exclusion.PROTECTED, layer["protected_areas"] == 7),
+            (Exclusion.OUTSIDE, outside),
         ]
     for cause, where in conditions:
         causes[where] = cause
     assert got.dtype == np.uint8
     np.testing.assert_array_equal(got, causes)
-    assert set(np.unique(got)) == set(map(int, Cause))
+    assert set(np.unique(got)) == set(map(int, Exclusion))
 
 
 def flat(path: Path, value: float, dtype: str, nodata: float | None) -> str:
@@ -408,18 +408,18 @@ def flat(path: Path, value: float, dtype: str, nodata: float | None) -> str:
 @pytest.mark.parametrize(
     ("name", "value", "dtype", "nodata", "cause"),
     [
-        ("water", 0.2, "float32", np.nan, Cause.NONE),
-        ("water", 0.2001, "float32", np.nan, Cause.WATER),
-        ("water", np.nan, "float32", None, Cause.NONE),
-        ("water", -9999, "float32", -9999, Cause.NONE),
-        ("steepness", 50, "float32", -9999, Cause.NONE),
-        ("steepness", 50.01, "float32", -9999, Cause.STEEP),
-        ("elevation", 3600, "int16", -32768, Cause.NONE),
-        ("elevation", 3601, "int16", -32768, Cause.HIGH),
-        ("elevation", 9999, "int16", 9999, Cause.NONE),
-        ("protected_areas", 1, "uint8", None, Cause.PROTECTED),
-        ("protected_areas", 255, "uint8", 255, Cause.NONE),
-        ("protected_areas", np.nan, "float32", None, Cause.NONE),
+        ("water", 0.2, "float32", np.nan, Exclusion.NONE),
+        ("water", 0.2001, "float32", np.nan, Exclusion.WATER),
+        ("water", np.nan, "float32", None, Exclusion.NONE),
+        ("water", -9999, "float32", -9999, Exclusion.NONE),
+        ("steepness", 50, "float32", -9999, Exclusion.NONE),
+        ("steepness", 50.01, "float32", -9999, Exclusion.STEEP),
+        ("elevation", 3600, "int16", -32768, Exclusion.NONE),
+        ("elevation", 3601, "int16", -32768, Exclusion.HIGH),
+        ("elevation", 9999, "int16", 9999, Exclusion.NONE),
+        ("protected_areas", 1, "uint8", None, Exclusion.PROTECTED),
+        ("protected_areas", 255, "uint8", 255, Exclusion.NONE),
+        ("protected_areas", np.nan, "float32", None, Exclusion.NONE),
     ],
 )
 def test_limits_are_strict_and_nodata_never_masks(
@@ -429,7 +429,7 @@ def test_limits_are_strict_and_nodata_never_masks(
     value: float,
     dtype: str,
     nodata: float | None,
-    cause: Cause,
+    cause: Exclusion,
 ):
     layers = dict.fromkeys(("water", "steepness", "elevation", "protected_areas"))
     layers[name] = flat(tmp_path / "flat.tif", value, dtype, nodata)  # type: ignore[assignment]
@@ -443,7 +443,7 @@ def test_masks_that_are_not_there_are_told(world: World, tmp_path: Path):
     write_cog(away, np.ones((4, 4), np.uint8), Affine(600, 0, 0, 0, -600, 0))
     with opened(world, protected_areas=str(away), elevation=None) as layers:
         told = dict(layers.not_applied)
-        assert Cause.WATER not in layers.excluded()
+        assert Exclusion.WATER not in layers.excluded()
     assert told == {
         "protected_areas": f"{away} does not cover the tile",
         "water": f"{world.ancillary.water} does not exist",
@@ -607,7 +607,7 @@ def test_hesbaye(whole: bool):
         np.testing.assert_array_equal(got["slope"][at], file.read(1))
     assert (excluded[at] == 0).all()
     if whole:
-        assert (excluded == Cause.OUTSIDE).sum() == excluded.size - height * width
+        assert (excluded == Exclusion.OUTSIDE).sum() == excluded.size - height * width
     assert np.isfinite(got["rain"]).all()
 
 

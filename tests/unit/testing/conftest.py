@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cropmask.grid import Tile
-from cropmask.testing.world.world import make_world
+from cropmask.testing.world.demoworld import make_world
 
 TILES = (Tile(10, 20), Tile(11, 20))
 

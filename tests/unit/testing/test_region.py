@@ -25,8 +25,8 @@ from cropmask.site.site import open_site
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import Sources, find_sources
 from cropmask.task import Period, Task
-from cropmask.testing.world.files import ASSETS
-from cropmask.testing.world.region import RegionWorld, make_region_world
+from cropmask.testing.world.rasters import ASSETS
+from cropmask.testing.world.regionworld import RegionWorld, make_region_world
 from cropmask.tile.run import run_tile
 
 EASTERN = load_region("eastern")

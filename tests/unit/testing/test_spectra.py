@@ -7,7 +7,7 @@ import pytest
 from cropmask.core.features import features as features_of
 from cropmask.core.strips import Strip
 from cropmask.grid import Tile
-from cropmask.testing.world.covers import load_covers, make_covers
+from cropmask.testing.world.landcovers import load_covers, make_covers
 from cropmask.testing.world.landscape import elevation_row, log_rain, make_sites, missing_row
 from cropmask.testing.world.make_statistics import (
     encode_statistics,

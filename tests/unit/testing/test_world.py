@@ -16,18 +16,18 @@ from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile, geobox, tiles_within
 from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period
-from cropmask.testing.world import world as module
-from cropmask.testing.world.documents import item_folder, item_name
-from cropmask.testing.world.files import ASSETS
-from cropmask.testing.world.outline import write_outline
-from cropmask.testing.world.spectra import draw_half
-from cropmask.testing.world.world import (
+from cropmask.testing.world import demoworld as module
+from cropmask.testing.world.demoworld import (
     DEMO_PERIOD,
     ensure_world,
     is_complete,
     make_world,
     open_world,
 )
+from cropmask.testing.world.geomadstac import item_folder, item_name
+from cropmask.testing.world.outline import write_outline
+from cropmask.testing.world.rasters import ASSETS
+from cropmask.testing.world.spectra import draw_half
 from tests.unit.testing.conftest import TILES
 
 

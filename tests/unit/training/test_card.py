@@ -13,7 +13,7 @@ from cropmask.training.card import CARD_JSON, CARD_MD, Card, load_card, make_car
 from cropmask.training.cardtext import print_card, wilson_percent
 from cropmask.training.figures import Coordinates, Figure, Scores, Validation
 from cropmask.training.fit import fit, hyperparameters
-from cropmask.training.published import PUBLISHED
+from cropmask.training.published import PUBLISHED_FIGURES
 from cropmask.training.save import save, save_validation
 from tests.unit.training.tables import make_region_folder, make_samples
 
@@ -91,7 +91,7 @@ def test_text_says_what_is_missing(tmp_path: Path) -> None:
     region = load_region(str(make_region_folder(tmp_path)))
     put_card(tmp_path, make_card(region))
     text = (tmp_path / CARD_MD).read_text()
-    assert "## Published figures\n\nNone." in text
+    assert "## PublishedFigures figures\n\nNone." in text
     save(tmp_path, region, fit(region, make_samples(120), "boosted"))
     assert "cropmask validate --recipe boosted" in (tmp_path / CARD_MD).read_text()
 
@@ -103,7 +103,7 @@ def test_interval_of_a_share() -> None:
 
 
 def test_published_figures_are_of_the_eight_regions() -> None:
-    assert set(PUBLISHED) == set(NAMES)
+    assert set(PUBLISHED_FIGURES) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,7 +114,7 @@ def test_committed_cards_and_models_hold_together(name: str) -> None:
     card = Card.model_validate_json(text)
     assert (folder / CARD_MD).read_text() == print_card(json.loads(text))
     assert (card.region, card.title) == (region.name, region.title)
-    assert card.published == PUBLISHED[name]
+    assert card.published == PUBLISHED_FIGURES[name]
     assert card.default == "forest"
     for recipe in RECIPES:
         ref, entry = region.model(recipe), card.models[recipe]

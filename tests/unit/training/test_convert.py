@@ -15,7 +15,7 @@ from sklearn.ensemble import (
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import LEAF
 from cropmask.errors import Rejected
-from cropmask.modelfile.treecode import check_forest
+from cropmask.modelfile.forestarrays import check_forest
 from cropmask.training.convert import convert, floor32
 from tests.unit.training.tables import make_samples, walk
 

@@ -25,16 +25,17 @@ from cropmask.grid import AFRICA_10, Tile, geobox
 from cropmask.machine.stages import ShareDone
 from cropmask.region import Ancillary
 from cropmask.task import Period
-from cropmask.testing.world.documents import (
+from cropmask.testing.world.geomadstac import (
     COLLECTION,
     item_folder,
     item_name,
     item_stem,
-    make_catalog,
-    make_collection,
-    make_item,
+    make_geomad_catalog,
+    make_geomad_collection,
+    make_geomad_item,
 )
-from cropmask.testing.world.files import (
+from cropmask.testing.world.outline import write_outline
+from cropmask.testing.world.rasters import (
     CACHE_MB,
     ELEVATION_FILE,
     PROTECTED_FILE,
@@ -45,7 +46,6 @@ from cropmask.testing.world.files import (
     write_half,
     write_layers,
 )
-from cropmask.testing.world.outline import write_outline
 
 DEMO_TILE: Final = Tile(10, 20)
 DEMO_PERIOD: Final = Period(date(2019, 1, 1), 12)
@@ -144,14 +144,16 @@ def make_world(
                 grain=grain,
                 progress=_part(tell, done, len(halves)),
             )
-            item = make_item(tile, half, resolution, seed, files)
+            item = make_geomad_item(tile, half, resolution, seed, files)
             _write_json(folder / item_folder(tile, half) / item_name(tile, half), item)
     if boundary is None:
         write_outline(folder / BOUNDARY, tiles, seed)
     else:
         shutil.copyfile(boundary, folder / BOUNDARY)
-    _write_json(folder / COLLECTION / "collection.json", make_collection(tiles, period, resolution))
-    _write_json(folder / CATALOG, make_catalog())
+    _write_json(
+        folder / COLLECTION / "collection.json", make_geomad_collection(tiles, period, resolution)
+    )
+    _write_json(folder / CATALOG, make_geomad_catalog())
     tell(1.0)
     return folder / CATALOG
 

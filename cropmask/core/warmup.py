@@ -70,7 +70,7 @@ def _forest(leaves: tuple[float, float], cuts: int) -> Forest:
     )
 
 
-def warm() -> None:
+def warm_kernels() -> None:
     """Map a made-up tile with every kind of forest; no thread outlives it."""
     for leaves in ((0.0, 1.0), (0.25, 0.75)):
         for cuts in (1, _MANY):

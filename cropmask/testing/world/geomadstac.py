@@ -12,7 +12,7 @@ from cropmask.core.strips import REFLECTANCE
 from cropmask.grid import AFRICA_10, CRS, EPSG, Tile
 from cropmask.product import COG_TYPE, SYNTHETIC
 from cropmask.task import Period
-from cropmask.testing.world.files import ASSETS, BandFile
+from cropmask.testing.world.rasters import ASSETS, BandFile
 
 COLLECTION: Final = "gm_s2_semiannual"
 LABEL: Final = "SYNTHETIC"
@@ -47,7 +47,7 @@ def item_name(tile: Tile, half: Period) -> str:
     return f"{item_stem(tile, half)}.stac-item.json"
 
 
-def make_item(
+def make_geomad_item(
     tile: Tile,
     half: Period,
     resolution: int,
@@ -124,7 +124,9 @@ def _asset(name: str, file: BandFile, media_type: str) -> dict[str, Any]:
     }
 
 
-def make_collection(tiles: Sequence[Tile], period: Period, resolution: int) -> dict[str, Any]:
+def make_geomad_collection(
+    tiles: Sequence[Tile], period: Period, resolution: int
+) -> dict[str, Any]:
     """STAC collection with links to the two items of every tile."""
     boxes = [_degrees(tile) for tile in tiles]
     bounds = [f(box[k] for box in boxes) for k, f in enumerate((min, min, max, max))]
@@ -157,7 +159,7 @@ def make_collection(tiles: Sequence[Tile], period: Period, resolution: int) -> d
     }
 
 
-def make_catalog() -> dict[str, Any]:
+def make_geomad_catalog() -> dict[str, Any]:
     """STAC catalog at the root of the world."""
     return {
         "type": "Catalog",

@@ -1,4 +1,4 @@
-"""The kernels between raw pixels and packets of ranks; see :mod:`cropmask.core.ranks`."""
+"""The kernels between raw pixels and packets of ranks; see :mod:`cropmask.core.ranker`."""
 
 # numba checks the types of compiled code; arguments are arrays as the callers document them.
 # ruff: noqa: ANN001, ANN202
@@ -11,15 +11,16 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from cropmask.core._simd import LANES
+from cropmask.core.features import HALF_YEAR_FEATURES
 from cropmask.core.stretch import NODATA_NDVI
 
 EDGE: Final = 8
-"""A packet is a square of 8 x 8 neighboring pixels."""
+"""A packet is a square of 8 x 8 neighboring pixels: :data:`~cropmask.core._simd.LANES`."""
 
-LANES: Final = EDGE * EDGE
 _SCALE = np.float32(10_000)
 _LARGEST = np.finfo(np.float32).max
-_PER_HALF = 16
+_PER_HALF = len(HALF_YEAR_FEATURES)
 _TABLE, _DEVIATION = 0, 1
 _NDVI, _LAI, _MNDWI, _RAIN = 12, 13, 14, 15
 _SLOPE = 32
@@ -66,7 +67,7 @@ def _index(place, raw, y, left, out):
 
 
 @_compiled
-def _seen(raw, y, left, out):
+def _has_geomad(raw, y, left, out):
     """Whether a half-year has GeoMAD along a row: any band that is not 0."""
     out[:] = 0
     for band in range(raw.shape[0]):
@@ -101,8 +102,8 @@ def find_active(first, second, need_both, top, left, active, halves, ndvi):
     used = np.empty(columns, np.bool_)
     work = np.empty(columns, np.float32)
     for y in range(top, min(top + EDGE, height)):
-        _seen(first, y, left, seen[0])
-        _seen(second, y, left, seen[1])
+        _has_geomad(first, y, left, seen[0])
+        _has_geomad(second, y, left, seen[1])
         for x in range(columns):
             number = seen[0, x] + seen[1, x]
             halves[y, left + x] = number
@@ -208,7 +209,7 @@ def rank_packets(strip, ranker, top, left, packets, active):
     """Fill rows 1 and up of ``packets`` (group, row, lane) with the ranks of their pixels.
 
     ``strip`` is (first, second, first deviations, second deviations, rain, slope), ``ranker`` the
-    fields of :class:`~cropmask.core.ranks.Ranker` in order. Lanes without a pixel, and rows of
+    fields of :class:`~cropmask.core.ranker.Ranker` in order. Lanes without a pixel, and rows of
     features without a cut, keep what they hold: nothing asks for them.
     """
     columns = min(active.size * EDGE, strip[5].shape[1] - left)

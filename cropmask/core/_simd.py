@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cropmask.core.target import has_feature
+from cropmask.core.cpulevel import has_feature
 
 LANES = 64
 """Pixels of a packet: bits of a mask."""

@@ -25,7 +25,7 @@ from cropmask.machine.stages import ShareDone
 from cropmask.region import Region
 from cropmask.task import Period
 from cropmask.testing.world.borrowed import CATALOG, MODELS, WorldWriter
-from cropmask.testing.world.files import CACHE_MB
+from cropmask.testing.world.rasters import CACHE_MB
 
 SCENES: Final = 6
 """Different scenes of a world, unless told."""

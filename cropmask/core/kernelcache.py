@@ -16,11 +16,11 @@ import numba.core.config
 
 _numba: Any = numba.core.config  # its settings are made at run time
 
-SEED: Final = Path(__file__).resolve().parents[1] / "_data" / "kernels"
+SHIPPED_KERNELS: Final = Path(__file__).resolve().parents[1] / "_data" / "kernels"
 """Where the build of an image puts compiled kernels."""
 
 
-def seed_cache(seed: Path = SEED, cache: str | None = None) -> bool:
+def seed_kernel_cache(seed: Path = SHIPPED_KERNELS, cache: str | None = None) -> bool:
     """Copy an image's kernels into numba's folder, if that is named and not there yet.
 
     Parameters

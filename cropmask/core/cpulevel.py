@@ -18,7 +18,7 @@ _numba: Any = numba.core.config  # its settings are made at run time
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class CpuLevel:
     """A level of processors as LLVM knows it."""
 
     name: str
@@ -43,15 +43,15 @@ _V4: Final = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
 X86: Final = (
     # One comparison of 64 pixels wants the whole width, which LLVM would not use by itself.
-    Target("x86-64-v4", _V3 + _V4, "-prefer-256-bit"),
-    Target("x86-64-v3", _V3),
+    CpuLevel("x86-64-v4", _V3 + _V4, "-prefer-256-bit"),
+    CpuLevel("x86-64-v3", _V3),
 )
 """Best first: processors with AVX-512, then all since about 2013 (AMD 2015)."""
 
-ARM: Final = Target("generic", ("neon",))
+ARM: Final = CpuLevel("generic", ("neon",))
 
 
-def choose_target(architecture: str, host: dict[str, bool]) -> Target | None:
+def choose_cpu_level(architecture: str, host: dict[str, bool]) -> CpuLevel | None:
     """Best level of a processor; None to compile for exactly this one.
 
     Parameters
@@ -70,21 +70,21 @@ def choose_target(architecture: str, host: dict[str, bool]) -> Target | None:
     return None
 
 
-def find_targets(
+def find_cpu_levels(
     architecture: str | None = None, host: dict[str, bool] | None = None
-) -> tuple[Target, ...]:
+) -> tuple[CpuLevel, ...]:
     """Every level that a processor can run, best first; default this processor."""
     architecture = architecture or machine()
     host = dict(llvm.get_host_cpu_features()) if host is None else host
-    best = choose_target(architecture, host)
+    best = choose_cpu_level(architecture, host)
     if best is None or best is ARM:
         return () if best is None else (best,)
     return X86[X86.index(best) :]
 
 
-def set_target() -> Target | None:
+def set_cpu_level() -> CpuLevel | None:
     """Tell numba to compile for this processor's level, unless its own settings name one."""
-    target = choose_target(machine(), dict(llvm.get_host_cpu_features()))
+    target = choose_cpu_level(machine(), dict(llvm.get_host_cpu_features()))
     if target is not None and _numba.CPU_NAME is None and _numba.CPU_FEATURES is None:
         _numba.CPU_NAME, _numba.CPU_FEATURES = target.name, target.features
     return target

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core.features import FEATURES, SCALE, log_deviation
+from cropmask.core.features import FEATURES, HALF_YEAR_FEATURES, SCALE, log_deviation
 from cropmask.core.forest import Forest
 from cropmask.errors import Reason, Rejected
 
@@ -24,7 +24,6 @@ TABLE, DEVIATION, COMPUTED = 0, 1, 2
 
 MAX_BUCKETS: Final = 1 << 13
 BUCKETS_PER_CUT: Final = 16
-PER_HALF: Final = 16
 _EDEV: Final = 10
 T = TypeVar("T", np.float32, np.float64)
 _FLOAT_MAX_BITS: Final = 0x7F7FFFFF
@@ -101,15 +100,15 @@ def make_ranker(forest: Forest) -> Ranker:
 
 
 def _kind(position: int) -> int:
-    if position >= 2 * PER_HALF:
+    if position >= 2 * len(HALF_YEAR_FEATURES):
         return COMPUTED
-    place = position % PER_HALF
+    place = position % len(HALF_YEAR_FEATURES)
     return TABLE if place < 9 else DEVIATION if place < 12 else COMPUTED
 
 
 def _is_scaled(position: int) -> bool:
     """Whether a feature is a logarithm of what is stored divided by the scale."""
-    return position % PER_HALF == _EDEV
+    return position % len(HALF_YEAR_FEATURES) == _EDEV
 
 
 def _least(position: int) -> np.float32:

@@ -12,7 +12,7 @@ import sys, threading
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from cropmask.core.mapper import map_crops
-from cropmask.core.warm import warm
+from cropmask.core.warmup import warm_kernels
 from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region
 from cropmask.core.strips import Half, Strip
@@ -32,7 +32,7 @@ def compiled():
     kernels = {v for m in modules for v in vars(m).values() if isinstance(v, Dispatcher)}
     return {str(kernel): len(kernel.signatures) for kernel in kernels}
 
-warm()
+warm_kernels()
 before = compiled()
 assert threading.active_count() == 1
 assert sum(before.values()) > 15

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cropmask.core.target import ARM, X86, choose_target
+from cropmask.core.cpulevel import ARM, X86, choose_cpu_level
 
 PROGRAM = """
 import hashlib
@@ -30,11 +30,11 @@ for recipe in ("forest", "boosted"):
 def test_the_best_level_of_a_processor() -> None:
     v4, v3 = X86
     everything = dict.fromkeys(v4.needs, True)
-    assert choose_target("x86_64", everything) == v4
-    assert choose_target("x86_64", {**everything, "avx512bw": False}) == v3
-    assert choose_target("x86_64", {**everything, "avx2": False}) is None
-    assert choose_target("aarch64", {}) == ARM
-    assert choose_target("riscv64", {}) is None
+    assert choose_cpu_level("x86_64", everything) == v4
+    assert choose_cpu_level("x86_64", {**everything, "avx512bw": False}) == v3
+    assert choose_cpu_level("x86_64", {**everything, "avx2": False}) is None
+    assert choose_cpu_level("aarch64", {}) == ARM
+    assert choose_cpu_level("riscv64", {}) is None
 
 
 def run(cache: Path, environ: dict[str, str]) -> list[str]:
