@@ -38,7 +38,7 @@ def print_card(card: Document) -> str:
         *_validation(card["models"]),
         *_coordinates(card["models"]),
         "",
-        "## PublishedFigures figures",
+        "## Published figures",
         "",
         *_published(card["published"]),
         "",
