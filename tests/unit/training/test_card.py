@@ -91,7 +91,7 @@ def test_text_says_what_is_missing(tmp_path: Path) -> None:
     region = load_region(str(make_region_folder(tmp_path)))
     put_card(tmp_path, make_card(region))
     text = (tmp_path / CARD_MD).read_text()
-    assert "## PublishedFigures figures\n\nNone." in text
+    assert "## Published figures\n\nNone." in text
     save(tmp_path, region, fit(region, make_samples(120), "boosted"))
     assert "cropmask validate --recipe boosted" in (tmp_path / CARD_MD).read_text()
 
