@@ -79,7 +79,11 @@ def draw(task: Task, site: Site, name: str, window: tuple[slice, slice], scale: 
     job = prepare(task, site)
     box = geobox(task.tile, site.resolution)
     with open_layers(
-        job.sources, box, boundary=job.boundary, limits=job.region.limits, options=site.read
+        job.sources,
+        box,
+        boundary=job.basis.boundary,
+        limits=job.basis.region.limits,
+        options=site.read,
     ) as layers:
         strips = list(layers.strips(box.shape[0]))
     pictures = [natural_color(strips, half)[window] for half in (0, 1)]

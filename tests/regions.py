@@ -153,14 +153,17 @@ def _put_item(folder: Path, tile: Tile, half: Period) -> dict[str, str]:
 
 def put_result(store: Store, job: Job) -> None:
     """The item of a result as far as planning reads it; there are no files beside it."""
-    place = make_place(job.region.product, job.task)
+    place = make_place(job.basis.region.product, job.task)
     properties = {
         "cropmask:run_key": str(job.run_key),
         "cropmask:run_key_parts": job.parts.short,
-        "cropmask:resolution": job.resolution,
+        "cropmask:resolution": job.basis.resolution,
         "cropmask:statistics": {},
-        "cropmask:model": {"recipe": job.recipe, "sha256": job.region.model(job.recipe).sha256},
-        "odc:dataset_version": job.region.version,
+        "cropmask:model": {
+            "recipe": job.basis.recipe,
+            "sha256": job.basis.region.model(job.basis.recipe).sha256,
+        },
+        "odc:dataset_version": job.basis.region.version,
         "processing:version": "0.1.0",
     }
     item = {"type": "Feature", "properties": properties}

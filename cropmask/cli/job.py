@@ -209,8 +209,10 @@ def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
     else:
         state = "would compute"
     geomads = planned.sources.first, planned.sources.second
-    click.echo(f"{planned.task.tile} {planned.region.name} {planned.task.period}: {state}")
-    click.echo(f"  resolution {site.resolution} m, model {planned.recipe}, {site.threads} threads")
+    click.echo(f"{planned.task.tile} {planned.basis.region.name} {planned.task.period}: {state}")
+    click.echo(
+        f"  resolution {site.resolution} m, model {planned.basis.recipe}, {site.threads} threads"
+    )
     for geomad in geomads:
         click.echo(f"  input      {geomad.title}  {geomad.href}")
     for name, layer in planned.sources.ancillary.items():

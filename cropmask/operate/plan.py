@@ -16,7 +16,7 @@ from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.operate.estimate import Estimate
 from cropmask.product import Product, Recipe
 from cropmask.task import Period
-from cropmask.tile.runkey import Cause, Change
+from cropmask.tile.runkey import Change, ChangeCause
 
 FORMAT: Final = 1
 """Format of the plan's document."""
@@ -152,7 +152,7 @@ def _text(found: Mapping[str, Any], name: str) -> str:
 
 def _parse_tile(found: Mapping[str, Any]) -> TilePlan:
     changes = tuple(
-        check_fields(Change, {**change, "cause": Cause(change["cause"])})
+        check_fields(Change, {**change, "cause": ChangeCause(change["cause"])})
         for change in found["changes"]
     )
     tile, need = Tile.parse(_text(found, "tile")), Need(found["need"])

@@ -30,7 +30,7 @@ from cropmask.sources.geomad import GEOMAD
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
 from cropmask.tile.job import Basis, open_basis, prepare_on
-from cropmask.tile.runkey import Cause, Change, find_changes
+from cropmask.tile.runkey import Change, ChangeCause, find_changes
 
 
 def make_plan(
@@ -185,7 +185,7 @@ class _Search:
         try:
             item = find_item(self.store, job.place)
         except Rejected as error:
-            change = (Change(Cause.OTHER, "item"),)
+            change = (Change(ChangeCause.OTHER, "item"),)
             return replace(planned, need=Need.CHANGED, changes=change, detail=str(error))
         if item is None:  # removed since it was listed
             return planned

@@ -23,7 +23,7 @@ from cropmask.sources.search import Identify, Sources, find_sources
 from cropmask.stac.facts import Document
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey, Task
-from cropmask.tile.runkey import KeyParts, digest_of, find_changes, model_words
+from cropmask.tile.runkey import KeyParts, digest_json, find_changes, model_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Basis:
 
     @property
     def words(self) -> dict[str, str]:
-        """Parts of the run key that have words; see :func:`~cropmask.tile.runkey.words_of`."""
+        """Parts of the run key that have words; see :func:`~cropmask.tile.runkey.item_words`."""
         return {
             "model": model_words(self.recipe, self.region.model(self.recipe).sha256),
             "resolution": str(self.resolution),
@@ -60,31 +60,6 @@ class Job:
     place: Place
 
     @property
-    def region(self) -> Region:
-        """The region."""
-        return self.basis.region
-
-    @property
-    def recipe(self) -> Recipe:
-        """Model of the region."""
-        return self.basis.recipe
-
-    @property
-    def resolution(self) -> int:
-        """Pixel size in meters."""
-        return self.basis.resolution
-
-    @property
-    def world(self) -> World:
-        """Where inputs are."""
-        return self.basis.world
-
-    @property
-    def boundary(self) -> shapely.Geometry:
-        """The region, EPSG:6933."""
-        return self.basis.boundary
-
-    @property
     def run_key(self) -> RunKey:
         """Identity of the result."""
         return self.parts.key
@@ -92,7 +67,8 @@ class Job:
     @property
     def synthetic(self) -> bool:
         """Whether any input is made up, and so the result."""
-        return self.world.synthetic or self.sources.first.synthetic or self.sources.second.synthetic
+        halves = (self.sources.first, self.sources.second)
+        return self.basis.world.synthetic or any(half.synthetic for half in halves)
 
 
 def prepare(
@@ -155,7 +131,7 @@ def open_basis(
     # A stage only where there is something to make: nothing is told of a world that is there.
     world = site.world(found, partial((stages or Stages()).tell, "demo world"))
     boundary = load_boundary(world.boundary)
-    digest = digest_of(boundary.wkb_hex)
+    digest = digest_json(boundary.wkb_hex)
     return Basis(found, recipe, site.resolution, world, boundary, digest)
 
 
@@ -183,8 +159,8 @@ def prepare_on(
 
     Raises
     ------
-    Rejected, Misconfigured, Interrupted
-        As :func:`prepare`.
+    Rejected
+        If the tile is outside the region, or its inputs are not as they must be.
     """
     region, world = basis.region, basis.world
     if not intersects(basis.boundary, task.tile):
@@ -207,6 +183,7 @@ def prepare_on(
 
 
 def _outside(task: Task, region: Region, world: World) -> str:
+    """What is said of a tile that is not the region's."""
     if world.synthetic:
         return (
             f"tile {task.tile} is outside the made-up demo world, which has x010y020 only: "

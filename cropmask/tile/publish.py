@@ -13,20 +13,32 @@ from cropmask.tile.job import Job
 
 
 def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str]) -> ItemFacts:
-    """What the item of a job says."""
-    geomads = (job.sources.first, job.sources.second)
+    """What the item of a job says.
+
+    Parameters
+    ----------
+    job
+        The task made ready.
+    statistics
+        Figures of its map.
+    not_applied
+        Why, by name of the masks whose layer was not there.
+    """
+    basis, geomads = job.basis, (job.sources.first, job.sources.second)
     end = f"{job.task.period.end}T23:59:59Z"
-    sha256 = job.region.model(job.recipe).sha256
+    sha256 = basis.region.model(basis.recipe).sha256
+    href = model_href(basis.region.name, basis.recipe, sha256)
     return ItemFacts(
-        product=job.region.product,
+        product=basis.region.product,
         tile=job.task.tile,
         period=job.task.period,
-        resolution=job.resolution,
+        resolution=basis.resolution,
         run_key=job.run_key,
         run_key_parts=job.parts.short,
+        # No clock in a result: equal inputs give equal bytes.
         as_of=max((geomad.created or end for geomad in geomads), default=end),
         software=VERSION,
-        model=ModelFacts(job.recipe, sha256, model_href(job.region.name, job.recipe, sha256)),
+        model=ModelFacts(basis.recipe, sha256, href),
         sources=tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads),
         statistics=statistics,
         masks_not_applied=not_applied,
@@ -36,10 +48,11 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
 
 def make_product_collection(job: Job) -> Document:
     """Collection of a job's product, over all of its region."""
+    basis = job.basis
     return make_collection(
-        job.region.title,
-        job.region.product,
-        degrees_box(*job.boundary.bounds),
-        resolutions=(job.resolution,),
+        basis.region.title,
+        basis.region.product,
+        degrees_box(*basis.boundary.bounds),
+        resolutions=(basis.resolution,),
         synthetic=job.synthetic,
     )

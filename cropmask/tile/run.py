@@ -122,18 +122,23 @@ def run_tile(
         store.check_writable()
         if site.read.verify:
             verify_files(job.sources.bands, site.read)
-        model = job.region.model(recipe)
+        region = job.basis.region
+        model = region.model(recipe)
         forest = load_forest(model.file, model.sha256)
     box = geobox(task.tile, site.resolution)
     budget = plan_memory(box, site.memory)
     with (
         TemporaryDirectory(prefix="cropmask-") as temporary,
         open_layers(
-            job.sources, box, boundary=job.boundary, limits=job.region.limits, options=site.read
+            job.sources,
+            box,
+            boundary=job.basis.boundary,
+            limits=job.basis.region.limits,
+            options=site.read,
         ) as layers,
     ):
         folder = Path(temporary)
-        put = partial(write_band, folder, job.region.product, task, box)
+        put = partial(write_band, folder, region.product, task, box)
 
         def write(name: str, band: NDArray[np.uint8]) -> None:
             # One thread compresses beside the segmentation; the last band has the machine alone.
@@ -142,7 +147,7 @@ def run_tile(
         crop_map, statistics = map_crops(
             layers,
             forest,
-            need_both=job.region.limits.require_both_halves,
+            need_both=region.limits.require_both_halves,
             rows=budget.rows,
             threads=site.threads,
             stages=stages.stage,
@@ -174,7 +179,7 @@ def _result(
     statistics: Mapping[str, Any],
 ) -> TileResult:
     uses = stages.finish()
-    label = job.region.product.label(str(job.task.tile), str(job.task.period))
+    label = job.basis.region.product.label(str(job.task.tile), str(job.task.period))
     return TileResult(
         state=state,
         item=store.uri(job.place.item),

@@ -15,7 +15,7 @@ SHORT: Final = 16
 """Digits of a part's digest that an item keeps: enough to tell parts apart."""
 
 
-class Cause(StrEnum):
+class ChangeCause(StrEnum):
     """Why a result is another one than asked for, as operators group it."""
 
     MODEL = "model"
@@ -26,18 +26,18 @@ class Cause(StrEnum):
     """The item does not tell."""
 
 
-CAUSES: Final[Mapping[str, Cause]] = {
-    "model": Cause.MODEL,
-    "region": Cause.CONFIGURATION,
-    "limits": Cause.CONFIGURATION,
-    "boundary": Cause.CONFIGURATION,
-    "resolution": Cause.CONFIGURATION,
-    "geomad": Cause.INPUTS,
-    "ancillary": Cause.INPUTS,
-    "features": Cause.SOFTWARE,
-    "code": Cause.SOFTWARE,
+CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
+    "model": ChangeCause.MODEL,
+    "region": ChangeCause.CONFIGURATION,
+    "limits": ChangeCause.CONFIGURATION,
+    "boundary": ChangeCause.CONFIGURATION,
+    "resolution": ChangeCause.CONFIGURATION,
+    "geomad": ChangeCause.INPUTS,
+    "ancillary": ChangeCause.INPUTS,
+    "features": ChangeCause.SOFTWARE,
+    "code": ChangeCause.SOFTWARE,
 }
-"""Cause by part."""
+"""ChangeCause by part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class KeyParts:
         TypeError
             If a part is missing, or there is no such part.
         """
-        return cls(**{name: digest_of(value) for name, value in values.items()})
+        return cls(**{name: digest_json(value) for name, value in values.items()})
 
     @property
     def key(self) -> RunKey:
@@ -88,7 +88,7 @@ class KeyParts:
         return tuple(f.name for f in fields(self) if known.get(f.name) != short[f.name])
 
 
-def digest_of(value: Any) -> str:  # noqa: ANN401 (any JSON value)
+def digest_json(value: Any) -> str:  # noqa: ANN401 (any JSON value)
     """SHA-256 of a JSON value, 64 hexadecimal digits; the order of names does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return sha256(text.encode()).hexdigest()
@@ -98,7 +98,7 @@ def digest_of(value: Any) -> str:  # noqa: ANN401 (any JSON value)
 class Change:
     """One way in which a result is not the one asked for."""
 
-    cause: Cause
+    cause: ChangeCause
     part: str
     """Field of :class:`KeyParts`; ``run_key`` if the item does not tell; ``item`` if it is none."""
     old: str | None = None
@@ -127,23 +127,25 @@ def find_changes(
     parts
         What is asked for.
     words
-        The same in words, by part, for those parts that have any: see :func:`words_of`.
+        The same in words, by part, for those parts that have any: see :func:`item_words`.
 
     Returns
     -------
     tuple of Change
         At least one.
     """
-    old, kept = words_of(properties), properties.get("cropmask:run_key_parts")
+    old, kept = item_words(properties), properties.get("cropmask:run_key_parts")
     if isinstance(kept, dict):
         names = parts.differing(kept)
     else:
         names = tuple(name for name in words if old.get(name) != words[name])
-    changes = tuple(Change(CAUSES[name], name, old.get(name), words.get(name)) for name in names)
-    return changes or (Change(Cause.OTHER, "run_key"),)
+    changes = tuple(
+        Change(CAUSE_OF_PART[name], name, old.get(name), words.get(name)) for name in names
+    )
+    return changes or (Change(ChangeCause.OTHER, "run_key"),)
 
 
-def words_of(properties: Mapping[str, Any]) -> dict[str, str]:
+def item_words(properties: Mapping[str, Any]) -> dict[str, str]:
     """Parts that the properties of an item say in words."""
     model = properties.get("cropmask:model")
     found = {

@@ -145,7 +145,10 @@ def our_features(region_file: Path, tmp_path: Path) -> NDArray[np.float32]:
     job = prepare(task(region_file), open_site({}, options))
     rows, columns = scene_window()
     with open_layers(
-        job.sources, geobox(job.task.tile), boundary=job.boundary, limits=job.region.limits
+        job.sources,
+        geobox(job.task.tile),
+        boundary=job.basis.boundary,
+        limits=job.basis.region.limits,
     ) as layers:
         parts = []
         for strip in layers.strips(512):

@@ -18,10 +18,10 @@ from cropmask.grid import Tile
 from cropmask.operate.estimate import Estimate
 from cropmask.operate.plan import Need, Plan, TilePlan
 from cropmask.task import Period
-from cropmask.tile.runkey import Cause, Change
+from cropmask.tile.runkey import Change, ChangeCause
 
 MOMENT = "2026-01-02T03:04:05.000000Z"
-CHANGE = Change(Cause.INPUTS, "geomad", "a", "b")
+CHANGE = Change(ChangeCause.INPUTS, "geomad", "a", "b")
 PLAN = Plan(
     region="eastern",
     name="eastern",

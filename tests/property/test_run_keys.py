@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cropmask.tile.runkey import CAUSES, Cause, Change, KeyParts, find_changes, words_of
+from cropmask.tile.runkey import (
+    CAUSE_OF_PART,
+    Change,
+    ChangeCause,
+    KeyParts,
+    find_changes,
+    item_words,
+)
 
 PARTS = tuple(f.name for f in fields(KeyParts))
 VALUES = st.recursive(
@@ -59,13 +66,13 @@ def test_what_changes_is_named_and_nothing_else(values: dict[str, Any], names: l
     assert after.key != before.key
     changes = find_changes(item_of(before), after, WORDS)
     assert {change.part for change in changes} == set(names)
-    assert all(change.cause is CAUSES[change.part] for change in changes)
+    assert all(change.cause is CAUSE_OF_PART[change.part] for change in changes)
     assert after.differing(after.short) == ()
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_every_part_has_a_cause(name: str) -> None:
-    assert CAUSES[name] in set(Cause) - {Cause.OTHER}
+    assert CAUSE_OF_PART[name] in set(ChangeCause) - {ChangeCause.OTHER}
 
 
 def test_a_part_too_few_or_too_many_is_a_fault_of_ours() -> None:
@@ -106,6 +113,6 @@ def test_an_item_that_does_not_tell_is_said_to_not_tell() -> None:
     after = KeyParts.of(**PART_VALUES)
     properties = item_of(after)
     del properties["cropmask:run_key_parts"]
-    assert find_changes(properties, after, WORDS) == (Change(Cause.OTHER, "run_key"),)
-    assert "does not tell" in str(Change(Cause.OTHER, "run_key"))
-    assert words_of({"cropmask:model": "?"}) == {}
+    assert find_changes(properties, after, WORDS) == (Change(ChangeCause.OTHER, "run_key"),)
+    assert "does not tell" in str(Change(ChangeCause.OTHER, "run_key"))
+    assert item_words({"cropmask:model": "?"}) == {}

@@ -20,7 +20,7 @@ from cropmask.store.folder import FolderStore
 from cropmask.task import Period, Task
 from cropmask.testing.store import MemoryStore
 from cropmask.tile.job import find_same, prepare
-from cropmask.tile.runkey import Cause
+from cropmask.tile.runkey import ChangeCause
 from tests.regions import NAME, YEAR, RegionWorld, block, make_region, put_result
 
 NOW = datetime(2026, 7, 4, 8, 15, tzinfo=UTC)
@@ -121,15 +121,15 @@ def change_geomad(world: RegionWorld) -> None:
 @pytest.mark.parametrize(
     ("change", "cause", "part"),
     [
-        (change_limits, Cause.CONFIGURATION, "limits"),
-        (change_boundary, Cause.CONFIGURATION, "boundary"),
-        (change_model, Cause.MODEL, "model"),
-        (change_layer, Cause.INPUTS, "ancillary"),
-        (change_geomad, Cause.INPUTS, "geomad"),
+        (change_limits, ChangeCause.CONFIGURATION, "limits"),
+        (change_boundary, ChangeCause.CONFIGURATION, "boundary"),
+        (change_model, ChangeCause.MODEL, "model"),
+        (change_layer, ChangeCause.INPUTS, "ancillary"),
+        (change_geomad, ChangeCause.INPUTS, "geomad"),
     ],
 )
 def test_a_change_is_named(
-    world: RegionWorld, out: Path, change: object, cause: Cause, part: str
+    world: RegionWorld, out: Path, change: object, cause: ChangeCause, part: str
 ) -> None:
     finish(world, out, TILES[0])
     change(world)  # type: ignore[operator]
@@ -144,14 +144,14 @@ def test_another_recipe_resolution_or_software_is_a_change(
 ) -> None:
     finish(world, out, TILES[0])
     (change,) = plan_of(world, out, recipe="boosted").tiles[0].changes
-    assert change.cause is Cause.MODEL
+    assert change.cause is ChangeCause.MODEL
     assert str(change.old).startswith("forest ")
     assert str(change.new).startswith("boosted ")
     (change,) = plan_of(world, out, resolution=20).tiles[0].changes
     assert (change.part, change.old, change.new) == ("resolution", "10", "20")
     monkeypatch.setattr("cropmask.tile.job.VERSION", "9.9.9")
     (change,) = plan_of(world, out).tiles[0].changes
-    assert (change.cause, change.old, change.new) == (Cause.SOFTWARE, "0.1.0", "9.9.9")
+    assert (change.cause, change.old, change.new) == (ChangeCause.SOFTWARE, "0.1.0", "9.9.9")
 
 
 def test_another_version_is_another_place(world: RegionWorld, out: Path) -> None:
