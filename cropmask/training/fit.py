@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from threadpoolctl import threadpool_limits
 
 from cropmask.contract import VERSION
 from cropmask.core.forest import Forest
@@ -63,6 +65,14 @@ def make_estimator(recipe: Recipe, training: Training, jobs: int = 1) -> Any:  #
     return RandomForestClassifier(**arguments, n_jobs=jobs)
 
 
+def limit_threads(jobs: int) -> AbstractContextManager[object]:
+    """Keep the threads within scikit-learn's compiled code to ``jobs``."""
+    # Boosting and k-means have no n_jobs: they take all CPUs, and threads that wait for another
+    # one spin. Where other work keeps that one off its CPU, seconds become minutes.
+    limits: AbstractContextManager[object] = threadpool_limits(jobs, user_api="openmp")
+    return limits
+
+
 def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitted:
     """Fit a region's model on all samples, unweighted.
 
@@ -78,7 +88,8 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
         Processes of scikit-learn; the result does not depend on it.
     """
     estimator = make_estimator(recipe, region.training, jobs)
-    estimator.fit(samples.features, samples.labels)
+    with limit_threads(jobs):
+        estimator.fit(samples.features, samples.labels)
     manifest = ModelManifest(
         region=region.name,
         recipe=recipe,

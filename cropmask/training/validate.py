@@ -16,7 +16,7 @@ from cropmask.errors import Rejected
 from cropmask.product import Recipe
 from cropmask.region import Region, Training
 from cropmask.training.figures import Coordinates, Figure, Kind, Scores, Validation
-from cropmask.training.fit import SEED, make_estimator
+from cropmask.training.fit import SEED, limit_threads, make_estimator
 from cropmask.training.samples import Samples
 
 RAIN_CLUSTERS: Final = 60
@@ -64,7 +64,8 @@ def validate(
     count = region.training.folds
     if len(samples.labels) < 2 * count:
         raise Rejected(f"{len(samples.labels)} samples are too few for {count} folds")
-    rain = rain_clusters(samples)
+    with limit_threads(jobs):
+        rain = rain_clusters(samples)
     grouped = min(count, len(np.unique(rain)))
     if grouped < 2:
         raise Rejected("all samples have the same rain: they make no groups to hold out")
@@ -72,14 +73,14 @@ def validate(
     def score(kind: Kind, folds: Iterable[Fold], groups: NDArray[np.int64] | None) -> Scores:
         return cross_validate(kind, samples, folds, groups, region.training, recipe, jobs, done)
 
-    return Validation(
-        random=score("random", random_folds(len(samples.labels), count), None),
-        grouped=score("grouped", _group_folds(GroupKFold(grouped), rain), rain),
-        spatial=_spatial(region, coordinates, score),
-        coordinates_only=coordinates_baseline(samples, coordinates, count)
-        if coordinates is not None
-        else None,
-    )
+    only = None if coordinates is None else coordinates_baseline(samples, coordinates, count)
+    with limit_threads(jobs):
+        return Validation(
+            random=score("random", random_folds(len(samples.labels), count), None),
+            grouped=score("grouped", _group_folds(GroupKFold(grouped), rain), rain),
+            spatial=_spatial(region, coordinates, score),
+            coordinates_only=only,
+        )
 
 
 def cross_validate(

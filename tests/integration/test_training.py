@@ -159,14 +159,14 @@ def test_without_scikit_learn_there_is_one_line(
 
 def test_mistakes_are_found_before_fitting(region: Path, samples: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for words, problem in (
-        (("--region", "atlantis", "--samples", samples), "unknown region"),
-        (("--region", region, "--samples", tmp_path / "none"), "cannot be read"),
-        (("--region", region, "--samples", region), "column"),
-        (("--region", region, "--samples", samples, "--coordinates", samples), "values"),
-        (("--region", region, "--samples", samples, "--output", tmp_path / "file"), "written"),
+    for words, kind, problem in (
+        (("atlantis", "--samples", samples), Rejected, "unknown region"),
+        ((region, "--samples", tmp_path / "none"), Misconfigured, "cannot be read"),
+        ((region, "--samples", region), Rejected, "column"),
+        ((region, "--samples", samples, "--coordinates", samples), Rejected, "values"),
+        ((region, "--samples", samples, "--output", tmp_path / "file"), Misconfigured, "written"),
     ):
-        result = run("train", *words)
-        assert isinstance(result.exception, Rejected)
+        result = run("train", "--region", *words)
+        assert isinstance(result.exception, kind)
         assert problem in str(result.exception)
         assert "models" not in region.read_text()
