@@ -29,35 +29,17 @@ def clump(
 ) -> int:
     """Label 4-connected pixels of equal cluster, and give single pixels to a neighbor.
 
+    Fills ``labels`` ``(pixels,)``: 0 is nodata, 1..n in the order of the clumps' first pixels, not
+    counting the single pixels that they were given. Returns the number of labels. ``colors`` is
+    ``(2, pixels)``, in rows of ``width``; ``table`` has the cluster of each color code.
+
     A clump of one pixel goes to the clump of the neighbor pixel that is nearest in color, in
     rounds, as published: all decide on the state before the round, and only neighbors in clumps
     of two pixels or more count; a tie goes to above, left, right, below. The rounds go on until
     nothing changes. Singles among nothing but singles stay.
-
-    Union-find in two passes, and rounds that only look at the neighbors of the round before:
-    linear, and no memory but 5 bytes for each single pixel.
-
-    Parameters
-    ----------
-    colors
-        ``(2, pixels)``, rows of ``width`` one after the other.
-    valid
-        ``(pixels,)``.
-    table
-        Cluster by code of the color (:mod:`cropmask.core._kmeans`).
-    width
-        Pixels in a row.
-    labels
-        ``(pixels,)``, written: 0 is nodata, 1..n in the order of the clumps' first pixels, not
-        counting the single pixels that they were given.
-    attach_singles
-        False leaves single pixels alone.
-
-    Returns
-    -------
-    int
-        Number of labels.
     """
+    # Union-find in two passes, and rounds that only look at the neighbors of the round before:
+    # linear, and no memory but 5 bytes for each single pixel.
     singles = _link(colors, valid, table, width, labels)
     if not attach_singles:
         return int(_number(labels))
@@ -83,7 +65,9 @@ def neighbor(pixel: int, x: int, side: int, width: int, pixels: int) -> int:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _root(links: NDArray[np.int32], pixel: int) -> int:
+    """First pixel of a clump, as far as its links say."""
     while links[pixel] != pixel:
+        # Each link on the way is made to skip one: later walks are half as long.
         links[pixel] = links[links[pixel]]
         pixel = links[pixel]
     return pixel
@@ -98,6 +82,7 @@ def _link(
     links: NDArray[np.int32],
 ) -> int:
     """Write the links of every pixel; the number of clumps of one pixel."""
+    # The clusters of two rows are kept, so that each pixel's color is looked up once.
     above = np.full(width, _NODATA, np.int32)
     here = np.full(width, _NODATA, np.int32)
     singles = 0
@@ -123,7 +108,10 @@ def _link(
                 links[pixel - width] = pixel - width
                 singles -= 1
             links[pixel] = links[pixel - 1] if as_left else links[pixel - width]
-            # Through the pixel between them, left and above may be one clump already.
+            # Where the pixel above left is of the cluster too, left and above are one clump
+            # already. Else the later root is linked to the earlier one: links only point back,
+            # which lets one pass in image order turn them into labels, in the order of first
+            # pixels.
             if as_left and as_above and above[x - 1] != cluster:
                 left = _root(links, pixel - 1)
                 top = _root(links, pixel - width)
@@ -141,6 +129,8 @@ def _attach(
     sides: NDArray[np.int8],
 ) -> int:
     """Decide in rounds which side's clump takes each single pixel; how many are taken."""
+    # All singles of a round decide before any of them counts as attached, so that no order of
+    # pixels matters: those of the first round are queued here, then each round's by its neighbors.
     begin = 0
     end = 0
     for pixel in range(links.size):
@@ -222,6 +212,7 @@ def _follow(
     attached: int,
 ) -> None:
     """Label the attached pixels, in the order in which they were attached."""
+    # That order has a pixel's neighbor labeled before it, if that one was attached as well.
     for i in range(attached):
         x = queue[i] % width
         labels[queue[i]] = labels[neighbor(queue[i], x, sides[i], width, labels.size)]

@@ -32,34 +32,18 @@ def eliminate(
     *,
     threads: int = 1,
 ) -> NDArray[np.int32]:
-    """Merge small segments stepwise into larger ones, as published.
+    """Merge small segments stepwise into larger ones, as published; labels and segments change.
 
     Step t = 1, 2, ... ``min_pixels - 1``: every segment of t pixels chooses, among its larger
-    neighbors, the one of nearest mean color; then all that chose one within the limit merge.
-    All choose on the state before the step, and none that merges is a target in its step: so
-    threads share the walks, and only the sums are one after the other.
-
-    Parameters
-    ----------
-    labels
-        ``(pixels,)``, changed in place.
-    width
-        Pixels in a row.
-    segments
-        Changed in place.
-    min_pixels
-        Smallest segment that is not eliminated.
-    limit
-        Largest squared distance of two colors that may merge.
-    threads
-        Threads that walk; the result does not depend on them.
-
-    Returns
-    -------
-    NDArray[np.int32]
-        By label: -1 where the segment had no larger neighbor when its turn came, which the
-        published steps leave as it is.
+    neighbors, the one of nearest mean color; then all that chose one within the squared distance
+    ``limit`` merge. Returns, by label, -1 where a segment had no larger neighbor when its turn
+    came, which the published steps leave as it is.
     """
+    # First all choose on the state before the step, then all merge. Merging at once would let the
+    # mean colors, and so the choices, depend on the order of the segments, and on the threads.
+    # A segment that merges has t pixels and its target has more: no target merges in the same
+    # step, so chains cannot arise, and threads share both walks without a lock. Only the sums are
+    # added one after the other.
     size, total, start = segments
     targets = np.zeros(size.size, np.int32)
     small = find_small(size, min_pixels)
@@ -83,14 +67,13 @@ def eliminate(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def find_small(size: NDArray[np.int32], min_pixels: int) -> NDArray[np.int32]:
-    """Segments of less than ``min_pixels``, in the order of the image.
-
-    That order keeps the walks in the cache. At step t at most pixels / t of them are left, so
-    that the steps together stay linear.
-    """
+    """Segments of less than ``min_pixels``, in the order of the image."""
+    # That order keeps the walks in the cache. At step t at most pixels / t of them are left, so
+    # that the steps together cost little more than one look at each pixel.
     small = np.empty(size.size, np.int32)
     count = 0
     for segment in range(1, size.size):
+        # Stored in any case and kept by moving on: no branch to guess.
         small[count] = segment
         count += size[segment] < min_pixels
     return small[:count]
@@ -181,15 +164,11 @@ def merge_stalled(
     as it is. Those segments stand in line by size, and by label in the same size. Whose turn
     comes merges with the neighbor of nearest mean color within the limit, of whatever size, and
     the result lines up behind those of its size if it is still small; who has grown while
-    waiting lines up again.
-
-    Parameters
-    ----------
-    labels, width, size, total, start, min_pixels, limit
-        As for :func:`eliminate`.
-    waits
-        What :func:`eliminate` returned; used up.
+    waiting lines up again. ``waits`` is what :func:`eliminate` returned, and is used up.
     """
+    # One queue for each size, linked through an array: of each queue its first and last segment,
+    # of each segment the one behind it. Here a merge changes what the next segment sees, so this
+    # part has one order and one thread; it meets few segments.
     walked = np.empty((min_pixels, 2), np.int32)
     heads = np.zeros(min_pixels, np.int32)
     tails = np.zeros(min_pixels, np.int32)

@@ -30,32 +30,21 @@ _BLOCK: Final = 1024
 def cluster_table(
     colors: NDArray[np.uint8], valid: NDArray[np.bool_], clusters: int
 ) -> NDArray[np.uint8]:
-    """Cluster of every color, by k-means on a sample of the valid pixels.
+    """Cluster of every color code, by k-means on a sample of the valid pixels (at least one).
 
     Starting centers lie evenly on the diagonal of the sample's bounding box, without its
     corners. Lloyd iterations run until no color changes its cluster, at most
     :data:`MAX_ITERATIONS`; a tie goes to the lower cluster, an empty cluster stays where it is.
-    Sums are exact integers, so that no order of pixels can matter.
-
-    Parameters
-    ----------
-    colors
-        ``(2, pixels)``.
-    valid
-        ``(pixels,)``; at least one must be valid.
-    clusters
-        Number of clusters, 1 to 255.
-
-    Returns
-    -------
-    NDArray[np.uint8]
-        Cluster by code of the color, length :data:`COLOR_CODES`.
     """
+    # Pixels of one color always share a cluster, so a color that occurs n times is one point of
+    # weight n: an iteration costs some thousand colors, whatever the image's size, and sums of
+    # whole numbers are exact, so that no order of pixels can matter.
     counts = _sample(colors, valid, sample_step(int(np.count_nonzero(valid))))
     codes = np.flatnonzero(counts)
     first, second = codes >> 8, codes & 255
     centers = np.stack([_diagonal(first, clusters), _diagonal(second, clusters)])
     _move_centers(centers, first, second, counts[codes], MAX_ITERATIONS)
+    # A color that the sample missed needs a cluster too: every pixel is looked up in this table.
     every = np.arange(COLOR_CODES)
     table = np.empty(COLOR_CODES, np.int64)
     _assign(centers, (every >> 8).astype(np.float64), (every & 255).astype(np.float64), table)

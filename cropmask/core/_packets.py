@@ -1,4 +1,7 @@
-"""The kernels between raw pixels and packets of ranks; see :mod:`cropmask.core.ranker`."""
+"""Kernels that fill packets with the ranks of pixels, and put results back to their pixels.
+
+The tables they look ranks up in are those of :mod:`cropmask.core.ranker`.
+"""
 
 # numba checks the types of compiled code; arguments are arrays as the callers document them.
 # ruff: noqa: ANN001, ANN202
@@ -15,6 +18,8 @@ from cropmask.core._simd import LANES
 from cropmask.core.features import HALF_YEAR_FEATURES
 from cropmask.core.stretch import NODATA_NDVI
 
+# A square, not a run of 64 pixels: it lies within few fields, and pixels of one field take nearly
+# the same way through a tree. Eight wide, so that each of its rows is one short copy.
 EDGE: Final = 8
 """A packet is a square of 8 x 8 neighboring pixels: :data:`~cropmask.core._simd.LANES`."""
 
@@ -69,6 +74,7 @@ def _index(place, raw, y, left, out):
 @_compiled
 def _has_geomad(raw, y, left, out):
     """Whether a half-year has GeoMAD along a row: any band that is not 0."""
+    # Bands outside, pixels inside: both loops run along memory, and on vector registers.
     out[:] = 0
     for band in range(raw.shape[0]):
         row = raw[band, y, left : left + out.size]
@@ -81,6 +87,8 @@ def _has_geomad(raw, y, left, out):
 @_compiled
 def _store_ndvi(raw, y, left, used, work, out):
     """NDVI x 10 000 along a row; 0 where it is not finite, NODATA_NDVI where not used."""
+    # Ten-thousandths are finer than the 8 bits that the segmentation makes of them, and as int16
+    # both half-years fit the 4 bytes a pixel that hold the segments' labels later.
     _index(_NDVI, raw, y, left, work)
     for x in range(work.size):
         value = np.rint(work[x] * _SCALE) if np.isfinite(work[x]) else np.float32(0)
@@ -136,9 +144,13 @@ def _rank_table(raw, table, packets, row, line):
 
 @_compiled
 def _bucket(values, least, substitute, low, scale, last, out):
-    """Bucket of each value, in place of values that do not count that of the substitute."""
+    """Bucket of each value; one that does not count is replaced by the substitute."""
+    # Models are trained on features whose NaN and infinity were set to 0. So a pixel without a
+    # value must get the rank of 0, which is not rank 0: it depends on where 0 lies among the cuts.
+    # For a deviation the substitute is the raw value whose logarithm is 0.
     for x in range(values.size):
         value = values[x]
+        # A comparison with NaN is false, so NaN takes the substitute too.
         value = value if (value >= least) & (value <= _LARGEST) else substitute
         values[x] = value
         place = (value - low) * scale
@@ -149,7 +161,7 @@ def _bucket(values, least, substitute, low, scale, last, out):
 
 @_compiled
 def _count_below(cuts, i, value):
-    """Number of cuts strictly below a value, at least ``i``; infinity closes them, twice."""
+    """Number of cuts strictly below a value, at least ``i``; infinity closes them."""
     # Most buckets hold at most two cuts: two steps without a branch leave little to guess.
     i += np.int64(cuts[i] < value)
     i += np.int64(cuts[i] < value)
@@ -186,7 +198,8 @@ def _rank_feature(strip, ranker, f, top, left, columns, packets, work, places):
     deviations = strip[3] if late else strip[2]
     plane = strip[5] if place == _SLOPE else strip[4][1 if late else 0]
     own = cuts[starts[f] : starts[f + 1]]
-    falling = own.size - 2 if kind[f] == _DEVIATION else -1
+    # A deviation feature is minus a logarithm: it falls where the raw value rises.
+    falling = own.size - 1 if kind[f] == _DEVIATION else -1
     last = np.float32(buckets.shape[1] - 1)
     right = left + columns
     for y in range(top, min(top + EDGE, plane.shape[0])):
@@ -217,7 +230,7 @@ def rank_packets(strip, ranker, top, left, packets, active):
     places = np.empty(columns, np.int32)
     starts = ranker[7]
     for f in range(ranker[0].size):
-        if starts[f + 1] - starts[f] > 2:  # else no tree asks for it
+        if starts[f + 1] - starts[f] > 1:  # else no tree asks for it
             _rank_feature(strip, ranker, f, top, left, columns, packets, work, places)
 
 
@@ -238,7 +251,8 @@ def put_pixels(values, active, top, left, out):
 def count_reached(cuts, low, scale, buckets, scores, out):
     """Count the ascending ``cuts`` that each of ``scores`` (packet, lane) reaches, as uint8.
 
-    Infinity closes the cuts; ``buckets`` has the number of cuts in lower buckets.
+    Infinity closes the cuts; ``buckets`` has the number of cuts in lower buckets. The same search
+    as :func:`_count_below`, but for "reaches" (at most) instead of "strictly below".
     """
     last = np.float64(buckets.size - 1)
     for p in range(scores.shape[0]):

@@ -1,8 +1,8 @@
-"""Many lanes at once: the few machine words that numba cannot say by itself.
+"""Single instructions on many lanes (SIMD): what numba cannot say by itself, as LLVM intrinsics.
 
-Plain LLVM vector types, so that every processor gets exact code of its own: masked compares
-with AVX-512, several shorter ones with AVX2 or NEON. Addresses are of memory that the caller
-owns and has sized.
+Written in plain LLVM vector types, so that each processor gets code of its own for them: masked
+compares with AVX-512, several shorter ones with AVX2 or NEON. All give the same bits. Addresses
+are of memory that the caller owns and has sized.
 """
 
 # An intrinsic's signature is told to numba at run time; Python types would say nothing.
@@ -20,6 +20,8 @@ from cropmask.core.cpulevel import has_feature
 LANES = 64
 """Pixels of a packet: bits of a mask."""
 
+# A boosted tree has some 31 leaves, and four packets of one neighborhood reach most of its nodes
+# anyway. Walking as one, they load each node once and not four times.
 GROUP = 4
 """Packets that walk small trees as one."""
 
@@ -41,6 +43,7 @@ def _pointer(builder, address, kind):
 
 
 def _load_row(builder, address, kind):
+    # An aligned row never straddles two cache lines; the engine's `aligned` sees to it.
     row = builder.load(_pointer(builder, address, kind))
     row.align = LANES
     return row
@@ -51,6 +54,7 @@ def _store_row(builder, row, address):
 
 
 def _splat(builder, value, kind):
+    """Copy a number's low bits to all lanes of a vector."""
     undefined = ir.Constant(kind, ir.Undefined)
     single = builder.trunc(value, kind.element)
     single = builder.insert_element(undefined, single, ir.Constant(_I32, 0))
@@ -88,6 +92,8 @@ def at_most(typingctx, address, limit):  # noqa: ARG001
     """Bit i: the i-th of 64 uint16 at an address is at most the low 16 bits of ``limit``."""
 
     def codegen(context, builder, signature, args):  # noqa: ARG001
+        # 64 truth values are, bit by bit, the mask: with AVX-512 that is how they come, in two
+        # registers of 32, and no lane is ever looked at alone.
         row = _load_row(builder, args[0], _WORDS)
         low = builder.icmp_unsigned("<=", row, _splat(builder, args[1], _WORDS))
         return builder.bitcast(low, _I64)
@@ -144,6 +150,8 @@ def visit(typingctx, groups, entry, packet, row, word, out):  # noqa: ARG001
         left, right = (
             builder.and_(builder.lshr(word, number(bit)), number(CHILD)) for bit in (LEFT, RIGHT)
         )
+        # Every lane gets a child, and the masks keep the pixels that are elsewhere in the tree as
+        # they are. A child that is a leaf is not visited again, so its number stays in the lane.
         ranks = _load_row(builder, row, lanes)
         low = builder.icmp_unsigned("<=", ranks, _splat(builder, word, lanes))
         child = builder.select(low, _splat(builder, left, lanes), _splat(builder, right, lanes))
@@ -179,6 +187,8 @@ def add_looked_up(typingctx, address, values, sums):  # noqa: ARG001
             found.align = 8
             return found
 
+        # vpermi2var picks each lane from two registers of 8 values, by the low 4 bits of its
+        # number. So both halves of the 32 values are asked, and the fifth bit chooses.
         table = [part(args[1], 64 * i, doubles) for i in range(4)]
         for i in range(LANES // 8):
             lanes = builder.zext(part(args[0], 8 * i, chosen), longs)

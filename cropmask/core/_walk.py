@@ -1,4 +1,10 @@
-"""The kernels that walk packets of 64 pixels through trees; see :mod:`cropmask.core.engine`."""
+"""The kernels that walk packets of 64 pixels through trees; see :mod:`cropmask.core.engine`.
+
+A wave is a list of entries, each a packet, a node and the mask of the packet's pixels that have
+reached the node. A step turns the wave of one level of a tree into the wave of the next level.
+Both lie in one buffer, of which each step reads one half and writes the other. Addresses are plain
+integers: with arrays, numba would compute each one from indices that may be negative.
+"""
 
 # numba checks the types of compiled code; Python's differ for intrinsics.
 # mypy: ignore-errors
@@ -46,6 +52,8 @@ Starts = NDArray[np.int64]
 @njit(nogil=True, cache=True, error_model="numpy")
 def _start_wave(packets: Rows, active: Masks, wave: np.uint64) -> np.uint64:
     """Put the root and each packet with pixels into the wave; returns its end."""
+    # An entry's first word is the packet's offset in bytes, moved up by 16 bits, and the node in
+    # the bits below: the root is node 0.
     stride = np.uint64(packets.shape[1] * 2 * LANES)
     end = wave
     for p in range(active.size):
@@ -81,10 +89,14 @@ def count_votes(
     votes[:number] = 0
     for t in range(roots.size - 1):
         tree = np.uint64(words.ctypes.data) + np.uint64(roots[t]) * np.uint64(8)
+        # The first word of a packet's row 0 collects the pixels that have reached a crop leaf.
         for p in range(number):
             store(base + np.uint64(p) * stride, zero)
         here, there = first, second
         end = _start_wave(packets, active, here)
+        # All packets go down one level before any goes down two: an entry never waits for the
+        # entry before it, so the processor overlaps them, where one packet's own way down is a
+        # chain of loads that each wait for the last.
         while end > here:
             out = there
             i = here
@@ -94,14 +106,20 @@ def count_votes(
                 node = place & child
                 packet = base + (place >> np.uint64(16))
                 word = load(tree + (node << np.uint64(3)))
+                # The row's field times two bytes a rank: shifted by one less than where it begins.
                 low = at_most(packet + ((word >> np.uint64(15)) & np.uint64(2 * ROW)), word)
                 left, right = mask & low, mask & ~low
+                # The two top bits say that a child is a leaf of crop. An arithmetic shift spreads
+                # one over all 64 bits: a mask of all pixels or none, without a branch.
                 left_crop = np.uint64(np.int64(word) >> np.int64(63))
                 right_crop = np.uint64(np.int64(word << one) >> np.int64(63))
                 store(packet, load(packet) | (left & left_crop) | (right & right_crop))
-                # Children are stored in any case and kept by moving on: no branch to guess.
+                # Both children are stored, always at the end. Moving the end on keeps one; else
+                # the next store overwrites it. Whether a child is kept (it is an inner node and
+                # has pixels) is as good as random, and a branch on it would be guessed wrong.
                 store(out, (place ^ node) | ((word >> np.uint64(LEFT)) & child))
                 store(out + np.uint64(8), left)
+                # Flag 60 moved down by 56 is 16, the size of an entry, or 0; so is 61 by 57.
                 step = (word >> np.uint64(56)) & entry
                 out += step if left != zero else zero
                 store(out, (place ^ node) | ((word >> np.uint64(RIGHT)) & child))
@@ -110,6 +128,7 @@ def count_votes(
                 out += step if right != zero else zero
             end = out
             here, there = there, here
+        # Once a tree, not once a leaf: a tree gives a pixel at most one vote.
         for p in range(number):
             count(tally + np.uint64(p) * np.uint64(2 * LANES), load(base + np.uint64(p) * stride))
 
@@ -136,6 +155,8 @@ def _add_values(
     values: NDArray[np.float64], leaves: int, groups: Groups, sums: NDArray[np.float64]
 ) -> None:
     """Add the value of the leaf that each pixel has reached; row 0 of a group names it."""
+    # Looking values up by 64 different addresses is what a small tree costs most. Where the values
+    # of all leaves fit four registers of 512 bits, one instruction looks up eight lanes at once.
     if HAS_PERMUTES and groups.itemsize == 1 and leaves <= IN_REGISTERS:
         base, table = np.uint64(groups.ctypes.data), np.uint64(values.ctypes.data)
         total = np.uint64(sums.ctypes.data)
@@ -166,6 +187,9 @@ def sum_leaves(
     sums: NDArray[np.float64],
 ) -> None:
     """Baseline plus leaf values of every pixel of some packets, added in the order of the trees.
+
+    Float sums depend on their order: adding tree by tree gives the bits of scikit-learn. So each
+    pixel remembers its leaf while a tree is walked, and the values are added after it.
 
     ``groups`` (group, row, lane) holds ranks in rows 1 and up; row 0 is scratch. ``active``
     (packet,) uint64 has a bit per pixel to classify, ``sums`` (packet, lane) float64 is

@@ -1,4 +1,4 @@
-"""Which processor numba compiles for: a level that many share, so that its cache travels.
+"""Which processor numba compiles for: a level that many CPUs share, so that its cache travels.
 
 By default numba ties compiled code to the exact model of the processor, and an image that was
 warmed on one machine compiles again on the next. The levels of x86-64 lose nothing that counts
@@ -52,21 +52,16 @@ ARM: Final = CpuLevel("generic", ("neon",))
 
 
 def choose_cpu_level(architecture: str, host: dict[str, bool]) -> CpuLevel | None:
-    """Best level of a processor; None to compile for exactly this one.
+    """Best level of a processor with these features; None to compile for exactly this one.
 
-    Parameters
-    ----------
-    architecture
-        As ``platform.machine`` names it.
-    host
-        Features of the processor.
+    ``architecture`` is what ``platform.machine`` names it.
     """
     if architecture in ("aarch64", "arm64"):
         return ARM
     if architecture in ("x86_64", "AMD64"):
-        for target in X86:
-            if all(host.get(feature, False) for feature in target.needs):
-                return target
+        for level in X86:
+            if all(host.get(feature, False) for feature in level.needs):
+                return level
     return None
 
 
@@ -84,10 +79,10 @@ def find_cpu_levels(
 
 def set_cpu_level() -> CpuLevel | None:
     """Tell numba to compile for this processor's level, unless its own settings name one."""
-    target = choose_cpu_level(machine(), dict(llvm.get_host_cpu_features()))
-    if target is not None and _numba.CPU_NAME is None and _numba.CPU_FEATURES is None:
-        _numba.CPU_NAME, _numba.CPU_FEATURES = target.name, target.features
-    return target
+    level = choose_cpu_level(machine(), dict(llvm.get_host_cpu_features()))
+    if level is not None and _numba.CPU_NAME is None and _numba.CPU_FEATURES is None:
+        _numba.CPU_NAME, _numba.CPU_FEATURES = level.name, level.features
+    return level
 
 
 def has_feature(name: str) -> bool:

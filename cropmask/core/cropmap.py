@@ -51,34 +51,26 @@ class Statistics:
 def statistics(
     prob: NDArray[np.uint8],
     filtered: NDArray[np.uint8],
-    cause: NDArray[np.uint8],
-    single: NDArray[np.uint8],
+    excluded: NDArray[np.uint8],
+    one_half: NDArray[np.uint8],
     pixel_area_m2: float,
 ) -> Statistics:
-    """Figures of a finished map.
+    """Figures of a finished map; its mask is in ``prob``.
 
-    Parameters
-    ----------
-    prob, filtered
-        Those bands of it ``(y, x)``; the mask is in ``prob``.
-    cause
-        :class:`~cropmask.core.strips.Exclusion` of every pixel ``(y, x)``.
-    single
-        Pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``.
-    pixel_area_m2
-        Area of a pixel.
+    ``excluded`` has the :class:`~cropmask.core.strips.Exclusion` of every pixel ``(y, x)``,
+    ``one_half`` the pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``.
     """
-    by_prob, by_cause, by_object = (np.zeros(256, np.int64) for _ in range(3))
+    by_prob, by_exclusion, by_object = (np.zeros(256, np.int64) for _ in range(3))
     missing = halved = 0
-    width = cause.shape[1]
+    width = excluded.shape[1]
     # Row by row: bincount makes integers of 8 bytes of its input.
-    for row, causes in enumerate(cause):
+    for row, why in enumerate(excluded):
         by_prob += np.bincount(prob[row], minlength=256)
-        by_cause += np.bincount(causes, minlength=256)
+        by_exclusion += np.bincount(why, minlength=256)
         by_object += np.bincount(filtered[row], minlength=256)
         empty = prob[row] == NODATA
-        missing += int(np.count_nonzero(empty & (causes == Exclusion.NONE)))
-        alone = np.unpackbits(single[row], count=width).view(bool)
+        missing += int(np.count_nonzero(empty & (why == Exclusion.NONE)))
+        alone = np.unpackbits(one_half[row], count=width).view(bool)
         halved += int(np.count_nonzero(alone & ~empty))
     mapped = int(by_prob[:101].sum())
 
@@ -93,9 +85,9 @@ def statistics(
         mean_probability=round(total / mapped, 4) if mapped else None,
         missing_hectares=hectares(missing),
         half_missing_hectares=hectares(halved),
-        outside_hectares=hectares(by_cause[Exclusion.OUTSIDE]),
-        protected_hectares=hectares(by_cause[Exclusion.PROTECTED]),
-        water_hectares=hectares(by_cause[Exclusion.WATER]),
-        steep_hectares=hectares(by_cause[Exclusion.STEEP]),
-        high_hectares=hectares(by_cause[Exclusion.HIGH]),
+        outside_hectares=hectares(by_exclusion[Exclusion.OUTSIDE]),
+        protected_hectares=hectares(by_exclusion[Exclusion.PROTECTED]),
+        water_hectares=hectares(by_exclusion[Exclusion.WATER]),
+        steep_hectares=hectares(by_exclusion[Exclusion.STEEP]),
+        high_hectares=hectares(by_exclusion[Exclusion.HIGH]),
     )

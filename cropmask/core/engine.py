@@ -5,6 +5,9 @@ tree together: a node's compare gives a 64-bit mask of the pixels that go left, 
 with pixels left are visited. Many packets walk the same tree level by level (a wave), so that no
 step waits for the one before and no branch has to be guessed.
 
+Measured on real pixels: some 60 nodes are visited per tree and packet, where 64 pixels one by one
+would visit 790. Pixels without likeness to their neighbors lose that, not the exactness.
+
 Votes are counted as integers and leaf values are added as float64 in the order of the trees, so
 the result is that of scikit-learn bit by bit, whatever the packets, blocks or threads.
 """
@@ -38,9 +41,11 @@ Packets = NDArray[Any]
 """Ranks ``(group, row, lane)``, uint8 or uint16; a group has the lanes of its packets, 64 each."""
 
 MAX_TREE_NODES: Final = 1 << 15
+"""A child has 15 bits of a word."""
 PERCENT_BUCKETS: Final = 1 << 10
-_BYTE: Final = 256
 MAX_FEATURES: Final = 254
+"""A feature's row times 64 has 14 bits of a word, and 255 marks a leaf in a model file."""
+_BYTE: Final = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +53,9 @@ class Engine:
     """A forest laid out for walking; make it once with :func:`make_engine`."""
 
     words: NDArray[np.uint64]
-    """Inner nodes of all trees: 16 bits rank, 14 bits 64 times the number of the feature's row,
-    15 bits left and 15 bits right child (inner node or leaf number in the tree), then four flags:
-    left is inner, right is inner, right is a crop leaf, left is a crop leaf."""
+    """Inner nodes of all trees, each one load: 16 bits rank, 14 bits 64 times the number of the
+    feature's row, 15 bits left and 15 bits right child (inner node or leaf number in the tree),
+    then four flags: left is inner, right is inner, right is a crop leaf, left is a crop leaf."""
     roots: NDArray[np.int64]
     """``(trees + 1,)``: first word of each tree."""
     leaf_values: NDArray[np.float64]
@@ -108,8 +113,11 @@ def make_engine(forest: Forest) -> Engine:
             f"a tree of the model is too large: at most {MAX_TREE_NODES} inner nodes or leaves",
             reason=Reason.BAD_MODEL,
         )
+    # Trees that were grown to the end have pure leaves: each tree votes, the probability is votes
+    # by trees exactly, and a leaf needs no number but one bit.
     votes = forest.kind == "vote" and bool(np.isin(forest.leaves, (0.0, 1.0)).all())
     leaves = np.bincount(tree[~inner], minlength=forest.roots.size)
+    # A rank may be as large as the number of cuts: one more than the ranks of nodes.
     fits = max(np.diff(forest.offsets).max() + 1, leaves.max()) <= _BYTE
     lane: np.dtype[Any] = np.dtype(np.uint8 if fits and not votes else np.uint16)
     words, roots = _words(forest, inner, tree, number)
@@ -141,6 +149,7 @@ def _number(
 def _words(
     forest: Forest, inner: NDArray[np.bool_], tree: NDArray[np.int64], number: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    # Nodes stay in pre-order: an inner left child is the next word, mostly on the same cache line.
     crop = ~inner & (forest.leaves[np.where(inner, 0, forest.rank)] == 1.0)
     nodes = np.flatnonzero(inner)
     left, right = nodes + 1, forest.right[nodes]
@@ -155,7 +164,8 @@ def _words(
         | _bits(crop[left], 63)
     )
     sizes = np.bincount(tree[nodes], minlength=forest.roots.size)
-    # A tree of a single leaf gets one inner node whose children are both that leaf.
+    # A tree of a single leaf gets one inner node whose children are both that leaf, so that no
+    # walk has to ask whether a root is a leaf: its rank is over any, and all pixels go left.
     bare = np.flatnonzero(sizes == 0)
     leaf_is_crop = crop[forest.roots[bare]]
     lone = _bits(np.full(bare.size, 0xFFFF), 0) | _bits(np.full(bare.size, LANES), 16)
@@ -175,6 +185,8 @@ def _percent_cuts(forest: Forest, votes: bool) -> NDArray[np.float64]:
 
     Percentages are rounded half to even; a score is over 50 exactly when the label is crop.
     """
+    # Comparing scores with cuts moves the logistic function and the rounding out of the pixels,
+    # and takes the decision at one half where scikit-learn takes it: strictly over, never at a tie.
     trees = forest.roots.size
     if forest.kind == "logit":
         halves = (np.arange(100) + 0.5) / 100
@@ -196,10 +208,7 @@ def _percent_cuts(forest: Forest, votes: bool) -> NDArray[np.float64]:
 def make_scratch(
     engine: Engine, packets: int = BLOCK_PACKETS
 ) -> tuple[Packets, NDArray[np.uint16]]:
-    """Working memory of one thread: packets and the two wave buffers.
-
-    ``packets`` is a multiple of the engine's group.
-    """
+    """Working memory of one thread: ``packets`` packets, whole groups, and the two waves."""
     group = engine.group
     rows = aligned((packets // group, engine.packet_rows, group * LANES), engine.lane)
     # A wave has at most one entry per pixel; two more absorb the unconditional stores.
@@ -271,8 +280,6 @@ def predict(forest: Forest, x: NDArray[np.float32]) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    forest
-        The ensemble.
     x
         ``(row, feature)`` in the order of ``forest.features``; values that are not finite count
         as 0.

@@ -62,19 +62,9 @@ def lai(blue: Float, red: Float, nir: Float) -> Float:
 
 
 def half_features(half: Half, rain: Float) -> Float:
-    """Features of one half-year before cleaning.
+    """:data:`HALF_YEAR_FEATURES` of one half-year, ``(16, y, x)``; not finite where nodata.
 
-    Parameters
-    ----------
-    half
-        Raw pixels, ``(band, y, x)``.
-    rain
-        Rain of the half-year in mm, ``(y, x)``.
-
-    Returns
-    -------
-    NDArray[np.float32]
-        ``(16, y, x)`` as :data:`HALF_YEAR_FEATURES`; not finite where an input is nodata.
+    ``rain`` is that of the half-year in mm, ``(y, x)``.
     """
     out = np.empty((len(HALF_YEAR_FEATURES), *rain.shape), np.float32)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""A cache of compiled kernels to start from, where an image brings one.
+"""Seeding numba's cache of compiled kernels, where a container image brings them.
 
 An image's files cannot be written, and numba reads only a cache that it can write: the kernels of
 the image are copied, once, to the folder that numba is told to use.
@@ -21,19 +21,10 @@ SHIPPED_KERNELS: Final = Path(__file__).resolve().parents[1] / "_data" / "kernel
 
 
 def seed_kernel_cache(seed: Path = SHIPPED_KERNELS, cache: str | None = None) -> bool:
-    """Copy an image's kernels into numba's folder, if that is named and not there yet.
+    """Copy the kernels in ``seed`` into numba's folder, if that is named and empty; whether it was.
 
-    Parameters
-    ----------
-    seed
-        Folder with compiled kernels; nothing is done if it is not there.
-    cache
-        Folder to fill; default what ``NUMBA_CACHE_DIR`` names.
-
-    Returns
-    -------
-    bool
-        Whether it was filled. What cannot be written is left for numba to complain about.
+    ``cache`` is what ``NUMBA_CACHE_DIR`` names, unless given. What cannot be written is left for
+    numba to complain about.
     """
     named = _numba.CACHE_DIR if cache is None else cache
     if not named or not seed.is_dir() or Path(named) == seed:

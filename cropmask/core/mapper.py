@@ -60,7 +60,7 @@ class ClassifiedPixels:
     classified."""
     ndvi: NDArray[np.int16]
     """NDVI x 10 000, ``(half, y, x)``; ``NODATA_NDVI`` where not classified."""
-    single: NDArray[np.uint8]
+    one_half: NDArray[np.uint8]
     """Pixels seen in one half-year only, 8 to a byte ``(y, ceil(x / 8))``, first bit highest."""
 
 
@@ -97,12 +97,13 @@ class StripClassifier:
         blocks = _blocks(*strip.shape)
         for _ in pool.map(lambda block: self._classify_block(arrays, part, *block), blocks):
             pass
-        out.single[rows] = np.packbits(part.halves == 1, axis=1)
+        out.one_half[rows] = np.packbits(part.halves == 1, axis=1)
 
     def _classify_block(
         self, arrays: tuple[Any, ...], out: _StripRows, top: int, left: int, number: int
     ) -> None:
         packets, wave = self._memory()
+        # Whole groups: the packets beyond the strip have no active pixel, and no walk meets them.
         active = np.empty(-(-number // self._engine.group) * self._engine.group, np.uint64)
         find_active(arrays[0], arrays[1], self._need_both, top, left, active, out.halves, out.ndvi)
         if active.any():
@@ -135,32 +136,14 @@ def classify_layers(
     stages: Stages = _unwatched,
     workspace: NDArray[np.int32] | None = None,
 ) -> ClassifiedPixels:
-    """Probability and NDVI of all pixels of a tile, strip by strip.
-
-    Parameters
-    ----------
-    layers
-        Inputs of the tile.
-    forest
-        The model.
-    need_both
-        Whether a pixel needs GeoMAD of both half-years, else of either.
-    rows
-        Rows of a strip; memory follows it, the result does not.
-    threads
-        Computing threads; the result does not depend on them.
-    stages
-        Opens the stage ``classify``.
-    workspace
-        Contiguous memory ``(y, x)`` that will hold the NDVI; default new memory.
-    """
+    """Probability and NDVI of all pixels, strip by strip; parameters as of :func:`map_crops`."""
     height, width = layers.shape
     if workspace is None:
         workspace = np.empty((height, width), np.int32)
     out = ClassifiedPixels(
         prob=np.full((height, width), NODATA, np.uint8),
         ndvi=workspace.reshape(-1).view(np.int16).reshape(2, height, width),
-        single=np.zeros((height, -(-width // 8)), np.uint8),
+        one_half=np.zeros((height, -(-width // 8)), np.uint8),
     )
     classifier = StripClassifier(forest, need_both=need_both)
     with (
@@ -189,8 +172,12 @@ def map_crops(
 
     Parameters
     ----------
-    layers, forest, need_both, rows, threads
-        As for :func:`classify_layers`.
+    need_both
+        Whether a pixel needs GeoMAD of both half-years, else of either.
+    rows
+        Rows of a strip; memory follows it, the result does not.
+    threads
+        Computing threads; the result does not depend on them.
     stages
         Opens the stages ``classify``, ``segment`` and ``mask``.
     workspace
@@ -218,7 +205,7 @@ def map_crops(
         stages=stages,
         workspace=workspace,
     )
-    prob, single, ndvi = seen.prob, seen.single, seen.ndvi
+    prob, one_half, ndvi = seen.prob, seen.one_half, seen.ndvi
     del seen
     smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
     with ThreadPoolExecutor(3 if beside else 1, thread_name_prefix="finish") as pool:
@@ -228,15 +215,16 @@ def map_crops(
             finished = _finish_pixels(pool, layers, prob, sink) if beside else None
             labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
             del colors, valid
-            # Segments vote on what was classified, masked later or not.
+            # Segments vote on what was classified, masked later or not: votes and valid pixels are
+            # copied before the threads beside begin to mask the probability in place.
             filtered = majority(labels, _votes(prob) if votes is None else votes)
             del votes
         with stages("mask"):
             excluded, written = finished or _finish_pixels(pool, layers, prob, sink)
-            cause = excluded.result()
-            _mask(filtered, cause)
+            why = excluded.result()
+            _mask(filtered, why)
             last = pool.submit(sink, LAST_BAND, filtered)
-            found = statistics(prob, filtered, cause, single, layers.pixel_area_m2)
+            found = statistics(prob, filtered, why, one_half, layers.pixel_area_m2)
             mask = written.result()
             last.result()
     return CropMap(mask, prob, filtered), found
@@ -252,15 +240,12 @@ def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _finish_pixels(
     pool: ThreadPoolExecutor, layers: Layers, prob: NDArray[np.uint8], sink: Sink
 ) -> tuple[Future[NDArray[np.uint8]], Future[NDArray[np.uint8]]]:
-    """Mask what was classified by pixel, ``prob`` in place, and hand both bands on.
-
-    Comes to the causes, and later to the mask.
-    """
+    """Mask ``prob`` in place, and hand on the two bands by pixel; gives exclusions and mask."""
 
     def exclude() -> NDArray[np.uint8]:
-        cause = layers.excluded()
-        _mask(prob, cause)
-        return cause
+        why = layers.excluded()
+        _mask(prob, why)
+        return why
 
     def hand_on() -> NDArray[np.uint8]:
         excluded.result()
@@ -273,7 +258,7 @@ def _finish_pixels(
     return excluded, pool.submit(hand_on)
 
 
-def _mask(band: NDArray[np.uint8], cause: NDArray[np.uint8]) -> None:
-    """Set a band to nodata where there is a cause, without another array of its size."""
-    for pixels, causes in zip(band, cause, strict=True):
-        pixels[causes != Exclusion.NONE] = NODATA
+def _mask(band: NDArray[np.uint8], excluded: NDArray[np.uint8]) -> None:
+    """Set a band to nodata where it is excluded, without another array of its size."""
+    for pixels, why in zip(band, excluded, strict=True):
+        pixels[why != Exclusion.NONE] = NODATA

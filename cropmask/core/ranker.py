@@ -1,9 +1,13 @@
-"""Raw pixels straight to ranks among a forest's cuts, without a float array of features.
+"""Tables that turn raw pixels straight into ranks, without a float array of features.
 
-A forest only asks whether a feature is at most a cut, so a feature's rank among its cuts says all.
+A forest only asks whether a feature is at most a cut. So the *rank* of a value, the number of the
+feature's cuts that are strictly below it, says all: 16 bits instead of 32, one search per pixel
+and feature instead of one float comparison per node, and 64 of them fit two registers.
+
 Stored reflectances have few values: a table gives their rank. Deviations are compared before the
-logarithm, with cuts moved to raw values. The other features are computed and searched in buckets.
-The ranks are those of :func:`cropmask.core.features.features`, exactly.
+logarithm, with cuts moved to raw values, so that no logarithm is taken per pixel and none can
+differ in its last bit from one library to the next. The other features are computed and searched
+in buckets. The ranks are those of :func:`cropmask.core.features.features`, exactly.
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ class Ranker:
     table: NDArray[np.int64]
     """``(features,)``: row in ``tables``."""
     cuts: NDArray[np.float32]
-    """Cuts to search, ascending within a feature, each feature's closed by infinity, twice."""
+    """Cuts to search, ascending within a feature, each feature's closed by infinity."""
     starts: NDArray[np.int64]
     """``(features + 1,)``: first cut of each feature."""
     low: NDArray[np.float32]
@@ -60,13 +64,7 @@ class Ranker:
 
 
 def make_ranker(forest: Forest) -> Ranker:
-    """Tables of a forest whose features are among ours.
-
-    Raises
-    ------
-    Rejected
-        If the forest asks for a feature that is none of the 33.
-    """
+    """Tables of a forest; Rejected if it asks for a feature that is none of the 33."""
     unknown = [name for name in forest.features if name not in FEATURES]
     if unknown:
         raise Rejected(
@@ -83,7 +81,7 @@ def make_ranker(forest: Forest) -> Ranker:
     ]
     table = np.where(kind == TABLE, np.cumsum(kind == TABLE) - 1, -1)
     low, scale, buckets = _bucket_tables(searched)
-    closed = [np.append(cuts, [np.float32(np.inf)] * 2) for cuts in searched]
+    closed = [np.append(cuts, np.float32(np.inf)) for cuts in searched]
     return Ranker(
         kind=kind,
         source=source,
@@ -114,7 +112,8 @@ def _is_scaled(position: int) -> bool:
 def _least(position: int) -> np.float32:
     if _kind(position) != DEVIATION:
         return np.finfo(np.float32).min
-    # The smallest that is positive, also after the division of the scaled one.
+    # The smallest that is positive, also after the division of the scaled one: the smallest floats
+    # divided by 10 000 are 0, whose logarithm is not finite, so they count as missing too.
     smallest = np.arange(1, 2 * int(SCALE), dtype=np.uint32).view(np.float32)
     with np.errstate(under="ignore"):
         divided = smallest / SCALE if _is_scaled(position) else smallest
@@ -128,6 +127,7 @@ def _substitute(position: int) -> np.float32:
 
 
 def _tables(own: list[NDArray[np.float32]]) -> NDArray[Any]:
+    # Nodata is stored as 0, and so gets the rank of the reflectance 0: just what training does.
     values = np.arange(_VALUES, dtype=np.uint16) / SCALE
     small = max((cuts.size for cuts in own), default=0) <= np.iinfo(np.uint8).max
     kind = np.uint8 if small else np.uint16
@@ -147,6 +147,7 @@ def _raw_cuts(cuts: NDArray[np.float32], position: int) -> NDArray[np.float32]:
     )
     low = np.zeros(cuts.size, np.int64)
     high = np.full(cuts.size, _FLOAT_MAX_BITS + 1, np.int64)
+    # The logarithm is asked, not inverted: an exponential would be off by a bit here and there.
     # Bisect over the bit patterns of positive floats, which are in the order of their values.
     with np.errstate(divide="ignore", under="ignore"):
         while (high - low > 1).any():
@@ -175,24 +176,14 @@ def _bucket_tables(
 def make_buckets(
     cuts: NDArray[T], number: int, *, reach: float = 1.0
 ) -> tuple[T, T, NDArray[np.uint16]]:
-    """Where to begin to search for a value among ascending cuts.
+    """Where to begin to search for a value among ascending cuts, of which there is at least one.
 
-    Parameters
-    ----------
-    cuts
-        At least one, ascending.
-    number
-        Number of buckets.
-    reach
-        Share of the cuts over which the buckets spread.
-
-    Returns
-    -------
-    tuple
-        ``low`` and ``scale``, such that the bucket of a value is ``(value - low) * scale`` kept
-        within the table, which never falls as the value grows; and the number of cuts in lower
-        buckets ``(number,)``.
+    Gives ``low`` and ``scale``, such that the bucket of a value is ``(value - low) * scale`` kept
+    within the table, and the number of cuts in lower buckets ``(number,)``. The buckets spread
+    over a share ``reach`` of the cuts.
     """
+    # A binary search guesses a branch wrong every other step. The bucket is one product away and
+    # never falls as the value grows, so what the cuts of lower buckets count is surely below.
     kind = cuts.dtype.type
     low = cuts[0]
     span = max(float(np.quantile(cuts, reach)) - float(low), 1e-6)

@@ -37,8 +37,8 @@ def segment(
     the published steps stall because all neighbors are of equal size or smaller, the smallest
     segment merges first, with its nearest neighbor.
 
-    All choices are settled (ties to the lowest cluster or label, distances of segments in
-    float32), sums are exact: equal input gives equal bytes, with any number of threads. Needs
+    Ties go to the lowest cluster or label, distances of segments are float32, sums are exact:
+    equal input gives equal bytes, with any number of threads. Needs
     4 bytes a pixel for the result, and 32 bytes for each segment that single pixels have left.
 
     Parameters
@@ -76,6 +76,8 @@ def segment(
     labels[:] = 0
     if not valid.any():
         return labels
+    # Everything happens on the label image itself, as one row of pixels: copies of a tile of 10 m
+    # would take 370 MB each.
     width = valid.shape[1]
     flat = labels.reshape(-1)
     pixels = np.ascontiguousarray(colors).reshape(2, -1)

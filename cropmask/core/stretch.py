@@ -20,23 +20,12 @@ _VALUES: Final = 65536
 
 
 def stretch(ndvi: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """Colors of a tile: each band stretched linearly so that mean +- 2 sd fills 0 to 255.
+    """Colors of NDVI x 10 000, ``(band, y, x)``: in each band mean +- 2 sd fills 0 to 255.
 
-    Mean and deviation come from exact integer sums over the valid pixels, so that the result
-    does not depend on how the tile was read. Nothing is reserved for nodata: those pixels get
-    some color, and who needs to know keeps ``ndvi[0] != NODATA_NDVI``. A constant band is 128.
+    Nothing is reserved for nodata: those pixels get some color, and who needs to know keeps
+    ``ndvi[0] != NODATA_NDVI``. A constant band is 128.
 
     Source: the image preparation of Shepherd et al. 2019, Remote Sensing 11(6) 658.
-
-    Parameters
-    ----------
-    ndvi
-        ``(band, y, x)``, NDVI x 10 000 clipped to +-10 000; :data:`NODATA_NDVI` is nodata.
-
-    Returns
-    -------
-    NDArray[np.uint8]
-        ``(band, y, x)``.
     """
     out = np.empty(ndvi.shape, np.uint8)
     stretch_into(ndvi, out)
@@ -78,6 +67,7 @@ def _color_table(moments: tuple[np.int64, np.int64, np.int64]) -> NDArray[np.uin
 @njit(cache=True, nogil=True, error_model="numpy")
 def _moments(values: NDArray[np.int16]) -> tuple[np.int64, np.int64, np.int64]:
     """Number, sum and sum of squares of the valid values; exact up to 9e10 pixels."""
+    # Integer sums have no order: strips, threads and reading leave no trace in the colors.
     count = np.int64(0)
     total = np.int64(0)
     squares = np.int64(0)

@@ -10,27 +10,10 @@ from cropmask.product import NODATA
 
 
 def majority(labels: NDArray[np.int32], crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Crop where more than half of a segment's pixels are crop.
+    """1 where more than half of a segment's pixels are crop, 0 elsewhere, 255 where label is 0.
 
-    Depends on which pixels share a label, not on the numbers. The comparison is strict: half
-    crop is not crop.
-
-    Parameters
-    ----------
-    labels
-        ``(y, x)``; 0 is nodata, every other number names a segment.
-    crop
-        ``(y, x)``: 1 crop, 0 not, 255 nodata. A nodata pixel inside a segment does not vote.
-
-    Returns
-    -------
-    NDArray[np.uint8]
-        ``(y, x)``: 1 crop, 0 not, 255 where the label is 0.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a label is negative.
+    ``crop`` is 1 crop, 0 not, 255 nodata; a nodata pixel inside a segment does not vote. Half crop
+    is not crop.
     """
     if labels.shape != crop.shape:
         raise ValueError(f"labels are {labels.shape}, but crop is {crop.shape}")
@@ -49,6 +32,7 @@ def majority(labels: NDArray[np.int32], crop: NDArray[np.uint8]) -> NDArray[np.u
 @njit(cache=True, nogil=True, error_model="numpy")
 def _count(labels: NDArray[np.int32], crop: NDArray[np.uint8], balance: NDArray[np.int32]) -> None:
     """Crop pixels minus others, by label."""
+    # One signed count instead of two: a majority is a balance over 0, and half crop is exactly 0.
     for pixel in range(labels.size):
         if crop[pixel] != NODATA:
             balance[labels[pixel]] += 1 if crop[pixel] == 1 else -1
