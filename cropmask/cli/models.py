@@ -169,7 +169,7 @@ def import_model(
         )
     with train_packages():
         from cropmask.training.importer import import_joblib
-        from cropmask.training.regionfile import model_table
+        from cropmask.training.save import model_table
     names = tuple(name.strip() for name in features.split(",")) if features else FEATURES
     fitted = import_joblib(old, names, region)
     file = output or old.with_suffix(SUFFIX)

@@ -127,8 +127,7 @@ def train(
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
     with train_packages():
         from cropmask.training.fit import fit
-        from cropmask.training.regionfile import check_writable, find_region_file, model_table
-        from cropmask.training.save import save
+        from cropmask.training.save import check_writable, find_region_file, model_table, save
     zone = load_region(region, models)
     folder = output or find_region_file(region, models).parent
     check_writable(folder)
@@ -178,7 +177,7 @@ def validate(
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
     with train_packages():
         import cropmask.training.validate  # noqa: F401 (fails here, in one line)
-        from cropmask.training.regionfile import find_region_file
+        from cropmask.training.save import find_region_file
     zone = load_region(region, models)
     folder = find_region_file(region, models).parent
     table, places = _load(samples, coordinates)

@@ -15,8 +15,7 @@ from cropmask.modelfile.model import ModelManifest
 from cropmask.product import CREDIT, CREDIT_URL, LICENSE, METHOD_URL, RECIPES, Recipe
 from cropmask.region import Region
 from cropmask.training.cardtext import print_card
-from cropmask.training.figures import Validation, Value
-from cropmask.training.published import PUBLISHED_FIGURES, PublishedFigures
+from cropmask.training.figures import PublishedFigures, Validation, Value, load_published
 
 CARD_JSON: Final = "card.json"
 CARD_MD: Final = "card.md"
@@ -96,27 +95,13 @@ class Card(Value):
 
 def make_card(region: Region) -> Card:
     """Card of a region that has no model yet."""
-    return Card(
-        region=region.name, title=region.title, published=PUBLISHED_FIGURES.get(region.name)
-    )
+    return Card(region=region.name, title=region.title, published=load_published().get(region.name))
 
 
 def make_model_card(
     file: Path, sha256: str, forest: Forest, manifest: ModelManifest, old: ModelCard | None
 ) -> ModelCard:
-    """Card of a model file just written; validation is kept if it is of the same fit.
-
-    Parameters
-    ----------
-    file
-        The model file, for its name and size.
-    sha256
-        Its digest.
-    forest, manifest
-        What was written.
-    old
-        Card of the model that this one replaces.
-    """
+    """Card of a model file just written; validation of ``old`` is kept if it is of the same fit."""
     assert manifest.training is not None
     training = manifest.training
     model = ModelFile(
@@ -147,13 +132,7 @@ def make_model_card(
 
 
 def load_card(folder: Path) -> Card | None:
-    """Card of a folder, or None if it has none.
-
-    Raises
-    ------
-    Misconfigured
-        If its ``card.json`` is not a card.
-    """
+    """Card of a folder, or None if it has none; Misconfigured if its ``card.json`` is no card."""
     path = folder / CARD_JSON
     try:
         return Card.model_validate_json(path.read_bytes())
@@ -168,13 +147,7 @@ def load_card(folder: Path) -> Card | None:
 
 
 def put_card(folder: Path, card: Card) -> None:
-    """Write ``card.json``, and ``card.md`` printed from it.
-
-    Raises
-    ------
-    Misconfigured
-        If the folder cannot be written to.
-    """
+    """Write ``card.json``, and ``card.md`` printed from it."""
     document = card.model_dump(mode="json")
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     replace_file(folder / CARD_JSON, f"{text}\n".encode())

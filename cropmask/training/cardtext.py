@@ -6,18 +6,19 @@ from collections.abc import Iterable, Iterator
 from math import sqrt
 from typing import Any, Final
 
-Document = dict[str, Any]
+CardPart = dict[str, Any]
+"""A part of a ``card.json`` document."""
 
 KINDS: Final = {
     "random": "random rows held out",
     "grouped": "rain clusters held out",
     "spatial": "place clusters held out",
 }
-METRICS: Final = ("balanced_accuracy", "f1", "auc", "brier")
+SCORE_NAMES: Final = ("balanced_accuracy", "f1", "auc", "brier")
 HEAD: Final = ("recipe", "kind", "folds", "balanced accuracy", "F1", "ROC AUC", "Brier")
 
 
-def print_card(card: Document) -> str:
+def print_card(card: CardPart) -> str:
     """Markdown of a ``card.json`` document."""
     lines = [
         f"# Crop mask models of {card['title']}",
@@ -53,29 +54,29 @@ def print_card(card: Document) -> str:
     return "\n".join(lines) + "\n"
 
 
-def score_rows(recipe: str, validation: Document) -> Iterator[tuple[str, ...]]:
+def score_rows(recipe: str, validation: CardPart) -> Iterator[tuple[str, ...]]:
     """Rows of a table of cross-validations: recipe, kind, folds, then the metrics."""
     for kind, words in KINDS.items():
         scores = validation[kind]
         if scores is not None:
             groups = f" of {scores['groups']} clusters" if scores["groups"] else ""
             folds = f"{scores['folds']}{groups}"
-            yield (recipe, words, folds, *(_figure(scores[name]) for name in METRICS))
+            yield (recipe, words, folds, *(_figure(scores[name]) for name in SCORE_NAMES))
 
 
-def published_rows(published: Document) -> Iterator[tuple[str, ...]]:
+def published_rows(published: CardPart) -> Iterator[tuple[str, ...]]:
     """Rows of a table of published cross-validations."""
     for found in published["cross_validations"]:
         yield (
             "published",
             f"{found['kind']}, {found['design']}",
             "",
-            *(f"{found[name]:.3g}" for name in METRICS[:3]),
+            *(f"{found[name]:.3g}" for name in SCORE_NAMES[:3]),
             "",
         )
 
 
-def independent_text(published: Document) -> str:
+def independent_text(published: CardPart) -> str:
     """One sentence on the validation with independent points."""
     found = published["independent"]
     low, high = wilson_percent(found["overall_percent"], found["points"])
@@ -95,7 +96,7 @@ def wilson_percent(percent: float, count: int) -> tuple[float, float]:
     return 100 * (center - spread), 100 * (center + spread)
 
 
-def coordinates_text(found: Document) -> str:
+def coordinates_text(found: CardPart) -> str:
     """One sentence that warns of what random folds give away."""
     return (
         "Warning: a 5-nearest-neighbor that sees only coordinates scores "
@@ -104,7 +105,7 @@ def coordinates_text(found: Document) -> str:
     )
 
 
-def _models(models: Document) -> Iterator[str]:
+def _models(models: CardPart) -> Iterator[str]:
     head = ("recipe", "estimator", "trees", "nodes", "kB", "hyperparameters", "SHA-256")
     yield from _table(
         head,
@@ -123,7 +124,7 @@ def _models(models: Document) -> Iterator[str]:
     )
 
 
-def _samples(models: Document) -> Iterator[str]:
+def _samples(models: CardPart) -> Iterator[str]:
     for recipe, entry in models.items():
         samples = entry["samples"]
         software = ", ".join(f"{name} {v}" for name, v in entry["model"]["software"].items())
@@ -133,7 +134,7 @@ def _samples(models: Document) -> Iterator[str]:
         )
 
 
-def _validation(models: Document) -> Iterator[str]:
+def _validation(models: CardPart) -> Iterator[str]:
     rows = [
         row
         for recipe, entry in models.items()
@@ -152,7 +153,7 @@ def _validation(models: Document) -> Iterator[str]:
         yield f"`{recipe}` was not validated yet: run `cropmask validate --recipe {recipe}`."
 
 
-def _coordinates(models: Document) -> Iterator[str]:
+def _coordinates(models: CardPart) -> Iterator[str]:
     for entry in models.values():
         found = (entry["validation"] or {}).get("coordinates_only")
         if found is not None:
@@ -161,7 +162,7 @@ def _coordinates(models: Document) -> Iterator[str]:
             return
 
 
-def _published(published: Document | None) -> Iterator[str]:
+def _published(published: CardPart | None) -> Iterator[str]:
     if published is None:
         yield "None."
         return
@@ -181,5 +182,5 @@ def _bullets(sentences: Iterable[str]) -> Iterator[str]:
     return (f"- {sentence}" for sentence in sentences)
 
 
-def _figure(found: Document) -> str:
+def _figure(found: CardPart) -> str:
     return f"{found['mean']:.3f} ± {found['sd']:.3f}"

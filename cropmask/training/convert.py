@@ -40,18 +40,8 @@ class _Tree:
 def convert(estimator: object, names: Sequence[str]) -> Forest:
     """Forest with exactly the probabilities of a fitted scikit-learn estimator.
 
-    Parameters
-    ----------
-    estimator
-        RandomForestClassifier, ExtraTreesClassifier or HistGradientBoostingClassifier of the
-        classes 0 and 1 on numeric features.
-    names
-        Names of its features, in its order.
-
-    Raises
-    ------
-    Rejected
-        If the estimator is none of these, or cannot be held exactly.
+    The estimator is one of :data:`ESTIMATORS`, of the classes 0 and 1 on numeric features that are
+    called ``names``; Rejected if it is not, or cannot be held exactly.
     """
     _check_estimator(estimator, len(names))
     model: Any = estimator
@@ -64,13 +54,7 @@ def convert(estimator: object, names: Sequence[str]) -> Forest:
 
 
 def floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Largest finite float32 at or below each value.
-
-    Raises
-    ------
-    Rejected
-        If there is none.
-    """
+    """Largest finite float32 at or below each value; Rejected if there is none."""
     top = np.finfo(np.float32).max
     near = np.clip(values, -top, top).astype(np.float32)
     with np.errstate(over="ignore"):

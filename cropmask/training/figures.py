@@ -1,10 +1,15 @@
-"""Validation figures as values: what is measured, and how certain it is."""
+"""Validation figures as values: ours, and those that were published of the same regions."""
 
 from __future__ import annotations
 
-from typing import Literal
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+PUBLISHED_FILE: Final = Path(__file__).with_name("published.toml")
 
 
 class Value(BaseModel):
@@ -69,3 +74,41 @@ class Validation(Value):
     def scores(self) -> tuple[Scores, ...]:
         """The cross-validations that were made."""
         return tuple(s for s in (self.random, self.grouped, self.spatial) if s is not None)
+
+
+class CrossValidation(Value):
+    """Printed figures of one cross-validation; only figures of the same kind compare."""
+
+    kind: Literal["random", "spatial"]
+    design: str
+    """Folds, as ``5x5`` for five outer and five inner ones, or the cluster distance."""
+    balanced_accuracy: float
+    f1: float
+    auc: float
+
+
+class Independent(Value):
+    """Validation of the published map against points that were not used to make it."""
+
+    points: int
+    overall_percent: float
+    producer_percent: float
+    """Share of crop points that are mapped as crop."""
+    user_percent: float
+    """Share of points mapped as crop that are crop."""
+    f1: float
+    band: Literal["mask", "filtered"] = "mask"
+
+
+class PublishedFigures(Value):
+    """All that was published of one region."""
+
+    cross_validations: tuple[CrossValidation, ...]
+    independent: Independent
+
+
+@cache
+def load_published() -> dict[str, PublishedFigures]:
+    """Published figures by region; a region of one's own has none."""
+    tables = tomllib.loads(PUBLISHED_FILE.read_text(encoding="utf-8"))
+    return {name: PublishedFigures.model_validate(table) for name, table in tables.items()}

@@ -85,7 +85,7 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
     recipe
         ``forest`` or ``boosted``.
     jobs
-        Processes of scikit-learn; the result does not depend on it.
+        CPUs to use; the result does not depend on it.
     """
     estimator = make_estimator(recipe, region.training, jobs)
     with limit_threads(jobs):

@@ -41,12 +41,12 @@ import numpy as np
 import shapely
 from shapely import MultiPolygon, Polygon
 
-MODELS: Final = Path(__file__).parents[2] / "models"
-PACKAGE: Final = "world-atlas@2.0.2"
+MODELS_FOLDER: Final = Path(__file__).parents[2] / "models"
+NPM_PACKAGE: Final = "world-atlas@2.0.2"
 MEMBER: Final = "package/countries-10m.json"
 MEMBER_SHA256: Final = "3bc6f1d367a9bcec479841bae0e76092f512838411d0cef124e92eec4db45f79"
-CREDIT: Final = "Natural Earth, public domain"
-DECIMALS: Final = 5
+OUTLINES_CREDIT: Final = "Natural Earth, public domain"
+DEGREE_DECIMALS: Final = 5
 """Decimals of degrees, about one meter; the outlines themselves are true to some 200 m."""
 
 NAMES: Final = {
@@ -69,7 +69,7 @@ PARTS: Final = {
 """Parts of an outline: the outline's name, and the box (west, south, east, north) to keep."""
 
 
-class World:
+class CountryOutlines:
     """Country outlines of a TopoJSON document, in degrees of longitude and latitude."""
 
     def __init__(self, topology: dict[str, Any]) -> None:
@@ -112,10 +112,10 @@ def _valid(geometry: shapely.Geometry) -> shapely.Geometry:
     return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
 
 
-def make_boundary(world: World, countries: list[str]) -> MultiPolygon:
+def make_boundary(outlines: CountryOutlines, countries: list[str]) -> MultiPolygon:
     """Outline of several countries as one, rounded, valid, in a canonical order."""
-    joined = shapely.union_all([world.outline(name) for name in countries])
-    rounded = _valid(shapely.set_precision(joined, 10.0**-DECIMALS))
+    joined = shapely.union_all([outlines.outline(name) for name in countries])
+    rounded = _valid(shapely.set_precision(joined, 10.0**-DEGREE_DECIMALS))
     polygons = [part for part in shapely.get_parts(rounded) if part.area > 0]
     return shapely.orient_polygons(MultiPolygon(polygons).normalize())
 
@@ -124,7 +124,7 @@ def encode_boundary(boundary: MultiPolygon, name: str, countries: list[str]) -> 
     """GeoJSON text of a boundary, compact."""
     coordinates = [
         [
-            [[round(x, DECIMALS), round(y, DECIMALS)] for x, y in ring.coords]
+            [[round(x, DEGREE_DECIMALS), round(y, DEGREE_DECIMALS)] for x, y in ring.coords]
             for ring in (polygon.exterior, *polygon.interiors)
         ]
         for polygon in boundary.geoms
@@ -134,8 +134,8 @@ def encode_boundary(boundary: MultiPolygon, name: str, countries: list[str]) -> 
         "properties": {
             "region": name,
             "countries": countries,
-            "credit": CREDIT,
-            "source": f"https://www.naturalearthdata.com, 1:10m, npm {PACKAGE}",
+            "credit": OUTLINES_CREDIT,
+            "source": f"https://www.naturalearthdata.com, 1:10m, npm {NPM_PACKAGE}",
         },
         "geometry": {"type": "MultiPolygon", "coordinates": coordinates},
     }
@@ -143,29 +143,35 @@ def encode_boundary(boundary: MultiPolygon, name: str, countries: list[str]) -> 
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
-def load_world(path: Path | None) -> World:
+def load_outlines(path: Path | None) -> CountryOutlines:
     """Outlines of a ``countries-10m.json``, or of the one that npm fetches."""
     if path is not None:
-        return World(json.loads(path.read_text(encoding="utf-8")))
+        return CountryOutlines(json.loads(path.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            ["npm", "pack", PACKAGE, "--silent"], cwd=folder, check=True, stdout=subprocess.DEVNULL
+            ["npm", "pack", NPM_PACKAGE, "--silent"],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
         archive = next(Path(folder).glob("*.tgz"))
         with tarfile.open(archive) as files:
             member = files.extractfile(MEMBER)
             content = member.read() if member else b""
     if sha256(content).hexdigest() != MEMBER_SHA256:
-        raise click.ClickException(f"{MEMBER} of {PACKAGE} is not the file it was: check it first")
-    return World(json.loads(content))
+        raise click.ClickException(
+            f"{MEMBER} of {NPM_PACKAGE} is not the file it was: check it first"
+        )
+    return CountryOutlines(json.loads(content))
 
 
 def region_files(names: tuple[str, ...]) -> list[Path]:
     """Region files of names or paths; all regions beside this script without any."""
     if not names:
-        return sorted(MODELS.glob("*/region.toml"))
+        return sorted(MODELS_FOLDER.glob("*/region.toml"))
     return [
-        Path(name) if name.endswith(".toml") else MODELS / name / "region.toml" for name in names
+        Path(name) if name.endswith(".toml") else MODELS_FOLDER / name / "region.toml"
+        for name in names
     ]
 
 
@@ -173,12 +179,12 @@ def region_files(names: tuple[str, ...]) -> list[Path]:
 @click.option(
     "--world",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=f"countries-10m.json of {PACKAGE}; without it, npm fetches the package",
+    help=f"countries-10m.json of {NPM_PACKAGE}; without it, npm fetches the package",
 )
 @click.argument("regions", nargs=-1)
 def main(world: Path | None, regions: tuple[str, ...]) -> None:
     """Write the boundary of each region named (or given by the path of its region.toml)."""
-    outlines = load_world(world)
+    outlines = load_outlines(world)
     for path in region_files(regions):
         region = tomllib.loads(path.read_text(encoding="utf-8"))
         boundary = make_boundary(outlines, region["countries"])

@@ -49,11 +49,7 @@ def load_samples(path: Path) -> Samples:
     Rejected
         If it is not a complete table of finite numbers with both classes.
     """
-    data = _load_bytes(path)
-    try:
-        lines = data.decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise _bad(path, "it is not text") from None
+    data, lines = _load_lines(path)
     columns = _parse_header(path, lines)
     table = _parse_rows(path, lines, len(columns))
     labels = table[:, columns.index(CLASS)]
@@ -64,14 +60,9 @@ def load_samples(path: Path) -> Samples:
 
 
 def load_coordinates(path: Path, rows: int) -> NDArray[np.float64]:
-    """Coordinates ``(row, 2)``: x and y of each sample in EPSG:6933 meters, row by row.
+    """Coordinates ``(row, 2)``: x and y of each of ``rows`` samples in EPSG:6933 meters.
 
-    Parameters
-    ----------
-    path
-        A text file of two columns; a header line that begins with ``#`` is skipped.
-    rows
-        Number of samples.
+    The text file has two columns; a header line that begins with ``#`` is skipped.
 
     Raises
     ------
@@ -80,10 +71,7 @@ def load_coordinates(path: Path, rows: int) -> NDArray[np.float64]:
     Rejected
         If it has not one pair of finite numbers for each sample.
     """
-    try:
-        lines = _load_bytes(path).decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise _bad(path, "it is not text") from None
+    _, lines = _load_lines(path)
     table = _parse_rows(path, lines if lines[:1] and lines[0].startswith("#") else ["#", *lines], 2)
     if len(table) != rows:
         raise _bad(path, f"it has {len(table)} rows and the samples have {rows}")
@@ -92,13 +80,17 @@ def load_coordinates(path: Path, rows: int) -> NDArray[np.float64]:
     return table
 
 
-def _load_bytes(path: Path) -> bytes:
+def _load_lines(path: Path) -> tuple[bytes, list[str]]:
+    """A file's bytes, and the same as lines of text."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise _bad(path, "it is not a file")
         if path.stat().st_size > MAX_BYTES:
             raise _bad(path, "it is larger than 2 GiB")
-        return path.read_bytes()
+        data = path.read_bytes()
+        return data, data.decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise _bad(path, "it is not text") from None
     except OSError as error:
         raise Misconfigured(
             f"samples file {path} cannot be read ({error.strerror}): check the path"

@@ -24,7 +24,7 @@ SPATIAL_SPLITS: Final = 10
 HELD_OUT: Final = 0.2
 """Share of the spatial clusters that each split holds out."""
 NEIGHBORS: Final = 5
-DECIMALS: Final = 4
+FIGURE_DECIMALS: Final = 4
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 Done = Callable[[], object]
@@ -52,7 +52,7 @@ def validate(
     coordinates
         ``(row, 2)`` EPSG:6933 meters, for the spatial cross-validation.
     jobs
-        Processes of scikit-learn.
+        CPUs to use.
     done
         Called after each fold; there are :func:`count_folds` of them.
 
@@ -93,25 +93,10 @@ def cross_validate(
     jobs: int,
     done: Done,
 ) -> Scores:
-    """Scores of a recipe on folds.
+    """Scores of a recipe on folds: pairs of training rows and test rows.
 
-    Parameters
-    ----------
-    kind
-        What the folds hold out.
-    samples, training, recipe, jobs
-        As of `validate`; ``training`` is the region's.
-    folds
-        Pairs of training rows and test rows. One without both classes in both is left out.
-    groups
-        Cluster ``(row,)`` that the folds keep whole, or None.
-    done
-        Called after each fold.
-
-    Raises
-    ------
-    Rejected
-        If no fold has both classes.
+    A fold without both classes in both is left out. ``groups`` has the cluster ``(row,)`` that the
+    folds keep whole.
     """
     rows = []
     for train, test in folds:
@@ -220,5 +205,6 @@ def _measure(
 def _figure(values: Iterable[float]) -> Figure:
     numbers = np.fromiter(values, np.float64)
     return Figure(
-        mean=round(float(numbers.mean()), DECIMALS), sd=round(float(numbers.std()), DECIMALS)
+        mean=round(float(numbers.mean()), FIGURE_DECIMALS),
+        sd=round(float(numbers.std()), FIGURE_DECIMALS),
     )

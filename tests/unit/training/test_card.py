@@ -11,9 +11,8 @@ from cropmask.product import RECIPES
 from cropmask.region import load_region, region_names
 from cropmask.training.card import CARD_JSON, CARD_MD, Card, load_card, make_card, put_card
 from cropmask.training.cardtext import print_card, wilson_percent
-from cropmask.training.figures import Coordinates, Figure, Scores, Validation
+from cropmask.training.figures import Coordinates, Figure, Scores, Validation, load_published
 from cropmask.training.fit import fit, hyperparameters
-from cropmask.training.published import PUBLISHED_FIGURES
 from cropmask.training.save import save, save_validation
 from tests.unit.training.tables import make_region_folder, make_samples
 
@@ -103,7 +102,7 @@ def test_interval_of_a_share() -> None:
 
 
 def test_published_figures_are_of_the_eight_regions() -> None:
-    assert set(PUBLISHED_FIGURES) == set(NAMES)
+    assert set(load_published()) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,7 +113,7 @@ def test_committed_cards_and_models_hold_together(name: str) -> None:
     card = Card.model_validate_json(text)
     assert (folder / CARD_MD).read_text() == print_card(json.loads(text))
     assert (card.region, card.title) == (region.name, region.title)
-    assert card.published == PUBLISHED_FIGURES[name]
+    assert card.published == load_published()[name]
     assert card.default == "forest"
     for recipe in RECIPES:
         ref, entry = region.model(recipe), card.models[recipe]

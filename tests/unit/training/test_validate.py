@@ -5,7 +5,7 @@ import pytest
 
 from cropmask.errors import Rejected
 from cropmask.region import Region, Training, load_region
-from cropmask.training.published import PUBLISHED_FIGURES
+from cropmask.training.figures import load_published
 from cropmask.training.samples import load_coordinates, load_samples
 from cropmask.training.validate import (
     coordinates_baseline,
@@ -118,7 +118,7 @@ def test_coordinates_alone_score_high_on_random_folds() -> None:
 @pytest.mark.parametrize("name", ["indian_ocean", "northern"])
 def test_published_random_figures_are_reproduced(name: str) -> None:
     region, samples = load_region(name), load_samples(shared(f"training/{name}.txt"))
-    published = next(cv for cv in PUBLISHED_FIGURES[name].cross_validations if cv.kind == "random")
+    published = next(cv for cv in load_published()[name].cross_validations if cv.kind == "random")
     found = cross_validate(
         "random",
         samples,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cropmask.errors import Misconfigured
-from cropmask.training.regionfile import (
+from cropmask.training.save import (
     check_writable,
     find_region_file,
     model_table,
