@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cropmask.errors import Misconfigured, Reason, Rejected
 
 MAGIC: Final = b"\x89CROPMDL"
-FORMAT: Final = 1
+FORMAT_VERSION: Final = 1
 SUFFIX: Final = ".cropmodel"
 MAX_FILE_BYTES: Final = 64 * 2**20
 MAX_HEAD_BYTES: Final = 2**18
@@ -66,7 +66,7 @@ class _Head(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a model file holds."""
+    """What a model file holds, before it is understood as a model."""
 
     manifest: dict[str, Any]
     """Its JSON manifest, not yet interpreted."""
@@ -92,17 +92,11 @@ def encode_content(content: Content) -> bytes:
     )
     text = head.model_dump_json().encode()
     body = len(text).to_bytes(4, "little") + text + b"".join(streams)
-    return MAGIC + FORMAT.to_bytes(4, "little") + sha256(body).digest() + body
+    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + sha256(body).digest() + body
 
 
 def parse_content(data: bytes, name: str) -> Content:
-    """ModelManifest and arrays of a model file's bytes.
-
-    Raises
-    ------
-    Rejected
-        If the bytes are not exactly a model file of this format, undamaged.
-    """
+    """Manifest and arrays of a model file's bytes; Rejected if they are anything but that."""
     if data[: len(MAGIC)] != MAGIC:
         raise Rejected(
             f"{name} is not a model file: give a {SUFFIX} file, or turn an old scikit-learn "
@@ -110,9 +104,9 @@ def parse_content(data: bytes, name: str) -> Content:
             reason=Reason.BAD_MODEL,
         )
     version = int.from_bytes(data[len(MAGIC) : _DIGEST_AT], "little")
-    if version != FORMAT:
+    if version != FORMAT_VERSION:
         raise Rejected(
-            f"model file {name} has format {version}, this cropmask reads {FORMAT}: "
+            f"model file {name} has format {version}, this cropmask reads {FORMAT_VERSION}: "
             "use the version of cropmask that wrote it, or train the model anew",
             reason=Reason.BAD_MODEL,
         )
@@ -158,6 +152,8 @@ def _parse_array(item: _Stored, stream: bytes, name: str) -> Array:
     dtype = np.dtype(item.dtype).newbyteorder("<")
     if prod(item.shape) * dtype.itemsize != item.raw:
         raise damaged(name, f"array '{item.name}' has another size than its shape")
+    # One byte more than declared is asked for: a stream that would go on is seen without memory
+    # for all that it would unpack to.
     unpacker = zlib.decompressobj()
     raw = unpacker.decompress(stream, item.raw + 1)
     if len(raw) != item.raw or not unpacker.eof or unpacker.unused_data:
@@ -175,7 +171,8 @@ def problem_of(error: ValidationError) -> str:
 
 
 def _planes(array: Array) -> bytes:
-    """First all first bytes of the numbers, then all second ones: this compresses better."""
+    """First all first bytes of the numbers, then all second ones."""
+    # Neighbors in an array mostly share their high bytes: beside each other, these compress better.
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return np.ascontiguousarray(little.view(np.uint8).reshape(-1, array.itemsize).T).tobytes()
 
@@ -187,15 +184,7 @@ def _dtype_code(array: Array) -> Code:
 
 
 def load_model_bytes(path: Path) -> bytes:
-    """Bytes of a model file, of at most :data:`MAX_FILE_BYTES`.
-
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If it is not a regular file or too large for a model.
-    """
+    """Bytes of a model file; Rejected if it is no regular file or over :data:`MAX_FILE_BYTES`."""
     try:
         if path.exists() and not path.is_file():
             raise Rejected(f"{path} is not a file: give a {SUFFIX} file", reason=Reason.BAD_MODEL)
@@ -237,8 +226,3 @@ def replace_file(path: Path, data: bytes) -> None:
         raise Misconfigured(
             f"{path} cannot be written ({error.strerror}): choose another folder"
         ) from None
-
-
-def digest_of(data: bytes) -> str:
-    """SHA-256 of bytes, 64 hexadecimal digits."""
-    return sha256(data).hexdigest()

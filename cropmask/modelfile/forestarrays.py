@@ -28,28 +28,13 @@ _SIGN: Final = np.uint32(0x8000_0000)
 def right_children(
     feature: NDArray[np.uint8], trees: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Right children and roots of trees in pre-order, from where their leaves are.
+    """Right children and roots, as in :class:`Forest`, of trees in pre-order.
 
-    An inner node opens a right subtree that begins behind the leaf which ends its left one:
-    inner nodes and leaves pair up like brackets.
-
-    Parameters
-    ----------
-    feature
-        ``(nodes,)``: anything for an inner node, :data:`LEAF` for a leaf.
-    trees
-        Number of trees.
-
-    Returns
-    -------
-    right, roots
-        As in :class:`Forest`.
-
-    Raises
-    ------
-    ValueError
-        If the nodes are not exactly this number of trees, or one of them is too large or deep.
+    All that is needed is where the leaves are. ValueError if the nodes are not exactly this number
+    of trees, or one of them is too large or deep.
     """
+    # In pre-order, a node's right subtree begins behind the leaf that ends its left one. So inner
+    # nodes and leaves pair up like brackets, and one cumulative sum finds all pairs.
     nodes = len(feature)
     if not 1 <= trees <= nodes <= MAX_NODES:
         raise ValueError("the number of its trees does not fit its nodes")
@@ -76,6 +61,7 @@ def right_children(
 
 def encode_cuts(cuts: NDArray[np.float32], offsets: NDArray[np.int32]) -> NDArray[np.uint32]:
     """Cuts as steps from one to the next of the same feature, in units in the last place."""
+    # Cuts ascend, so the steps are small numbers, whose high bytes are mostly 0 and compress away.
     steps = _ordered(cuts)
     firsts = offsets[:-1][np.diff(offsets) > 0]
     coded = np.diff(steps, prepend=np.uint32(0))
@@ -88,10 +74,7 @@ def decode_cuts(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Cuts and offsets of :class:`Forest` from steps and the number of cuts of each feature.
 
-    Raises
-    ------
-    ValueError
-        If the numbers are not those of a forest's cuts.
+    ValueError if the numbers are not those of a forest's cuts.
     """
     if len(counts) and int(counts.max()) > MAX_CUTS:
         raise ValueError("a feature of it has too many cuts")

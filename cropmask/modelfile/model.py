@@ -7,6 +7,7 @@ right children follow from that, so a file cannot even say a cycle or a child ou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -21,7 +22,6 @@ from cropmask.modelfile.container import (
     Array,
     Content,
     damaged,
-    digest_of,
     encode_content,
     load_model_bytes,
     parse_content,
@@ -71,7 +71,7 @@ class TrainingData(_Strict):
 
 
 class ModelManifest(_Strict):
-    """Where a model comes from; nothing in it changes what the model computes."""
+    """Where a model comes from: part of the file, but nothing in it changes what is computed."""
 
     region: Word | None
     """Name of the region, or None of a model that was imported for none."""
@@ -125,14 +125,19 @@ class Model:
     """Bytes of the file."""
 
 
-def load_forest(path: Path, sha256: str | None = None) -> Forest:
-    """Forest of a model file, its arrays read-only.
+def load_forest(path: Path, expected: str | None = None) -> Forest:
+    """Forest of a model file, its arrays read-only; parameters and errors of `read_model`."""
+    return read_model(path, expected).forest
+
+
+def read_model(path: Path, expected: str | None = None) -> Model:
+    """Forest, manifest and probes of a model file.
 
     Parameters
     ----------
     path
         A ``.cropmodel`` file.
-    sha256
+    expected
         SHA-256 that the whole file must have, as a region file gives it; None to accept any.
 
     Raises
@@ -142,29 +147,19 @@ def load_forest(path: Path, sha256: str | None = None) -> Forest:
     Rejected
         If its digest is another one, or if it is not an undamaged model file.
     """
-    return read_model(path, sha256).forest
-
-
-def read_model(path: Path, sha256: str | None = None) -> Model:
-    """Forest, manifest and probes of a model file; parameters and errors of `load_forest`."""
     data = load_model_bytes(path)
-    digest = digest_of(data)
-    if sha256 is not None and digest != sha256:
+    digest = sha256(data).hexdigest()
+    if expected is not None and digest != expected:
         raise Rejected(
             f"model digest differs: {path.name} has SHA-256 {digest[:12]}..., the region file says "
-            f"{sha256[:12]}...: restore the file, or correct the region file if this is meant",
+            f"{expected[:12]}...: restore the file, or correct the region file if this is meant",
             reason=Reason.MODEL_DIGEST_DIFFERS,
         )
     return _parse_model(parse_content(data, path.name), digest, len(data), path.name)
 
 
 def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Probes) -> str:
-    """Write a model file, whole or not at all; equal models give equal bytes.
-
-    Returns
-    -------
-    str
-        SHA-256 of the file.
+    """Write a model file, whole or not at all, and give its SHA-256; equal models, equal bytes.
 
     Raises
     ------
@@ -178,7 +173,7 @@ def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Pro
         raise Rejected(f"the model cannot be stored: {problem}", reason=Reason.BAD_MODEL)
     data = encode_content(_content(forest, manifest, probes))
     replace_file(path, data)
-    return digest_of(data)
+    return sha256(data).hexdigest()
 
 
 def _content(forest: Forest, manifest: ModelManifest, probes: Probes) -> Content:
