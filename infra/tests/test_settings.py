@@ -78,8 +78,8 @@ from infra.app import build
 from infra.naming import SHARED_RUN, tag_everything
 from infra.settings import load_settings
 heavy = [m for m in ("numpy", "pydantic", "boto3", "rasterio") if m in sys.modules]
-context = json.load(open("infra/cdk.json"))["context"]
-context.update(json.load(open("infra/cdk.context.json")))
+context = json.load(open("cdk.json"))["context"]
+context.update(json.load(open("cdk.context.json")))
 app = App(context=context, analytics_reporting=False)
 settings = load_settings("stage")
 build(app, settings)
@@ -93,8 +93,10 @@ print(json.dumps({"heavy": heavy, "templates": templates}))
 def stage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What is synthesized after the settings file of dev was copied and its name changed."""
     folder = tmp_path_factory.mktemp("copy")
-    left_out = shutil.ignore_patterns("cdk.out", "node_modules", "__pycache__", "*.log")
+    left_out = shutil.ignore_patterns("cdk.out", "__pycache__", "*.log")
     shutil.copytree(INFRA, folder / "infra", ignore=left_out)
+    for name in ("cdk.json", "cdk.context.json"):
+        shutil.copy(INFRA.parent / name, folder)
     environments = folder / "infra/environments"
     text = (environments / "dev.py").read_text()
     (environments / "stage.py").write_text(text.replace('name="dev"', 'name="stage"'))

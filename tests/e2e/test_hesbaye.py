@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,14 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period, Task
 from cropmask.tile.job import prepare
 from cropmask.tile.run import TileResult, run_tile
+from tests.shareddata import SHARED, needs_shared, shared
 
 REPOSITORY = Path(__file__).parents[2]
-DATA = Path(os.environ.get("CROPMASK_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-SCENE = DATA / "hesbaye"
+SCENE = SHARED / "hesbaye"
 TASK_TILE = "x186y136"
 ROWS, COLUMNS = 77, 142
 
-pytestmark = pytest.mark.skipif(not SCENE.is_dir(), reason="the Hesbaye scene is not here")
+pytestmark = needs_shared("hesbaye")
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +175,7 @@ def test_features_of_every_pixel(region_file: Path, tmp_path: Path) -> None:
 def test_mask_and_probability_of_every_pixel(result: TileResult) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
-    samples = np.loadtxt(DATA / "training" / "northern.txt")
+    samples = np.loadtxt(shared("training/northern.txt"))
     forest = RandomForestClassifier(
         300, criterion="gini", max_features="log2", random_state=1, n_jobs=2
     ).fit(samples[:, 1:].astype(np.float32), samples[:, 0])

@@ -1,7 +1,6 @@
 """The boundaries that come along: how they were made, and how close to the official ones."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,9 @@ from cropmask.cli.tiles import tiles
 from cropmask.grid import tiles_within
 from cropmask.region import load_region, region_names
 from cropmask.sources.boundary import load_boundary
+from tests.shareddata import shared
 
 REPOSITORY = Path(__file__).parents[2]
-SHARED = Path(os.environ.get("CROPMASK_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 OFFICIAL = {
     "eastern": 390,
     "western": 287,
@@ -37,10 +36,7 @@ def pair(request):
 
 
 def official_path(name):
-    path = SHARED / "regions" / f"{name}.geojson"
-    if not path.is_file():
-        pytest.skip("official boundaries are not on this machine")
-    return path
+    return shared(f"regions/{name}.geojson")
 
 
 def test_the_official_boundary_has_exactly_the_official_tiles(pair):

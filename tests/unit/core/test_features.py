@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.testing import assert_allclose
 
 from cropmask.core.features import FEATURES, features, observed
 from cropmask.core.strips import Half, Strip
 from tests.scenes import make_scene
+from tests.shareddata import shared
 
 BANDS = "blue green red nir swir_1 swir_2 red_edge_1 red_edge_2 red_edge_3".split()
 
@@ -59,10 +58,7 @@ def test_formulas() -> None:
 
 
 def test_order_is_that_of_the_training_samples() -> None:
-    path = Path(__file__).parents[3].parent / "shared" / "data" / "training" / "eastern.txt"
-    if not path.exists():
-        pytest.skip("training samples are not here")
-    with path.open() as lines:
+    with shared("training/eastern.txt").open() as lines:
         assert tuple(lines.readline().lstrip("#").split()[1:]) == FEATURES
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,9 @@ from cropmask.remote.fetch import ReadOptions
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import find_sources
 from cropmask.task import Period
+from tests.shareddata import SHARED, needs_shared
 from tests.worlds import TILE, World, make_world, write_cog
 
-SHARED = Path(
-    os.environ.get("CROPMASK_SHARED_DATA")
-    or Path(__file__).resolve().parents[3].parent / "shared" / "data"
-)
 SIZE = (300, 200)
 OFFSET = (1000, 2000)
 EVERYWHERE = shapely.box(*TILE.bounds)
@@ -570,7 +566,7 @@ def test_options_bound_gdals_cache(made: World):
         assert settings["GDAL_DISABLE_READDIR_ON_OPEN"] == "EMPTY_DIR"
 
 
-@pytest.mark.skipif(not (SHARED / "hesbaye").is_dir(), reason="needs the shared data")
+@needs_shared("hesbaye")
 @pytest.mark.parametrize("whole", [False, True])
 def test_hesbaye(whole: bool):
     """A real scene: every value on the tile's grid is the value in the file."""

@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,11 +13,10 @@ from cropmask.testing.world.make_statistics import (
     spectra,
 )
 from cropmask.testing.world.spectra import MIXED, draw_covers, draw_half, draw_truth
+from tests.shareddata import needs_shared, shared
 
 TILE = Tile(10, 20)
-SHARED = Path(os.environ.get("CROPMASK_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
-EASTERN = SHARED / "training" / "eastern.txt"
-needs_samples = pytest.mark.skipif(not EASTERN.is_file(), reason="no training samples here")
+EASTERN = "training/eastern.txt"
 
 
 def test_the_same_pixels_twice_and_in_strips_of_any_height():
@@ -124,9 +120,9 @@ def test_statistics_are_sound():
     assert wet[1] > wet[4]
 
 
-@needs_samples
+@needs_shared(EASTERN)
 def test_statistics_come_from_the_samples():
-    crop, features = read_samples(EASTERN)
+    crop, features = read_samples(shared(EASTERN))
     covers = load_covers()
     logs = spectra(features)
     for is_crop in (True, False):
@@ -136,10 +132,10 @@ def test_statistics_come_from_the_samples():
         np.testing.assert_allclose(mean, logs[crop == is_crop].mean(0), atol=2e-3)
 
 
-@needs_samples
+@needs_shared(EASTERN)
 def test_statistics_are_made_again_from_fewer_samples():
     pytest.importorskip("sklearn")
-    crop, features = read_samples(EASTERN)
+    crop, features = read_samples(shared(EASTERN))
     document = make_statistics(crop[::3], features[::3])
     assert "CC BY 4.0" in document["credit"]
     assert "Digital Earth Africa" in document["credit"]
@@ -148,10 +144,10 @@ def test_statistics_are_made_again_from_fewer_samples():
     assert make_covers(document).mean.shape == (48, 24)
 
 
-@needs_samples
+@needs_shared(EASTERN)
 def test_a_forest_of_the_samples_sees_the_made_up_land_as_land():
     ensemble = pytest.importorskip("sklearn.ensemble")
-    crop, features = read_samples(EASTERN)
+    crop, features = read_samples(shared(EASTERN))
     forest = ensemble.RandomForestClassifier(100, criterion="entropy", random_state=1, n_jobs=1)
     forest.fit(features.astype(np.float32), crop)
     every, step = 20, 100

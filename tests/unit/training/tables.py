@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from cropmask.core.features import FEATURES
@@ -14,15 +12,6 @@ from cropmask.core.forest import LEAF, Forest
 from cropmask.training.samples import Samples
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-def shared(path: str) -> Path:
-    """A file of the shared data; skips the test without it."""
-    root = os.environ.get("CROPMASK_SHARED_DATA") or REPOSITORY.parent / "shared" / "data"
-    found = Path(root) / path
-    if not found.exists():
-        pytest.skip(f"no shared data: {path}")
-    return found
 
 
 def make_samples(rows: int = 300, seed: int = 0) -> Samples:

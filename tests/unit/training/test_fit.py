@@ -10,7 +10,8 @@ from cropmask.product import Recipe
 from cropmask.region import Region, Training, load_region
 from cropmask.training.fit import fit, hyperparameters, make_estimator, probe_rows
 from cropmask.training.samples import load_samples
-from tests.unit.training.tables import make_samples, shared, walk
+from tests.shareddata import shared
+from tests.unit.training.tables import make_samples, walk
 
 REGION = Region(
     name="valley",

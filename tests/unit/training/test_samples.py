@@ -9,7 +9,8 @@ import pytest
 from cropmask.core.features import FEATURES
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.training.samples import load_coordinates, load_samples
-from tests.unit.training.tables import make_samples, put_samples, shared
+from tests.shareddata import shared
+from tests.unit.training.tables import make_samples, put_samples
 
 HEADER = "# Class " + " ".join(FEATURES)
 ROW = " ".join(["1"] + ["0.5"] * 33)

@@ -16,7 +16,8 @@ from cropmask.training.validate import (
     random_folds,
     validate,
 )
-from tests.unit.training.tables import make_samples, shared
+from tests.shareddata import shared
+from tests.unit.training.tables import make_samples
 
 TRAINING = Training(trees=10, folds=3, cluster_km=50)
 REGION = Region(
