@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.demo_run import Results, ensure_results
+from tests.shareddata import ABSENT, SHARED
 
 REPOSITORY = Path(__file__).parents[1]
+
+# Idle OpenMP threads of scikit-learn spin: beside other load, a fit of a second takes minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, for which reasons, and how many for want of shared data."""
+    skipped = Counter(_skip_reason(report) for report in terminalreporter.getreports("skipped"))
+    if not skipped:
+        return
+    absent = sum(count for reason, count in skipped.items() if reason.startswith(ABSENT))
+    terminalreporter.section(f"{skipped.total()} skipped, {absent} for want of shared data")
+    if absent:
+        terminalreporter.line(f"Shared data is looked for in {SHARED}; see CROPMASK_SHARED_DATA.")
+    for reason, count in skipped.most_common():
+        terminalreporter.line(f"{count:5} {reason}")
+
+
+def _skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Reason of a skipped test or module as its author wrote it."""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return str(report.longrepr)
 
 
 @pytest.fixture(autouse=True)

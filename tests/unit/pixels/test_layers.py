@@ -486,7 +486,7 @@ def test_rain_is_filled_once_per_tile_and_bilinear(made: World):
         with rasterio.open(path) as file:
             cells, grid = file.read(1).astype(float), file.transform
         columns, rows = np.meshgrid(np.arange(960) + 0.5, np.arange(960) + 0.5)
-        x, y = box.transform * (columns, rows)
+        x, y = box.transform @ (columns, rows)
         x, y = Transformer.from_crs("EPSG:6933", "EPSG:4326", always_xy=True).transform(x, y)
         x, y = (x - grid.c) / grid.a - 0.5, (y - grid.f) / grid.e - 0.5
         column, row = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -527,9 +527,9 @@ def test_layers_in_utm(made: World, tmp_path: Path):
     from pyproj import Transformer
 
     columns, rows = np.meshgrid(np.arange(50) + 0.5, np.arange(40) + 0.5)
-    x, y = box.transform * (columns, rows)
+    x, y = box.transform @ (columns, rows)
     x, y = Transformer.from_crs("EPSG:6933", "EPSG:32736", always_xy=True).transform(x, y)
-    x, y = ~grid * (x, y)
+    x, y = ~grid @ (x, y)
     np.testing.assert_allclose(got["rain"][0], (y - 0.5) * 60 + x - 0.5, rtol=1e-5)
     np.testing.assert_array_equal(got["slope"], np.floor(y) * 60 + np.floor(x))
 

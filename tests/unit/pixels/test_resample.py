@@ -135,9 +135,9 @@ def test_axes_equal_the_full_projection(crs: str, cell: float):
     assert at.x.shape == (1, BOX.shape.x)
     assert at.y.shape == (7, 1)
     columns, rows = np.meshgrid(np.arange(BOX.shape.x) + 0.5, np.arange(10, 17) + 0.5)
-    x, y = BOX.transform * (columns, rows)
+    x, y = BOX.transform @ (columns, rows)
     x, y = Transformer.from_crs(BOX.crs.proj, crs, always_xy=True).transform(x, y)
-    x, y = ~source.transform * (x, y)
+    x, y = ~source.transform @ (x, y)
     np.testing.assert_allclose(np.broadcast_to(at.x, x.shape), x, atol=1e-6)
     np.testing.assert_allclose(np.broadcast_to(at.y, y.shape), y, atol=1e-6)
 
