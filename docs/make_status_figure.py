@@ -15,7 +15,7 @@ from typing import Final
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import tiles_within
 from cropmask.operate.status import load_standing
-from cropmask.operate.statuspage import Surroundings, make_page
+from cropmask.operate.statuspage import Surroundings, make_status_page
 from cropmask.queue.protocol import Counts
 from cropmask.region import load_region
 from cropmask.site.price import Price
@@ -62,7 +62,7 @@ def main() -> None:
     around = Surroundings(Price(), queue, outline, tiles)
     with TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        page.write_text(make_page(standing, around), encoding="utf-8")
+        page.write_text(make_status_page(standing, around), encoding="utf-8")
         browse(page.as_uri(), FIGURE, size=(1180, 1380))
 
 

@@ -16,7 +16,7 @@ from cropmask.core.cropmap import Statistics
 from cropmask.grid import Tile
 from cropmask.product import Product
 from cropmask.region import load_region
-from cropmask.results.dataset import make_place
+from cropmask.results.finder import make_place
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store

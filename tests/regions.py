@@ -12,11 +12,11 @@ from typing import Any
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.grid import CRS, EPSG, Tile
 from cropmask.region import Ancillary, load_region
-from cropmask.results.dataset import make_place
-from cropmask.stac.facts import encode_json
+from cropmask.stac.facts import ModelFacts
 from cropmask.store.protocol import Store
 from cropmask.task import Period
 from cropmask.tile.job import Job
+from tests.results import make_facts, put_facts
 
 YEAR = Period.parse("2019")
 NAME = "testland"
@@ -152,19 +152,15 @@ def _put_item(folder: Path, tile: Tile, half: Period) -> dict[str, str]:
 
 
 def put_result(store: Store, job: Job) -> None:
-    """The item of a result as far as planning reads it; there are no files beside it."""
-    place = make_place(job.basis.region.product, job.task)
-    properties = {
-        "cropmask:run_key": str(job.run_key),
-        "cropmask:run_key_parts": job.parts.short,
-        "cropmask:resolution": job.basis.resolution,
-        "cropmask:statistics": {},
-        "cropmask:model": {
-            "recipe": job.basis.recipe,
-            "sha256": job.basis.region.model(job.basis.recipe).sha256,
-        },
-        "odc:dataset_version": job.basis.region.version,
-        "processing:version": "0.1.0",
-    }
-    item = {"type": "Feature", "properties": properties}
-    store.put(place.item, encode_json(item).encode(), "application/geo+json")
+    """The item of a result; there are no files beside it."""
+    basis = job.basis
+    facts = make_facts(
+        job.task.tile,
+        basis.region.product,
+        period=job.task.period,
+        resolution=basis.resolution,
+        run_key=job.run_key,
+        run_key_parts=job.parts.short,
+        model=ModelFacts(basis.recipe, basis.region.model(basis.recipe).sha256),
+    )
+    put_facts(store, facts, item_only=True)

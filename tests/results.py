@@ -12,10 +12,12 @@ import numpy as np
 from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile
 from cropmask.product import Product
-from cropmask.results.dataset import ITEM_TYPE, make_place, put_dataset
+from cropmask.results.finder import make_place
+from cropmask.results.writer import put_dataset
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import ASSET_SUFFIXES, FileFacts, ItemFacts, ModelFacts, encode_json
 from cropmask.stac.item import make_item
+from cropmask.stac.links import ITEM_TYPE
 from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
 
@@ -46,14 +48,15 @@ def put_files(store: Store, tiles: Iterable[Tile], product: Product = EASTERN, *
         put_facts(store, make_facts(tile, product, **more))
 
 
-def put_facts(store: Store, facts: ItemFacts) -> None:
-    """One such dataset."""
+def put_facts(store: Store, facts: ItemFacts, *, item_only: bool = False) -> None:
+    """One such dataset, or its item alone."""
     place = make_place(facts.product, Task(facts.tile, facts.product.region, facts.period))
     files = {}
     for asset in ASSET_SUFFIXES:
         data = f"{asset} of {facts.tile}".encode()
         name = facts.file_name(asset)
-        store.put(place.key(name), data, "text/plain")
+        if not item_only:
+            store.put(place.key(name), data, "text/plain")
         files[asset] = FileFacts(
             name, len(data), hashlib.sha256(data).hexdigest(), hashlib.sha1(data).hexdigest()
         )

@@ -10,21 +10,22 @@ from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from cropmask.catalog.search import Index, Page, Query, can_be_searched
-from cropmask.catalog.static import CATALOG, CHILD
+from cropmask.catalog.static import CHILD
 from cropmask.contract import VERSION
 from cropmask.product import MODELS
-from cropmask.results.mirror import Mirror, load_items
-from cropmask.stac.absolute import is_document, make_absolute
-from cropmask.stac.assets import STAC_VERSION, make_link
+from cropmask.results.itemcache import StoredItems, load_items
+from cropmask.stac.assets import STAC_VERSION
+from cropmask.stac.collection import ROOT_KEY
+from cropmask.stac.facts import Document
+from cropmask.stac.links import is_document, make_absolute, make_link
 from cropmask.store.protocol import Absent, Store
 
-Document = dict[str, Any]
 AssetPlaces = Literal["place", "server"]
 """Whether assets are named where they are, or on this server."""
 
 REFRESH_SECONDS: Final = 10.0
 """How old the index may be when it is asked."""
-FILES: Final = "/files/"
+FILES_PATH: Final = "/files/"
 """Where this server has the catalog's files."""
 CONFORMS: Final = (
     "https://api.stacspec.org/v1.0.0/core",
@@ -75,7 +76,7 @@ class Api:
         self._clock = clock
         self._lock = threading.Lock()
         self._made: float | None = None
-        self._mirror: Mirror | None = None
+        self._stored: StoredItems | None = None
         self._keys: dict[tuple[str, str], str] = {}
         self._index = Index((), ())
 
@@ -89,9 +90,9 @@ class Api:
             return self._index
 
     def _load(self) -> None:
-        self._mirror = load_items(self._store, self._mirror)
-        found = [(each.key, each.item) for each in self._mirror.all()]
-        names = {*self._mirror.products, *self._linked_products()}
+        self._stored = load_items(self._store, self._stored)
+        found = [(item.key, item.document) for item in self._stored.all()]
+        names = {*self._stored.products, *self._linked_products()}
         models = self._load_json(f"{MODELS}/collection.json")
         if is_document(models):
             found += self._load_models(models)
@@ -107,7 +108,7 @@ class Api:
 
     def _linked_products(self) -> Iterator[str]:
         """Products of the root, also those that have no item."""
-        root = self._load_json(CATALOG) or {}
+        root = self._load_json(ROOT_KEY) or {}
         for link in root["links"] if is_document(root) else ():
             match = CHILD.fullmatch(str(link.get("href")))
             if match and match[1] != MODELS:
@@ -136,7 +137,7 @@ class Api:
 
     def landing(self, base: str) -> Document:
         """The first page; ``base`` is the address of this server."""
-        root = self._load_json(CATALOG) or {}
+        root = self._load_json(ROOT_KEY) or {}
         children = [
             make_link("child", f"{base}/collections/{name}", _JSON, str(found.get("title", name)))
             for name, found in self.index().collections.items()
@@ -179,7 +180,7 @@ class Api:
 
     def _address(self, base: str, key: str) -> str:
         """Where a file is, as readers are to be told."""
-        return f"{base}{FILES}{key}" if self._assets == "server" else self.place(key)
+        return f"{base}{FILES_PATH}{key}" if self._assets == "server" else self.place(key)
 
     def _collection(self, base: str, name: str) -> Document:
         own = f"{base}/collections/{name}"

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cropmask.catalog.rasters import find_raster_problem
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rio_cogeo.cogeo import cog_validate
+
 from cropmask.catalog.schemas import Schemas
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity, load_bytes, load_json
-from cropmask.stac.absolute import join
+from cropmask.stac.facts import MULTIHASH_SHA256, Document
+from cropmask.stac.links import join_href
 
-Document = dict[str, Any]
 _THREADS: Final = 8
 _WALKED: Final = frozenset({"child", "item"})
 _PARQUET: Final = b"PAR1"
 """First and last bytes of a parquet file."""
-_SHA256: Final = "1220"
-"""Multihash code and length of SHA2-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class _Found:
     document: Document
 
 
-def check_catalog(
+def verify_catalog(
     root: str,
     options: ReadOptions,
     schemas: Schemas,
@@ -92,13 +93,6 @@ def check_catalog(
         How much is looked at.
     progress
         Told the share of the documents that are checked.
-
-    Raises
-    ------
-    Misconfigured
-        If there is no catalog, or access is denied.
-    Interrupted
-        If a server fails.
     """
     checked = Checked()
     try:
@@ -130,7 +124,7 @@ def _walk(
         for found in layer:
             for link in _entries(found.document, "links"):
                 if link.get("rel") in _WALKED and isinstance(link.get("href"), str):
-                    href = join(found.href, link["href"])
+                    href = join_href(found.href, link["href"])
                     if href not in seen:
                         seen.add(href)
                         wanted.append((found.href, href))
@@ -186,10 +180,10 @@ class _Checks:
 
     def check(self, found: _Found) -> Checked:
         result = Checked(documents=1)
-        verdict = self.schemas.check(found.document)
-        result.unchecked = dict.fromkeys(verdict.unchecked, 1)
-        if verdict.problem:
-            result.problems.append(Problem(found.href, verdict.problem))
+        schema = self.schemas.check(found.document)
+        result.unchecked = dict.fromkeys(schema.unchecked, 1)
+        if schema.problem:
+            result.problems.append(Problem(found.href, schema.problem))
         for link in _entries(found.document, "links"):
             self._check_link(found, link, result)
         for asset in _entries(found.document, "assets"):
@@ -197,7 +191,7 @@ class _Checks:
         return result
 
     def _check_link(self, found: _Found, link: Document, result: Checked) -> None:
-        href = join(found.href, str(link.get("href")))
+        href = join_href(found.href, str(link.get("href")))
         if link.get("rel") in _WALKED or href in self.known:
             result.addresses += 1  # read, or reported by the walk
             return
@@ -207,7 +201,7 @@ class _Checks:
             result.problems.append(Problem(found.href, f"link '{rel}' to {href}: {problem}"))
 
     def _check_asset(self, found: _Found, asset: Document, result: Checked) -> None:
-        href = join(found.href, str(asset.get("href")))
+        href = join_href(found.href, str(asset.get("href")))
         problem = self._find(href, result)
         if problem is None and self._is_inside(href) and self.depth.contents:
             problem = self._read(found.document, asset, href, result)
@@ -247,19 +241,49 @@ class _Checks:
             return "it has gone"
         if size is not None and len(content) != size:
             return f"it has {len(content)} bytes, not {size}"
-        if isinstance(checksum, str) and checksum.startswith(_SHA256):
+        if isinstance(checksum, str) and checksum.startswith(MULTIHASH_SHA256):
             digest = hashlib.sha256(content).hexdigest()
-            if digest != checksum.removeprefix(_SHA256):
+            if digest != checksum.removeprefix(MULTIHASH_SHA256):
                 return "its SHA-256 is not the one in the item"
         if is_parquet and not (content.startswith(_PARQUET) and content.endswith(_PARQUET)):
             return "it is no whole parquet file"
         if not is_cog:
             return None
         result.rasters += 1
-        return find_raster_problem(content, asset, document.get("properties") or {})
+        return _find_raster_problem(content, asset, document.get("properties") or {})
 
 
-def summarize(checked: Checked) -> Sequence[str]:
+def _find_raster_problem(content: bytes, asset: Document, properties: Document) -> str | None:
+    """What is wrong with a cloud-optimized GeoTIFF; None if nothing is."""
+    try:
+        with MemoryFile(content) as file:
+            valid, errors, _ = cog_validate(file.name, quiet=True)
+            if not valid:
+                return f"it is no cloud-optimized GeoTIFF: {'; '.join(errors)}"
+            with file.open() as raster:
+                return _compare_raster(raster, asset, properties)
+    except (RasterioError, OSError) as error:
+        return f"it cannot be opened: {error}"
+
+
+def _compare_raster(raster: Any, asset: Document, properties: Document) -> str | None:  # noqa: ANN401 (rasterio is untyped)
+    known = {**properties, **asset}
+    transform = known.get("proj:transform")
+    pairs = {
+        "proj:shape": (known.get("proj:shape"), list(raster.shape)),
+        "proj:transform": (transform and transform[:6], list(raster.transform[:6])),
+        "proj:code": (known.get("proj:code"), raster.crs and raster.crs.to_string()),
+    }
+    if "data" in (asset.get("roles") or ()):
+        pairs["nodata"] = (asset.get("nodata"), raster.nodata)
+        pairs["data_type"] = (asset.get("data_type"), raster.dtypes[0])
+    for name, (said, true) in pairs.items():
+        if said is not None and said != true:
+            return f"its {name} is {true}, not {said}"
+    return None
+
+
+def describe_checked(checked: Checked) -> list[str]:
     """Lines that say what was looked at and what was not."""
     lines = [
         f"{checked.documents} documents, {checked.addresses} addresses, {checked.files} checksums, "

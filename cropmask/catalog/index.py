@@ -19,21 +19,21 @@ from typing import Any, Final
 from cropmask.catalog.datacube_steps import MARK
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
-from cropmask.results.mirror import Mirror, load_items
-from cropmask.stac.odc import make_products_csv, product_file
+from cropmask.results.itemcache import StoredItems, load_items
+from cropmask.stac.datacube import make_products_csv, product_file
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.store.s3 import S3Store
 
 _SECONDS: Final = 24 * 3600
 _STEPS: Final = Path(__file__).with_name("datacube_steps.py")
-Step = tuple[str, list[str]]
+ToolStep = tuple[str, list[str]]
 """A program with its words, or ``ask`` with names of products."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How to index."""
+class IndexOptions:
+    """How to add results to an index."""
 
     tools: Path | None = None
     """Folder of the Open Data Cube's programs; else they are looked for on the path."""
@@ -65,60 +65,51 @@ class Indexed:
     """What the programs said of failures."""
 
 
-def index_results(store: Store, recipe: Recipe, progress: Progress = tell_nobody) -> Indexed:
+def index_results(store: Store, options: IndexOptions, progress: Progress = tell_nobody) -> Indexed:
     """Add product definitions and datasets to an Open Data Cube, and count what is there.
 
     Parameters
     ----------
     store
         The results, with their catalog.
-    recipe
-        How to.
+    options
+        How to do it.
     progress
         Told the stage.
-
-    Raises
-    ------
-    Misconfigured
-        If a program is missing, the index cannot be reached, or there is nothing to index.
-    Interrupted
-        If a program takes a day.
     """
-    mirror = load_items(store)
-    if not mirror.products:
+    stored = load_items(store)
+    if not stored.products:
         raise Misconfigured("there is no item to index in the results", reason=Reason.NO_RESULTS)
     progress("index", 0.0)
-    names = list(mirror.products)
+    names = list(stored.products)
     with TemporaryDirectory(prefix="cropmask-") as folder:
         listed = _write_products(store, names, Path(folder))
         steps = [
-            ("dc-sync-products", [*_environment(recipe), str(listed)]),
+            ("dc-sync-products", [*_environment(options), str(listed)]),
             ("ask", names),
-            *_steps(store, recipe, names),
+            *_steps(store, options, names),
             ("ask", names),
         ]
-        answers = _run(store, recipe, steps)
+        answers = _run(store, options, steps)
     progress("index", 1.0)
     before, after = (_datasets(answer, names) for answer in answers if answer["step"] == "ask")
-    return count(mirror, before, after, _failures(answers))
+    return compare_index(stored, before, after, _failures(answers))
 
 
-def count(
-    mirror: Mirror, before: Mapping[str, str], after: Mapping[str, str], said: str
+def compare_index(
+    stored: StoredItems, before: Mapping[str, str], after: Mapping[str, str], said: str
 ) -> Indexed:
     """Compare run keys by dataset id, before and after indexing, with the items of the results."""
-    keys = {str(each.item["id"]): each for each in mirror.all()}
-    runs = {
-        identity: str(each.properties.get("cropmask:run_key")) for identity, each in keys.items()
-    }
+    keys = {item.id: item.key for item in stored.all()}
+    runs = {item.id: item.run_key for item in stored.all()}
     same = {identity for identity, run in runs.items() if after.get(identity) == run}
     return Indexed(
         expected=len(keys),
         added=len(same - set(before)),
         updated=sum(before[i] != runs[i] for i in same & set(before)),
         unchanged=sum(before[i] == runs[i] for i in same & set(before)),
-        outdated=tuple(sorted(keys[i].key for i in set(after) & set(keys) - same)),
-        missing=tuple(sorted(keys[i].key for i in set(keys) - set(after))),
+        outdated=tuple(sorted(keys[i] for i in set(after) & set(keys) - same)),
+        missing=tuple(sorted(keys[i] for i in set(keys) - set(after))),
         said=said,
     )
 
@@ -142,15 +133,15 @@ def _write_products(store: Store, products: Iterable[str], folder: Path) -> Path
     return listed
 
 
-def _steps(store: Store, recipe: Recipe, products: Sequence[str]) -> list[Step]:
+def _steps(store: Store, options: IndexOptions, products: Sequence[str]) -> list[ToolStep]:
     """Programs that add the datasets, with their words."""
-    common = _environment(recipe)
-    if not recipe.lineage:
+    common = _environment(options)
+    if not options.lineage:
         common.append("--skip-lineage")
-    if recipe.update:
+    if options.update:
         common += ["--update-if-exists", "--allow-unsafe"]
-    if recipe.api is not None:
-        words = ["--catalog-href", recipe.api, "--collections", ",".join(products)]
+    if options.api is not None:
+        words = ["--catalog-href", options.api, "--collections", ",".join(products)]
         return [("stac-to-dc", [*common, *words])]
     if isinstance(store, FolderStore):
         # The Open Data Cube's own documents need no address in them.
@@ -166,13 +157,13 @@ def _steps(store: Store, recipe: Recipe, products: Sequence[str]) -> list[Step]:
     raise Rejected("only results in a folder or in S3 can be indexed")
 
 
-def _environment(recipe: Recipe) -> list[str]:
-    return ["-E", recipe.environment] if recipe.environment else []
+def _environment(options: IndexOptions) -> list[str]:
+    return ["-E", options.environment] if options.environment else []
 
 
-def _run(store: Store, recipe: Recipe, steps: Sequence[Step]) -> list[dict[str, Any]]:
+def _run(store: Store, options: IndexOptions, steps: Sequence[ToolStep]) -> list[dict[str, Any]]:
     """Answers of the steps, all done in one process of the Open Data Cube's Python."""
-    words = [_find_python(recipe), str(_STEPS), json.dumps(steps), recipe.environment]
+    words = [_find_python(options), str(_STEPS), json.dumps(steps), options.environment]
     try:
         done = subprocess.run(
             [*tool_settings(store), *words],
@@ -212,13 +203,13 @@ def tool_settings(store: Store) -> list[str]:
     return ["env", "-u", "AWS_S3_ENDPOINT", *variables]
 
 
-def _find_python(recipe: Recipe) -> str:
+def _find_python(options: IndexOptions) -> str:
     """Python of the Open Data Cube: in the named folder, else beside ``datacube``, else ours."""
-    if recipe.tools is not None:
-        path = recipe.tools / "python"
+    if options.tools is not None:
+        path = options.tools / "python"
         if not path.is_file():
             raise Misconfigured(
-                f"there is no python in {recipe.tools}: give --tools the bin folder of an "
+                f"there is no python in {options.tools}: give --tools the bin folder of an "
                 "environment with datacube",
                 reason=Reason.NO_DATACUBE,
             )

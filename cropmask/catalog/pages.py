@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
-Document = dict[str, Any]
+from cropmask.stac.facts import Document
+
 _SHOWN: Final = frozenset({"child", "item", "parent", "root", "derived_from", "related"})
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -22,7 +23,7 @@ pre { white-space: pre-wrap; font: inherit } .cards { display: flex; flex-wrap: 
 """
 
 
-def make_page(key: str, document: Document, *, pages: str, files: str) -> str:
+def make_document_page(key: str, document: Document, *, pages: str, files: str) -> str:
     """HTML of a catalog, collection or item.
 
     Parameters

@@ -6,17 +6,16 @@ import json
 import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cropmask.catalog.static import PRODUCTS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.geoparquet import encode_parquet
-from cropmask.stac.absolute import is_document, make_absolute
-from cropmask.stac.assets import type_of
-from cropmask.stac.facts import encode_json
-from cropmask.stac.gathered import PARQUET
-from cropmask.stac.odc import make_products_csv
+from cropmask.stac.collection import PARQUET, ROOT_KEY
+from cropmask.stac.datacube import make_products_csv
+from cropmask.stac.facts import Document, encode_json
+from cropmask.stac.links import is_document, make_absolute, media_type
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 
@@ -26,27 +25,27 @@ _DEFINITION: Final = ".odc-product.yaml"
 
 
 @dataclass(slots=True)
-class Published:
+class PublishedCatalog:
     """What was published."""
 
     documents: int = 0
     """STAC documents with absolute addresses."""
     files: int = 0
     """Other files."""
-    items: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    items: dict[str, list[Document]] = field(default_factory=dict)
     """Items by product."""
     definitions: dict[str, str] = field(default_factory=dict)
     """Addresses of product definitions."""
 
 
-def publish(
+def publish_catalog(
     source: Store,
     target: Store,
     base_url: str,
     *,
     data: bool = False,
     progress: Progress = tell_nobody,
-) -> Published:
+) -> PublishedCatalog:
     """Write a catalog to another place, with every address absolute.
 
     Parameters
@@ -62,13 +61,6 @@ def publish(
         Whether to take rasters along; else they must be at ``base_url`` already.
     progress
         Told the share that is done.
-
-    Raises
-    ------
-    Misconfigured
-        If the target is the source, or the base is no address.
-    Rejected
-        If a document cannot be read.
     """
     base = base_url.rstrip("/")
     if "://" not in base:
@@ -76,14 +68,14 @@ def publish(
             f"'{base_url}' is no address: give one like https://data.example.org/cropmask, "
             "s3://bucket/prefix or file:///folder"
         )
-    if source.uri("catalog.json") == target.uri("catalog.json"):
+    if source.uri(ROOT_KEY) == target.uri(ROOT_KEY):
         raise Misconfigured("a catalog cannot be published onto itself: name another --output")
-    if not source.exists("catalog.json"):
+    if not source.exists(ROOT_KEY):
         raise Misconfigured(
-            f"there is no catalog at {source.uri('catalog.json')}: run 'cropmask catalog build'",
+            f"there is no catalog at {source.uri(ROOT_KEY)}: run 'cropmask catalog build'",
             reason=Reason.NO_CATALOG,
         )
-    result = Published()
+    result = PublishedCatalog()
     keys = [entry.key for entry in source.list() if not entry.key.startswith(("_", "."))]
     for done, key in enumerate(keys):
         progress("publish", done / len(keys))
@@ -91,16 +83,16 @@ def publish(
     for product, items in result.items.items():
         if f"{product}/{PARQUET}" in keys:
             key = f"{product}/{PARQUET}"
-            target.put(key, encode_parquet(items), type_of(key))
+            target.put(key, encode_parquet(items), media_type(key))
     if result.definitions:
         text = make_products_csv(result.definitions).encode()
-        target.put(PRODUCTS, text, type_of(PRODUCTS))
+        target.put(PRODUCTS, text, media_type(PRODUCTS))
     progress("publish", 1.0)
     return result
 
 
 def _publish_one(
-    source: Store, target: Store, href: str, key: str, *, data: bool, result: Published
+    source: Store, target: Store, href: str, key: str, *, data: bool, result: PublishedCatalog
 ) -> None:
     if key == PRODUCTS or key.endswith(f"/{PARQUET}"):
         return  # made anew
@@ -119,10 +111,10 @@ def _publish_one(
         result.files += 1
     if key.endswith(_DEFINITION):
         result.definitions[posixpath.basename(key).removesuffix(_DEFINITION)] = href
-    target.put(key, content, type_of(key))
+    target.put(key, content, media_type(key))
 
 
-def _parse(key: str, content: bytes) -> dict[str, Any] | None:
+def _parse(key: str, content: bytes) -> Document | None:
     """The STAC document of a file; None if it is another kind of file."""
     if not key.endswith(".json"):
         return None
@@ -133,7 +125,7 @@ def _parse(key: str, content: bytes) -> dict[str, Any] | None:
     return document if is_document(document) else None
 
 
-def _bring_in(source: Store, target: Store, key: str, document: dict[str, Any]) -> dict[str, Any]:
+def _bring_in(source: Store, target: Store, key: str, document: Document) -> Document:
     """The same document, with files from outside of the catalog copied beside it."""
     if not isinstance(source, FolderStore) or "assets" not in document:
         return document
@@ -145,7 +137,7 @@ def _bring_in(source: Store, target: Store, key: str, document: dict[str, Any]) 
         if outside and "://" not in href:
             path = Path(source.uri(key)).parent / href
             copy = f"{folder}/{path.name}"
-            target.put(copy, path, type_of(copy))
+            target.put(copy, path, media_type(copy))
             asset = {**asset, "href": f"./{path.name}"}
         assets[name] = asset
     return {**document, "assets": assets}

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import shapely
+from pydantic import BaseModel
 
 from cropmask.errors import Rejected
 from cropmask.modelfile.model import Model, read_model
-from cropmask.product import Recipe
+from cropmask.product import Product, Recipe
 from cropmask.region import Region, load_region, region_names
 from cropmask.results.cog import load_file_facts
 from cropmask.sources.boundary import load_boundary
-from cropmask.stac.facts import Bounds, FileFacts, degrees_box
+from cropmask.stac.facts import Bounds, Document, FileFacts, degrees_box
 from cropmask.stac.modelitem import ModelItem
-from cropmask.stac.services import Layer
+from cropmask.stac.services import MapLayer
 from cropmask.training.card import CARD_MD, Card, ModelCard, load_card
 from cropmask.training.cardtext import KINDS, coordinates_text, independent_text
 
@@ -33,7 +34,7 @@ class RegionModel:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownRegion:
+class CatalogRegion:
     """A region, its outline and its models."""
 
     region: Region
@@ -45,17 +46,34 @@ class KnownRegion:
     models: tuple[RegionModel, ...]
 
     @property
+    def name(self) -> str:
+        """Name of the region."""
+        return self.region.name
+
+    @property
+    def title(self) -> str:
+        """The region in words."""
+        return self.region.title
+
+    @property
+    def product(self) -> Product:
+        """Product of the region."""
+        return self.region.product
+
+    @property
     def bounds(self) -> Bounds:
         """Box of the region in degrees."""
         return degrees_box(*self.boundary.bounds)
 
-    def layer(self, resolution: int) -> Layer:
+    def layer(self, resolution: int) -> MapLayer:
         """Map layer of the region's product."""
-        region = self.region
-        return Layer(region.product, region.title, region.countries, self.bounds, resolution)
+        countries = self.region.countries
+        return MapLayer(self.product, self.title, countries, self.bounds, resolution)
 
 
-def load_regions(models: Path | None = None, names: Iterable[str] = ()) -> tuple[KnownRegion, ...]:
+def load_regions(
+    models: Path | None = None, names: Iterable[str] = ()
+) -> tuple[CatalogRegion, ...]:
     """Regions below a models folder, with their models.
 
     Parameters
@@ -65,12 +83,6 @@ def load_regions(models: Path | None = None, names: Iterable[str] = ()) -> tuple
     names
         Regions to load; default all.
 
-    Raises
-    ------
-    Rejected
-        If a region is unknown, or a model is not the one its region file names.
-    Misconfigured
-        If a file cannot be used.
     """
     found = tuple(_load(load_region(name, models)) for name in names or region_names(models))
     if not found:
@@ -78,11 +90,11 @@ def load_regions(models: Path | None = None, names: Iterable[str] = ()) -> tuple
     return found
 
 
-def _load(region: Region) -> KnownRegion:
+def _load(region: Region) -> CatalogRegion:
     folder = region.boundary.parent
     card = load_card(folder)
     text = folder / CARD_MD
-    return KnownRegion(
+    return CatalogRegion(
         region=region,
         boundary=load_boundary(region.boundary),
         card=card,
@@ -106,24 +118,16 @@ def _load_models(region: Region, card: Card | None) -> Iterator[RegionModel]:
 
 
 def describe_model(
-    known: KnownRegion, found: RegionModel, *, href: str, card: str | None
+    region: CatalogRegion, found: RegionModel, *, href: str, card: str | None
 ) -> ModelItem:
-    """What the item of a model says.
-
-    Parameters
-    ----------
-    known, found
-        The region, and its model.
-    href, card
-        Addresses of the model file and of its card, from the item.
-    """
-    region, manifest, forest = known.region, found.model.manifest, found.model.forest
+    """What the item of a model says; addresses of the model file and its card are from the item."""
+    manifest, forest, whole = found.model.manifest, found.model.forest, region.card
     return ModelItem(
         region=region.name,
         region_title=region.title,
-        version=region.version,
+        version=region.product.version,
         recipe=found.recipe,
-        bounds=known.bounds,
+        bounds=region.bounds,
         file=found.file,
         href=href,
         estimator=manifest.estimator,
@@ -134,25 +138,23 @@ def describe_model(
         hyperparameters=manifest.hyperparameters,
         software=manifest.software,
         training=manifest.training.model_dump() if manifest.training else None,
-        description="\n".join(_describe(known, found)),
-        validation=_validation(found.card),
-        published=known.card.published.model_dump(mode="json")
-        if known.card and known.card.published
-        else None,
-        uses=known.card.uses if known.card else (),
-        limits=known.card.limits if known.card else (),
+        description="\n".join(_describe(region, found)),
+        validation=_dump(found.card and found.card.validation),
+        published=_dump(whole and whole.published),
+        uses=whole.uses if whole else (),
+        limits=whole.limits if whole else (),
         card=card,
     )
 
 
-def _validation(card: ModelCard | None) -> dict[str, object] | None:
-    return card.validation.model_dump(mode="json") if card and card.validation else None
+def _dump(part: BaseModel | None) -> Document | None:
+    return part.model_dump(mode="json") if part else None
 
 
-def _describe(known: KnownRegion, found: RegionModel) -> Iterator[str]:
+def _describe(region: CatalogRegion, found: RegionModel) -> Iterator[str]:
     manifest = found.model.manifest
     yield (
-        f"{manifest.estimator} for {known.region.title}: {len(found.model.forest.roots)} trees on "
+        f"{manifest.estimator} for {region.title}: {len(found.model.forest.roots)} trees on "
         f"{len(found.model.forest.features)} features of a pixel."
     )
     if manifest.training:
@@ -172,9 +174,9 @@ def _describe(known: KnownRegion, found: RegionModel) -> Iterator[str]:
             yield ""
             only = found.card.validation.coordinates_only.model_dump(mode="json")
             yield coordinates_text(only)
-    if known.card and known.card.published:
+    if region.card and region.card.published:
         yield ""
-        yield independent_text(known.card.published.model_dump(mode="json"))
-    if known.card:
+        yield independent_text(region.card.published.model_dump(mode="json"))
+    if region.card:
         yield ""
-        yield from (f"- {sentence}" for sentence in (*known.card.uses, *known.card.limits))
+        yield from (f"- {sentence}" for sentence in (*region.card.uses, *region.card.limits))

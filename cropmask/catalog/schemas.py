@@ -17,17 +17,16 @@ import pyproj.datadir
 import requests
 
 from cropmask.errors import Interrupted, Misconfigured, Reason
+from cropmask.stac.facts import Document
 
 EXTENSIONS: Final = "https://stac-extensions.github.io/"
 _PROJJSON: Final = "https://proj.org/schemas/v{}/projjson.schema.json"
 _PROJJSON_VERSIONS: Final = ("0.5", "0.7")
 _FETCH_SECONDS: Final = 20
 
-Schema = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SchemaCheck:
     """What the schemas say of a document."""
 
     problem: str | None
@@ -45,11 +44,6 @@ class Schemas:
         Schemas of extensions as ``{extension}/{version}/schema.json``.
     fetch
         Whether to fetch what is not in the folder.
-
-    Raises
-    ------
-    Misconfigured
-        If a package is missing, or a schema in the folder cannot be read.
     """
 
     def __init__(self, folder: Path | None = None, *, fetch: bool = False) -> None:
@@ -63,14 +57,8 @@ class Schemas:
                 cache[f"{EXTENSIONS}{path.relative_to(folder).as_posix()}"] = _load(path)
         cache |= {uri: schema for uri, schema in _stand_ins(cache) if uri not in cache}
 
-    def check(self, document: Mapping[str, Any]) -> Verdict:
-        """Check a document against the core's schema and those of its extensions at hand.
-
-        Parameters
-        ----------
-        document
-            Item, collection or catalog.
-        """
+    def check(self, document: Mapping[str, Any]) -> SchemaCheck:
+        """Check an item, collection or catalog against the core and its extensions at hand."""
         import pystac
         from pystac.errors import STACValidationError
 
@@ -81,28 +69,28 @@ class Schemas:
         }
         kind, version = kinds.get(str(document.get("type"))), str(document.get("stac_version"))
         if kind is None:
-            return Verdict("it is no STAC item, collection or catalog", ())
+            return SchemaCheck("it is no STAC item, collection or catalog", ())
         try:
             self._validator.validate_core(dict(document), kind, version)
         except STACValidationError as error:
-            return Verdict(_one_line(error), ())
+            return SchemaCheck(_one_line(error), ())
         except LookupError:
-            return Verdict(f"no schema of STAC {version} is at hand", ())
+            return SchemaCheck(f"no schema of STAC {version} is at hand", ())
         unchecked: list[str] = []
         for extension in document.get("stac_extensions", ()):
             self._missed = False
             try:
                 self._validator.validate_extension(dict(document), kind, version, extension)
             except STACValidationError as error:
-                return Verdict(_one_line(error), tuple(unchecked))
+                return SchemaCheck(_one_line(error), tuple(unchecked))
             except Exception:
                 if not self._missed:
                     raise
                 unchecked.append(extension)
-        return Verdict(None, tuple(unchecked))
+        return SchemaCheck(None, tuple(unchecked))
 
-    def _find(self, uri: str) -> Schema:
-        cache: dict[str, Schema] = self._validator.schema_cache
+    def _find(self, uri: str) -> Document:
+        cache: dict[str, Document] = self._validator.schema_cache
         if uri not in cache:
             if not self._fetch:
                 self._missed = True
@@ -126,7 +114,7 @@ def _open_validator() -> Any:  # noqa: ANN401 (pystac makes it only with jsonsch
     return validator
 
 
-def _stand_ins(cache: Mapping[str, Schema]) -> Iterator[tuple[str, Schema]]:
+def _stand_ins(cache: Mapping[str, Document]) -> Iterator[tuple[str, Document]]:
     """Schemas that others refer to by an older version or another address."""
     projjson = _load(Path(pyproj.datadir.get_data_dir()) / "projjson.schema.json")
     for version in _PROJJSON_VERSIONS:
@@ -145,7 +133,7 @@ def _stand_ins(cache: Mapping[str, Schema]) -> Iterator[tuple[str, Schema]]:
             )
 
 
-def _load(path: Path) -> Schema:
+def _load(path: Path) -> Document:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -155,7 +143,7 @@ def _load(path: Path) -> Schema:
     return found
 
 
-def _fetch(uri: str) -> Schema:
+def _fetch(uri: str) -> Document:
     try:
         answer = requests.get(uri, timeout=_FETCH_SECONDS)
         answer.raise_for_status()

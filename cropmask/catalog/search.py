@@ -12,8 +12,8 @@ import shapely
 from shapely.geometry import shape
 
 from cropmask.errors import Reason, Rejected
+from cropmask.stac.facts import Document
 
-Document = dict[str, Any]
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 10_000
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)

@@ -24,17 +24,17 @@ from starlette.responses import (
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cropmask.catalog.api import CONFORMS, FILES, Api
+from cropmask.catalog.api import CONFORMS, FILES_PATH, Api
 from cropmask.catalog.browser import CONFIG, PREFIX, Settings
-from cropmask.catalog.pages import make_page
+from cropmask.catalog.pages import make_document_page
 from cropmask.catalog.ranges import OutOfRange, find_part, load_part
-from cropmask.catalog.static import CATALOG
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.remote.fetch import ReadOptions
-from cropmask.stac.assets import type_of
+from cropmask.stac.collection import ROOT_KEY
+from cropmask.stac.links import media_type
 from cropmask.store.protocol import Absent, Store
 
-PAGES: Final = "/pages/"
+PAGES_PATH: Final = "/pages/"
 _GEOJSON: Final = "application/geo+json"
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -66,7 +66,7 @@ def make_browser_app(
     settings
         What the browser is told.
     """
-    first = PREFIX if browser else PAGES
+    first = PREFIX if browser else PAGES_PATH
 
     async def start(_: Request) -> Response:
         return RedirectResponse(first)
@@ -198,14 +198,14 @@ def _files(store: Store, options: ReadOptions) -> BaseRoute:
         }
         if part.asked:
             headers["Content-Range"] = part.content_range
-        status, kind = 206 if part.asked else 200, type_of(key)
+        status, kind = 206 if part.asked else 200, media_type(key)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=kind)
         return StreamingResponse(
             load_part(part, options), status_code=status, headers=headers, media_type=kind
         )
 
-    return Route(f"{FILES}{{key:path}}", file, methods=["GET", "HEAD"])
+    return Route(f"{FILES_PATH}{{key:path}}", file, methods=["GET", "HEAD"])
 
 
 def _plain(key: str) -> str:
@@ -218,13 +218,13 @@ def _plain(key: str) -> str:
 
 def _pages(store: Store) -> BaseRoute:
     async def page(request: Request) -> Response:
-        key = _plain(request.path_params["key"] or CATALOG)
+        key = _plain(request.path_params["key"] or ROOT_KEY)
         try:
             document = json.loads(await run_in_threadpool(store.get, key))
         except (Absent, ValueError, RecursionError):
             return PlainTextResponse(f"there is no document {key}", status_code=404)
         if not isinstance(document, dict):
             return PlainTextResponse(f"{key} is no STAC document", status_code=404)
-        return HTMLResponse(make_page(key, document, pages=PAGES, files=FILES))
+        return HTMLResponse(make_document_page(key, document, pages=PAGES_PATH, files=FILES_PATH))
 
-    return Route(f"{PAGES}{{key:path}}", page)
+    return Route(f"{PAGES_PATH}{{key:path}}", page)

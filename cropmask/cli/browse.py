@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from cropmask.catalog.browser import Settings, ensure_browser
-from cropmask.catalog.host import open_socket, require_web_packages, serve
-from cropmask.catalog.static import CATALOG
+from cropmask.catalog.server import open_socket, require_web_packages, serve
 from cropmask.cli.catalog import host_option, open_place, port_option
 from cropmask.cli.console import open_progress
 from cropmask.errors import CropmaskError, Misconfigured, Reason
 from cropmask.site.site import Site
+from cropmask.stac.collection import ROOT_KEY
 
 
 @click.command()
@@ -41,14 +41,14 @@ def browse(place: str, port: int, host: str, plain: bool, build_only: bool, laun
     if build_only:
         click.echo(ensure_browser(site.cache))
         return
-    if not store.exists(CATALOG):
+    if not store.exists(ROOT_KEY):
         raise Misconfigured(
-            f"there is no catalog at {store.uri(CATALOG)}: run 'cropmask catalog build "
+            f"there is no catalog at {store.uri(ROOT_KEY)}: run 'cropmask catalog build "
             f"--results {place}'",
             reason=Reason.NO_CATALOG,
         )
     browser = None if plain else _build(site)
-    settings = Settings(catalog=f"/files/{CATALOG}", title="Cropland extent")
+    settings = Settings(catalog=f"/files/{ROOT_KEY}", title="Cropland extent")
     app = make_browser_app(store, site.read, browser, settings)
     bound = open_socket(host, port)
 

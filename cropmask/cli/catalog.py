@@ -9,11 +9,10 @@ import click
 
 from cropmask.catalog.api import Api, AssetPlaces
 from cropmask.catalog.build import Built, build_results, build_static
-from cropmask.catalog.check import Depth, check_catalog, summarize
-from cropmask.catalog.host import open_socket, require_web_packages, serve
-from cropmask.catalog.publish import publish as publish_catalog
+from cropmask.catalog.check import Depth, describe_checked, verify_catalog
+from cropmask.catalog.publish import publish_catalog
 from cropmask.catalog.schemas import Schemas
-from cropmask.catalog.static import CATALOG
+from cropmask.catalog.server import open_socket, require_web_packages, serve
 from cropmask.cli.console import open_progress
 from cropmask.cli.numbers import Whole
 from cropmask.cli.options import FILE, models_option
@@ -21,6 +20,7 @@ from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.operate.formats import say_count
 from cropmask.remote.address import is_remote
 from cropmask.site.site import Site, open_site
+from cropmask.stac.collection import ROOT_KEY
 from cropmask.store.protocol import Store
 
 FOLDER: Final = "catalogs"
@@ -121,11 +121,11 @@ def check(
       cropmask catalog check https://data.example.org/cropmask/catalog.json
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
     site, _ = open_place(".")
-    root = place if place.endswith(".json") else f"{place.rstrip('/')}/{CATALOG}"
+    root = place if place.endswith(".json") else f"{place.rstrip('/')}/{ROOT_KEY}"
     root = root if is_remote(root) else str(Path(root.removeprefix("file://")).absolute())
     progress = open_progress("text")
     try:
-        checked = check_catalog(
+        checked = verify_catalog(
             root,
             site.read,
             Schemas(schemas, fetch=fetch_schemas),
@@ -136,7 +136,7 @@ def check(
         progress.close()
     for problem in checked.problems:
         click.echo(str(problem))
-    for line in summarize(checked):
+    for line in describe_checked(checked):
         click.echo(line)
     if checked.problems:
         problems = say_count(len(checked.problems), "problem")
@@ -205,7 +205,7 @@ def serve_catalog(place: str, port: int, host: str, assets: AssetPlaces) -> None
     found = api.index()
     if not found.collections:
         raise Misconfigured(
-            f"there is no catalog at {store.uri(CATALOG)}: run 'cropmask catalog build "
+            f"there is no catalog at {store.uri(ROOT_KEY)}: run 'cropmask catalog build "
             f"--results {place}'",
             reason=Reason.NO_CATALOG,
         )

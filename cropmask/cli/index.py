@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cropmask.catalog.index import Indexed, Recipe, index_results
+from cropmask.catalog.index import Indexed, IndexOptions, index_results
 from cropmask.cli.catalog import open_place
 from cropmask.cli.console import open_progress
 from cropmask.cli.options import FILE
@@ -51,10 +51,10 @@ def index(
       cropmask index --dc s3://my-bucket/cropmask --tools /env/bin --update
     """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
     _, store = open_place(place)
-    recipe = Recipe(tools, environment, api, update, lineage)
+    options = IndexOptions(tools, environment, api, update, lineage)
     progress = open_progress("text")
     try:
-        indexed = index_results(store, recipe, progress)
+        indexed = index_results(store, options, progress)
     finally:
         progress.close()
     _print(indexed)

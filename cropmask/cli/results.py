@@ -24,7 +24,7 @@ from cropmask.operate.transfer import Copied, Fate, remove
 from cropmask.operate.transfer import sync as copy_datasets
 from cropmask.product import Product
 from cropmask.region import load_region
-from cropmask.results.listing import Dataset, find_datasets
+from cropmask.results.finder import Dataset, find_datasets
 from cropmask.site.site import open_site
 from cropmask.store.doors import open_store
 from cropmask.store.protocol import Store

@@ -28,11 +28,11 @@ from cropmask.operate.formats import (
     say_rate,
 )
 from cropmask.operate.status import Sought, find_run, load_standing, utc_now
-from cropmask.operate.statuspage import MEANINGS, Surroundings, make_page
+from cropmask.operate.statuspage import MEANINGS, Surroundings, make_status_page
 from cropmask.operate.summary import Standing, is_given_up
 from cropmask.queue.protocol import Counts
 from cropmask.region import load_region
-from cropmask.results.listing import find_collection, is_synthetic
+from cropmask.results.finder import find_collection, is_synthetic
 from cropmask.site.site import Site, open_site
 from cropmask.sources.boundary import load_boundary
 from cropmask.store.folder import FolderStore
@@ -127,7 +127,7 @@ def status(
         if html is not None and around is not None:
             synthetic = is_synthetic(find_collection(store, record.product))
             around = replace(around, queue=queue, synthetic=synthetic)
-            _put_page(html, make_page(standing, around))
+            _put_page(html, make_status_page(standing, around))
         if as_json:
             click.echo(json.dumps(encode_json(standing, site, queue)))
         else:

@@ -12,11 +12,10 @@ from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
 from cropmask.product import RECIPES, Recipe
 from cropmask.region import load_region
-from cropmask.results.dataset import find_item, make_place
-from cropmask.results.listing import find_datasets
+from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.commands import HERE, Commands
 from cropmask.site.site import Site
-from cropmask.stac.facts import Document
+from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
 from cropmask.tile.job import prepare
@@ -172,7 +171,7 @@ def explain(
     asked = replace(site, resolution=resolution or (last and last.resolution) or site.resolution)
     place = make_place(product, task)
     presence, item = _look(store, task, site)
-    old_key = str(item["properties"]["cropmask:run_key"]) if item is not None else None
+    old_key = item.run_key if item is not None else None
     new_key: str | None = None
     changes: tuple[str, ...] = ()
     trouble: CropmaskError | None = None
@@ -180,7 +179,7 @@ def explain(
         job = prepare(task, asked, recipe=asked_recipe)
         new_key = str(job.run_key)
         if item is not None and old_key != new_key:
-            found = find_changes(item["properties"], job.parts, job.basis.words)
+            found = find_changes(item.properties, job.parts, job.basis.words)
             changes = tuple(map(str, found))
     except CropmaskError as error:
         trouble = error
@@ -205,7 +204,7 @@ def _find_run(store: Store, product: str, task: Task) -> str | None:
     return next((run.run for run in reversed(runs) if str(task.tile) in run.tiles), None)
 
 
-def _look(store: Store, task: Task, site: Site) -> tuple[Presence, Document | None]:
+def _look(store: Store, task: Task, site: Site) -> tuple[Presence, ResultItem | None]:
     product = load_region(task.region, site.models).product
     try:
         item = find_item(store, make_place(product, task))

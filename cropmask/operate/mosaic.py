@@ -23,8 +23,8 @@ from cropmask.pixels.gdal import open_reading_threads, with_patience
 from cropmask.product import COG_TYPE, NODATA, Band, Product
 from cropmask.remote.fetch import Absent, ReadOptions
 from cropmask.results.cog import BLOCK, copy_cog, write_picture
-from cropmask.results.listing import Dataset, find_collection, find_datasets, is_synthetic
-from cropmask.stac.facts import SYNTHETIC
+from cropmask.results.finder import Dataset, find_collection, find_datasets, is_synthetic
+from cropmask.stac.facts import mark_title
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period
@@ -197,7 +197,7 @@ def make_mosaic(
 
 
 def _describe(product: Product, period: Period, band: Band, synthetic: bool) -> str:
-    return f"{SYNTHETIC if synthetic else ''}{product.name} {period}, quick look: {band.title}"
+    return mark_title(f"{product.name} {period}, quick look: {band.title}", synthetic=synthetic)
 
 
 def _open_raw(path: Path, sheet: Sheet) -> Any:  # noqa: ANN401 (rasterio is untyped)

@@ -22,7 +22,7 @@ from cropmask.product import Product, Recipe
 from cropmask.region import StacLayer
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.threads import map_threads
-from cropmask.results.dataset import find_item, make_place
+from cropmask.results.finder import find_item, make_place
 from cropmask.site.site import Site, absolute
 from cropmask.sources.catalogs import Catalog, open_catalog
 from cropmask.sources.gather import Wanted, gather
@@ -189,7 +189,7 @@ class _Search:
             return replace(planned, need=Need.CHANGED, changes=change, detail=str(error))
         if item is None:  # removed since it was listed
             return planned
-        if item["properties"]["cropmask:run_key"] == key:
+        if item.run_key == key:
             return replace(planned, need=Need.UNCHANGED)
-        changes = find_changes(item["properties"], job.parts, self.basis.words)
+        changes = find_changes(item.properties, job.parts, self.basis.words)
         return replace(planned, need=Need.CHANGED, changes=changes)

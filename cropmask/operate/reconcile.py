@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from cropmask.grid import Tile, tiles_within
 from cropmask.machine.stages import CountDone
 from cropmask.product import Product
 from cropmask.region import Region
 from cropmask.remote.threads import map_threads
-from cropmask.results.listing import (
-    Dataset,
-    check_item,
-    file_names,
-    find_datasets,
-    has_checksum,
-    parse_item,
-)
+from cropmask.results.finder import Dataset, check_item, find_datasets, has_checksum
 from cropmask.site.site import Site
 from cropmask.sources.boundary import load_boundary
+from cropmask.stac.item import ResultItem, parse_item
 from cropmask.store.protocol import Absent, Store
 from cropmask.task import Period
 
@@ -163,7 +156,7 @@ def _check(store: Store, dataset: Dataset, expected: bool, *, verify: bool) -> T
         text = store.get(dataset.item_key)
     except Absent:
         return TileCheck(tile, Finding.PARTIAL, ("the item went away meanwhile",), size)
-    item = parse_item(text)
+    item = parse_item(dataset.item_key, text)
     if item is None:
         problem = "the item is not one of ours, or damaged"
         return TileCheck(tile, Finding.MISMATCH, (problem,), size)
@@ -174,29 +167,25 @@ def _check(store: Store, dataset: Dataset, expected: bool, *, verify: bool) -> T
     return TileCheck(tile, finding, problems, size, _made(item))
 
 
-def _verify(store: Store, item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+def _verify(store: Store, item: ResultItem, dataset: Dataset) -> tuple[str, ...]:
     problems = []
-    for asset, name in file_names(dataset.product, dataset.tile, dataset.period).items():
+    for asset, name in dataset.file_names.items():
         try:
             data = store.get(dataset.entries[name].key)
         except Absent:
             problems.append(f"{name} went away meanwhile")
             continue
-        if not has_checksum(item["assets"][asset], data):
+        if not has_checksum(item.assets[asset], data):
             problems.append(f"{name} has another checksum than the item says")
     return tuple(problems)
 
 
-def _made(item: Mapping[str, Any]) -> Made:
-    properties = item["properties"]
-    model = properties.get("cropmask:model")
-    model = model if isinstance(model, dict) else {}
-    resolution = properties.get("cropmask:resolution")
+def _made(item: ResultItem) -> Made:
     return Made(
-        resolution if isinstance(resolution, int) else None,
-        _text(model.get("recipe")),
-        _text(model.get("sha256"), 12),
-        _text(properties.get("processing:version")),
+        item.resolution,
+        _text(item.model.get("recipe")),
+        _text(item.model.get("sha256"), 12),
+        _text(item.properties.get("processing:version")),
     )
 
 

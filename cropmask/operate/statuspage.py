@@ -23,7 +23,7 @@ from cropmask.operate.summary import SHOWN, Standing, TileStanding
 from cropmask.queue.protocol import Counts
 from cropmask.site.commands import HERE, Commands
 from cropmask.site.price import Price
-from cropmask.stac.facts import SYNTHETIC
+from cropmask.stac.facts import mark_title
 
 MEANINGS: Final = {
     "SUCCEEDED": "computed",
@@ -112,10 +112,10 @@ class Surroundings:
     """How to write commands."""
 
 
-def make_page(standing: Standing, around: Surroundings) -> str:
+def make_status_page(standing: Standing, around: Surroundings) -> str:
     """HTML of a run; it needs no other file and no network."""
     record = standing.record
-    title = f"{SYNTHETIC if around.synthetic else ''}{record.product} {record.period}"
+    title = mark_title(f"{record.product} {record.period}", synthetic=around.synthetic)
     goes_on = around.reload_seconds is not None and standing.remaining > 0
     refresh = f'<meta http-equiv="refresh" content="{around.reload_seconds}">' if goes_on else ""
     fills = "".join(f".{name} {{ fill: {color}; background: {color} }}\n"

@@ -11,17 +11,17 @@ from cropmask.errors import CropmaskError
 from cropmask.machine.stages import CountDone
 from cropmask.product import Product
 from cropmask.remote.threads import map_threads
-from cropmask.results.dataset import ITEM_TYPE, content_type, put_catalogs
-from cropmask.results.listing import (
+from cropmask.results.finder import (
     Dataset,
     check_item,
-    file_names,
     find_collection,
     find_datasets,
     has_checksum,
     is_synthetic,
-    parse_item,
 )
+from cropmask.results.writer import put_catalogs
+from cropmask.stac.item import parse_item
+from cropmask.stac.links import ITEM_TYPE, media_type
 from cropmask.store.protocol import Absent, Store
 
 
@@ -115,11 +115,11 @@ class _Copy:
             return Copied(self.dataset, Fate.UNFINISHED)
         try:
             text = self.source.get(self.dataset.item_key)
-            item = parse_item(text)
+            item = parse_item(self.dataset.item_key, text)
             problems = check_item(item, self.dataset) if item else ("the item is damaged",)
             if item is None or problems:
                 return self._damaged("; ".join(problems))
-            return self._run(text, item["assets"])
+            return self._run(text, item.assets)
         except (Absent, _Changed) as error:
             return self._damaged(f"it changed meanwhile: {error}")
 
@@ -127,7 +127,7 @@ class _Copy:
         return Copied(self.dataset, Fate.DAMAGED, note=note)
 
     def _run(self, text: bytes, assets: Mapping[str, Any]) -> Copied:
-        names = file_names(self.dataset.product, self.dataset.tile, self.dataset.period)
+        names = self.dataset.file_names
         have = self.known.entries if self.known else {}
         if self.known is not None and self.known.is_finished:
             sizes = {name: assets[asset]["file:size"] for asset, name in names.items()}
@@ -148,7 +148,7 @@ class _Copy:
         return Copied(self.dataset, Fate.COPIED, len(written) + 1, size)
 
     def _verify(self, assets: Mapping[str, Any]) -> None:
-        names = file_names(self.dataset.product, self.dataset.tile, self.dataset.period)
+        names = self.dataset.file_names
         for asset, name in names.items():
             self._load(name, assets[asset])
 
@@ -167,7 +167,7 @@ class _Copy:
             return False
         if self.dry_run:
             return True
-        self.target.put(here.key, self._load(name, asset), content_type(name))
+        self.target.put(here.key, self._load(name, asset), media_type(name))
         return True
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from cropmask.product import (
     BANDS,
     COG_TYPE,
     CREDIT,
     CREDIT_URL,
+    METHOD_URL,
     NODATA,
     Band,
     ClassValue,
     Rgba,
     hex_color,
 )
-from cropmask.stac.facts import Document
+from cropmask.stac.facts import Bounds, Document
+from cropmask.stac.links import make_link
 
 STAC_VERSION: Final = "1.1.0"
 _EXTENSIONS: Final = {
@@ -29,7 +31,10 @@ _EXTENSIONS: Final = {
     "version": "1.2.0",
     "mlm": "1.5.2",
 }
-LICENSE_URL: Final = "https://creativecommons.org/licenses/by/4.0/"
+TERMS_LINKS: Final = (
+    make_link("license", "https://creativecommons.org/licenses/by/4.0/", "text/html", "CC BY 4.0"),
+    make_link("about", METHOD_URL, "text/html", "Published method"),
+)
 PROVIDERS: Final = (
     {
         "name": CREDIT,
@@ -40,32 +45,20 @@ PROVIDERS: Final = (
 )
 
 
-_TYPES: Final = {
-    ".csv": "text/csv",
-    ".json": "application/json",
-    ".md": "text/markdown",
-    ".parquet": "application/vnd.apache.parquet",
-    ".png": "image/png",
-    ".py": "text/x-python",
-    ".qml": "text/xml",
-    ".sld": "application/vnd.ogc.sld+xml",
-    ".tif": COG_TYPE,
-    ".yaml": "text/yaml",
-    ".cropmodel": "application/octet-stream",
-}
-
-
-def type_of(key: str) -> str:
-    """Media type of a file by its name."""
-    if key.endswith(".stac-item.json"):
-        return "application/geo+json"
-    return _TYPES.get(f".{key.rpartition('.')[2]}", "text/plain")
-
-
 def extensions(*names: str) -> list[str]:
     """Addresses of the schemas of STAC extensions."""
     root = "https://stac-extensions.github.io"
     return [f"{root}/{name}/v{_EXTENSIONS[name]}/schema.json" for name in names]
+
+
+def describe_area(bounds: Bounds) -> Document:
+    """Geometry and bbox of an item that fills a box in degrees."""
+    west, south, east, north = bounds
+    ring = [[west, north], [west, south], [east, south], [east, north], [west, north]]
+    return {
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "bbox": [west, south, east, north],
+    }
 
 
 def describe_band(band: Band, resolution: int | None = None) -> Document:
@@ -97,7 +90,7 @@ def describe_band(band: Band, resolution: int | None = None) -> Document:
     return described
 
 
-FILES: Final[dict[str, Document]] = {
+FILE_ASSETS: Final[dict[str, Document]] = {
     "visual": {
         "type": COG_TYPE,
         "title": "Cropland map in color",
@@ -141,9 +134,3 @@ def _describe_render(band: Band) -> Document:
 
 def _code(color: Rgba) -> str:
     return f"{hex_color(color)}{color[3]:02X}"
-
-
-def make_link(rel: str, href: str, kind: str, title: str | None = None) -> dict[str, Any]:
-    """A link; ``kind`` is its media type."""
-    link = {"rel": rel, "href": href, "type": kind}
-    return link | {"title": title} if title else link

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from cropmask.grid import CRS
-from cropmask.product import BANDS, CREDIT, FAMILY, LICENSE, METHOD_URL, Product
+from cropmask.product import BANDS, CREDIT, FAMILY, LICENSE, Product
 from cropmask.stac import assets
-from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC, Document
+from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC_MARK, Bounds, Document, mark_title
+from cropmask.stac.item import ResultItem
+from cropmask.stac.links import ITEM_TYPE, make_link, media_type
+from cropmask.stac.statistics import sum_areas
+from cropmask.stac.styles import STYLE_KINDS, style_file
+
+ROOT_KEY: Final = "catalog.json"
+"""Key of the root catalog below the root of the results."""
+PARQUET: Final = "items.parquet"
+STATISTICS: Final = "statistics.csv"
+THUMBNAIL: Final = "thumbnail.png"
+AREA_SUMS: Final = "cropmask:statistics"
+"""Where a collection has the areas of its items, by period."""
 
 FIRST_GEOMAD: Final = "2017-01-01T00:00:00Z"
 """The semiannual Sentinel-2 GeoMAD begins here; no map is older."""
@@ -27,7 +39,7 @@ so that `prob` > 50 exactly where `mask` is 1.
 255 is nodata in all three: outside the region, protected areas, water, steep or high ground, \
 and pixels without a GeoMAD. A mask whose layer was not available is named in the item's \
 `cropmask:masks_not_applied`. Credit: {credit}, CC BY 4.0."""
-_SYNTHETIC_DESCRIPTION: Final = (
+_MADE_UP: Final = (
     "SYNTHETIC: computed from a made-up world, to try the software out. Not a map of any place.\n\n"
 )
 
@@ -35,7 +47,7 @@ _SYNTHETIC_DESCRIPTION: Final = (
 def make_collection(
     region_title: str,
     product: Product,
-    bounds: tuple[float, float, float, float],
+    bounds: Bounds,
     *,
     resolutions: tuple[int, ...] = (10,),
     synthetic: bool = False,
@@ -64,8 +76,8 @@ def make_collection(
         "stac_version": assets.STAC_VERSION,
         "stac_extensions": assets.extensions(*names),
         "id": product.name,
-        "title": f"{SYNTHETIC if synthetic else ''}Cropland extent, {region_title}",
-        "description": f"{_SYNTHETIC_DESCRIPTION if synthetic else ''}{description}",
+        "title": mark_title(f"Cropland extent, {region_title}", synthetic=synthetic),
+        "description": f"{_MADE_UP if synthetic else ''}{description}",
         "keywords": ["cropland", "agriculture", "sentinel-2", "geomad", "africa"],
         "license": LICENSE,
         "version": product.version,
@@ -86,14 +98,96 @@ def make_collection(
         "renders": assets.describe_renders(),
         "item_assets": {
             **{band.name: assets.describe_band(band) for band in BANDS},
-            **{key: assets.FILES[key] for key in ASSET_SUFFIXES if key in assets.FILES},
+            **{key: assets.FILE_ASSETS[key] for key in ASSET_SUFFIXES if key in assets.FILE_ASSETS},
         },
         "links": [
-            assets.make_link("root", "../catalog.json", "application/json"),
-            assets.make_link("parent", "../catalog.json", "application/json"),
-            assets.make_link("license", assets.LICENSE_URL, "text/html", "CC BY 4.0"),
-            assets.make_link("about", METHOD_URL, "text/html", "Published method"),
+            make_link("root", "../catalog.json"),
+            make_link("parent", "../catalog.json"),
+            *assets.TERMS_LINKS,
         ],
+    }
+
+
+def title_of_region(collection: Mapping[str, object]) -> str:
+    """The region in words, as the title of its product's collection has it."""
+    title = str(collection.get("title", ""))
+    return title.removeprefix(SYNTHETIC_MARK).partition(", ")[2]
+
+
+def describe_assets(product: str, *, results: bool, parquet: bool = False) -> Document:
+    """Assets of a product's collection, by paths from ``{product}/collection.json``.
+
+    Parameters
+    ----------
+    product
+        Name of the product.
+    results
+        Whether statistics of results are beside it.
+    parquet
+        Whether the items are there as stac-geoparquet too.
+    """
+    picture = "Share of cropland by tile" if results else "Where the region is"
+    definition = f"{product}.odc-product.yaml"
+    known: Document = {
+        "thumbnail": _asset(THUMBNAIL, picture, "thumbnail"),
+        "odc-product": _asset(definition, "Open Data Cube product", "metadata"),
+    }
+    if results:
+        known["statistics"] = _asset(STATISTICS, "Figures of every tile", "metadata")
+    if parquet:
+        known["items"] = _asset(PARQUET, "All items, stac-geoparquet", "collection-mirror")
+    for band in BANDS:
+        for kind, words in STYLE_KINDS.items():
+            title = f"{words} of {band.name}"
+            known[f"{kind}-{band.name}"] = _asset(f"../{style_file(band, kind)}", title, "style")
+    return known
+
+
+def _asset(name: str, title: str, role: str) -> Document:
+    href = name if name.startswith("../") else f"./{name}"
+    return {"href": href, "type": media_type(name), "title": title, "roles": [role]}
+
+
+def link_items(base: Document, items: Sequence[ResultItem], extra: Document) -> Document:
+    """A product's collection that links its items and sums them up.
+
+    Parameters
+    ----------
+    base
+        The collection without items, by :func:`make_collection`.
+    items
+        Items, in the order of their links.
+    extra
+        Assets of the collection.
+    """
+    others = [link for link in base["links"] if link["rel"] != "item"]
+    document = {**base, "assets": dict(extra), "links": [*others, *map(_item_link, items)]}
+    if not items:
+        return document
+    document["extent"] = _extent(items)
+    document["summaries"] = {
+        **base["summaries"],
+        "gsd": sorted({item.resolution for item in items}),
+        "version": sorted({item.version for item in items}),
+        "cropmask:synthetic": sorted({item.synthetic for item in items}),
+    }
+    document[AREA_SUMS] = sum_areas(items)
+    return document
+
+
+def _item_link(item: ResultItem) -> Document:
+    href = f"./{item.key.removeprefix(f'{item.product}/')}"
+    title = mark_title(f"{item.tile} {item.period}", synthetic=item.synthetic)
+    return make_link("item", href, ITEM_TYPE, title)
+
+
+def _extent(items: Sequence[ResultItem]) -> Document:
+    wests, souths, easts, norths = zip(*(item.document["bbox"] for item in items), strict=True)
+    starts = [item.properties["start_datetime"] for item in items]
+    ends = [item.properties["end_datetime"] for item in items]
+    return {
+        "spatial": {"bbox": [[min(wests), min(souths), max(easts), max(norths)]]},
+        "temporal": {"interval": [[min(starts), max(ends)]]},
     }
 
 
@@ -116,18 +210,14 @@ def make_root_catalog(
     """
     children = sorted((found["id"], found["title"]) for found in collections)
     links = [
-        assets.make_link("root", "./catalog.json", "application/json"),
-        *(
-            assets.make_link("child", f"./{name}/collection.json", "application/json", title)
-            for name, title in children
-        ),
+        make_link("root", "./catalog.json"),
+        *(make_link("child", f"./{name}/collection.json", title=title) for name, title in children),
     ]
     if related:
         links += [
-            assets.make_link("license", assets.LICENSE_URL, "text/html", "CC BY 4.0"),
-            assets.make_link("about", METHOD_URL, "text/html", "Published method"),
+            *assets.TERMS_LINKS,
             *(
-                assets.make_link("related", f"./{key}", assets.type_of(key), title)
+                make_link("related", f"./{key}", media_type(key), title)
                 for key, title in related.items()
             ),
         ]
@@ -135,7 +225,7 @@ def make_root_catalog(
         "type": "Catalog",
         "stac_version": assets.STAC_VERSION,
         "id": FAMILY,
-        "title": f"{SYNTHETIC if synthetic else ''}Cropland extent",
+        "title": mark_title("Cropland extent", synthetic=synthetic),
         "description": "Annual cropland extent, one collection per region.",
         "links": links,
     }

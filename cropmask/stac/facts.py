@@ -21,7 +21,7 @@ from cropmask.product import BANDS, Product
 from cropmask.task import Period, RunKey
 
 Document = dict[str, Any]
-"""A JSON document."""
+"""A JSON object."""
 
 Bounds = tuple[float, float, float, float]
 """``(west, south, east, north)`` in degrees."""
@@ -38,8 +38,11 @@ ASSET_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
 """Every file of a dataset except the item: asset key and end of the file's name, in the order
 in which they are written."""
 
-SYNTHETIC: Final = "SYNTHETIC "
+SYNTHETIC_MARK: Final = "SYNTHETIC "
 """Begins the titles of everything that shows the made-up world."""
+
+MULTIHASH_SHA256: Final = "1220"
+"""Begins ``file:checksum``: multihash code of SHA2-256 and its length."""
 
 VISUAL_PIXELS: Final = 1024
 """Longest edge of the visual asset."""
@@ -59,8 +62,8 @@ class FileFacts:
 
     @property
     def multihash(self) -> str:
-        """STAC's ``file:checksum``: multihash code of SHA2-256, length, digest."""
-        return f"1220{self.sha256}"
+        """STAC's ``file:checksum``."""
+        return f"{MULTIHASH_SHA256}{self.sha256}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class ItemFacts:
     def title(self) -> str:
         """Title of the item; begins with ``SYNTHETIC`` if the inputs are made up."""
         label = self.product.label(str(self.tile), str(self.period))
-        return f"{SYNTHETIC}{label}" if self.synthetic else label
+        return mark_title(label, synthetic=self.synthetic)
 
     @property
     def box(self) -> GeoBox:
@@ -138,6 +141,11 @@ class ItemFacts:
         return self.product.file_name(str(self.tile), str(self.period), ASSET_SUFFIXES[asset])
 
 
+def mark_title(title: str, *, synthetic: bool) -> str:
+    """A title that begins with ``SYNTHETIC`` if what it names shows the made-up world."""
+    return f"{SYNTHETIC_MARK}{title}" if synthetic else title
+
+
 def item_id(product: Product, tile: Tile, period: Period) -> str:
     """Id of a dataset: a UUID of product, version, tile and period, the same on every run."""
     return str(uuid5(NAMESPACE_URL, f"{product.name}/{product.version}/{tile}/{period}"))
@@ -149,7 +157,7 @@ def encode_json(document: Document) -> str:
     Raises
     ------
     ValueError
-        If it holds NaN or an infinity, which JSON has no words for.
+        If it holds NaN or an infinity, which JSON cannot say.
     """
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

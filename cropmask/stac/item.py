@@ -1,13 +1,19 @@
-"""The STAC item of one tile and period: written last, so its presence means "done"."""
+"""The STAC item of one tile and period, made and read back.
+
+It is written last, so its presence means that the dataset is complete.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Final
 
 from odc.geo.geobox import GeoBox
 
-from cropmask.grid import CRS, EPSG
+from cropmask.errors import Rejected
+from cropmask.grid import CRS, EPSG, Tile
 from cropmask.product import BANDS, FAMILY, LICENSE, PROB
 from cropmask.stac import assets
 from cropmask.stac.facts import (
@@ -18,12 +24,13 @@ from cropmask.stac.facts import (
     lonlat_bounds,
     visual_box,
 )
+from cropmask.stac.links import ITEM_TYPE, is_document, make_link
 
-_EXTENSIONS = (
+_EXTENSIONS: Final = (
     *("projection", "raster", "classification", "processing"),
     *("file", "render", "grid", "version"),
 )
-_UP = "../../../../"
+_UP: Final = "../../../../"
 """From a dataset's folder (version, column, row, period) to its product's."""
 
 
@@ -45,16 +52,13 @@ def make_item(facts: ItemFacts, files: Mapping[str, FileFacts]) -> Document:
     expected = {key: facts.file_name(key) for key in ASSET_SUFFIXES}
     if {key: file.name for key, file in files.items()} != expected:
         raise ValueError(f"an item needs exactly these files: {expected}")
-    west, south, east, north = lonlat_bounds(facts.tile)
-    ring = [[west, north], [west, south], [east, south], [east, north], [west, north]]
     return {
         "type": "Feature",
         "stac_version": assets.STAC_VERSION,
         "stac_extensions": assets.extensions(*_EXTENSIONS),
         "id": facts.id,
         "collection": facts.product.name,
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [west, south, east, north],
+        **assets.describe_area(lonlat_bounds(facts.tile)),
         "properties": {
             **_describe(facts),
             **_place(facts),
@@ -133,7 +137,7 @@ def _asset(key: str, facts: ItemFacts, file: FileFacts) -> Document:
     if key in bands:
         described |= assets.describe_band(bands[key], facts.resolution)
     else:
-        described |= assets.FILES[key]
+        described |= assets.FILE_ASSETS[key]
     if key == PROB.name:
         described |= _statistics(facts)
     if key == "visual":
@@ -152,14 +156,135 @@ def _statistics(facts: ItemFacts) -> Document:
 
 
 def _links(facts: ItemFacts) -> list[Document]:
-    item, json = "application/geo+json", "application/json"
     links = [
-        assets.make_link("root", f"{_UP}../catalog.json", json),
-        assets.make_link("collection", f"{_UP}collection.json", json),
-        assets.make_link("parent", f"{_UP}collection.json", json),
+        make_link("root", f"{_UP}../catalog.json"),
+        make_link("collection", f"{_UP}collection.json"),
+        make_link("parent", f"{_UP}collection.json"),
     ]
-    links += [assets.make_link("derived_from", s.href, item, s.title) for s in facts.sources]
+    links += [make_link("derived_from", s.href, ITEM_TYPE, s.title) for s in facts.sources]
     if facts.model.href is not None:
         title = f"Model: {facts.product.region}, {facts.model.recipe}"
-        links.append(assets.make_link("derived_from", facts.model.href, item, title))
+        links.append(make_link("derived_from", facts.model.href, ITEM_TYPE, title))
     return links
+
+
+_READ: Final = {
+    "start_datetime": str,
+    "end_datetime": str,
+    "version": str,
+    "gsd": int,
+    "odc:region_code": str,
+    "cropmask:run_key": str,
+    "cropmask:synthetic": bool,
+    "cropmask:resolution": int,
+    "cropmask:statistics": dict,
+    "cropmask:model": dict,
+}
+"""Properties that are read of an item, and their types."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultItem:
+    """An item of ours that was read back; everything that is read of it is there."""
+
+    key: str
+    """Key below the root of the results."""
+    document: Document
+
+    @property
+    def id(self) -> str:
+        """Id of the item."""
+        return str(self.document["id"])
+
+    @property
+    def properties(self) -> Document:
+        """Properties of the item."""
+        found: Document = self.document["properties"]
+        return found
+
+    @property
+    def assets(self) -> dict[str, Document]:
+        """Assets by key."""
+        found: dict[str, Document] = self.document["assets"]
+        return found
+
+    @property
+    def product(self) -> str:
+        """Name of the product."""
+        return self.key.partition("/")[0]
+
+    @property
+    def tile(self) -> Tile:
+        """The tile."""
+        return Tile.parse(self.properties["odc:region_code"])
+
+    @property
+    def period(self) -> str:
+        """Folder of the period, as ``2019--P1Y``."""
+        return self.key.split("/")[-2]
+
+    @property
+    def version(self) -> str:
+        """Version of the product."""
+        return str(self.properties["version"])
+
+    @property
+    def run_key(self) -> str:
+        """Run key that it was made with."""
+        return str(self.properties["cropmask:run_key"])
+
+    @property
+    def resolution(self) -> int:
+        """Pixel size in meters."""
+        return int(self.properties["cropmask:resolution"])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it shows the made-up world."""
+        return bool(self.properties["cropmask:synthetic"])
+
+    @property
+    def model(self) -> Document:
+        """Recipe and digest of the model."""
+        found: Document = self.properties["cropmask:model"]
+        return found
+
+    @property
+    def statistics(self) -> Document:
+        """Figures of the tile."""
+        found: Document = self.properties["cropmask:statistics"]
+        return found
+
+
+def parse_item(key: str, text: bytes) -> ResultItem | None:
+    """The item of ours in a file; None if it is something else, or damaged.
+
+    Parameters
+    ----------
+    key
+        Key of the file below the root of the results.
+    text
+        What is in it.
+    """
+    try:
+        return recognize_item(key, json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def recognize_item(key: str, document: object) -> ResultItem | None:
+    """The same for a file that was decoded before."""
+    if not is_document(document) or document["type"] != "Feature":
+        return None
+    properties, bbox = document.get("properties"), document.get("bbox")
+    if not (isinstance(properties, dict) and isinstance(bbox, list) and len(bbox) == 4):
+        return None
+    if not all(isinstance(value, int | float) for value in bbox):
+        return None
+    if any(type(properties.get(name)) is not kind for name, kind in _READ.items()):
+        return None
+    try:
+        Tile.parse(properties["odc:region_code"])
+    except Rejected:
+        return None
+    return ResultItem(key, document)

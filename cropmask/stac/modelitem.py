@@ -6,17 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cropmask.product import (
-    CREDIT,
-    CREDIT_URL,
-    FAMILY,
-    LICENSE,
-    MASK,
-    METHOD_URL,
-    MODELS,
-)
+from cropmask.product import CREDIT, CREDIT_URL, FAMILY, LICENSE, MASK, MODELS
 from cropmask.stac import assets
-from cropmask.stac.facts import Document, FileFacts
+from cropmask.stac.facts import Bounds, Document, FileFacts
+from cropmask.stac.links import ITEM_TYPE, make_link
 
 _EXTENSIONS: Final = ("mlm", "version", "file", "classification", "processing")
 _SAMPLES_START: Final = "2019-01-01T00:00:00Z"
@@ -41,7 +34,7 @@ class ModelItem:
     version: str
     """Version of the region's product."""
     recipe: str
-    bounds: tuple[float, float, float, float]
+    bounds: Bounds
     """``(west, south, east, north)`` of the region in degrees."""
     file: FileFacts
     href: str
@@ -95,16 +88,13 @@ def model_href(region: str, recipe: str, sha256: str) -> str:
 
 def make_model_item(model: ModelItem) -> Document:
     """STAC 1.1.0 item of one model."""
-    west, south, east, north = model.bounds
-    ring = [[west, north], [west, south], [east, south], [east, north], [west, north]]
     return {
         "type": "Feature",
         "stac_version": assets.STAC_VERSION,
         "stac_extensions": assets.extensions(*_EXTENSIONS),
         "id": model.id,
         "collection": MODELS,
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [west, south, east, north],
+        **assets.describe_area(model.bounds),
         "properties": {**_describe(model), **_mlm(model), **_evidence(model)},
         "links": _links(model),
         "assets": _assets(model),
@@ -199,15 +189,13 @@ def _evidence(model: ModelItem) -> Document:
 
 
 def _links(model: ModelItem) -> list[Document]:
-    json = "application/json"
-    product = f"{FAMILY}_{model.region}"
+    maps = f"../../{FAMILY}_{model.region}/collection.json"
     return [
-        assets.make_link("root", "../../catalog.json", json),
-        assets.make_link("collection", "../collection.json", json),
-        assets.make_link("parent", "../collection.json", json),
-        assets.make_link("related", f"../../{product}/collection.json", json, "Maps of the region"),
-        assets.make_link("license", assets.LICENSE_URL, "text/html", "CC BY 4.0"),
-        assets.make_link("about", METHOD_URL, "text/html", "Published method"),
+        make_link("root", "../../catalog.json"),
+        make_link("collection", "../collection.json"),
+        make_link("parent", "../collection.json"),
+        make_link("related", maps, title="Maps of the region"),
+        *assets.TERMS_LINKS,
     ]
 
 
@@ -234,16 +222,9 @@ def _assets(model: ModelItem) -> Document:
 
 
 def make_models_collection(models: Iterable[Document]) -> Document:
-    """STAC collection of the items of models.
-
-    Parameters
-    ----------
-    models
-        The items; there must be one at least.
-    """
+    """STAC collection of the items of models, of which there must be one at least."""
     items = sorted(models, key=lambda item: str(item["id"]))
     wests, souths, easts, norths = zip(*(item["bbox"] for item in items), strict=True)
-    json = "application/json"
     return {
         "type": "Collection",
         "stac_version": assets.STAC_VERSION,
@@ -272,16 +253,15 @@ def make_models_collection(models: Iterable[Document]) -> Document:
             }
         },
         "links": [
-            assets.make_link("root", "../catalog.json", json),
-            assets.make_link("parent", "../catalog.json", json),
-            assets.make_link("license", assets.LICENSE_URL, "text/html", "CC BY 4.0"),
-            assets.make_link("about", METHOD_URL, "text/html", "Published method"),
-            assets.make_link("author", CREDIT_URL, "text/html", CREDIT),
+            make_link("root", "../catalog.json"),
+            make_link("parent", "../catalog.json"),
+            *assets.TERMS_LINKS,
+            make_link("author", CREDIT_URL, "text/html", CREDIT),
             *(
-                assets.make_link(
+                make_link(
                     "item",
                     f"./{item['id']}/{item['id']}.json",
-                    "application/geo+json",
+                    ITEM_TYPE,
                     item["properties"]["title"],
                 )
                 for item in items

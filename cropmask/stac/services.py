@@ -1,7 +1,7 @@
-"""Map services: the layers of ``datacube-ows`` and the group of a Terria map.
+"""Map services, in the form of Digital Earth Africa's configuration.
 
-In the form of Digital Earth Africa's configuration: a Python module that holds ``layers``, and a
-group of a Terria catalog with one layer a region.
+For ``datacube-ows`` a Python module that holds ``layers``, for Terria a group with one layer a
+region.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cropmask.product import (
     Product,
     hex_color,
 )
-from cropmask.stac.facts import SYNTHETIC, Document
+from cropmask.stac.facts import Bounds, Document, mark_title
 
 OWS_FILE: Final = "services/ows_crop_mask_cfg.py"
 TERRIA_FILE: Final = "services/terria.json"
@@ -36,14 +36,14 @@ _BY_NAME: Final = {band.name: band for band in BANDS}
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class MapLayer:
     """One map layer: the product of a region."""
 
     product: Product
     title: str
     """The region in words."""
     countries: tuple[str, ...]
-    bounds: tuple[float, float, float, float]
+    bounds: Bounds
     """``(west, south, east, north)`` in degrees."""
     resolution: int
     """Pixel size in meters."""
@@ -53,7 +53,7 @@ class Layer:
     @property
     def name(self) -> str:
         """What a map calls it."""
-        return f"{SYNTHETIC if self.synthetic else ''}Cropland extent, {self.title}"
+        return mark_title(f"Cropland extent, {self.title}", synthetic=self.synthetic)
 
     @property
     def abstract(self) -> str:
@@ -70,7 +70,7 @@ def _listed(names: tuple[str, ...]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def make_ows_config(layers: Iterable[Layer]) -> str:
+def make_ows_config(layers: Iterable[MapLayer]) -> str:
     """Python module for ``datacube-ows``: name ``{module}.layers`` in the service's layers."""
     names = {name: f"style_crop_mask_{style}" for name, style in STYLE_NAMES.items()}
     parts = [
@@ -133,7 +133,7 @@ def _style(band: Band) -> Document:
     }
 
 
-def _group(layers: Iterable[Layer], styles: list[_Name]) -> Document:
+def _group(layers: Iterable[MapLayer], styles: list[_Name]) -> Document:
     return {
         "title": "Cropland extent",
         "abstract": f"Annual cropland extent, one layer per region. Method: {METHOD_URL}",
@@ -160,16 +160,8 @@ def _group(layers: Iterable[Layer], styles: list[_Name]) -> Document:
     }
 
 
-def make_terria_group(layers: Iterable[Layer], service: str = OWS_URL) -> Document:
-    """Catalog of a Terria map: a group with one layer per region, drawn by a map service.
-
-    Parameters
-    ----------
-    layers
-        The layers.
-    service
-        Address of the ``datacube-ows`` that serves them.
-    """
+def make_terria_group(layers: Iterable[MapLayer], service: str = OWS_URL) -> Document:
+    """Catalog of a Terria map: a group of layers, drawn by the ``datacube-ows`` at ``service``."""
     return {
         "catalog": [
             {
@@ -183,7 +175,7 @@ def make_terria_group(layers: Iterable[Layer], service: str = OWS_URL) -> Docume
     }
 
 
-def _terria_layer(layer: Layer, service: str) -> Document:
+def _terria_layer(layer: MapLayer, service: str) -> Document:
     west, south, east, north = layer.bounds
     return {
         "type": "wms",

@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 from cropmask.product import FAMILY, Band, Rgba, hex_color
 
-STYLE_TYPES: Final = {"qml": "text/xml", "sld": "application/vnd.ogc.sld+xml"}
-"""Media type of each kind of style file."""
+STYLE_KINDS: Final = {"qml": "QGIS style", "sld": "SLD style"}
+"""Kinds of style files, by the end of their names."""
 _SLD: Final = "http://www.opengis.net/sld"
 _DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 

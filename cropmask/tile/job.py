@@ -15,12 +15,12 @@ from cropmask.machine.stages import Stages
 from cropmask.product import Recipe
 from cropmask.region import Region, load_region
 from cropmask.remote.fetch import ReadOptions, find_identity
-from cropmask.results.dataset import Place, find_item, make_place
+from cropmask.results.finder import Place, find_item, make_place
 from cropmask.site.site import Site, World
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.catalogs import Catalog
 from cropmask.sources.search import Identify, Sources, find_sources
-from cropmask.stac.facts import Document
+from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey, Task
 from cropmask.tile.runkey import KeyParts, digest_json, find_changes, model_words
@@ -195,7 +195,7 @@ def _outside(task: Task, region: Region, world: World) -> str:
     )
 
 
-def find_same(store: Store, job: Job) -> Document | None:
+def find_same(store: Store, job: Job) -> ResultItem | None:
     """Item of the same run key, if the task is done already.
 
     Raises
@@ -204,9 +204,9 @@ def find_same(store: Store, job: Job) -> Document | None:
         If a result with another run key is in its place.
     """
     item = find_item(store, job.place)
-    if item is None or item["properties"]["cropmask:run_key"] == str(job.run_key):
+    if item is None or item.run_key == str(job.run_key):
         return item
-    why = " and ".join(map(str, find_changes(item["properties"], job.parts, job.basis.words)))
+    why = " and ".join(map(str, find_changes(item.properties, job.parts, job.basis.words)))
     raise Rejected(
         f"{store.uri(job.place.item)} is there with {why}: "
         "use --overwrite to replace it, or another version or --output",

@@ -21,7 +21,7 @@ from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
 from cropmask.remote.fetch import ReadOptions
-from cropmask.results.dataset import put_dataset, write_band
+from cropmask.results.writer import put_dataset, write_band
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 from cropmask.task import Task
@@ -117,7 +117,7 @@ def run_tile(
     store = site.store()
     job = prepare(task, site, recipe=recipe, stages=stages, basis=basis)
     if not overwrite and (item := find_same(store, job)) is not None:
-        return _result(job, store, "SKIPPED", stages, item["properties"]["cropmask:statistics"])
+        return _result(job, store, "SKIPPED", stages, item.statistics)
     with stages.stage("load"):
         store.check_writable()
         if site.read.verify:

@@ -20,9 +20,9 @@ from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
 from cropmask.catalog.api import Api
-from cropmask.catalog.host import open_socket
-from cropmask.catalog.index import Recipe, index_results
-from cropmask.catalog.publish import publish
+from cropmask.catalog.index import IndexOptions, index_results
+from cropmask.catalog.publish import publish_catalog
+from cropmask.catalog.server import open_socket
 from cropmask.product import BANDS
 from cropmask.remote.fetch import ReadOptions
 from cropmask.store.folder import FolderStore
@@ -163,7 +163,7 @@ def index_from_api(results: Results, index: Index, more: list[str]) -> str:
 
 def index_published_items(results: Results, index: Index, more: list[str]) -> str:
     target = FolderStore(results.folder.with_name("published"))
-    publish(FolderStore(results.folder), target, f"file://{results.folder}")
+    publish_catalog(FolderStore(results.folder), target, f"file://{results.folder}")
     words = ["--stac", "--skip-lineage", "--glob", "**/*.stac-item.json", str(target.root)]
     return index.run("fs-to-dc", *words, *more)
 
@@ -327,7 +327,7 @@ def test_cropmask_index_counts_what_is_really_there(index, results, updated, tmp
     # One that cannot be indexed: the program ends with 0 all the same.
     (broken,) = changing.folder.rglob(f"*{EASTERN[1]}*.odc-metadata.yaml")
     broken.write_text(broken.read_text().replace("measurements:", "measured:"))
-    found = index_results(FolderStore(changing.folder), Recipe(update=True))
+    found = index_results(FolderStore(changing.folder), IndexOptions(update=True))
     counts = (found.expected, found.added, found.updated, found.unchanged, found.outdated)
     assert counts == (3, 1, 1, 0, ())
     (missing,) = found.missing

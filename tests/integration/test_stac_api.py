@@ -17,7 +17,7 @@ from pystac_client import Client
 
 from cropmask.catalog.api import Api
 from cropmask.catalog.build import build_results
-from cropmask.catalog.host import open_socket
+from cropmask.catalog.server import open_socket
 from cropmask.catalog.web import make_api_app
 from cropmask.grid import Tile
 from cropmask.region import region_names

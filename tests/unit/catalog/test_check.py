@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cropmask.catalog.check import Checked, Depth, check_catalog
-from cropmask.catalog.publish import publish
+from cropmask.catalog.check import Checked, Depth, verify_catalog
+from cropmask.catalog.publish import publish_catalog
 from cropmask.errors import Misconfigured
 from cropmask.remote.fetch import ReadOptions
 from cropmask.store.folder import FolderStore
@@ -24,7 +24,7 @@ def copy(results: Results, tmp_path: Path) -> Results:
 
 
 def check(root: object, **depth: bool) -> Checked:
-    return check_catalog(str(root), ReadOptions(retries=0), offline_schemas(), Depth(**depth))
+    return verify_catalog(str(root), ReadOptions(retries=0), offline_schemas(), Depth(**depth))
 
 
 def first_item(copy: Results) -> Path:
@@ -116,7 +116,7 @@ def test_no_catalog_is_one_line(tmp_path):
 def test_a_published_catalog_is_whole_over_http(copy, tmp_path):
     target = FolderStore(tmp_path / "public")
     with serve_files(target.root) as server:
-        publish(FolderStore(copy.folder), target, server.url, data=True)
+        publish_catalog(FolderStore(copy.folder), target, server.url, data=True)
         found = check(f"{server.url}/catalog.json")
         assert found.problems == []
         assert (found.documents, found.rasters) == (11, 12)
@@ -131,14 +131,14 @@ def test_what_is_no_stac_document_is_published_as_it_is(copy, tmp_path):
     (copy.folder / "crop_mask_eastern/notes.json").write_text('{"stac_version": "1.0.0"}')
     (copy.folder / "crop_mask_eastern/odd.json").write_text('{"type": "Feature", "links": 5}')
     target = FolderStore(tmp_path / "public")
-    publish(FolderStore(copy.folder), target, "s3://bucket/maps")
+    publish_catalog(FolderStore(copy.folder), target, "s3://bucket/maps")
     assert target.get("crop_mask_eastern/notes.json") == b'{"stac_version": "1.0.0"}'
     assert target.get("crop_mask_eastern/odd.json") == b'{"type": "Feature", "links": 5}'
 
 
 def test_without_data_only_documents_are_published(copy, tmp_path):
     target = FolderStore(tmp_path / "public")
-    publish(FolderStore(copy.folder), target, "s3://bucket/maps/")
+    publish_catalog(FolderStore(copy.folder), target, "s3://bucket/maps/")
     names = {path.suffix for path in target.root.rglob("*") if path.is_file()}
     assert ".tif" not in names
     item = json.loads(next(target.root.rglob("*x221*.stac-item.json")).read_text())
@@ -148,10 +148,10 @@ def test_without_data_only_documents_are_published(copy, tmp_path):
 @pytest.mark.parametrize("base", ["data.example.org", "/data"])
 def test_a_base_must_be_an_address(copy, tmp_path, base):
     with pytest.raises(Misconfigured, match="is no address"):
-        publish(FolderStore(copy.folder), FolderStore(tmp_path / "public"), base)
+        publish_catalog(FolderStore(copy.folder), FolderStore(tmp_path / "public"), base)
 
 
 def test_a_catalog_is_not_published_onto_itself(copy):
     store = FolderStore(copy.folder)
     with pytest.raises(Misconfigured, match="onto itself"):
-        publish(store, store, "https://data.example.org")
+        publish_catalog(store, store, "https://data.example.org")

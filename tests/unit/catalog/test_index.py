@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 
-from cropmask.catalog.index import count, tool_settings
+from cropmask.catalog.index import compare_index, tool_settings
 from cropmask.grid import Tile
-from cropmask.results.mirror import load_items
+from cropmask.results.itemcache import load_items
 from cropmask.store.doors import open_store
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import StoreOptions
@@ -24,7 +24,7 @@ def test_each_item_is_counted_once_by_its_run():
     before = {updated: "an old run", same: runs[same], old: "an old run", "another": "a run"}
     after = {**runs, old: "an old run", "another": "a run"}
     del after[absent]
-    found = count(load_items(store), before, after, "nothing")
+    found = compare_index(load_items(store), before, after, "nothing")
     assert (found.expected, found.added, found.updated, found.unchanged) == (5, 1, 1, 1)
     assert (found.outdated, found.missing) == ((keys[3],), (keys[4],))
 

@@ -14,7 +14,7 @@ import rustac
 from cropmask.catalog.build import build_results
 from cropmask.grid import Tile
 from cropmask.stac.collection import make_collection
-from cropmask.stac.gathered import AREAS
+from cropmask.stac.statistics import AREAS
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.testing.store import MemoryStore

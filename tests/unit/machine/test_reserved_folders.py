@@ -11,8 +11,8 @@ from cropmask.fleet.recordfiles import find_runs, put_attempt
 from cropmask.fleet.records import RUNS, AttemptRecord, State
 from cropmask.queue.protocol import Message
 from cropmask.region import load_region
-from cropmask.results.listing import find_datasets
-from cropmask.results.mirror import load_items
+from cropmask.results.finder import find_datasets
+from cropmask.results.itemcache import load_items
 from cropmask.site.site import QUEUE, open_site
 from cropmask.store.doors import open_store
 

@@ -17,7 +17,7 @@ from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.explain import Explanation, Presence, explain, find_task
 from cropmask.region import load_region
-from cropmask.results.listing import find_datasets
+from cropmask.results.finder import find_datasets
 from cropmask.site.site import Site, open_site
 from cropmask.store.folder import FolderStore
 from cropmask.task import Period, Task

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cropmask.grid import Tile
 from cropmask.operate.reconcile import Finding, Reconciliation, TileCheck, reconcile
-from cropmask.results.listing import find_datasets
+from cropmask.results.finder import find_datasets
 from cropmask.testing.store import MemoryStore
 from tests.results import EASTERN, YEAR, put_files, put_result
 

@@ -16,7 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from cropmask.fleet.records import State
 from cropmask.grid import Tile, tile_polygon
-from cropmask.operate.statuspage import COLORS, Surroundings, make_page
+from cropmask.operate.statuspage import COLORS, Surroundings, make_status_page
 from cropmask.operate.summary import Standing, settle, stale_age, summarize
 from cropmask.queue.protocol import Counts
 from cropmask.site.price import Price
@@ -57,7 +57,7 @@ def page(standing: Standing) -> str:
     around = Surroundings(
         Price(0.1, is_default=False), Counts(9, 2, 1, 3), region_tiles=tiles, reload_seconds=10
     )
-    return make_page(standing, around)
+    return make_status_page(standing, around)
 
 
 class Elements(HTMLParser):
@@ -90,21 +90,21 @@ def test_texts_of_others_are_texts(page: str) -> None:
 
 def test_it_loads_itself_anew_only_while_the_run_goes_on(standing: Standing, page: str) -> None:
     assert '<meta http-equiv="refresh" content="10">' in page
-    assert "http-equiv" not in make_page(standing, Surroundings(Price()))
+    assert "http-equiv" not in make_status_page(standing, Surroundings(Price()))
     done = tuple(found for found in standing.tiles if found.shown == "SUCCEEDED")
     over = summarize(standing.record, done, [], {}, standing.moment)
-    assert "http-equiv" not in make_page(over, Surroundings(Price(), reload_seconds=10))
+    assert "http-equiv" not in make_status_page(over, Surroundings(Price(), reload_seconds=10))
 
 
 def test_what_is_made_up_says_so(standing: Standing, page: str) -> None:
     assert "<h1>crop_mask_eastern 2019--P1Y</h1>" in page
-    made_up = make_page(standing, Surroundings(Price(), synthetic=True))
+    made_up = make_status_page(standing, Surroundings(Price(), synthetic=True))
     assert "<h1>SYNTHETIC crop_mask_eastern 2019--P1Y</h1>" in made_up
 
 
 def test_the_outline_of_the_region_is_drawn_where_it_is(standing: Standing) -> None:
     outline = shapely.union_all([tile_polygon(TILES[0]), tile_polygon(TILES[-1])])
-    text = make_page(standing, Surroundings(Price(), outline=outline))
+    text = make_status_page(standing, Surroundings(Price(), outline=outline))
     drawn = re.findall(r'class="shore"[^>]* d="([^"]+)"', text)
     assert len(drawn) == 1
     rings = [

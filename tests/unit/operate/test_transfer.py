@@ -12,8 +12,9 @@ from cropmask.errors import Interrupted
 from cropmask.grid import Tile
 from cropmask.operate.reconcile import reconcile
 from cropmask.operate.transfer import Copied, Fate, remove, sync
-from cropmask.results.dataset import ITEM_TYPE
-from cropmask.results.listing import check_item, find_datasets, parse_item
+from cropmask.results.finder import check_item, find_datasets
+from cropmask.stac.item import parse_item
+from cropmask.stac.links import ITEM_TYPE
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey
@@ -61,7 +62,7 @@ def copy(source: Store, target: Store, **more: bool) -> list[Copied]:
 def assert_no_item_without_its_files(store: Store) -> None:
     for dataset in find_datasets(store, EASTERN):
         if dataset.is_finished:
-            item = parse_item(store.get(dataset.item_key))
+            item = parse_item(dataset.item_key, store.get(dataset.item_key))
             assert item is not None
             assert check_item(item, dataset) == ()
 

@@ -14,7 +14,8 @@ from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.product import Product
-from cropmask.results.dataset import find_item, make_place, put_catalogs, put_dataset
+from cropmask.results.finder import find_item, make_place
+from cropmask.results.writer import put_catalogs, put_dataset
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import ItemFacts, ModelFacts
 from cropmask.store.folder import FolderStore
@@ -84,7 +85,7 @@ def test_the_item_comes_last(crop_map: CropMap) -> None:
     assert store.writes.index("catalog.json") == len(store.writes) - 2
     item = find_item(store, PLACE)
     assert item is not None
-    files = {asset["href"].removeprefix("./") for asset in item["assets"].values()}
+    files = {asset["href"].removeprefix("./") for asset in item.assets.values()}
     assert {PLACE.key(name) for name in files} <= set(store.contents())
 
 
@@ -117,7 +118,7 @@ def test_another_result_is_not_replaced_by_accident(crop_map: CropMap) -> None:
     put_dataset(store, PLACE, make_facts("b"), crop_map, COLLECTION, overwrite=True)
     item = find_item(store, PLACE)
     assert item is not None
-    assert item["properties"]["cropmask:run_key"] == "b" * 64
+    assert item.run_key == "b" * 64
 
 
 def test_overwriting_takes_the_item_away_first(crop_map: CropMap) -> None:

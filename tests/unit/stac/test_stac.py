@@ -23,7 +23,7 @@ from cropmask.grid import Tile, geobox
 from cropmask.product import BANDS, COG_TYPE, PROB, Product, hex_color
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.stac.collection import make_collection, make_root_catalog
-from cropmask.stac.eo3 import make_eo3
+from cropmask.stac.datacube import make_eo3
 from cropmask.stac.facts import (
     ASSET_SUFFIXES,
     Document,

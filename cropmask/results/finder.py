@@ -1,4 +1,4 @@
-"""All datasets of a product as one listing of the store shows them."""
+"""Where datasets are in a store, and which are there: one by its task, all by one listing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,62 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from cropmask.errors import Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.product import Product
-from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC, item_id
+from cropmask.stac.facts import (
+    ASSET_SUFFIXES,
+    MULTIHASH_SHA256,
+    SYNTHETIC_MARK,
+    Document,
+    item_id,
+)
+from cropmask.stac.item import ResultItem, parse_item
 from cropmask.store.protocol import Absent, Entry, Store
-from cropmask.task import Period
+from cropmask.task import Period, Task
 
 _BELOW: Final = re.compile(r"(?P<x>x\d{3})/(?P<y>y\d{3})/(?P<period>[^/]+)/(?P<name>[^/]+)")
-_SHA256: Final = "1220"
-"""Multihash code of SHA2-256 and its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the dataset of a task is in a store."""
+
+    folder: str
+    item: str
+    """Key of the item."""
+
+    def key(self, name: str) -> str:
+        """Key of a file of the dataset."""
+        return f"{self.folder}/{name}"
+
+
+def make_place(product: Product, task: Task) -> Place:
+    """Keys of the dataset of a task."""
+    tile, period = str(task.tile), str(task.period)
+    folder = product.dataset_folder(tile, period)
+    return Place(folder, f"{folder}/{product.item_name(tile, period)}")
+
+
+def find_item(store: Store, place: Place) -> ResultItem | None:
+    """Item of a finished dataset; None if there is none.
+
+    Raises
+    ------
+    Rejected
+        If what is there is no item of ours.
+    """
+    try:
+        text = store.get(place.item)
+    except Absent:
+        return None
+    item = parse_item(place.item, text)
+    if item is None:
+        raise Rejected(
+            f"{store.uri(place.item)} is not an item of ours: remove it or use --overwrite",
+            reason=Reason.BAD_ITEM,
+        )
+    return item
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +78,11 @@ class Dataset:
     """By file name, without the folder: those that a dataset has."""
     strays: tuple[str, ...] = ()
     """Keys of other files in its folder."""
+
+    @property
+    def file_names(self) -> dict[str, str]:
+        """Names of its files by asset key, there or not; the item's is not among them."""
+        return _file_names(self.product, self.tile, self.period)
 
     @property
     def item_name(self) -> str:
@@ -65,8 +116,7 @@ class Dataset:
         return sum(entry.size for entry in self.entries.values())
 
 
-def file_names(product: Product, tile: Tile, period: str) -> dict[str, str]:
-    """Names of the files of a dataset by asset key, the item's not among them."""
+def _file_names(product: Product, tile: Tile, period: str) -> dict[str, str]:
     return {
         asset: product.file_name(str(tile), period, suffix)
         for asset, suffix in ASSET_SUFFIXES.items()
@@ -120,7 +170,7 @@ def _parse(below: str) -> tuple[Tile, str] | None:
 
 
 def _dataset(product: Product, tile: Tile, period: str, entries: list[Entry]) -> Dataset:
-    known = {*file_names(product, tile, period).values(), product.item_name(str(tile), period)}
+    known = {*_file_names(product, tile, period).values(), product.item_name(str(tile), period)}
     named = {entry.key.rpartition("/")[2]: entry for entry in entries}
     return Dataset(
         product,
@@ -131,7 +181,7 @@ def _dataset(product: Product, tile: Tile, period: str, entries: list[Entry]) ->
     )
 
 
-def find_collection(store: Store, name: str) -> dict[str, Any] | None:
+def find_collection(store: Store, name: str) -> Document | None:
     """Collection of a product by its name; None if there is none, or it is something else."""
     try:
         collection = json.loads(store.get(f"{name}/collection.json"))
@@ -141,46 +191,30 @@ def find_collection(store: Store, name: str) -> dict[str, Any] | None:
     return collection if is_ours else None
 
 
-def is_synthetic(collection: Mapping[str, Any] | None) -> bool:
+def is_synthetic(collection: Document | None) -> bool:
     """Whether a collection says that its product shows the made-up world."""
-    return collection is not None and str(collection["title"]).startswith(SYNTHETIC)
+    return collection is not None and str(collection["title"]).startswith(SYNTHETIC_MARK)
 
 
-def parse_item(text: bytes) -> dict[str, Any] | None:
-    """An item of ours, as far as it is looked at here; None if it is none."""
-    try:
-        item = json.loads(text)
-        known = (item["id"], item["properties"], item["assets"])
-        if [type(value) for value in known] != [str, dict, dict]:
-            return None
-        if not all(isinstance(asset, dict) for asset in item["assets"].values()):
-            return None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return dict(item)
-
-
-def check_item(item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
+def check_item(item: ResultItem, dataset: Dataset) -> tuple[str, ...]:
     """What an item says that the listing does not confirm; empty if nothing.
 
     Parameters
     ----------
     item
-        As :func:`parse_item` gives it.
+        The item of the dataset.
     dataset
         The files that are there.
     """
     problems = []
-    if item["id"] != item_id(dataset.product, dataset.tile, Period.parse(dataset.period)):
-        problems.append(f"the item is that of another dataset: {item['id']}")
-    if not isinstance(item["properties"].get("cropmask:run_key"), str):
-        problems.append("the item has no run key")
-    for asset, name in file_names(dataset.product, dataset.tile, dataset.period).items():
-        said = item["assets"].get(asset)
+    if item.id != item_id(dataset.product, dataset.tile, Period.parse(dataset.period)):
+        problems.append(f"the item is that of another dataset: {item.id}")
+    for asset, name in dataset.file_names.items():
+        said = item.assets.get(asset)
         if said is None:
             problems.append(f"the item has no asset '{asset}'")
-        elif str(said.get("href")).rpartition("/")[2] != name:
-            problems.append(f"asset '{asset}' leads to {said.get('href')}, not to {name}")
+        elif said["href"].rpartition("/")[2] != name:
+            problems.append(f"asset '{asset}' leads to {said['href']}, not to {name}")
         elif name not in dataset.entries:
             problems.append(f"{name} is missing")
         elif said.get("file:size") != dataset.entries[name].size:
@@ -191,4 +225,4 @@ def check_item(item: Mapping[str, Any], dataset: Dataset) -> tuple[str, ...]:
 
 def has_checksum(asset: Mapping[str, Any], data: bytes) -> bool:
     """Whether a file is what an asset of an item says, by its SHA-256."""
-    return asset.get("file:checksum") == f"{_SHA256}{sha256(data).hexdigest()}"
+    return asset.get("file:checksum") == f"{MULTIHASH_SHA256}{sha256(data).hexdigest()}"

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,76 +16,26 @@ from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap
 from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.product import BANDS, COG_TYPE, Product
+from cropmask.product import BANDS, Product
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
-from cropmask.stac.collection import make_root_catalog
-from cropmask.stac.eo3 import make_eo3
+from cropmask.results.finder import Place
+from cropmask.stac.collection import ROOT_KEY, make_root_catalog
+from cropmask.stac.datacube import make_eo3
 from cropmask.stac.facts import Document, FileFacts, ItemFacts, encode_json, make_sha1_text
 from cropmask.stac.item import make_item
-from cropmask.store.protocol import Absent, Store
+from cropmask.stac.links import ITEM_TYPE, JSON_TYPE, media_type
+from cropmask.store.protocol import Store
 from cropmask.task import Task
 
-ITEM_TYPE: Final = "application/geo+json"
-_JSON: Final = "application/json"
-_CONTENT_TYPES: Final = {".tif": COG_TYPE, ".png": "image/png", ".yaml": "text/yaml"}
-_CATALOG: Final = "catalog.json"
-
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the dataset of a task is in a store."""
-
-    folder: str
-    item: str
-    """Key of the item."""
-
-    def key(self, name: str) -> str:
-        """Key of a file of the dataset."""
-        return f"{self.folder}/{name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A published dataset."""
+class WrittenDataset:
+    """A dataset that was put into a store."""
 
     item: str
     """Address of the item."""
     bytes: int
     """Size of all its files."""
-
-
-def make_place(product: Product, task: Task) -> Place:
-    """Keys of the dataset of a task."""
-    tile, period = str(task.tile), str(task.period)
-    folder = product.dataset_folder(tile, period)
-    return Place(folder, f"{folder}/{product.item_name(tile, period)}")
-
-
-def find_item(store: Store, place: Place) -> Document | None:
-    """Item of a finished dataset; None if there is none.
-
-    Raises
-    ------
-    Rejected
-        If what is there is no item.
-    """
-    try:
-        text = store.get(place.item)
-    except Absent:
-        return None
-    try:
-        item = json.loads(text)
-        properties = item["properties"]
-        known = [properties[f"cropmask:{key}"] for key in ("run_key", "statistics", "model")]
-        if [type(value) for value in known] != [str, dict, dict]:
-            raise TypeError
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise Rejected(
-            f"{store.uri(place.item)} is not an item of ours: remove it or use --overwrite",
-            reason=Reason.BAD_ITEM,
-        ) from None
-    document: Document = item
-    return document
 
 
 def write_band(
@@ -160,7 +110,7 @@ def put_dataset(
     overwrite: bool = False,
     threads: int = 1,
     check: Callable[[], None] = lambda: None,
-) -> Published:
+) -> WrittenDataset:
     """Publish a dataset; the item comes last, and only if nobody else's is there.
 
     Parameters
@@ -200,7 +150,7 @@ def put_dataset(
             _refuse_another(store, place, text)
         for file in files.values():
             source = local / file.name
-            store.put(place.key(file.name), source, content_type(file.name))
+            store.put(place.key(file.name), source, media_type(file.name))
     put_catalogs(store, collection, synthetic=facts.synthetic)
     check()
     if not store.put_if_absent(place.item, text, ITEM_TYPE):
@@ -210,14 +160,9 @@ def put_dataset(
                 f"{store.uri(place.item)} cannot be written: remove what is in its place",
                 reason=Reason.BAD_ITEM,
             )
-    return Published(store.uri(place.item), sum(file.size for file in files.values()) + len(text))
-
-
-def content_type(name: str) -> str:
-    """Media type of a file of a dataset, the item's too."""
-    if name.endswith(".stac-item.json"):
-        return ITEM_TYPE
-    return _CONTENT_TYPES.get(Path(name).suffix, "text/plain")
+    return WrittenDataset(
+        store.uri(place.item), sum(file.size for file in files.values()) + len(text)
+    )
 
 
 def _refuse_another(store: Store, place: Place, text: bytes) -> None:
@@ -232,26 +177,26 @@ def _refuse_another(store: Store, place: Place, text: bytes) -> None:
 def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None:
     """Put the collection and the root catalog that items link to, where they are not yet."""
     key = f"{collection['id']}/collection.json"
-    store.put_if_absent(key, encode_json(collection).encode(), _JSON)
+    store.put_if_absent(key, encode_json(collection).encode(), JSON_TYPE)
     root = make_root_catalog([collection], synthetic=synthetic)
-    if store.put_if_absent(_CATALOG, encode_json(root).encode(), _JSON):
+    if store.put_if_absent(ROOT_KEY, encode_json(root).encode(), JSON_TYPE):
         return
     known = _parse_root(store)
     links = {link.get("href"): link for link in known["links"]}
     if any(link["href"] not in links for link in root["links"]):
         known["links"] += [link for link in root["links"] if link["href"] not in links]
-        store.put(_CATALOG, encode_json(known).encode(), _JSON)
+        store.put(ROOT_KEY, encode_json(known).encode(), JSON_TYPE)
 
 
 def _parse_root(store: Store) -> dict[str, Any]:
     try:
-        known = json.loads(store.get(_CATALOG))
+        known = json.loads(store.get(ROOT_KEY))
         links = known.get("links") if isinstance(known, dict) else None
         if isinstance(links, list) and all(isinstance(link, dict) for link in links):
             return dict(known)
     except (ValueError, RecursionError):
         pass
     raise Misconfigured(
-        f"{store.uri(_CATALOG)} is not a STAC catalog: remove it, it is made again",
+        f"{store.uri(ROOT_KEY)} is not a STAC catalog: remove it, it is made again",
         reason=Reason.BAD_CATALOG,
     )

@@ -1,4 +1,4 @@
-"""Small maps of regions, as thumbnails of collections."""
+"""Thumbnails of collections: small maps of regions and of results."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from rasterio.io import MemoryFile
 
-from cropmask.catalog.regions import KnownRegion
+from cropmask.catalog.regions import CatalogRegion
 from cropmask.grid import AFRICA_10, CRS, tile_polygon
 from cropmask.product import FILTERED, Rgba
 from cropmask.results.cog import write_rgba
-from cropmask.stac.gathered import Linked, crop_share
+from cropmask.stac.item import ResultItem
+from cropmask.stac.statistics import crop_share
 
 PIXELS: Final = 360
 """Longest edge of a picture."""
@@ -38,21 +39,19 @@ _BACK: Final[Rgba] = (246, 248, 250, 255)
 _RAMP_END: Final = 60.0
 """Percent of cropland at which a tile has the full color."""
 
-Box = tuple[float, float, float, float]
 
-
-def draw_region(known: KnownRegion, others: Iterable[KnownRegion]) -> bytes:
+def draw_region(region: CatalogRegion, others: Iterable[CatalogRegion]) -> bytes:
     """PNG of a region with its neighbors, exactly over the region's box."""
-    frame = _frame(known.boundary.bounds)
+    frame = _frame(region.boundary.bounds)
     pixels = _blank(frame)
     _fill(pixels, frame, [other.boundary for other in others], _LAND)
-    _fill(pixels, frame, [known.boundary], _REGION)
+    _fill(pixels, frame, [region.boundary], _REGION)
     return _encode(pixels)
 
 
-def draw_regions(regions: Sequence[KnownRegion]) -> bytes:
+def draw_regions(regions: Sequence[CatalogRegion]) -> bytes:
     """PNG of all regions, told apart by shades."""
-    shapes = [known.boundary for known in regions]
+    shapes = [region.boundary for region in regions]
     frame = _frame(shapely.total_bounds(shapes))
     pixels = _blank(frame)
     for number, boundary in enumerate(shapes):
@@ -60,36 +59,36 @@ def draw_regions(regions: Sequence[KnownRegion]) -> bytes:
     return _encode(pixels)
 
 
-def wants_pictures(found: Sequence[Linked]) -> bool:
+def wants_pictures(items: Sequence[ResultItem]) -> bool:
     """Whether tiles are large enough in the picture to show their own."""
-    left, _, right, _ = shapely.total_bounds([tile_polygon(each.place) for each in found])
+    left, _, right, _ = shapely.total_bounds([tile_polygon(item.tile) for item in items])
     return bool(PIXELS * AFRICA_10.size / (right - left) >= _LEGIBLE)
 
 
 def draw_results(
-    known: KnownRegion | None, found: Sequence[Linked], pictures: Mapping[str, bytes]
+    region: CatalogRegion | None, items: Sequence[ResultItem], pictures: Mapping[str, bytes]
 ) -> bytes:
     """PNG of a product's tiles, exactly over their box: catalog browsers lay it over the map.
 
     Parameters
     ----------
-    known
+    region
         The region, drawn below.
-    found
+    items
         Items; of several periods the last one of a tile is seen.
     pictures
         Thumbnails (PNG) by key of the item; a tile without one is the more yellow the more
         cropland it has.
     """
-    frame = _frame(shapely.total_bounds([tile_polygon(each.place) for each in found]))
+    frame = _frame(shapely.total_bounds([tile_polygon(item.tile) for item in items]))
     pixels = _blank(frame)
-    _fill(pixels, frame, [known.boundary] if known else [], _LAND)
-    for each in found:
-        box = tile_polygon(each.place)
-        if each.key in pictures:
-            _paste(pixels, frame, box, pictures[each.key])
+    _fill(pixels, frame, [region.boundary] if region else [], _LAND)
+    for item in items:
+        box = tile_polygon(item.tile)
+        if item.key in pictures:
+            _paste(pixels, frame, box, pictures[item.key])
         else:
-            _fill(pixels, frame, [box], _shade(crop_share(each)))
+            _fill(pixels, frame, [box], _shade(crop_share(item)))
     return _encode(pixels)
 
 

@@ -1,19 +1,48 @@
-"""Documents with addresses instead of relative paths."""
+"""Links of STAC documents and their addresses, relative to the document or absolute."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
-from cropmask.stac.assets import make_link, type_of
+from cropmask.product import COG_TYPE
 from cropmask.stac.facts import Document
 
-_KINDS = ("Catalog", "Collection", "Feature")
-_ADDRESS = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:|^/")
+JSON_TYPE: Final = "application/json"
+ITEM_TYPE: Final = "application/geo+json"
+ITEM_SUFFIX: Final = ".stac-item.json"
+_TYPES: Final = {
+    ".csv": "text/csv",
+    ".json": JSON_TYPE,
+    ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
+    ".png": "image/png",
+    ".py": "text/x-python",
+    ".qml": "text/xml",
+    ".sld": "application/vnd.ogc.sld+xml",
+    ".tif": COG_TYPE,
+    ".yaml": "text/yaml",
+    ".cropmodel": "application/octet-stream",
+}
+_KINDS: Final = ("Catalog", "Collection", "Feature")
+_ABSOLUTE: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:|^/")
 
 
-def join(base: str, href: str) -> str:
+def media_type(name: str) -> str:
+    """Media type of a file by its name."""
+    if name.endswith(ITEM_SUFFIX):
+        return ITEM_TYPE
+    return _TYPES.get(f".{name.rpartition('.')[2]}", "text/plain")
+
+
+def make_link(rel: str, href: str, kind: str = JSON_TYPE, title: str | None = None) -> Document:
+    """A link; ``kind`` is the media type of what it leads to."""
+    link = {"rel": rel, "href": href, "type": kind}
+    return link | {"title": title} if title else link
+
+
+def join_href(base: str, href: str) -> str:
     """``href`` as written in the document at ``base``, as an address of its own.
 
     Parameters
@@ -23,7 +52,7 @@ def join(base: str, href: str) -> str:
     href
         Absolute, or relative to the document.
     """
-    if _ADDRESS.match(href):
+    if _ABSOLUTE.match(href):
         return href
     scheme, sign, rest = base.rpartition("://")
     folder = rest.rpartition("/")[0]
@@ -60,17 +89,17 @@ def make_absolute(document: Document, href: str, *, canonical: str | None = None
         Where its original is, if that is another place.
     """
     links = [
-        {**link, "href": join(href, str(link["href"]))}
+        {**link, "href": join_href(href, str(link["href"]))}
         for link in document.get("links", ())
         if link.get("rel") not in ("self", "canonical")
     ]
-    own = [make_link("self", href, type_of(href))]
+    own = [make_link("self", href, media_type(href))]
     if canonical is not None:
-        own.append(make_link("canonical", canonical, type_of(canonical)))
+        own.append(make_link("canonical", canonical, media_type(canonical)))
     changed = {**document, "links": [*own, *links]}
     if "assets" in document:
         changed["assets"] = {
-            key: {**asset, "href": join(href, str(asset["href"]))}
+            key: {**asset, "href": join_href(href, str(asset["href"]))}
             for key, asset in document["assets"].items()
         }
     return changed

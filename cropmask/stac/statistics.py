@@ -1,0 +1,64 @@
+"""Areas of many tiles: their sums by period, and a table of all of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from cropmask.core.cropmap import Statistics
+from cropmask.stac.facts import Document
+from cropmask.stac.item import ResultItem
+
+AREAS: Final = tuple(field.name for field in fields(Statistics) if field.name.endswith("_hectares"))
+"""Statistics that add up over tiles."""
+_SHARE: Final = "crop_percent"
+
+
+def sum_areas(items: Iterable[ResultItem]) -> Document:
+    """Sums of the tiles' areas by period, hectares; counted from the map, thus biased."""
+    by_period: dict[str, list[ResultItem]] = {}
+    for item in items:
+        by_period.setdefault(item.period, []).append(item)
+    return {period: _total(by_period[period]) for period in sorted(by_period)}
+
+
+def _total(items: Sequence[ResultItem]) -> Document:
+    total: Document = {"tiles": len(items)}
+    total |= {
+        name: round(sum(float(item.statistics.get(name) or 0) for item in items), 4)
+        for name in AREAS
+    }
+    return total | {_SHARE: _percent(total)}
+
+
+def _percent(areas: Mapping[str, Any]) -> float | None:
+    mapped = areas["mapped_hectares"]
+    return round(100 * areas["crop_filtered_hectares"] / mapped, 2) if mapped else None
+
+
+def crop_share(item: ResultItem) -> float | None:
+    """Share of filtered cropland in the mapped land of a tile, percent; None without land."""
+    return _percent(item.statistics)
+
+
+def make_statistics_csv(items: Iterable[ResultItem]) -> str:
+    """Table of all tiles and periods: areas in hectares and the share of filtered cropland."""
+    text = io.StringIO()
+    columns = ("tile", "period", "version", "resolution", "recipe", *AREAS, "mean_probability")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*columns, _SHARE))
+    for item in items:
+        row = (
+            str(item.tile),
+            item.period,
+            item.version,
+            item.resolution,
+            item.model.get("recipe"),
+            *(item.statistics.get(name) for name in (*AREAS, "mean_probability")),
+            crop_share(item),
+        )
+        writer.writerow(["" if value is None else value for value in row])
+    return text.getvalue()
