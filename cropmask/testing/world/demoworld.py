@@ -9,24 +9,26 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import rasterio
-from rasterio.errors import RasterioError
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Rejected
 from cropmask.grid import AFRICA_10, Tile, geobox
 from cropmask.machine.stages import ShareDone
 from cropmask.region import Ancillary
 from cropmask.task import Period
+from cropmask.testing.world.folders import check_room, translate_write_errors, write_json
 from cropmask.testing.world.geomadstac import (
+    CATALOG_FILE,
     COLLECTION,
+    COLLECTION_FILE,
     item_folder,
     item_name,
     item_stem,
@@ -35,17 +37,7 @@ from cropmask.testing.world.geomadstac import (
     make_geomad_item,
 )
 from cropmask.testing.world.outline import write_outline
-from cropmask.testing.world.rasters import (
-    CACHE_MB,
-    ELEVATION_FILE,
-    PROTECTED_FILE,
-    RAIN_FILES,
-    SLOPE_FILE,
-    STEEPNESS_FILE,
-    WATER_FILE,
-    write_half,
-    write_layers,
-)
+from cropmask.testing.world.rasters import CACHE_MB, LAYER_FILES, write_half, write_layers
 
 DEMO_TILE: Final = Tile(10, 20)
 DEMO_PERIOD: Final = Period(date(2019, 1, 1), 12)
@@ -53,9 +45,8 @@ EDITION: Final = "demo-v1"
 """Folder below the cache; counts up whenever the made-up land changes."""
 MARKER: Final = "complete.json"
 """Written last, lists every file and its size."""
-CATALOG: Final = "catalog.json"
-BOUNDARY: Final = "boundary.geojson"
-LAYERS: Final = "ancillary"
+BOUNDARY_FILE: Final = "boundary.geojson"
+LAYERS_FOLDER: Final = "ancillary"
 
 _LAYERS_SHARE: Final = 0.05
 _BYTES_PER_PIXEL: Final = 60
@@ -124,7 +115,7 @@ def make_world(
     folder.mkdir(parents=True, exist_ok=True)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_PAM_ENABLED=False):
         write_layers(
-            folder / LAYERS,
+            folder / LAYERS_FOLDER,
             tiles,
             resolution,
             seed=seed,
@@ -145,63 +136,51 @@ def make_world(
                 progress=_part(tell, done, len(halves)),
             )
             item = make_geomad_item(tile, half, resolution, seed, files)
-            _write_json(folder / item_folder(tile, half) / item_name(tile, half), item)
+            write_json(folder / item_folder(tile, half) / item_name(tile, half), item)
     if boundary is None:
-        write_outline(folder / BOUNDARY, tiles, seed)
+        write_outline(folder / BOUNDARY_FILE, tiles, seed)
     else:
-        shutil.copyfile(boundary, folder / BOUNDARY)
-    _write_json(
-        folder / COLLECTION / "collection.json", make_geomad_collection(tiles, period, resolution)
+        shutil.copyfile(boundary, folder / BOUNDARY_FILE)
+    write_json(
+        folder / COLLECTION / COLLECTION_FILE, make_geomad_collection(tiles, period, resolution)
     )
-    _write_json(folder / CATALOG, make_geomad_catalog())
+    write_json(folder / CATALOG_FILE, make_geomad_catalog())
     tell(1.0)
-    return folder / CATALOG
+    return folder / CATALOG_FILE
 
 
 def open_world(folder: Path) -> DemoWorld:
     """World that :func:`make_world` wrote to a folder."""
-    layers = folder.absolute() / LAYERS
+    layers = folder.absolute() / LAYERS_FOLDER
     return DemoWorld(
-        catalog=folder.absolute() / CATALOG,
+        catalog=folder.absolute() / CATALOG_FILE,
         ancillary=Ancillary(
-            rain_first_half=str(layers / RAIN_FILES[0]),
-            rain_second_half=str(layers / RAIN_FILES[1]),
-            slope=str(layers / SLOPE_FILE),
-            protected_areas=str(layers / PROTECTED_FILE),
-            water=str(layers / WATER_FILE),
-            steepness=str(layers / STEEPNESS_FILE),
-            elevation=str(layers / ELEVATION_FILE),
+            **{name: str(layers / file) for name, file in LAYER_FILES.items()},
         ),
-        boundary=folder.absolute() / BOUNDARY,
+        boundary=folder.absolute() / BOUNDARY_FILE,
     )
 
 
 def ensure_world(cache: Path, resolution: int, *, progress: ShareDone | None = None) -> DemoWorld:
-    """World of the default tile, made on first use and kept in a cache.
+    """World of the default tile, made on first use in ``{cache}/demo-v1/{resolution}m``.
 
     It is made in a folder of its own and renamed when complete, so processes that start at once,
-    or die, never leave or see half a world.
-
-    Parameters
-    ----------
-    cache
-        Folder of the cache; the world is in ``{cache}/demo-v1/{resolution}m``.
-    resolution
-        Pixel size in meters: 10, 20, 60 or 100.
-    progress
-        Told the share that is done, 0 to 1; never called when the world is there.
+    or die, never leave or see half a world. Without need, ``progress`` is never called.
 
     Raises
     ------
     Rejected
-        If the pixel size is not offered.
+        If the pixel size is not offered: 10, 20, 60 or 100 meters.
     Misconfigured
         If the cache cannot be written, or has no room.
     """
     _check((DEMO_TILE,), resolution, 1)
     folder = cache / EDITION / f"{resolution}m"
     if not is_complete(folder):
-        with _plain_errors(cache):
+        with translate_write_errors(
+            f"the made-up world cannot be written to {cache}",
+            "; name a folder that can be written in CROPMASK_CACHE",
+        ):
             _build(folder, resolution, progress)
     return open_world(folder)
 
@@ -218,18 +197,15 @@ def is_complete(folder: Path) -> bool:
 def _build(folder: Path, resolution: int, progress: ShareDone | None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     needed = _BYTES_PER_PIXEL * (int(AFRICA_10.size) // resolution) ** 2
-    if shutil.disk_usage(folder.parent).free < needed:
-        raise Misconfigured(
-            f"the made-up world needs {needed / 1e9:.1f} GB in {folder.parent}: "
-            "free some space, or name another folder in CROPMASK_CACHE"
-        )
+    advice = "free some space, or name another folder in CROPMASK_CACHE"
+    check_room(folder.parent, needed, "the made-up world", advice)
     _remove_stale(folder)
     part = folder.with_name(f".{folder.name}-{uuid4().hex}")
     try:
         make_world(part, resolution=resolution, progress=progress)
         files = sorted(path for path in part.rglob("*") if path.is_file())
         sizes = {path.relative_to(part).as_posix(): path.stat().st_size for path in files}
-        _write_json(part / MARKER, sizes)
+        write_json(part / MARKER, sizes)
         _move(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -258,17 +234,6 @@ def _move(part: Path, folder: Path) -> None:
             raise
 
 
-@contextmanager
-def _plain_errors(cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RasterioError) as error:
-        raise Misconfigured(
-            f"the made-up world cannot be written to {cache}: {error}; "
-            "name a folder that can be written in CROPMASK_CACHE"
-        ) from None
-
-
 def _check(tiles: Sequence[Tile], resolution: int, grain: int) -> None:
     if not tiles:
         raise Rejected("a made-up world needs at least one tile")
@@ -282,9 +247,3 @@ def _part(tell: ShareDone, done: int, count: int) -> ShareDone:
         tell(_LAYERS_SHARE + (1 - _LAYERS_SHARE) * (done + share) / count)
 
     return inner
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")

@@ -14,6 +14,8 @@ from cropmask.product import COG_TYPE, SYNTHETIC
 from cropmask.task import Period
 from cropmask.testing.world.rasters import ASSETS, BandFile
 
+CATALOG_FILE: Final = "catalog.json"
+COLLECTION_FILE: Final = "collection.json"
 COLLECTION: Final = "gm_s2_semiannual"
 LABEL: Final = "SYNTHETIC"
 """Every title starts with it."""

@@ -1,6 +1,6 @@
 """Print the statistics that the made-up world is drawn from, for one file of training samples.
 
-``python -m cropmask.testing.world.make_statistics eastern.txt > cropmask/demo/statistics.json``
+``python -m cropmask.testing.world.make_statistics eastern.txt > statistics.json``
 
 A developer's tool, never run by the package: needs scikit-learn. Only cluster means, factors
 and deviations are kept, no sample.
@@ -34,13 +34,7 @@ _Floats = NDArray[np.float64]
 
 
 def read_samples(path: Path) -> tuple[NDArray[np.bool_], _Floats]:
-    """Crop or not ``(row,)`` and the 33 features ``(row, feature)`` of a training file.
-
-    Raises
-    ------
-    Rejected
-        If the file holds anything else.
-    """
+    """Crop or not ``(row,)`` and the 33 features ``(row, feature)`` of a training file."""
     table = np.loadtxt(path, ndmin=2)
     if table.shape[1] != 34:
         raise Rejected(f"{path} has {table.shape[1]} columns: expected the class and 33 features")

@@ -57,27 +57,29 @@ def bell(i: int, j: int, salt: int) -> float:
 
 
 @compiled
+def _blend(a: float, b: float, c: float, d: float, u: float, v: float) -> float:
+    """Smooth noise within +-1 at a place ``(u, v)`` of a cell, from its corners."""
+    # Weights that are flat at the corners: no edge of a cell shows.
+    u = u * u * (3.0 - 2.0 * u)
+    v = v * v * (3.0 - 2.0 * v)
+    top = a + (b - a) * u
+    bottom = c + (d - c) * u
+    return 2.0 * (top + (bottom - top) * v) - 1.0
+
+
+@compiled
 def add_noise(
     out: Floats, x: float, step: float, y: float, size: float, salt: int, amplitude: float
 ) -> None:
-    """Add smooth noise within ``+-amplitude`` to a row of pixels.
+    """Add smooth noise within ``+-amplitude`` to a row of pixels ``(x,)``.
 
-    Parameters
-    ----------
-    out
-        Values ``(x,)``, added to.
-    x, step, y
-        Center of the first pixel, distance to the next one, and the row, in meters.
-    size
-        Edge of a lattice cell in meters; the lattice is turned against the axes.
-    salt
-        Tells fields apart.
-    amplitude
-        Largest value.
+    ``x``, ``step`` and ``y`` are the center of the first pixel, the distance to the next one and
+    the row; ``size`` is the edge of a lattice cell, all in meters. ``salt`` tells fields apart.
     """
     last_i, last_j = 0, 0
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     for k in range(len(out)):
+        # The lattice is turned against the axes, so that no row of pixels runs along its edges.
         px = x + k * step
         u = (px * _COS - y * _SIN) / size
         v = (px * _SIN + y * _COS) / size
@@ -88,12 +90,7 @@ def add_noise(
             c = uniform(i, j + 1, salt)
             d = uniform(i + 1, j + 1, salt)
             last_i, last_j = i, j
-        fu, fv = u - i, v - j
-        fu = fu * fu * (3.0 - 2.0 * fu)
-        fv = fv * fv * (3.0 - 2.0 * fv)
-        top = a + (b - a) * fu
-        bottom = c + (d - c) * fu
-        out[k] += amplitude * (2.0 * (top + (bottom - top) * fv) - 1.0)
+        out[k] += amplitude * _blend(a, b, c, d, u - i, v - j)
 
 
 @compiled
@@ -129,9 +126,4 @@ def noise_at(x: float, y: float, size: float, salt: int, amplitude: float) -> fl
     b = uniform(i + 1, j, salt)
     c = uniform(i, j + 1, salt)
     d = uniform(i + 1, j + 1, salt)
-    fu, fv = u - i, v - j
-    fu = fu * fu * (3.0 - 2.0 * fu)
-    fv = fv * fv * (3.0 - 2.0 * fv)
-    top = a + (b - a) * fu
-    bottom = c + (d - c) * fu
-    return amplitude * (2.0 * (top + (bottom - top) * fv) - 1.0)
+    return amplitude * _blend(a, b, c, d, u - i, v - j)

@@ -51,13 +51,7 @@ def from_lattice(u: float, v: float) -> tuple[float, float]:
 
 @compiled
 def field_of(u: float, v: float, i: int, j: int, sites: Floats, salt: int) -> tuple[int, int, int]:
-    """Which field a point of the lattice is in.
-
-    Returns
-    -------
-    tuple of int
-        Block column, block row, and the number of the field in the block, 0 to 5.
-    """
+    """Block column, block row and field (0 to 5) in the block of a point of the lattice."""
     best, nearest = 0, 1e9
     for k in range(9):
         du, dv = u - sites[k, 0], v - sites[k, 1]

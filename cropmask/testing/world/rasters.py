@@ -45,12 +45,17 @@ ASSETS: Final = dict(
 )
 """Digital Earth Africa's asset key of each of our band names."""
 
-RAIN_FILES: Final = ("rain_jan_jun.tif", "rain_jul_dec.tif")
-SLOPE_FILE: Final = "slope_percent.tif"
-STEEPNESS_FILE: Final = "steepness_percent.tif"
-ELEVATION_FILE: Final = "elevation.tif"
-PROTECTED_FILE: Final = "protected_areas.tif"
-WATER_FILE: Final = "water_frequency.tif"
+LAYER_FILES: Final = {
+    "rain_first_half": "rain_jan_jun.tif",
+    "rain_second_half": "rain_jul_dec.tif",
+    "slope": "slope_percent.tif",
+    "protected_areas": "protected_areas.tif",
+    "water": "water_frequency.tif",
+    "steepness": "steepness_percent.tif",
+    "elevation": "elevation.tif",
+}
+"""Files of the layers beside GeoMAD, by their names in a region file."""
+RAIN_LAYERS: Final = ("rain_first_half", "rain_second_half")
 
 BLOCK_ROWS: Final = 256
 """Rows of pixels drawn at a time."""
@@ -84,29 +89,10 @@ def write_half(
     grain: int = 1,
     progress: ShareDone = lambda _: None,
 ) -> dict[str, BandFile]:
-    """Write the twelve COGs of one tile and half-year.
+    """Write the twelve COGs of one tile and half-year (0 or 1), by asset key.
 
-    Parameters
-    ----------
-    folder
-        Where they go; made when absent.
-    stem
-        Start of every file name; ``_B02.tif`` and so on follow.
-    tile, resolution
-        Pixel grid: meters a pixel.
-    half
-        0 for January to June, 1 for July to December.
-    seed
-        Seed of the world.
-    grain
-        Edge of the squares of equal pixels that are drawn; above 1 there are no overviews.
-    progress
-        Told the share that is done.
-
-    Returns
-    -------
-    dict of str to BandFile
-        By asset key.
+    File names are ``stem`` and ``_B02.tif`` and so on. Above a ``grain`` of 1, the edge of the
+    squares of equal pixels that are drawn, there are no overviews.
     """
     folder.mkdir(parents=True, exist_ok=True)
     plain = {key: folder / f".{stem}_{key}.plain.tif" for key in ASSETS.values()}
@@ -216,15 +202,17 @@ def write_layers(
     }
     floats = {"dtype": "float32", "nodata": np.nan, "predictor": 3}
     kinds: dict[str, dict[str, Any]] = {
-        SLOPE_FILE: floats,
-        STEEPNESS_FILE: floats,
-        ELEVATION_FILE: {"dtype": "int16", "nodata": -32768},
-        WATER_FILE: floats,
-        PROTECTED_FILE: {"dtype": "uint8"},
+        "slope": floats,
+        "steepness": floats,
+        "elevation": {"dtype": "int16", "nodata": -32768},
+        "water": floats,
+        "protected_areas": {"dtype": "uint8"},
     }
     with ExitStack() as stack:
         rasters = {
-            name: stack.enter_context(rasterio.open(folder / name, "w", **(grid | kind)))
+            name: stack.enter_context(
+                rasterio.open(folder / LAYER_FILES[name], "w", **(grid | kind))
+            )
             for name, kind in kinds.items()
         }
         for number, tile in enumerate(tiles):
@@ -261,16 +249,14 @@ def _tile_layers(
         east = (ground[1:-1, 2:] - ground[1:-1, :-2]) / (2 * spacing)
         north = (ground[2:, 1:-1] - ground[:-2, 1:-1]) / (2 * spacing)
         slope = np.round(100 * np.hypot(east, north), 1).astype(np.float32)
-        yield (
-            row,
-            {
-                SLOPE_FILE: slope,
-                STEEPNESS_FILE: slope,
-                ELEVATION_FILE: np.rint(ground[1:-1, 1:-1]).astype(np.int16),
-                WATER_FILE: np.round(water, 2).astype(np.float32),
-                PROTECTED_FILE: reserve.astype(np.uint8),
-            },
-        )
+        layers: dict[str, NDArray[Any]] = {
+            "slope": slope,
+            "steepness": slope,
+            "elevation": np.rint(ground[1:-1, 1:-1]).astype(np.int16),
+            "water": np.round(water, 2).astype(np.float32),
+            "protected_areas": reserve.astype(np.uint8),
+        }
+        yield row, layers
 
 
 @compiled
@@ -316,12 +302,12 @@ def write_rain(folder: Path, tiles: Sequence[Tile], seed: int) -> None:
     lake = np.zeros((height, width), dtype=bool)
     for tile in tiles:
         _mark_lake(lake, xs, ys, tile, seed)
-    for half, name in enumerate(RAIN_FILES):
+    for half, name in enumerate(RAIN_LAYERS):
         rain = np.empty((height, width))
         _fill_rain(rain, half, xs, ys, salt_of(seed))
         rain[lake] = np.nan
         with rasterio.open(
-            folder / name,
+            folder / LAYER_FILES[name],
             "w",
             driver="GTiff",
             width=width,

@@ -17,15 +17,16 @@ from uuid import uuid4
 
 import rasterio
 import shapely
-from rasterio.errors import RasterioError
 
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, Tile, tile_polygon, tiles_within
 from cropmask.machine.stages import ShareDone
 from cropmask.region import Region
 from cropmask.task import Period
-from cropmask.testing.world.borrowed import CATALOG, MODELS, WorldWriter
+from cropmask.testing.world.folders import check_room, translate_write_errors
+from cropmask.testing.world.geomadstac import CATALOG_FILE
 from cropmask.testing.world.rasters import CACHE_MB
+from cropmask.testing.world.regionfiles import MODELS_FOLDER, RegionWriter
 
 SCENES: Final = 6
 """Different scenes of a world, unless told."""
@@ -100,14 +101,17 @@ def make_region_world(
     every = tiles_within(boundary)
     chosen = (every if tiles is None else tuple(sorted(set(tiles))))[:limit]
     _check_tiles(region, chosen, every)
-    with _told(folder), _made_whole(folder, scenes, resolution) as part:
-        writer = WorldWriter(part, region, chosen, resolution, period, scenes, seed)
+    translate = translate_write_errors(
+        f"the made-up region cannot be written to {folder}", ": choose another folder"
+    )
+    with translate, _made_whole(folder, scenes, resolution) as part:
+        writer = RegionWriter(part, region, chosen, resolution, period, scenes, seed)
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_PAM_ENABLED=False):
             writer.write(progress or (lambda _: None))
         cut = boundary if len(chosen) == len(every) else _cut(boundary, chosen)
         writer.write_models(cut)
         size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
-    return RegionWorld(folder / CATALOG, folder / MODELS, chosen, size)
+    return RegionWorld(folder / CATALOG_FILE, folder / MODELS_FOLDER, chosen, size)
 
 
 def _check_tiles(region: Region, chosen: Sequence[Tile], every: Sequence[Tile]) -> None:
@@ -131,29 +135,17 @@ def _cut(boundary: shapely.Geometry, tiles: Sequence[Tile]) -> shapely.Geometry:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RasterioError) as error:
-        raise Misconfigured(
-            f"the made-up region cannot be written to {folder}: {error}: choose another folder"
-        ) from None
-
-
-@contextmanager
 def _made_whole(folder: Path, scenes: int, resolution: int) -> Iterator[Path]:
     """A folder beside, which takes the place of ``folder`` when it is complete."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Misconfigured(
             f"{folder} is there already and not empty: remove it, or give another --output"
         )
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    parent = folder.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
     needed = _BYTES_PER_PIXEL * scenes * (int(AFRICA_10.size) // resolution) ** 2
-    if shutil.disk_usage(folder.absolute().parent).free < needed:
-        raise Misconfigured(
-            f"the made-up region needs {needed / 1e9:.1f} GB in {folder.absolute().parent}: "
-            "free some space, give fewer --scenes, or another --output"
-        )
+    advice = "free some space, give fewer --scenes, or another --output"
+    check_room(parent, needed, "the made-up region", advice)
     part = folder.absolute().with_name(f".{folder.name}-{uuid4().hex}")
     try:
         part.mkdir()

@@ -205,20 +205,9 @@ def _window(tile: Tile, resolution: int, row: int, rows: int) -> tuple[float, fl
 
 
 def draw_half(tile: Tile, resolution: int, half: int, row: int, rows: int, seed: int = 0) -> Half:
-    """GeoMAD pixels of full-width rows of a tile.
+    """GeoMAD pixels of full-width rows of a tile: samples at the pixels' centers, not means.
 
-    Parameters
-    ----------
-    tile
-        The tile.
-    resolution
-        Pixel size in meters; pixels are samples at their centers, not means.
-    half
-        0 for January to June, 1 for July to December.
-    row, rows
-        First row from the north, and how many (fewer at the tile's end).
-    seed
-        Seed of the world.
+    ``half`` is 0 for January to June, 1 for July to December; ``row`` the first row from the north.
     """
     left, top, rows, width = _window(tile, resolution, row, rows)
     reflectance = np.empty((9, rows, width), np.uint16)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 import rasterio
 import shapely
@@ -15,8 +18,11 @@ from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.region import REGION_FILE, Region
 from cropmask.task import Period
+from cropmask.testing.world.folders import write_json
 from cropmask.testing.world.geomadstac import (
+    CATALOG_FILE,
     COLLECTION,
+    COLLECTION_FILE,
     LABEL,
     item_folder,
     item_name,
@@ -27,98 +33,146 @@ from cropmask.testing.world.geomadstac import (
 )
 from cropmask.testing.world.rasters import (
     ASSETS,
-    ELEVATION_FILE,
-    PROTECTED_FILE,
-    RAIN_FILES,
-    SLOPE_FILE,
-    STEEPNESS_FILE,
-    WATER_FILE,
+    LAYER_FILES,
+    RAIN_LAYERS,
     BandFile,
     box_of,
     write_half,
     write_layers,
     write_rain,
 )
-from cropmask.testing.world.vrt import Grid, Piece, encode_vrt
 
-CATALOG: Final = "catalog.json"
-MODELS: Final = "models"
-VRT_TYPE: Final = "application/x-gdal-vrt"
+MODELS_FOLDER: Final = "models"
+_VRT_TYPE: Final = "application/x-gdal-vrt"
 
 _SCENES_FOLDER: Final = "scenes"
 _LAYERS_FOLDER: Final = "ancillary"
 _FIRST_SCENE: Final = Tile(10, 20)
+_VRT_BLOCK: Final = "512"
 _SCENES_SHARE: Final = 0.8
 _ABOUT: Final = {"title": f"{LABEL}: not a map of any place"}
-_TERRAIN: Final = {
-    "slope": SLOPE_FILE,
-    "protected_areas": PROTECTED_FILE,
-    "water": WATER_FILE,
-    "steepness": STEEPNESS_FILE,
-    "elevation": ELEVATION_FILE,
-}
-_RAIN: Final = dict(zip(("rain_first_half", "rain_second_half"), RAIN_FILES, strict=True))
 
 
-class WorldWriter:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A window of another raster's only band, at its own pixel size."""
+
+    file: str
+    """Path from the VRT file."""
+    column: int
+    row: int
+    columns: int
+    rows: int
+    to_column: int
+    to_row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Pixels of a north-up raster."""
+
+    crs: str
+    left: float
+    top: float
+    step: float
+    columns: int
+    rows: int
+
+
+def encode_vrt(
+    grid: Grid,
+    data_type: str,
+    nodata: str | None,
+    pieces: Sequence[Piece],
+    metadata: Mapping[str, str],
+) -> bytes:
+    """XML of a VRT of one band: a raster that borrows pixels of others and puts them elsewhere.
+
+    ``data_type`` is GDAL's name, such as ``UInt16``; ``nodata`` is what pixels without a piece are.
+    """
+    root = ET.Element("VRTDataset", rasterXSize=str(grid.columns), rasterYSize=str(grid.rows))
+    ET.SubElement(root, "SRS").text = grid.crs
+    transform = (grid.left, grid.step, 0, grid.top, 0, -grid.step)
+    ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, map(float, transform)))
+    about = ET.SubElement(root, "Metadata")
+    for key, value in metadata.items():
+        ET.SubElement(about, "MDI", key=key).text = value
+    band = ET.SubElement(
+        root,
+        "VRTRasterBand",
+        dataType=data_type,
+        band="1",
+        blockXSize=_VRT_BLOCK,
+        blockYSize=_VRT_BLOCK,
+    )
+    if nodata is not None:
+        ET.SubElement(band, "NoDataValue").text = nodata
+    for piece in pieces:
+        source = ET.SubElement(band, "SimpleSource")
+        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = piece.file
+        ET.SubElement(source, "SourceBand").text = "1"
+        size = {"xSize": str(piece.columns), "ySize": str(piece.rows)}
+        at = {"xOff": str(piece.column), "yOff": str(piece.row)}
+        ET.SubElement(source, "SrcRect", {**at, **size})
+        to = {"xOff": str(piece.to_column), "yOff": str(piece.to_row)}
+        ET.SubElement(source, "DstRect", {**to, **size})
+    ET.indent(root, " ")
+    return ET.tostring(root) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RegionWriter:
     """Files of one world below a folder."""
 
-    def __init__(
-        self,
-        folder: Path,
-        region: Region,
-        tiles: tuple[Tile, ...],
-        resolution: int,
-        period: Period,
-        scenes: int,
-        seed: int,
-    ) -> None:
-        self._folder = folder
-        self._region = region
-        self._tiles = tiles
-        self._resolution = resolution
-        self._period = period
-        self._seed = seed
-        x, y = _FIRST_SCENE.x, _FIRST_SCENE.y
-        self._scenes = tuple(Tile(x + k, y) for k in range(scenes))
-        self._bands: dict[tuple[Tile, Period], dict[str, BandFile]] = {}
+    folder: Path
+    region: Region
+    tiles: tuple[Tile, ...]
+    resolution: int
+    period: Period
+    scenes: int
+    seed: int
+    bands: dict[tuple[Tile, Period], dict[str, BandFile]] = field(default_factory=dict)
+    """Files of the scenes, once they are written."""
+
+    def _scene(self, number: int) -> Tile:
+        return Tile(_FIRST_SCENE.x + number, _FIRST_SCENE.y)
 
     def write(self, tell: ShareDone) -> None:
         """Write scenes, items, catalog and layers."""
         self._write_scenes(tell)
-        for done, tile in enumerate(self._tiles):
-            for half in self._period.halves:
+        for done, tile in enumerate(self.tiles):
+            for half in self.period.halves:
                 self._write_item(tile, half)
-            tell(_SCENES_SHARE + (1 - _SCENES_SHARE) * done / len(self._tiles))
-        collection = make_geomad_collection(self._tiles, self._period, self._resolution)
-        _write_json(self._folder / COLLECTION / "collection.json", collection)
-        _write_json(self._folder / CATALOG, make_geomad_catalog())
+            tell(_SCENES_SHARE + (1 - _SCENES_SHARE) * done / len(self.tiles))
+        collection = make_geomad_collection(self.tiles, self.period, self.resolution)
+        write_json(self.folder / COLLECTION / COLLECTION_FILE, collection)
+        write_json(self.folder / CATALOG_FILE, make_geomad_catalog())
         self._write_layers()
         tell(1.0)
 
     def _write_scenes(self, tell: ShareDone) -> None:
-        folder = self._folder / _SCENES_FOLDER
-        halves = [(tile, k) for tile in self._scenes for k in (0, 1)]
+        folder = self.folder / _SCENES_FOLDER
+        scenes = tuple(map(self._scene, range(self.scenes)))
+        halves = [(tile, k) for tile in scenes for k in (0, 1)]
         for done, (tile, number) in enumerate(halves):
-            half = self._period.halves[number]
+            half = self.period.halves[number]
             stem = item_stem(tile, half)
-            self._bands[tile, half] = write_half(
-                folder, stem, tile, self._resolution, number, seed=self._seed
+            self.bands[tile, half] = write_half(
+                folder, stem, tile, self.resolution, number, seed=self.seed
             )
             tell(_SCENES_SHARE * (done + 1) / len(halves))
-        write_layers(folder, self._scenes, self._resolution, seed=self._seed)
-        for name in RAIN_FILES:
-            (folder / name).unlink()
+        write_layers(folder, scenes, self.resolution, seed=self.seed)
+        for name in RAIN_LAYERS:
+            (folder / LAYER_FILES[name]).unlink()
 
     def _scene_of(self, tile: Tile) -> Tile:
-        count = len(self._scenes)
         # Neighbors differ, and equal scenes do not stand in a straight diagonal.
-        return self._scenes[(tile.x + (2 if count > 2 else 1) * tile.y) % count]
+        return self._scene((tile.x + (2 if self.scenes > 2 else 1) * tile.y) % self.scenes)
 
     def _write_item(self, tile: Tile, half: Period) -> None:
-        place = self._folder / item_folder(tile, half)
+        place = self.folder / item_folder(tile, half)
         place.mkdir(parents=True)
-        scene = self._bands[self._scene_of(tile), half]
+        scene = self.bands[self._scene_of(tile), half]
         files = {}
         for name, key in ASSETS.items():
             source = scene[key]
@@ -127,14 +181,14 @@ class WorldWriter:
             path.write_bytes(text)
             digest = hashlib.sha256(text).hexdigest()
             files[key] = BandFile(path.name, len(text), f"1220{digest}")
-        item = make_geomad_item(tile, half, self._resolution, self._seed, files, VRT_TYPE)
-        _write_json(place / item_name(tile, half), item)
+        item = make_geomad_item(tile, half, self.resolution, self.seed, files, _VRT_TYPE)
+        write_json(place / item_name(tile, half), item)
 
     def _borrow(self, tile: Tile, source: BandFile, *, is_float: bool) -> bytes:
-        size = int(AFRICA_10.size) // self._resolution
+        size = int(AFRICA_10.size) // self.resolution
         left, _, _, top = tile.bounds
         return encode_vrt(
-            Grid(CRS, left, top, self._resolution, size, size),
+            Grid(CRS, left, top, self.resolution, size, size),
             "Float32" if is_float else "UInt16",
             "nan" if is_float else "0",
             [Piece(f"../../../../{_SCENES_FOLDER}/{source.name}", 0, 0, size, size, 0, 0)],
@@ -143,12 +197,12 @@ class WorldWriter:
 
     def _write_layers(self) -> None:
         """Terrain of each tile is that of its scene; rain is drawn over the whole region."""
-        folder = self._folder / _LAYERS_FOLDER
+        folder = self.folder / _LAYERS_FOLDER
         folder.mkdir()
-        write_rain(folder, self._tiles, self._seed)
-        left, top, columns, rows = box_of(self._tiles)
-        for file in _TERRAIN.values():
-            with rasterio.open(self._folder / _SCENES_FOLDER / file) as source:
+        write_rain(folder, self.tiles, self.seed)
+        left, top, columns, rows = box_of(self.tiles)
+        for file in _terrain().values():
+            with rasterio.open(self.folder / _SCENES_FOLDER / file) as source:
                 size, spacing = source.height, source.transform.a
                 kind, nodata = source.dtypes[0], source.nodata
             pieces = [
@@ -161,7 +215,7 @@ class WorldWriter:
                     round((tile.bounds[0] - left) / spacing),
                     round((top - tile.bounds[3]) / spacing),
                 )
-                for tile in self._tiles
+                for tile in self.tiles
             ]
             text = encode_vrt(
                 Grid(CRS, left, top, spacing, columns * size, rows * size),
@@ -174,12 +228,12 @@ class WorldWriter:
 
     def write_models(self, boundary: shapely.Geometry) -> None:
         """Write the region with its models as they are, so that their digests hold."""
-        folder = self._folder / MODELS / self._region.name
+        folder = self.folder / MODELS_FOLDER / self.region.name
         folder.mkdir(parents=True)
-        for ref in self._region.models.values():
+        for ref in self.region.models.values():
             shutil.copyfile(ref.file, folder / ref.file.name)
-        _write_json(folder / "boundary.geojson", _encode_boundary(boundary))
-        (folder / REGION_FILE).write_text(_encode_region(self._region), encoding="utf-8")
+        write_json(folder / "boundary.geojson", _encode_boundary(boundary))
+        (folder / REGION_FILE).write_text(_encode_region(self.region), encoding="utf-8")
 
 
 def _encode_boundary(boundary: shapely.Geometry) -> dict[str, Any]:
@@ -208,10 +262,10 @@ def _encode_region(region: Region) -> str:
         },
         "limits": region.limits.model_dump(),
         "ancillary": {
-            **{name: f"../../{_LAYERS_FOLDER}/{file}" for name, file in _RAIN.items()},
+            **{name: f"../../{_LAYERS_FOLDER}/{LAYER_FILES[name]}" for name in RAIN_LAYERS},
             **{
                 name: f"../../{_LAYERS_FOLDER}/{Path(file).with_suffix('.vrt')}"
-                for name, file in _TERRAIN.items()
+                for name, file in _terrain().items()
             },
         },
         **{
@@ -226,6 +280,6 @@ def _encode_region(region: Region) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+def _terrain() -> dict[str, str]:
+    """Files of the layers that are borrowed; rain is drawn anew, over the whole region."""
+    return {name: file for name, file in LAYER_FILES.items() if name not in RAIN_LAYERS}
