@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterator
-from html import escape
 from typing import Any, Final
 
+from cropmask.results.html import Html, make_page, make_table, tag
+from cropmask.stac.collection import AREA_SUMS
 from cropmask.stac.facts import Document
 
 _SHOWN: Final = frozenset({"child", "item", "parent", "root", "derived_from", "related"})
@@ -31,52 +32,41 @@ def make_document_page(key: str, document: Document, *, pages: str, files: str) 
     key
         Key of the document below the root of the catalog.
     document
-        The document.
+        The document, as it was read: nothing in it is trusted.
     pages, files
         Where pages and files are served.
     """
     properties = document.get("properties") or {}
     title = str(properties.get("title") or document.get("title") or document.get("id"))
-    body = "\n".join(_body(key, document, properties, pages, files))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
-    )
+    body = _body(key, document, properties, pages, files)
+    return make_page(title, _STYLE, tag("h1", title), *body)
 
 
 def _body(
     key: str, document: Document, properties: Document, pages: str, files: str
-) -> Iterator[str]:
+) -> Iterator[Html]:
     assets = _dicts(document.get("assets"))
+    places = {name: _place(key, str(each.get("href")), files) for name, each in assets.items()}
     for name, asset in assets.items():
         if "thumbnail" in (asset.get("roles") or ()):
-            yield f'<p><img src="{_place(key, asset, files)}" alt="{escape(name)}"></p>'
+            yield tag("p", tag("img", src=places[name], alt=name))
     description = properties.get("description") or document.get("description")
     if description:
-        yield f"<pre>{escape(str(description))}</pre>"
+        yield tag("pre", str(description))
     links = [link for link in document.get("links", ()) if link.get("rel") in _SHOWN]
     if links:
-        yield "<h2>Links</h2><ul>"
-        yield from (f"<li>{_link(key, link, pages, files)}</li>" for link in links)
-        yield "</ul>"
+        yield tag("h2", "Links")
+        yield tag("ul", *(tag("li", *_link(key, link, pages, files)) for link in links))
     if assets:
-        yield "<h2>Files</h2><table>"
-        yield from (
-            f'<tr><td><a href="{_place(key, asset, files)}">{escape(name)}</a></td>'
-            f"<td>{escape(str(asset.get('title', '')))}</td></tr>"
+        yield tag("h2", "Files")
+        yield make_table(
+            (tag("a", name, href=places[name]), str(asset.get("title", "")))
             for name, asset in assets.items()
         )
-        yield "</table>"
-    figures = {**properties, **_dicts({"cropmask:statistics": document.get("cropmask:statistics")})}
+    figures = {**properties, **_dicts({AREA_SUMS: document.get(AREA_SUMS)})}
     if figures:
-        yield "<h2>Properties</h2><table>"
-        yield from (
-            f"<tr><td>{escape(name)}</td><td>{escape(_text(value))}</td></tr>"
-            for name, value in _flat(figures)
-        )
-        yield "</table>"
+        yield tag("h2", "Properties")
+        yield make_table((name, _text(value)) for name, value in _flat(figures))
 
 
 def _flat(properties: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -98,25 +88,18 @@ def _dicts(value: Any) -> dict[str, Document]:  # noqa: ANN401 (any JSON value)
     return {name: each for name, each in known.items() if isinstance(each, dict)}
 
 
-def _target(key: str, href: str) -> str | None:
-    """Key of an address inside of the catalog; None outside."""
+def _place(key: str, href: str, files: str, pages: str | None = None) -> str:
+    """Where this server has what an address in a document leads to."""
     if "://" in href or href.startswith("/"):
-        return None
+        return href
     target = posixpath.normpath(posixpath.join(posixpath.dirname(key), href))
-    return None if target.startswith("../") else target
+    if target.startswith("../"):  # outside of the catalog
+        return href
+    return f"{pages if pages and target.endswith('.json') else files}{target}"
 
 
-def _place(key: str, asset: Document, files: str) -> str:
-    href = str(asset.get("href"))
-    target = _target(key, href)
-    return escape(href if target is None else f"{files}{target}", quote=True)
-
-
-def _link(key: str, link: Document, pages: str, files: str) -> str:
-    href, rel = str(link.get("href")), str(link.get("rel"))
-    title = str(link.get("title") or rel)
-    target = _target(key, href)
-    address = href
-    if target is not None:
-        address = f"{pages if target.endswith('.json') else files}{target}"
-    return f'{escape(rel)}: <a href="{escape(address, quote=True)}">{escape(title)}</a>'
+def _link(key: str, link: Document, pages: str, files: str) -> Iterator[str]:
+    rel = str(link.get("rel"))
+    yield f"{rel}: "
+    address = _place(key, str(link.get("href")), files, pages)
+    yield tag("a", str(link.get("title") or rel), href=address)

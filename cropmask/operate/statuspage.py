@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 import shapely
@@ -21,6 +20,7 @@ from cropmask.operate.formats import (
 )
 from cropmask.operate.summary import SHOWN, Standing, TileStanding
 from cropmask.queue.protocol import Counts
+from cropmask.results.html import Html, join, make_page, make_table, tag
 from cropmask.site.commands import HERE, Commands
 from cropmask.site.price import Price
 from cropmask.stac.facts import mark_title
@@ -53,6 +53,8 @@ _MARKS: Final = {
 """A sign in the tile for those who cannot tell the colors apart."""
 _CELL: Final = 10
 """Units of the drawing that a tile is wide."""
+_REST: Final = tag("rect", class_="rest", x=".8", y=".8", width="8.4", height="8.4", rx="1")
+"""A tile that is not in the run."""
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ground: #f6f7f9; --card: #ffffff; --ink: #1c2330;
@@ -116,57 +118,55 @@ def make_status_page(standing: Standing, around: Surroundings) -> str:
     """HTML of a run; it needs no other file and no network."""
     record = standing.record
     title = mark_title(f"{record.product} {record.period}", synthetic=around.synthetic)
-    goes_on = around.reload_seconds is not None and standing.remaining > 0
-    refresh = f'<meta http-equiv="refresh" content="{around.reload_seconds}">' if goes_on else ""
-    fills = "".join(f".{name} {{ fill: {color}; background: {color} }}\n"
-                    for name, color in COLORS.items())  # fmt: skip
-    fills += ".PENDING { fill: var(--PENDING); background: var(--PENDING) }\n"
-    sections = (
+    refresh = Html()
+    if around.reload_seconds is not None and standing.remaining > 0:
+        refresh = tag("meta", http_equiv="refresh", content=around.reload_seconds)
+    colors = {**COLORS, "PENDING": "var(--PENDING)"}
+    fills = "".join(f".{name} {{ fill: {c}; background: {c} }}\n" for name, c in colors.items())
+    main = (
         _header(standing, title),
         _bar(standing),
         _cards(standing, around),
-        f'<div class="two"><section class="card">{make_map(standing, around)}</section>'
-        f'<section class="card"><h2>Tiles</h2>{_legend(standing, around)}</section></div>',
+        tag(
+            "div",
+            tag("section", _map(standing, around), class_="card"),
+            tag("section", tag("h2", "Tiles"), _legend(standing, around), class_="card"),
+            class_="two",
+        ),
         _failures(standing, around),
         _advice(standing, around),
     )
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{refresh}'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{standing.share:.0%} {escape(title)}</title>"
-        f"<style>{_STYLE}{fills}</style></head>\n<body><main>\n"
-        + "\n".join(sections)
-        + "\n</main></body></html>\n"
+    return make_page(
+        f"{standing.share:.0%} {title}", _STYLE + fills, tag("main", *main), heading=refresh
     )
 
 
-def _header(standing: Standing, title: str) -> str:
+def _header(standing: Standing, title: str) -> Html:
     record = standing.record
-    return (
-        f"<header><h1>{escape(title)}</h1>"
-        f'<p class="soft">run <code>{escape(record.run)}</code>, submitted '
-        f"{escape(record.submitted)}, model {escape(record.recipe)}, {record.resolution} m; "
-        f'as of <time id="moment">{say_moment(standing.moment)}</time></p></header>'
-    )
+    moment = tag("time", say_moment(standing.moment), id="moment")
+    made = f", submitted {record.submitted}, model {record.recipe}, {record.resolution} m; as of "
+    about = tag("p", "run ", tag("code", record.run), made, moment, class_="soft")
+    return tag("header", tag("h1", title), about)
 
 
-def _bar(standing: Standing) -> str:
+def _bar(standing: Standing) -> Html:
     total = max(len(standing.tiles), 1)
-    parts = "".join(
-        f'<i class="{name}" style="width:{100 * number / total:.3f}%" title="{name} {number}"></i>'
-        for name, number in standing.counts.items()
-        if number
+    parts = (
+        tag("i", class_=name, style=f"width:{100 * count / total:.3f}%", title=f"{name} {count}")
+        for name, count in standing.counts.items()
+        if count
     )
-    return f'<div class="bar" role="img" aria-label="{standing.share:.0%} done">{parts}</div>'
+    return tag("div", *parts, class_="bar", role="img", aria_label=f"{standing.share:.0%} done")
 
 
-def _cards(standing: Standing, around: Surroundings) -> str:
+def _cards(standing: Standing, around: Surroundings) -> Html:
     spent = standing.spent
     speed = say_rate(standing.per_hour) if standing.per_hour else "not known yet"
     usual = f"{say_duration(spent.tile_seconds)} a tile" if spent.tile_seconds else "no tile timed"
+    retries = "1 retry" if standing.retried == 1 else f"{standing.retried:,} retries"
     cards = [
         ("done", f"{standing.done:,} of {len(standing.tiles):,}", f"{standing.share:.0%} done"),
-        ("speed", speed, f"{usual}, {_say_retries(standing.retried)}"),
+        ("speed", speed, f"{usual}, {retries}"),
         ("ends", *_ends(standing)),
         ("cost", say_dollars(standing.dollars(around.price)),
          f"so far: {say_cpu_time(spent.cpu_seconds)} at {around.price.short}"),
@@ -176,16 +176,11 @@ def _cards(standing: Standing, around: Surroundings) -> str:
         dead = say_count(queue.dead, "dead letter")
         waits = f"{queue.visible:,} waiting, {queue.delayed:,} delayed, {dead}"
         cards.append(("queue", f"{queue.in_flight:,} in flight", waits))
-    return '<div class="cards">{}</div>'.format(
-        "".join(
-            f'<div class="card" id="{name}"><b>{escape(value)}</b><span>{escape(note)}</span></div>'
-            for name, value, note in cards
-        )
+    drawn = (
+        tag("div", tag("b", value), tag("span", note), class_="card", id=name)
+        for name, value, note in cards
     )
-
-
-def _say_retries(number: int) -> str:
-    return "1 retry" if number == 1 else f"{number:,} retries"
+    return tag("div", *drawn, class_="cards")
 
 
 def _ends(standing: Standing) -> tuple[str, str]:
@@ -196,54 +191,54 @@ def _ends(standing: Standing) -> tuple[str, str]:
     return f"in {say_duration(standing.seconds_left)}", f"about {say_moment(standing.ends)}"
 
 
-def make_map(standing: Standing, around: Surroundings) -> str:
+def _map(standing: Standing, around: Surroundings) -> Html:
     """SVG of the tiles, north up: a square for each, with its state as color, sign and title."""
-    shown = {found.tile: found for found in standing.tiles}
+    shown = {found.tile for found in standing.tiles}
     rest = [tile for tile in around.region_tiles if tile not in shown]
     every = [*shown, *rest]
     if not every:
-        return "<p>no tiles</p>"
+        return tag("p", "no tiles")
     west, east = min(tile.x for tile in every), max(tile.x for tile in every) + 1
     south, north = min(tile.y for tile in every), max(tile.y for tile in every) + 1
-    width, height = _CELL * (east - west), _CELL * (north - south)
 
     def place(tile: Tile) -> str:
         return f"translate({_CELL * (tile.x - west)} {_CELL * (north - 1 - tile.y)})"
 
-    drawn = [_square(found, place(found.tile)) for found in standing.tiles]
-    empty = [
-        f'<g transform="{place(tile)}"><title>{tile} is not in this run</title>'
-        f'<rect class="rest" x=".8" y=".8" width="8.4" height="8.4" rx="1"/></g>'
-        for tile in rest
-    ]
-    return (
-        f'<svg class="map" role="img" aria-label="Map of the tiles" '
-        f'viewBox="-4 -4 {width + 8} {height + 8}">'
-        + _land(around.outline, west, north, "land")
-        + "\n".join([*empty, *drawn])
-        + _land(around.outline, west, north, "shore")
-        + "</svg>"
+    def unused(tile: Tile) -> Html:
+        return tag("g", tag("title", f"{tile} is not in this run"), _REST, transform=place(tile))
+
+    return tag(
+        "svg",
+        _land(around.outline, west, north, "land"),
+        *map(unused, rest),
+        *(_square(found, place(found.tile)) for found in standing.tiles),
+        _land(around.outline, west, north, "shore"),
+        class_="map",
+        role="img",
+        aria_label="Map of the tiles",
+        viewBox=f"-4 -4 {_CELL * (east - west) + 8} {_CELL * (north - south) + 8}",
     )
 
 
-def _square(found: TileStanding, transform: str) -> str:
+def _square(found: TileStanding, transform: str) -> Html:
     words = f"{found.tile} {found.shown}: {MEANINGS[found.shown]}"
     if found.latest is not None:
         words += (
             f"; {say_count(found.attempts, 'attempt')}, begun {say_moment(found.latest.started)}"
         )
-    mark = _MARKS.get(found.shown)
-    return (
-        f'<g transform="{transform}" data-tile="{found.tile}" data-state="{found.shown}">'
-        f'<title>{words}</title><rect class="{found.shown}" x=".5" y=".5" width="9" height="9" '
-        f'rx="1"/>{f"<path class=mark d={chr(34)}{mark}{chr(34)}/>" if mark else ""}</g>'
-    )
+    box = tag("rect", class_=found.shown, x=".5", y=".5", width="9", height="9", rx="1")
+    place = {"transform": transform, "data-tile": found.tile, "data-state": found.shown}
+    return tag("g", tag("title", words), box, _mark(found.shown), **place)
 
 
-def _land(outline: shapely.Geometry | None, west: int, north: int, kind: str) -> str:
+def _mark(state: str) -> Html:
+    return tag("path", class_="mark", d=_MARKS[state]) if state in _MARKS else Html()
+
+
+def _land(outline: shapely.Geometry | None, west: int, north: int, kind: str) -> Html:
     """The region itself, as coarse as it is drawn."""
     if outline is None:
-        return ""
+        return Html()
     coarse = shapely.simplify(outline, AFRICA_10.size / 20)
     left = AFRICA_10.left + AFRICA_10.size * west
     top = AFRICA_10.bottom + AFRICA_10.size * north
@@ -252,7 +247,7 @@ def _land(outline: shapely.Geometry | None, west: int, north: int, kind: str) ->
         "M" + " ".join(f"{(x - left) * scale:.1f},{(top - y) * scale:.1f}" for x, y in ring) + "z"
         for ring in _rings(coarse)
     )
-    return f'<path class="{kind}" fill-rule="evenodd" d="{"".join(rings)}"/>\n'
+    return tag("path", class_=kind, fill_rule="evenodd", d="".join(rings))
 
 
 def _rings(shape: shapely.Geometry) -> Iterable[Sequence[tuple[float, float]]]:
@@ -262,54 +257,49 @@ def _rings(shape: shapely.Geometry) -> Iterable[Sequence[tuple[float, float]]]:
                 yield ring.coords
 
 
-def _legend(standing: Standing, around: Surroundings) -> str:
-    rows = [
-        f'<tr data-count="{name}"><td>{_key(name)}</td><td>{name}<br><span class="soft">'
-        f'{MEANINGS[name]}</span></td><td class="n">{standing.counts[name]:,}</td></tr>'
-        for name in SHOWN
-    ]
+def _legend(standing: Standing, around: Surroundings) -> Html:
+    def row(name: str, sign: Html, title: str, note: str, count: int) -> Html:
+        words = tag("td", title, tag("br"), tag("span", note, class_="soft"))
+        number = tag("td", f"{count:,}", class_="n")
+        return tag("tr", tag("td", sign), words, number, data_count=name)
+
+    rows = [row(name, _key(name), name, MEANINGS[name], standing.counts[name]) for name in SHOWN]
     known = {found.tile for found in standing.tiles}
     rest = sum(tile not in known for tile in around.region_tiles)
     if rest:
-        rows.append(
-            '<tr data-count="REST"><td><svg class="key" viewBox="0 0 10 10"><rect class="rest" '
-            'x=".8" y=".8" width="8.4" height="8.4" rx="1"/></svg></td><td>not in this run<br>'
-            f'<span class="soft">{standing.record.unchanged:,} were unchanged</span></td>'
-            f'<td class="n">{rest:,}</td></tr>'
-        )
-    return f'<table id="legend"><tbody>{"".join(rows)}</tbody></table>'
+        sign = tag("svg", _REST, class_="key", viewBox="0 0 10 10")
+        note = f"{standing.record.unchanged:,} were unchanged"
+        rows.append(row("REST", sign, "not in this run", note, rest))
+    return tag("table", tag("tbody", *rows), id="legend")
 
 
-def _key(name: str) -> str:
-    mark = f'<path class="mark" d="{_MARKS[name]}"/>' if name in _MARKS else ""
-    return (
-        f'<svg class="key" viewBox="0 0 10 10" role="img" aria-label="{name}">'
-        f'<rect class="{name}" width="10" height="10" rx="1"/>{mark}</svg>'
-    )
+def _key(name: str) -> Html:
+    box = tag("rect", class_=name, width="10", height="10", rx="1")
+    about = {"role": "img", "aria-label": name}
+    return tag("svg", box, _mark(name), class_="key", viewBox="0 0 10 10", **about)
 
 
-def _failures(standing: Standing, around: Surroundings) -> str:
+def _failures(standing: Standing, around: Surroundings) -> Html:
     if not standing.failures:
-        return ""
-    rows = "".join(
-        f'<tr><td>{_key(group.state)}</td><td class="n">{len(group.tiles):,}</td>'
-        f'<td class="word">{escape(group.reason)}</td>'
-        f"<td><code>{group.example}</code> {escape(group.error)}"
-        f"</td><td>{escape(advise(group, around.commands))}</td></tr>"
+        return Html()
+    rows = (
+        (
+            _key(group.state),
+            tag("td", f"{len(group.tiles):,}", class_="n"),
+            tag("td", group.reason, class_="word"),
+            join((tag("code", str(group.example)), " ", group.error)),
+            advise(group, around.commands),
+        )
         for group in standing.failures
     )
-    head = "".join(f"<th>{name}</th>" for name in ("", "tiles", "reason", "example", "what to do"))
-    return (
-        f'<section class="card" id="failures"><h2>Failures</h2><table><thead><tr>{head}</tr>'
-        f"</thead><tbody>{rows}</tbody></table></section>"
-    )
+    table = make_table(rows, ("", "tiles", "reason", "example", "what to do"))
+    return tag("section", tag("h2", "Failures"), table, class_="card", id="failures")
 
 
-def _advice(standing: Standing, around: Surroundings) -> str:
+def _advice(standing: Standing, around: Surroundings) -> Html:
     lines = advise_run(standing, around.queue, around.commands)
     if not lines:
-        return ""
-    items = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    return (
-        f'<section class="card" id="advice" style="margin-top:12px"><h2>Next</h2>{items}</section>'
-    )
+        return Html()
+    items = (tag("p", line) for line in lines)
+    style = "margin-top:12px"
+    return tag("section", tag("h2", "Next"), *items, class_="card", id="advice", style=style)

@@ -120,7 +120,7 @@ def test_every_state_but_two_has_a_sign_of_its_own(standing: Standing, page: str
     signs: dict[str, set[str]] = {}
     for drawn in re.findall(r"<g [^>]*data-state=.*?</g>", page):
         state = re.search(r'data-state="(\w+)"', drawn)
-        sign = re.search(r'class=mark d="([^"]+)"', drawn)
+        sign = re.search(r'class="mark" d="([^"]+)"', drawn)
         assert state
         signs.setdefault(state[1], set()).add(sign[1] if sign else "")
     assert set(signs) == {found.shown for found in standing.tiles}

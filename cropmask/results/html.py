@@ -1,0 +1,81 @@
+"""HTML pages that need no other file, written so that no text of others becomes markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Final
+
+_VOID: Final = frozenset({"br", "img", "meta"})
+"""Elements without content, which have no end tag."""
+
+
+class Html(str):
+    """Markup; every other text is escaped where it is put into an element."""
+
+    __slots__ = ()
+
+
+def join(parts: Iterable[str]) -> Html:
+    """Texts and markup one after another, the texts escaped."""
+    return Html("".join(part if isinstance(part, Html) else escape(part) for part in parts))
+
+
+def tag(name: str, /, *content: str, **attributes: object) -> Html:
+    """An element.
+
+    Parameters
+    ----------
+    name
+        Name of the element.
+    content
+        Texts, which are escaped, and markup.
+    attributes
+        Attributes, of which those that are None are left out. ``class_`` is ``class``, and
+        ``aria_label`` is ``aria-label``.
+    """
+    words = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    end = "" if name in _VOID else f"</{name}>"
+    return Html(f"<{name}{words}>{join(content)}{end}")
+
+
+def make_table(rows: Iterable[Iterable[str]], heads: Iterable[str] = ()) -> Html:
+    """A table of texts and markup; a cell that is a whole ``td`` stays as it is."""
+    body = join(tag("tr", *map(_cell, row)) for row in rows)
+    head = join(tag("th", text) for text in heads)
+    parts = (tag("thead", tag("tr", head)), tag("tbody", body)) if head else (tag("tbody", body),)
+    return tag("table", *parts)
+
+
+def _cell(content: str) -> Html:
+    is_whole = isinstance(content, Html) and content.startswith("<td")
+    return Html(content) if is_whole else tag("td", content)
+
+
+def make_page(title: str, style: str, *body: str, heading: str = "") -> str:
+    """A whole page.
+
+    Parameters
+    ----------
+    title
+        Title of the page.
+    style
+        Style sheet.
+    body
+        What is in the body.
+    heading
+        More for the ``head``.
+    """
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        heading,
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", Html(style)),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', *body), lang='en')}\n"
