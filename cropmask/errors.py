@@ -134,7 +134,6 @@ class Reason(StrEnum):
     # Places: stores, queues, servers, disks.
     ABSENT = "absent", "a file that is named does not exist: correct its address, or put it there"
     ACCESS_DENIED = "access denied", _CREDENTIALS
-    CONNECTION = "connection", _WORLD
     UNREACHABLE = "unreachable", _WORLD
     DISK = "disk", "a disk could not be written or read: look at it if it goes on"
     DISK_FULL = "disk full", _FULL

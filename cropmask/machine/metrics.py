@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from cropmask.contract import METRIC_DIMENSIONS, METRICS
 from cropmask.errors import CropmaskError
-from cropmask.remote.aws import AwsClient, explained
+from cropmask.remote.aws import AwsClient, translate_aws_errors
 
 _INTERVAL_SECONDS: Final = 60.0
 """CloudWatch keeps one value a minute anyhow."""
@@ -101,7 +101,7 @@ class CloudWatchMetrics:
         try:
             while self._values:
                 batch = self._values[:_BATCH]
-                with explained(self._where):
+                with translate_aws_errors(self._where):
                     self._aws.open().put_metric_data(Namespace=self._namespace, MetricData=batch)
                 del self._values[: len(batch)]
         except CropmaskError as error:

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.machine.stages import ShareDone
-from cropmask.pixels.gdal import open_reading_threads, with_patience
+from cropmask.pixels.gdal import open_reading_threads, read_with_retries
 from cropmask.product import COG_TYPE, NODATA, Band, Product
 from cropmask.remote.fetch import Absent, ReadOptions
 from cropmask.results.cog import BLOCK, copy_cog, write_picture
@@ -238,7 +238,7 @@ def _read_all(
     def read(dataset: Dataset) -> Tiled:
         href = ends[dataset.tile]
         try:
-            pixels = with_patience(lambda: _read_tile(href, sheet.edge, band), href, settings)
+            pixels = read_with_retries(lambda: _read_tile(href, sheet.edge, band), href, settings)
         except (Interrupted, Absent) as error:
             log.warning("tile %s is left out: %s", dataset.tile, error)
             return dataset.tile, None

@@ -21,7 +21,7 @@ from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.remote.retries import count_retries
 
-__all__ = ["ReadOptions", "gdal_settings", "open_reading_threads", "with_patience"]
+__all__ = ["ReadOptions", "gdal_settings", "open_reading_threads", "read_with_retries"]
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ def open_reading_threads(options: ReadOptions, *, s3: bool) -> ThreadPoolExecuto
     return ThreadPoolExecutor(options.threads, thread_name_prefix="read", initializer=enter)
 
 
-def with_patience(action: Callable[[], T], href: str, options: ReadOptions) -> T:
+def read_with_retries(action: Callable[[], T], href: str, options: ReadOptions) -> T:
     """Result of reading from a raster, tried again where another try may help.
 
     Parameters

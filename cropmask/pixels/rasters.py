@@ -21,7 +21,7 @@ from shapely.geometry import mapping
 
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS, EPSG
-from cropmask.pixels.gdal import with_patience
+from cropmask.pixels.gdal import read_with_retries
 from cropmask.pixels.resample import Window
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, check_local
@@ -45,7 +45,7 @@ class Raster:
         self._options = options
         self._lock = threading.Lock()
         self._dataset: Any = None
-        with_patience(self._open, href, options)
+        read_with_retries(self._open, href, options)
         dataset: Any = self._dataset
         box = rio_geobox(dataset)
         if dataset.crs is None or not isinstance(box, GeoBox):
@@ -72,7 +72,7 @@ class Raster:
             return values
 
         with self._lock:
-            return with_patience(read, self.href, self._options)
+            return read_with_retries(read, self.href, self._options)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -265,7 +265,7 @@ class ResampledRows:
         if self._block is None or self._block[0] != start:
             self._block = None
             block = self._box[start : start + self._block_rows, :]
-            values = with_patience(lambda: self._warp(block), self._raster.href, self._options)
+            values = read_with_retries(lambda: self._warp(block), self._raster.href, self._options)
             self._block = (start, values)
         return self._block[1]
 

@@ -30,7 +30,12 @@ from uuid import uuid4
 from cropmask.contract import MAX_RECEIVES
 from cropmask.errors import LeaseLost, Reason
 from cropmask.queue.protocol import Counts, DeadLetter, Lease, Message, note, poll
-from cropmask.remote.localfiles import folders_removed_after, part_of, sync_folder, told
+from cropmask.remote.localfiles import (
+    folders_removed_after,
+    part_of,
+    sync_folder,
+    translate_os_errors,
+)
 
 _READY: Final = "ready"
 _LATER: Final = "later"
@@ -120,7 +125,7 @@ class FolderQueue:
             id_ = f"{self._now():014d}-{number % 0x10000:04x}{uuid4().hex[:12]}"
             self._write(f"{_READY}/{id_}.0", document)
         if messages:
-            with told(ready, "written"):
+            with translate_os_errors(ready, "written"):
                 sync_folder(ready)
         return len(messages)
 
@@ -225,7 +230,11 @@ class FolderQueue:
     def check(self) -> None:
         """Write and remove a file where messages are."""
         path = self.root / _READY / "check"
-        with told(path, "written"), folders_removed_after(path.parent), part_of(path, b""):
+        with (
+            translate_os_errors(path, "written"),
+            folders_removed_after(path.parent),
+            part_of(path, b""),
+        ):
             pass
         self._names(_READY)
 
@@ -254,7 +263,7 @@ class FolderQueue:
 
     def _names(self, folder: str) -> list[str]:
         path = self.root / folder
-        with told(path, "listed"):
+        with translate_os_errors(path, "listed"):
             try:
                 found = os.listdir(path)  # noqa: PTH208 (names, not paths)
             except _GONE:
@@ -265,7 +274,7 @@ class FolderQueue:
         """Rename a file; False if another process was faster."""
         path = self.root / target
         for _ in range(2):
-            with told(path, "written"):
+            with translate_os_errors(path, "written"):
                 try:
                     (self.root / source).rename(path)
                 except FileNotFoundError:
@@ -278,7 +287,7 @@ class FolderQueue:
 
     def _remove(self, name: str) -> bool:
         path = self.root / name
-        with told(path, "removed"):
+        with translate_os_errors(path, "removed"):
             try:
                 path.unlink()
             except _GONE:
@@ -288,13 +297,13 @@ class FolderQueue:
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         path = self.root / name
         content = json.dumps(document, sort_keys=True).encode()
-        with told(path, "written"), part_of(path, content) as part:
+        with translate_os_errors(path, "written"), part_of(path, content) as part:
             part.rename(path)
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """Document of a file; None if it is gone."""
         path = self.root / name
-        with told(path, "read"):
+        with translate_os_errors(path, "read"):
             try:
                 text = path.read_text(encoding="utf-8", errors="replace")
             except _GONE:

@@ -26,7 +26,7 @@ from cropmask.queue.protocol import (
     QueueOptions,
     note,
 )
-from cropmask.remote.aws import AwsClient, explained
+from cropmask.remote.aws import AwsClient, translate_aws_errors
 
 LAG_SECONDS: Final = 60.0
 """SQS promises its numbers to be right a minute after the last change."""
@@ -258,7 +258,7 @@ class SqsQueue:
                 reason=Reason.NO_DEAD_LETTERS,
             ) from None
         place = {"QueueName": name, "QueueOwnerAWSAccountId": account}
-        with _told(f"{name}, the dead letters of {self.address}"):
+        with _translate_sqs_errors(f"{name}, the dead letters of {self.address}"):
             return str(self._aws.open().get_queue_url(**place)["QueueUrl"])
 
     def _show(self, queue: str, receipts: Sequence[str]) -> None:
@@ -308,18 +308,18 @@ class SqsQueue:
 
     def _call(self, name: str, *, queue: str | None = None, **request: Any) -> Any:  # noqa: ANN401
         address = queue or self.address
-        with _told(address):
+        with _translate_sqs_errors(address):
             return getattr(self._aws.open(), name)(QueueUrl=address, **request)
 
 
 @contextlib.contextmanager
-def _told(address: str) -> Iterator[None]:
+def _translate_sqs_errors(address: str) -> Iterator[None]:
     def special(code: str, _status: int) -> CropmaskError | None:
         if code in _ENDED:
             return LeaseLost(f"{address}: a lease has ended ({code}): another worker may have it")
         return None
 
-    with explained(address, _ADVICE, special):
+    with translate_aws_errors(address, _ADVICE, special):
         yield
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import boto3
 from boto3.exceptions import Boto3Error
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -18,11 +21,17 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
 )
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.remote.retries import count_of_client
 
+ABSENT_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+"""What S3 says of a key that holds nothing; a bucket that does not exist is another matter."""
+BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[\w:/-]+")
+"""Names of buckets and of access points."""
 _TRANSIENT: Final = frozenset(
     {
         "ConditionalRequestConflict",
@@ -94,7 +103,7 @@ class AwsClient:
             **(config or {}),
         }
         self._lock = threading.Lock()
-        self._opened: Any = None
+        self._opened: tuple[int, Any] | None = None
 
     def open(self) -> Any:  # noqa: ANN401 (boto3 makes its classes at run time)
         """The client.
@@ -105,17 +114,56 @@ class AwsClient:
             If profile, region or endpoint cannot be used.
         """
         with self._lock:
-            if self._opened is None:
-                with explained(self._where):
-                    self._opened = boto3.session.Session().client(
+            # A forked child must not talk over its parent's connections.
+            if self._opened is None or self._opened[0] != os.getpid():
+                with translate_aws_errors(self._where):
+                    client = boto3.session.Session().client(
                         self._service, **self._place, config=Config(**self._settings)
                     )
-                    count_of_client(self._opened)
-            return self._opened
+                count_of_client(client)
+                self._opened = (os.getpid(), client)
+            return self._opened[1]
+
+
+def make_s3_client(
+    where: str,
+    *,
+    endpoint_url: str | None = None,
+    region_name: str | None = None,
+    unsigned: bool = False,
+    attempts: int = 6,
+    config: Mapping[str, Any] | None = None,
+) -> AwsClient:
+    """Client of S3, or of an object store that speaks it; opened on first use.
+
+    Parameters
+    ----------
+    where, endpoint_url, region_name, attempts, config
+        As for :class:`AwsClient`.
+    unsigned
+        Whether requests carry no credentials, as public buckets want it.
+    """
+    # Other object stores may not know AWS's newer checksum trailers.
+    checksums = "when_required" if endpoint_url else "when_supported"
+    settings = {
+        "request_checksum_calculation": checksums,
+        "response_checksum_validation": checksums,
+        **({"s3": {"addressing_style": "path"}} if endpoint_url else {}),
+        **({"signature_version": UNSIGNED} if unsigned else {}),
+        **(config or {}),
+    }
+    return AwsClient(
+        "s3",
+        where,
+        endpoint_url=endpoint_url,
+        region_name=region_name,
+        attempts=attempts,
+        config=settings,
+    )
 
 
 @contextlib.contextmanager
-def explained(
+def translate_aws_errors(
     where: str,
     advice: Mapping[str, str] | None = None,
     special: Special = lambda _code, _status: None,
@@ -143,9 +191,15 @@ def explained(
     except ClientError as error:
         raise _meaning(where, error, {**_CREDENTIALS, **(advice or {})}, special) from None
     except LOST as error:
-        raise Interrupted(f"{where}: {error}: run again", reason=Reason.CONNECTION) from None
+        raise Interrupted(f"{where}: {error}: run again", reason=Reason.UNREACHABLE) from None
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise Misconfigured(
+            f"{where}: no AWS credentials ({error}): provide them, or set CROPMASK_S3_UNSIGNED=1 for a "
+            "public bucket",
+            reason=Reason.ACCESS_DENIED,
+        ) from None
     except (BotoCoreError, Boto3Error, ValueError) as error:
-        # What is left comes before any request: credentials, profile, region, endpoint.
+        # What is left comes before any request: profile, region, endpoint.
         raise Misconfigured(f"{where}: {error}") from None
 
 

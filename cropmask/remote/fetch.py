@@ -17,22 +17,24 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-import boto3
-import botocore.exceptions
 import requests
-from botocore import UNSIGNED
-from botocore.config import Config
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
 from cropmask.remote.address import is_remote
-from cropmask.remote.retries import CountedRetry, count_of_client
+from cropmask.remote.aws import (
+    ABSENT_CODES,
+    BUCKET,
+    AwsClient,
+    make_s3_client,
+    translate_aws_errors,
+)
+from cropmask.remote.retries import CountedRetry
 
 PASSING: Final = (429, 500, 502, 503, 504)
 """Statuses of a server that may do better in a moment."""
-_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
-_DENIED: Final = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "ExpiredToken"})
+_DENIED: Final = frozenset({"401", "403", "AccessDenied"})
 _EDGE_BYTES: Final = 64 * 1024
 
 
@@ -84,26 +86,23 @@ def _session(options: ReadOptions) -> requests.Session:
 
 
 @lru_cache(maxsize=8)
-def _s3(options: ReadOptions) -> Any:  # noqa: ANN401 (boto3 has no types)
-    client = boto3.session.Session().client(
+def _s3(options: ReadOptions) -> AwsClient:
+    return make_s3_client(
         "s3",
         endpoint_url=options.s3_endpoint,
         region_name=options.s3_region,
-        config=Config(
-            signature_version=UNSIGNED if options.s3_unsigned else None,
-            retries={"total_max_attempts": options.retries + 1, "mode": "standard"},
-            connect_timeout=min(options.timeout_seconds, 10),
-            read_timeout=options.timeout_seconds,
-            max_pool_connections=max(options.threads, 10),
-        ),
+        unsigned=options.s3_unsigned,
+        attempts=options.retries + 1,
+        config={
+            "connect_timeout": min(options.timeout_seconds, 10),
+            "read_timeout": options.timeout_seconds,
+            "max_pool_connections": max(options.threads, 10),
+        },
     )
-    count_of_client(client)
-    return client
 
 
 # A forked child must not talk over its parent's connections.
 os.register_at_fork(after_in_child=_session.cache_clear)
-os.register_at_fork(after_in_child=_s3.cache_clear)
 
 
 def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None = None) -> bytes:
@@ -130,11 +129,7 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
     wanted = f"bytes={span[0]}-{span[0] + span[1] - 1}" if span else None
     if href.startswith("s3://"):
         extra = {"Range": wanted} if wanted else {}
-        body = _s3_call("get_object", href, options, **extra)["Body"]
-        try:
-            return bytes(body.read())
-        except (botocore.exceptions.BotoCoreError, OSError) as error:
-            raise Interrupted(f"{href} broke off: {error}", reason=Reason.UNREACHABLE) from error
+        return bytes(_s3_call("get_object", href, options, **extra)["Body"])
     if is_remote(href):
         return bytes(_http("GET", href, options, {"Range": wanted} if wanted else {}).content)
     check_local(href)
@@ -143,7 +138,7 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
             file.seek(span[0] if span else 0)
             return file.read(span[1] if span else -1)
     except OSError as error:
-        _refuse_local(href, error)
+        _raise_local_error(href, error)
 
 
 def load_json(href: str, options: ReadOptions) -> Any:  # noqa: ANN401 (any JSON value)
@@ -229,8 +224,8 @@ def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
         token = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def refuse(status: str, href: str) -> NoReturn:
-    """Raise what an answer other than success means.
+def translate_status(status: str, href: str) -> CropmaskError:
+    """The error that an answer other than success stands for.
 
     Parameters
     ----------
@@ -239,20 +234,25 @@ def refuse(status: str, href: str) -> NoReturn:
     href
         What was asked for.
     """
-    if status in _ABSENT:
-        raise Absent(f"{href} does not exist", reason=Reason.ABSENT)
+    return _meaning(status, href) or Interrupted(
+        f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
+        reason=Reason.UNREACHABLE,
+    )
+
+
+def _meaning(status: str, href: str) -> CropmaskError | None:
+    """The error of a status or code that means the same whoever answers it."""
+    if status in ABSENT_CODES:
+        return Absent(f"{href} does not exist", reason=Reason.ABSENT)
     if status == "NoSuchBucket":
-        raise Misconfigured(f"the bucket of {href} does not exist: check its name")
+        return Misconfigured(f"the bucket of {href} does not exist: check its name")
     if status in _DENIED:
-        raise Misconfigured(
+        return Misconfigured(
             f"access to {href} is denied ({status}): check the credentials, or set "
             "CROPMASK_S3_UNSIGNED=1 for a public bucket",
             reason=Reason.ACCESS_DENIED,
         )
-    raise Interrupted(
-        f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
-        reason=Reason.UNREACHABLE,
-    )
+    return None
 
 
 def check_local(href: str) -> os.stat_result:
@@ -268,7 +268,7 @@ def check_local(href: str) -> os.stat_result:
         if stat.S_ISDIR(facts.st_mode):
             raise IsADirectoryError(errno.EISDIR, "Is a directory")
     except OSError as error:
-        _refuse_local(href, error)
+        _raise_local_error(href, error)
     except ValueError:
         raise Rejected(f"'{href}' is no path: correct it", reason=Reason.BAD_DOCUMENT) from None
     if not stat.S_ISREG(facts.st_mode):
@@ -276,7 +276,7 @@ def check_local(href: str) -> os.stat_result:
     return facts
 
 
-def _refuse_local(href: str, error: OSError) -> NoReturn:
+def _raise_local_error(href: str, error: OSError) -> NoReturn:
     if re.match(r"^[A-Za-z0-9+]+://", href):
         raise Misconfigured(
             f"{href} cannot be read: give a path, or an http(s):// or s3:// address",
@@ -307,33 +307,20 @@ def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str])
             reason=Reason.UNREACHABLE,
         ) from error
     if not answer.ok:
-        refuse(str(answer.status_code), href)
+        raise translate_status(str(answer.status_code), href)
     return answer
 
 
 def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  # noqa: ANN401
+    """Answer of S3, its body included, to a request about an address."""
     bucket, _, key = href.removeprefix("s3://").partition("/")
+    if not BUCKET.fullmatch(bucket):
+        raise Rejected(
+            f"{href} is no S3 address: write it like s3://bucket/key", reason=Reason.BAD_ADDRESS
+        )
     arguments = {"Bucket": bucket, **({"Key": key} if key else {}), **extra}
     if options.s3_requester_pays:
         arguments["RequestPayer"] = "requester"
-    try:
-        return getattr(_s3(options), name)(**arguments)
-    except botocore.exceptions.ClientError as error:
-        refuse(str(error.response.get("Error", {}).get("Code", "unknown")), href)
-    except (
-        botocore.exceptions.NoCredentialsError,
-        botocore.exceptions.PartialCredentialsError,
-    ) as error:
-        raise Misconfigured(
-            f"no AWS credentials to read {href}: provide them, or set CROPMASK_S3_UNSIGNED=1 "
-            "for a public bucket",
-            reason=Reason.ACCESS_DENIED,
-        ) from error
-    except botocore.exceptions.ParamValidationError:
-        raise Rejected(
-            f"{href} is no S3 address: write it like s3://bucket/key", reason=Reason.BAD_ADDRESS
-        ) from None
-    except botocore.exceptions.BotoCoreError as error:
-        raise Interrupted(
-            f"{href} cannot be reached: {error}", reason=Reason.UNREACHABLE
-        ) from error
+    with translate_aws_errors(href, special=lambda code, _status: _meaning(code, href)):
+        answer = getattr(_s3(options).open(), name)(**arguments)
+        return answer | ({"Body": answer["Body"].read()} if "Body" in answer else {})

@@ -35,7 +35,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextlib.contextmanager
-def told(path: Path, verb: str) -> Iterator[None]:
+def translate_os_errors(path: Path, verb: str) -> Iterator[None]:
     """Turn an OSError into one line: refused is Misconfigured, everything else Interrupted."""
     try:
         yield
@@ -65,7 +65,7 @@ def part_of(path: Path, source: bytes | Path) -> Iterator[Path]:
             if isinstance(source, bytes):
                 file.write(source)
             else:
-                with told(source, "read"):
+                with translate_os_errors(source, "read"):
                     original = source.open("rb")
                 with original:
                     shutil.copyfileobj(original, file, 1 << 20)

@@ -28,7 +28,7 @@ from rasterio.io import MemoryFile
 from cropmask.core.cropmap import CropMap
 from cropmask.errors import CropmaskError, Interrupted, Reason
 from cropmask.product import CREDIT, FILTERED, LICENSE, MASK, NODATA, Band, Rgba
-from cropmask.remote.localfiles import told
+from cropmask.remote.localfiles import translate_os_errors
 from cropmask.stac.facts import FileFacts, visual_box
 
 BLOCK: Final = 512
@@ -150,7 +150,7 @@ def copy_cog(source: Path, path: Path, band: Band) -> None:
 def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
     """Write a band as a PNG in its published colors; nodata is transparent.
 
-    A class without a color is gray, so that it can be told from nodata.
+    A class without a color is gray, so that it can be translate_os_errors from nodata.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def load_file_facts(path: Path) -> FileFacts:
     """
     digests = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
     size = 0
-    with told(path, "read"), path.open("rb") as file:
+    with translate_os_errors(path, "read"), path.open("rb") as file:
         while block := file.read(1 << 20):
             size += len(block)
             for digest in digests:
@@ -234,7 +234,7 @@ def _save(raster: Any, path: Path, **options: str) -> None:  # noqa: ANN401 (ras
     """Encode in memory, then write: GDAL passes over a disk that fills at a file's last bytes."""
     with MemoryFile() as encoded:
         rasterio.shutil.copy(raster, encoded.name, **options)
-        with told(path, "written"):
+        with translate_os_errors(path, "written"):
             path.write_bytes(encoded.getbuffer())
 
 

@@ -17,9 +17,9 @@ from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
 from shapely.geometry import Point, mapping
 
-from cropmask.errors import Interrupted, Misconfigured, Reason
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.grid import CRS, Tile
-from cropmask.remote.fetch import ReadOptions, refuse, retry_policy
+from cropmask.remote.fetch import ReadOptions, retry_policy, translate_status
 from cropmask.sources.items import Document
 from cropmask.task import Period
 
@@ -64,11 +64,9 @@ class StacApi:
             items = list(found.items_as_dicts())
         except APIError as error:
             if error.status_code:
-                self._refuse(error.status_code, str(error))
+                raise self._translate(error.status_code, str(error)) from error
             raise self._unreachable(error) from error
-        except requests.RequestException as error:
-            raise self._unreachable(error) from error
-        except ValueError as error:
+        except (requests.RequestException, ValueError) as error:
             raise self._unreachable(error) from error
         documents = [Document(item, self.address) for item in items if isinstance(item, dict)]
         return [Document(it.content, _self_link(it) or self.address) for it in documents]
@@ -82,18 +80,18 @@ class StacApi:
         client: pystac_client.Client = self._own.client
         return client
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _translate(self, status: int, text: str) -> CropmaskError:
         if status == 400:
-            raise Misconfigured(
+            return Misconfigured(
                 f"the STAC API {self.address} refuses our search: {text[:200]}",
                 reason=Reason.SEARCH_REFUSED,
             )
         if status == 404:
-            raise Misconfigured(
+            return Misconfigured(
                 f"the STAC API {self.address} has no search: check the address",
                 reason=Reason.NO_CATALOG,
             )
-        refuse(str(status), self.address)
+        return translate_status(str(status), self.address)
 
     def _unreachable(self, error: Exception) -> Interrupted:
         return Interrupted(

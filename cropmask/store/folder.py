@@ -11,7 +11,13 @@ from uuid import uuid4
 
 from cropmask.errors import Interrupted, Misconfigured, Reason
 from cropmask.remote.fetch import Absent
-from cropmask.remote.localfiles import PART, folders_removed_after, part_of, sync_folder, told
+from cropmask.remote.localfiles import (
+    PART,
+    folders_removed_after,
+    part_of,
+    sync_folder,
+    translate_os_errors,
+)
 from cropmask.store.protocol import _NO_LINKS, _PROBE, Entry, checked_key
 
 
@@ -31,7 +37,7 @@ class FolderStore:
     def exists(self, key: str) -> bool:
         """Whether the key is a file."""
         path = self._path(key)
-        with told(path, "read"):
+        with translate_os_errors(path, "read"):
             try:
                 return stat.S_ISREG(path.stat().st_mode)
             except (FileNotFoundError, NotADirectoryError):
@@ -40,7 +46,7 @@ class FolderStore:
     def get(self, key: str) -> bytes:
         """Content of a file."""
         path = self._path(key)
-        with told(path, "read"):
+        with translate_os_errors(path, "read"):
             try:
                 return path.read_bytes()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -49,14 +55,14 @@ class FolderStore:
     def put(self, key: str, source: bytes | Path, content_type: str) -> None:  # noqa: ARG002
         """Write a file under a temporary name beside it, then rename it over the key."""
         path = self._path(key)
-        with told(path, "written"), part_of(path, source) as part:
+        with translate_os_errors(path, "written"), part_of(path, source) as part:
             part.replace(path)
             sync_folder(path.parent)
 
     def put_if_absent(self, key: str, data: bytes, content_type: str) -> bool:  # noqa: ARG002
         """Write a file under a temporary name, then link it to the key, which must be free."""
         path = self._path(key)
-        with told(path, "written"), part_of(path, data) as part:
+        with translate_os_errors(path, "written"), part_of(path, data) as part:
             try:
                 os.link(part, path)
             except FileExistsError:
@@ -73,17 +79,20 @@ class FolderStore:
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Files below the folder, except those being written."""
-        with told(self.root, "listed"):
+        with translate_os_errors(self.root, "listed"):
             keys = sorted(_walk(self.root, prefix))
         for key in keys:
-            with told(self.root / key, "read"), contextlib.suppress(FileNotFoundError):
+            with (
+                translate_os_errors(self.root / key, "read"),
+                contextlib.suppress(FileNotFoundError),
+            ):
                 facts = (self.root / key).stat()
                 yield Entry(key, facts.st_size, f"{facts.st_mtime_ns:x}-{facts.st_size:x}")
 
     def folders(self, prefix: str = "") -> tuple[str, ...]:
         """Names of folders."""
         folder = self._path(prefix.rstrip("/")) if prefix else self.root
-        with told(folder, "listed"):
+        with translate_os_errors(folder, "listed"):
             try:
                 with os.scandir(folder) as found:
                     return tuple(sorted(entry.name for entry in found if entry.is_dir()))
@@ -93,7 +102,10 @@ class FolderStore:
     def remove(self, key: str) -> None:
         """Delete a file; folders stay."""
         path = self._path(key)
-        with told(path, "removed"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with (
+            translate_os_errors(path, "removed"),
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        ):
             path.unlink()
 
     def check_writable(self) -> None:

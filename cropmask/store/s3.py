@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from boto3.s3.transfer import TransferConfig
-from botocore import UNSIGNED
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
-from cropmask.remote.aws import AwsClient, explained
-from cropmask.remote.localfiles import told
+from cropmask.remote.aws import ABSENT_CODES, BUCKET, make_s3_client, translate_aws_errors
+from cropmask.remote.localfiles import translate_os_errors
 from cropmask.store.protocol import Absent, Entry, StoreOptions, checked_key
 
 _MULTIPART_BYTES: Final = 16 << 20
 """Files over this are sent in parts; three bands of a tile rarely are."""
 _PAGE_KEYS: Final = 1000
-_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _ADVICE: Final = {
     "NoSuchBucket": "the bucket does not exist: create it or name another",
     "AccessDenied": "access is denied: check the role's permissions on this bucket",
@@ -42,19 +39,18 @@ class S3Store:
     """
 
     def __init__(self, bucket: str, prefix: str, options: StoreOptions) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}|arn:[\w:/-]+", bucket):
+        if not BUCKET.fullmatch(bucket):
             raise Misconfigured(
                 f"'{bucket}' is not the name of an S3 bucket: write s3://bucket/prefix"
             )
         self.bucket = bucket
         self.prefix = prefix.strip("/")
         self._options = options
-        self._aws = AwsClient(
-            "s3",
+        self._aws = make_s3_client(
             f"s3://{bucket}",
             endpoint_url=options.endpoint_url,
+            unsigned=options.unsigned,
             attempts=options.attempts,
-            config=_settings(options),
         )
 
     @property
@@ -114,7 +110,7 @@ class S3Store:
             multipart_chunksize=_MULTIPART_BYTES,
             max_concurrency=4,
         )
-        with told(source, "read"), source.open("rb") as file:
+        with translate_os_errors(source, "read"), source.open("rb") as file:
             self._call(
                 key,
                 lambda client: client.upload_fileobj(
@@ -159,7 +155,7 @@ class S3Store:
         request |= {"Bucket": self.bucket, "Prefix": self._root + prefix}
         if self._options.requester_pays:
             request["RequestPayer"] = "requester"
-        with _explained(f"s3://{self.bucket}/{self._root}{prefix}"):
+        with _translate_errors(f"s3://{self.bucket}/{self._root}{prefix}"):
             yield from self._client.get_paginator("list_objects_v2").paginate(
                 **request, PaginationConfig={"PageSize": _PAGE_KEYS}
             )
@@ -179,7 +175,7 @@ class S3Store:
             raise Misconfigured(f"s3://{self.bucket}: {_ADVICE['NoSuchBucket']}") from None
 
     def _call(self, key: str, request: Callable[[Any], T]) -> T:
-        with _explained(self.uri(key)):
+        with _translate_errors(self.uri(key)):
             return request(self._client)
 
 
@@ -191,23 +187,12 @@ class _Conflict(Interrupted):
     """A conditional write met another one (409)."""
 
 
-def _settings(options: StoreOptions) -> dict[str, Any]:
-    # Other object stores may not know AWS's newer checksum trailers.
-    checksums = "when_required" if options.endpoint_url else "when_supported"
-    return {
-        "request_checksum_calculation": checksums,
-        "response_checksum_validation": checksums,
-        **({"s3": {"addressing_style": "path"}} if options.endpoint_url else {}),
-        **({"signature_version": UNSIGNED} if options.unsigned else {}),
-    }
-
-
 @contextlib.contextmanager
-def _explained(uri: str) -> Iterator[None]:
+def _translate_errors(uri: str) -> Iterator[None]:
     """Turn what boto3 raises into one line of ours."""
 
     def special(code: str, status: int) -> CropmaskError | None:
-        if code in _ABSENT:
+        if code in ABSENT_CODES:
             return Absent(f"{uri} does not exist", reason=Reason.ABSENT)
         if status == 412:
             return _Taken(f"{uri} exists already")
@@ -215,5 +200,5 @@ def _explained(uri: str) -> Iterator[None]:
             return _Conflict(f"{uri} is being written by another")
         return None
 
-    with explained(uri, _ADVICE, special):
+    with translate_aws_errors(uri, _ADVICE, special):
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cropmask.errors import Misconfigured, Reason
 from cropmask.remote.fetch import Absent
-from cropmask.remote.localfiles import told
+from cropmask.remote.localfiles import translate_os_errors
 from cropmask.store.protocol import Entry, checked_key
 
 
@@ -42,7 +42,7 @@ class MemoryStore:
         """Keep a copy of the bytes, or of the file's bytes."""
         self._refuse()
         if isinstance(source, Path):
-            with told(source, "read"):
+            with translate_os_errors(source, "read"):
                 source = source.read_bytes()
         with self._lock:
             self._objects[checked_key(key)] = source

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cropmask.errors import Reason, Rejected
-from cropmask.pixels.gdal import open_reading_threads, with_patience
+from cropmask.pixels.gdal import open_reading_threads, read_with_retries
 from cropmask.product import BANDS, NODATA, Band
 from cropmask.remote.address import resolve
 from cropmask.remote.fetch import ReadOptions, load_json
@@ -52,7 +52,7 @@ def open_result(
     hrefs = _hrefs(document, item, bands)
 
     def read(href: str) -> tuple[Any, GeoBox]:
-        return with_patience(lambda: _read(href), href, options)
+        return read_with_retries(lambda: _read(href), href, options)
 
     is_s3 = any(href.startswith("s3://") for href in hrefs.values())
     with open_reading_threads(options, s3=is_s3) as pool:
