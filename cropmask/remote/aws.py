@@ -194,8 +194,8 @@ def translate_aws_errors(
         raise Interrupted(f"{where}: {error}: run again", reason=Reason.UNREACHABLE) from None
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise Misconfigured(
-            f"{where}: no AWS credentials ({error}): provide them, or set CROPMASK_S3_UNSIGNED=1 for a "
-            "public bucket",
+            f"{where}: no AWS credentials ({error}): provide them, or set CROPMASK_S3_UNSIGNED=1 "
+            "for a public bucket",
             reason=Reason.ACCESS_DENIED,
         ) from None
     except (BotoCoreError, Boto3Error, ValueError) as error:
