@@ -23,6 +23,8 @@ CRS: Final = "EPSG:6933"
 EPSG: Final = 6933
 RESOLUTIONS: Final = (10, 20, 60, 100)
 """Pixel sizes in meters; each divides a tile evenly."""
+MOSAIC_RESOLUTIONS: Final = (100, 200, 400, 800, 1600, 3200)
+"""Pixel sizes of a quick look of a region, in meters; each divides a tile evenly."""
 
 
 @dataclass(frozen=True, slots=True)

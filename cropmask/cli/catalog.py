@@ -1,44 +1,58 @@
-"""``cropmask catalog``: the STAC catalog, built, checked, published and served."""
+"""``cropmask catalog``, ``browse`` and ``index``: results as a catalog, and into a data cube."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cropmask.catalog.api import Api, AssetPlaces
-from cropmask.catalog.build import Built, build_results, build_static
-from cropmask.catalog.check import Depth, describe_checked, verify_catalog
-from cropmask.catalog.publish import publish_catalog
-from cropmask.catalog.schemas import Schemas
-from cropmask.catalog.server import open_socket, require_web_packages, serve
-from cropmask.cli.console import open_progress
-from cropmask.cli.numbers import Whole
-from cropmask.cli.options import FILE, models_option
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.cli import options
+from cropmask.cli.console import show_progress
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
 from cropmask.operate.formats import say_count
-from cropmask.remote.address import is_remote
-from cropmask.site.site import Site, open_site
-from cropmask.stac.collection import ROOT_KEY
-from cropmask.store.protocol import Store
 
-FOLDER: Final = "catalogs"
+if TYPE_CHECKING:
+    from cropmask.catalog.api import AssetPlaces
+    from cropmask.catalog.build import Built
+    from cropmask.site.site import Site
+    from cropmask.store.protocol import Store
+
+_CATALOG_FOLDER: Final = "catalogs"
 """Where the catalog without results is printed."""
-ASSET_PLACES: Final = get_args(AssetPlaces)
+_ASSET_PLACES: Final[tuple[AssetPlaces, ...]] = ("place", "server")
 
-port_option = click.option(
-    "--port", type=Whole(0, 65_535), default=8000, show_default=True, help="0: any port."
+_port_option = click.option(
+    "--port", type=options.WholeNumber(0, 65_535), default=8000, help="0: any port."
 )
-host_option = click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
-)
+_host_option = click.option("--host", default="127.0.0.1", help="Address to listen on.")
 
 
-def open_place(place: str) -> tuple[Site, Store]:
+def _open_place(place: str) -> tuple[Site, Store]:
     """Site and store of a place of results, whatever environment is configured."""
+    from cropmask.site.site import open_site
+
     site = open_site(options={"output": place, "env": "local"})
     return site, site.store()
+
+
+def _serve(app: Any, host: str, port: int, about: str, *, launch: bool = False) -> None:  # noqa: ANN401 (an ASGI application)
+    """Serve an application until a signal comes; says where as soon as it can be reached."""
+    from cropmask.catalog.server import open_socket, serve
+
+    def print_address(address: str) -> None:
+        click.echo(f"{about.format(address=address)}  (Ctrl-C ends it)")
+        if launch:
+            click.launch(f"{address}/")
+
+    serve(app, open_socket(host, port), print_address)
+
+
+def _no_catalog(place: str, address: str) -> Misconfigured:
+    return Misconfigured(
+        f"there is no catalog at {address}: run 'cropmask catalog build --results {place}'",
+        reason=Reason.NO_CATALOG,
+    )
 
 
 @click.group()
@@ -49,16 +63,16 @@ def catalog() -> None:
 @catalog.command()
 @click.option(
     "--output",
-    metavar="PLACE",
+    type=options.PLACE,
     help="Folder or s3://bucket/prefix for the catalog without results.  [default: ./catalogs]",
 )
 @click.option(
     "--results",
-    metavar="PLACE",
+    type=options.PLACE,
     help="Folder or s3://bucket/prefix of results: link the items that are there.",
 )
 @click.option("--parquet/--no-parquet", default=True, help="Write items.parquet too, or not.")
-@models_option
+@options.models_option
 def build(output: str | None, results: str | None, parquet: bool, models: Path | None) -> None:
     """Print the catalog of all regions, or bring the catalog of results up to date.
 
@@ -71,19 +85,18 @@ def build(output: str | None, results: str | None, parquet: bool, models: Path |
       cropmask catalog build
       cropmask catalog build --results ./output
       cropmask catalog build --results s3://my-bucket/cropmask
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    """
+    from cropmask.catalog.build import build_results, build_static
+
     if output is not None and results is not None:
         raise click.UsageError("give --output (no results) or --results, not both")
-    site, store = open_place(results or output or FOLDER)
+    site, store = _open_place(results or output or _CATALOG_FOLDER)
     store.check_writable()
     if results is None:
         _print_built(build_static(store, models), site.output)
         return
-    progress = open_progress("text")
-    try:
+    with show_progress() as progress:
         built = build_results(store, models, parquet=parquet, progress=progress)
-    finally:
-        progress.close()
     _print_built(built, site.output)
     if not built.collections:
         click.echo(f"There is no item in {site.output} yet.")
@@ -95,14 +108,20 @@ def build(output: str | None, results: str | None, parquet: bool, models: Path |
         )
 
 
+def _print_built(built: Built, place: str) -> None:
+    for product, items in built.collections.items():
+        click.echo(f"  {product:<26} {items:>6} items" if items else f"  {product}")
+    read = f", {built.read} items read" if built.read else ""
+    click.echo(f"{place}: {built.written} files written{read}.")
+
+
 @catalog.command()
 @click.argument("place", default="./output")
 @click.option("--quick", is_flag=True, help="Do not read files: no checksums, no rasters.")
 @click.option("--external", is_flag=True, help="Look for addresses outside the catalog too.")
 @click.option(
     "--schemas",
-    type=FILE,
-    metavar="FOLDER",
+    type=options.FOLDER,
     help="Schemas of STAC extensions, as EXTENSION/VERSION/schema.json.",
 )
 @click.option("--fetch-schemas", is_flag=True, help="Fetch the schemas that are not at hand.")
@@ -119,24 +138,20 @@ def check(
       cropmask catalog check ./output
       cropmask catalog check s3://my-bucket/cropmask --quick
       cropmask catalog check https://data.example.org/cropmask/catalog.json
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    site, _ = open_place(".")
+    """
+    from cropmask.catalog.check import Depth, describe_checked, verify_catalog
+    from cropmask.catalog.schemas import Schemas
+    from cropmask.remote.address import is_remote
+    from cropmask.stac.collection import ROOT_KEY
+
+    site, _ = _open_place(".")
     root = place if place.endswith(".json") else f"{place.rstrip('/')}/{ROOT_KEY}"
     root = root if is_remote(root) else str(Path(root.removeprefix("file://")).absolute())
-    progress = open_progress("text")
-    try:
-        checked = verify_catalog(
-            root,
-            site.read,
-            Schemas(schemas, fetch=fetch_schemas),
-            Depth(contents=not quick, elsewhere=external),
-            progress,
-        )
-    finally:
-        progress.close()
-    for problem in checked.problems:
-        click.echo(str(problem))
-    for line in describe_checked(checked):
+    known = Schemas(schemas, fetch=fetch_schemas)
+    depth = Depth(contents=not quick, elsewhere=external)
+    with show_progress() as progress:
+        checked = verify_catalog(root, site.read, known, depth, progress)
+    for line in (*map(str, checked.problems), *describe_checked(checked)):
         click.echo(line)
     if checked.problems:
         problems = say_count(len(checked.problems), "problem")
@@ -152,7 +167,7 @@ def check(
     help="Where the files of PLACE will be found, such as https://data.example.org/cropmask.",
 )
 @click.option(
-    "--output", required=True, metavar="PLACE", help="Folder or s3://bucket/prefix to write to."
+    "--output", required=True, type=options.PLACE, help="Folder or s3://bucket/prefix to write to."
 )
 @click.option("--data", is_flag=True, help="Take the rasters along.")
 def publish(place: str, base_url: str, output: str, data: bool) -> None:
@@ -164,26 +179,24 @@ def publish(place: str, base_url: str, output: str, data: bool) -> None:
                                --output ./public
       cropmask catalog publish catalogs --base-url s3://my-bucket/cropmask \\
                                --output s3://my-bucket/cropmask
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    _, source = open_place(place)
-    _, target = open_place(output)
-    progress = open_progress("text")
-    try:
+    """
+    from cropmask.catalog.publish import publish_catalog
+
+    _, source = _open_place(place)
+    _, target = _open_place(output)
+    with show_progress() as progress:
         published = publish_catalog(source, target, base_url, data=data, progress=progress)
-    finally:
-        progress.close()
     click.echo(f"{output}: {published.documents} documents, {published.files} other files.")
 
 
 @catalog.command("serve")
 @click.argument("place", default="./output")
-@port_option
-@host_option
+@_port_option
+@_host_option
 @click.option(
     "--assets",
-    type=click.Choice(ASSET_PLACES),
+    type=click.Choice(_ASSET_PLACES),
     default="place",
-    show_default=True,
     help="Name files where they are (file://, s3://), as an index must, or on this server.",
 )
 def serve_catalog(place: str, port: int, host: str, assets: AssetPlaces) -> None:
@@ -196,31 +209,123 @@ def serve_catalog(place: str, port: int, host: str, assets: AssetPlaces) -> None
     Examples:
       cropmask catalog serve ./output
       stac-to-dc --catalog-href http://127.0.0.1:8000 --collections crop_mask_eastern
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    require_web_packages()
-    from cropmask.catalog.web import make_api_app
+    """
+    from cropmask.catalog.server import require_web_packages
 
-    site, store = open_place(place)
+    require_web_packages()
+    from cropmask.catalog.api import Api
+    from cropmask.catalog.web import make_api_app
+    from cropmask.stac.collection import ROOT_KEY
+
+    site, store = _open_place(place)
     api = Api(store, assets=assets)
     found = api.index()
     if not found.collections:
-        raise Misconfigured(
-            f"there is no catalog at {store.uri(ROOT_KEY)}: run 'cropmask catalog build "
-            f"--results {place}'",
-            reason=Reason.NO_CATALOG,
+        raise _no_catalog(place, store.uri(ROOT_KEY))
+    count = f"{len(found.collections)} collections, {len(found)} items"
+    _serve(make_api_app(api, store, site.read), host, port, f"STAC API at {{address}}/  {count}")
+
+
+@click.command()
+@click.argument("place", default="./output")
+@_port_option
+@_host_option
+@click.option("--plain", is_flag=True, help="Plain pages: no STAC Browser, no script.")
+@click.option("--build-only", is_flag=True, help="Build STAC Browser into the cache, and leave.")
+@click.option("--open/--no-open", "launch", default=True, help="Open a web browser, or not.")
+def browse(place: str, port: int, host: str, plain: bool, build_only: bool, launch: bool) -> None:
+    """Look at a catalog and its maps in STAC Browser.
+
+    PLACE is a folder or s3://bucket/prefix of results; 'cropmask catalog build --results PLACE'
+    links what is there. STAC Browser is built on first use, which needs Node.js with npm and
+    takes two minutes; without Node.js there are plain pages.
+
+    \b
+    Examples:
+      cropmask browse
+      cropmask browse s3://my-bucket/cropmask --port 8080
+    """
+    from cropmask.catalog.server import require_web_packages
+
+    require_web_packages()
+    from cropmask.catalog.browser import Settings, ensure_browser
+    from cropmask.catalog.web import make_browser_app
+    from cropmask.stac.collection import ROOT_KEY
+
+    site, store = _open_place(place)
+    if build_only:
+        click.echo(ensure_browser(site.cache))
+        return
+    if not store.exists(ROOT_KEY):
+        raise _no_catalog(place, store.uri(ROOT_KEY))
+    browser = None
+    if not plain:
+        try:
+            with show_progress() as progress:
+                browser = ensure_browser(site.cache, progress)
+        except CropmaskError as error:
+            click.echo(f"{error}. Plain pages are shown instead.", err=True)
+    settings = Settings(catalog=f"/files/{ROOT_KEY}", title="Cropland extent")
+    app = make_browser_app(store, site.read, browser, settings)
+    _serve(app, host, port, "{address}/", launch=launch)
+
+
+@click.command()
+@click.argument("place", default="./output")
+@click.option("--dc", is_flag=True, required=True, help="Into an Open Data Cube.")
+@click.option(
+    "--tools",
+    type=options.FOLDER,
+    help="Folder of its programs, such as /env/bin.  [default: beside this one, or on the PATH]",
+)
+@click.option("-E", "--environment", default="", help="Environment of its configuration.")
+@click.option(
+    "--api",
+    metavar="ADDRESS",
+    help="Read from this STAC API by stac-to-dc, as 'cropmask catalog serve' starts one.",
+)
+@click.option("--update", is_flag=True, help="Replace datasets that have changed.")
+@click.option("--lineage", is_flag=True, help="The GeoMAD datasets are in the index too.")
+def index(
+    place: str,
+    dc: bool,  # noqa: ARG001 (there is no other index yet)
+    tools: Path | None,
+    environment: str,
+    api: str | None,
+    update: bool,
+    lineage: bool,
+) -> None:
+    """Index results, and count what is really in the index afterwards.
+
+    PLACE is a folder (fs-to-dc reads the EO3 documents) or s3://bucket/prefix (s3-to-dc reads the
+    STAC items); with --api, stac-to-dc reads a STAC API. The database is the one that the Open
+    Data Cube is configured for, for instance by ODC_DEFAULT_DB_URL.
+
+    \b
+    Examples:
+      cropmask index --dc ./output
+      cropmask index --dc s3://my-bucket/cropmask --tools /env/bin --update
+    """
+    from cropmask.catalog.index import IndexOptions, index_results
+
+    _, store = _open_place(place)
+    index_options = IndexOptions(tools, environment, api, update, lineage)
+    with show_progress() as progress:
+        indexed = index_results(store, index_options, progress)
+    click.echo(
+        f"{indexed.expected} items: {indexed.added} added, {indexed.updated} updated, "
+        f"{indexed.unchanged} unchanged, {len(indexed.outdated)} outdated, "
+        f"{len(indexed.missing)} missing."
+    )
+    for key in indexed.outdated:
+        click.echo(f"  outdated  {key}")
+    for key in indexed.missing:
+        click.echo(f"  missing   {key}")
+    if indexed.missing:
+        raise Interrupted(
+            f"{len(indexed.missing)} of {indexed.expected} items are not in the index; the program "
+            f"said: {indexed.said}",
+            reason=Reason.NOT_INDEXED,
         )
-    app = make_api_app(api, store, site.read)
-    bound = open_socket(host, port)
-
-    def ready(address: str) -> None:
-        count = f"{len(found.collections)} collections, {len(found)} items"
-        click.echo(f"STAC API at {address}/  {count}  (Ctrl-C ends it)")
-
-    serve(app, bound, ready)
-
-
-def _print_built(built: Built, place: str) -> None:
-    for product, items in built.collections.items():
-        click.echo(f"  {product:<26} {items:>6} items" if items else f"  {product}")
-    read = f", {built.read} items read" if built.read else ""
-    click.echo(f"{place}: {built.written} files written{read}.")
+    if indexed.outdated:
+        click.echo("Replace outdated ones with --update.")

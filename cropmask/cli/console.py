@@ -10,21 +10,30 @@ import select
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 from click.core import ParameterSource
-from rasterio.errors import NotGeoreferencedWarning
-from tqdm import tqdm
 
 from cropmask.contract import ENV_LOG_FORMAT, ExitCode
 from cropmask.errors import CropmaskError, Drained, Interrupted, Misconfigured, OutOfMemory, Reason
 
-LogFormat = Literal["auto", "text", "json"]
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from cropmask.machine.stages import Progress
+
+HELP_SETTINGS: Final = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 100,
+    "show_default": True,
+}
+"""Settings of the programs' contexts, which their commands inherit."""
 LOG_FORMATS: Final = ("auto", "text", "json")
 
 STAGES: Final = {
@@ -47,7 +56,7 @@ STAGES: Final = {
 _FIELDS: Final = ("run", "tile", "attempt", "stage")
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line, with the fields that say which tile it is about."""
 
     def __init__(self, context: Mapping[str, str]) -> None:
@@ -70,16 +79,18 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-class BarSafe(logging.StreamHandler[Any]):
+class TextHandler(logging.StreamHandler[Any]):
     """Text lines that do not tear a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record above the bar."""
+        from tqdm import tqdm
+
         tqdm.write(self.format(record), file=sys.stderr)
 
 
 def is_json(log_format: str) -> bool:
-    """Whether to log JSON lines: as told, else where nobody looks at a terminal."""
+    """Whether to log JSON lines: where asked for, else where nobody looks at a terminal."""
     return log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
 
 
@@ -101,45 +112,61 @@ def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> N
     handler: logging.Handler
     if is_json(log_format):
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonLines(context or {}))
+        handler.setFormatter(JsonFormatter(context or {}))
     else:
-        handler = BarSafe()
+        handler = TextHandler()
         about = (context or {}).get("tile")
         handler.setFormatter(logging.Formatter(f"{about}: %(message)s" if about else "%(message)s"))
-    # A picture without coordinates is meant to have none.
-    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+    # rasterio warns of a picture without coordinates, which is meant to have none. Its class of
+    # this warning is not named here, because rasterio takes long to load.
+    warnings.filterwarnings("ignore", "Dataset has no geotransform|The given matrix is equal to")
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("cropmask").setLevel(logging.INFO)
-    # Both count their own failures as ours to hear about; retries say enough.
+    # They warn of failures that are counted here as well; a line for each retry is enough.
     for noisy in ("rasterio", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-class ProgressBar:
-    """Progress of stages as a bar per stage."""
+@contextmanager
+def show_progress(log_format: str = "text", *, quiet: bool = False) -> Iterator[Progress]:
+    """Show stages while a block runs: a bar on a terminal, JSON lines, or nothing if quiet."""
+    if quiet:
+        yield lambda _stage, _share: None
+        return
+    if is_json(log_format):
+        yield _ProgressLines()
+        return
+    bar = _ProgressBar()
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+class _ProgressBar:
+    """A bar for each stage; nothing where there is no terminal."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
         self._stage = ""
 
     def __call__(self, stage: str, share: float) -> None:
-        """Show that a stage is done to a share of 0 to 1."""
         if stage != self._stage:
-            self._fill()  # the next stage begins, so this one is done
-            self.close()
-            layout = "{desc:<38} {percentage:3.0f}% |{bar}| {elapsed}"
-            self._bar = tqdm(
-                total=100, desc=STAGES.get(stage, stage), bar_format=layout, disable=None
-            )
-            self._stage = stage
+            self._begin(stage)
         if self._bar is not None:
             self._bar.update(max(0.0, 100 * min(share, 1.0) - self._bar.n))
 
-    def _fill(self) -> None:
+    def _begin(self, stage: str) -> None:
+        from tqdm import tqdm
+
         if self._bar is not None:
-            self._bar.update(100 - self._bar.n)
+            self._bar.update(100 - self._bar.n)  # the stage before is done
+        self.close()
+        layout = "{desc:<38} {percentage:3.0f}% |{bar}| {elapsed}"
+        self._bar = tqdm(total=100, desc=STAGES.get(stage, stage), bar_format=layout, disable=None)
+        self._stage = stage
 
     def close(self) -> None:
         """Leave the bar as it stands."""
@@ -148,14 +175,13 @@ class ProgressBar:
             self._bar = None
 
 
-class ProgressLines:
-    """Progress of stages as a log line at each tenth."""
+class _ProgressLines:
+    """A log line at each tenth of a stage."""
 
     def __init__(self) -> None:
         self._last: tuple[str, int] = ("", -1)
 
     def __call__(self, stage: str, share: float) -> None:
-        """Log that a stage is done to a share of 0 to 1."""
         now = (stage, int(10 * share))
         if now != self._last:
             self._last = now
@@ -163,53 +189,6 @@ class ProgressLines:
             logging.getLogger("cropmask.progress").info(
                 "%s", STAGES.get(stage, stage), extra={"extra_fields": fields}
             )
-
-    def close(self) -> None:
-        """Nothing to clean up."""
-
-
-def open_progress(log_format: str) -> ProgressBar | ProgressLines:
-    """Bar on a terminal, JSON lines otherwise."""
-    return ProgressLines() if is_json(log_format) else ProgressBar()
-
-
-def guarded(
-    command: Callable[[], None], log_format: str = "text", stopped: str = "stopped by a signal"
-) -> NoReturn:
-    """Run a command and end the process with its documented exit code.
-
-    A user's mistake and a failing world give one line; anything else is a bug and shows where.
-    """
-    signal.signal(signal.SIGTERM, _drain)
-    try:
-        command()
-    except CropmaskError as error:
-        _say(error, log_format)
-        sys.exit(error.exit_code)
-    except (*STOPPED, click.Abort):
-        _say(Drained(stopped), log_format)
-        sys.exit(ExitCode.DRAINED)
-    except MemoryError:
-        _say(OutOfMemory("out of memory: give a coarser --resolution"), log_format)
-        sys.exit(ExitCode.MEMORY)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) and _has_reader_left():
-            sys.stderr.close()
-            sys.exit(ExitCode.DONE)
-        _say(Interrupted(f"the system refused: {error}: see to it and run again"), log_format)
-        sys.exit(ExitCode.FAILED)
-    except Exception:
-        logging.getLogger("cropmask").exception("a fault of the program, please report it")
-        sys.exit(ExitCode.FAILED)
-    sys.exit(ExitCode.DONE)
-
-
-def _has_reader_left() -> bool:
-    """Whether the pipe that broke is our own output, as with ``| head``, and not a connection."""
-    streams = select.poll()
-    for stream in (1, 2):
-        streams.register(stream, 0)
-    return any(event & select.POLLERR for _, event in streams.poll(0))
 
 
 class _Terminated(BaseException):
@@ -220,11 +199,79 @@ STOPPED: Final = (KeyboardInterrupt, _Terminated)
 """How a command learns that somebody wants it to stop."""
 
 
-def _drain(_number: int, _frame: FrameType | None) -> NoReturn:
+class _Misused(CropmaskError):
+    """The command line is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+def run_click(
+    command: click.Command, log_format: str = "text", stopped: str = "stopped by a signal"
+) -> NoReturn:
+    """Run a click command and end the process with its documented exit code.
+
+    A user's mistake and a failing world give one line; anything else is a bug and shows where.
+    ``stopped`` is said of a signal.
+    """
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        with _translate_errors(stopped):
+            command.main(standalone_mode=False)
+    except CropmaskError as error:
+        _print_error(error, log_format)
+        sys.exit(error.exit_code)
+    except Exception:
+        logging.getLogger("cropmask").exception("a fault of the program, please report it")
+        sys.exit(ExitCode.FAILED)
+    sys.exit(ExitCode.DONE)
+
+
+def _raise_terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     raise _Terminated
 
 
-def _say(error: CropmaskError, log_format: str) -> None:
+@contextmanager
+def _translate_errors(stopped: str) -> Iterator[None]:
+    """Turn errors of click, of the system and signals into errors with an exit code."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except click.UsageError as error:
+        raise _Misused(_describe_misuse(error), reason=Reason.USAGE) from None
+    except click.ClickException as error:
+        raise Misconfigured(error.format_message()) from None
+    except (*STOPPED, click.Abort):
+        raise Drained(stopped) from None
+    except MemoryError:
+        raise OutOfMemory("out of memory: give a coarser --resolution") from None
+    except SystemExit as end:
+        if end.code != 1:
+            raise
+        # click's own way of saying that a pipe broke: our output, or a connection.
+        raise _translate_os_error(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from None
+    except OSError as error:
+        raise _translate_os_error(error) from None
+
+
+def _translate_os_error(error: OSError) -> CropmaskError:
+    """The error that a failure of the system is; ends quietly if the reader of a pipe has left."""
+    if isinstance(error, BrokenPipeError) and _has_reader_left():
+        sys.stderr.close()
+        sys.exit(ExitCode.DONE)
+    return Interrupted(f"the system refused: {error}: see to it and run again")
+
+
+def _has_reader_left() -> bool:
+    """Whether the pipe that broke is our own output, as with ``| head``, and not a connection."""
+    streams = select.poll()
+    for stream in (1, 2):
+        streams.register(stream, 0)
+    return any(event & select.POLLERR for _, event in streams.poll(0))
+
+
+def _print_error(error: CropmaskError, log_format: str) -> None:
     if is_json(log_format):
         fields = {"reason": error.reason, "exit_code": int(error.exit_code)}
         logging.getLogger("cropmask").error("%s", error, extra={"extra_fields": fields})
@@ -232,40 +279,7 @@ def _say(error: CropmaskError, log_format: str) -> None:
         click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
 
 
-def run_click(
-    command: click.Command,
-    log_format: Callable[[], str] = lambda: "text",
-    stopped: str = "stopped by a signal",
-) -> NoReturn:
-    """Run a click command with our errors and exit codes; ``stopped`` is said of a signal."""
-
-    def body() -> None:
-        try:
-            command.main(standalone_mode=False)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(ExitCode.USAGE)
-        except click.UsageError as error:
-            _say(_Misused(_say_usage(error), reason=Reason.USAGE), log_format())
-            sys.exit(ExitCode.USAGE)
-        except SystemExit as error:
-            if error.code != 1:
-                raise
-            # click's own way of saying that a pipe broke: ours, or a connection.
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
-        except click.ClickException as error:
-            raise Misconfigured(error.format_message()) from None
-
-    guarded(body, log_format(), stopped)
-
-
-class _Misused(CropmaskError):
-    """The command line is wrong."""
-
-    exit_code = ExitCode.USAGE
-
-
-def _say_usage(error: click.UsageError) -> str:
+def _describe_misuse(error: click.UsageError) -> str:
     """One line: what is wrong with the command line, and where it is explained."""
     text = " ".join(error.format_message().split()).removesuffix(".")
     context, parameter = error.ctx, getattr(error, "param", None)
@@ -278,15 +292,7 @@ def _say_usage(error: click.UsageError) -> str:
 
 
 def confirm(question: str) -> None:
-    """Ask before something is deleted.
-
-    Raises
-    ------
-    click.UsageError
-        If nobody is there to ask.
-    Misconfigured
-        If the answer is no.
-    """
+    """Ask before something is deleted; an error if the answer is no, or nobody is there."""
     if not sys.stdin.isatty():
         raise click.UsageError("nobody is there to ask: give --yes to delete, or --dry-run")
     if not click.confirm(question, default=False):

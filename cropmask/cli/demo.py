@@ -7,74 +7,51 @@ from pathlib import Path
 
 import click
 
-from cropmask.cli.console import open_progress
-from cropmask.cli.numbers import Whole
-from cropmask.cli.options import FILE, models_option
-from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.region import load_region
-from cropmask.sources.boundary import load_boundary
+from cropmask.cli import options
+from cropmask.cli.console import show_progress
+from cropmask.grid import Tile
 from cropmask.task import Period
 
 
 @click.command()
-@click.option(
-    "--region",
-    required=True,
-    metavar="NAME",
-    help="Region whose name, models, boundary and tiles the made-up one has, such as eastern, or "
-    "the path of a region.toml.",
-)
+@options.region_option
 @click.option(
     "--output",
     required=True,
-    type=FILE,
-    metavar="FOLDER",
+    type=options.FOLDER,
     help="Folder to make; must be new or empty.",
 )
 @click.option(
     "--resolution",
-    type=click.Choice([str(meters) for meters in RESOLUTIONS]),
-    default="100",
-    show_default=True,
+    type=options.RESOLUTION,
+    default=100,
     help="Pixel size in meters. At 100 a tile is mapped in seconds.",
 )
-@click.option(
-    "--period",
-    default="2019--P1Y",
-    show_default=True,
-    metavar="PERIOD",
-    help="Calendar year, such as 2019--P1Y or just 2019.",
-)
+@options.period_option
 @click.option(
     "--tiles",
-    metavar="TILE[,TILE...]",
+    type=options.TILES,
     help="Only these, such as x215y075,x216y075. The boundary is cut to them.",
 )
 @click.option(
     "--limit",
-    type=Whole(1),
+    type=options.WholeNumber(1),
     help="Only the first so many tiles. The boundary is cut to them.",
 )
-@click.option(
-    "--boundary",
-    type=FILE,
-    metavar="FILE",
-    help="GeoJSON of polygons to use in place of the region's boundary.",
-)
+@options.boundary_option
 @click.option(
     "--scenes",
-    type=Whole(1, 40),
+    type=options.WholeNumber(1, 40),
     default=6,
-    show_default=True,
     help="Different scenes; the tiles share them, which saves time and disk.",
 )
-@models_option
+@options.models_option
 def demo(
     region: str,
     output: Path,
-    resolution: str,
-    period: str,
-    tiles: str | None,
+    resolution: int,
+    period: Period,
+    tiles: list[Tile] | None,
     limit: int | None,
     boundary: Path | None,
     scenes: int,
@@ -89,28 +66,24 @@ def demo(
     Examples:
       cropmask demo --region eastern --output ./world
       cropmask demo --region eastern --limit 60 --output ./small
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    from cropmask.testing.world.regionworld import (
-        make_region_world,  # its kernels take a while to load
-    )
+    """
+    from cropmask.region import load_region
+    from cropmask.sources.boundary import load_boundary
+    from cropmask.testing.world.regionworld import make_region_world
 
     zone = load_region(region, models)
-    chosen = None if tiles is None else tuple(map(Tile.parse, tiles.split(",")))
-    progress = open_progress("text")
-    try:
+    with show_progress() as progress:
         world = make_region_world(
             output,
             zone,
             load_boundary(boundary or zone.boundary),
-            tiles=chosen,
+            tiles=None if tiles is None else tuple(tiles),
             limit=limit,
-            resolution=int(resolution),
-            period=Period.year_of(period),
+            resolution=resolution,
+            period=period,
             scenes=scenes,
             progress=lambda share: progress("demo region", share),
         )
-    finally:
-        progress.close()
     click.echo(
         f"SYNTHETIC {zone.title}: {len(world.tiles)} made-up tiles at {resolution} m, "
         f"{world.bytes / 1e6:,.0f} MB."

@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, fields
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import click
 
-from cropmask.cli.options import json_option, place_options
+from cropmask.cli import options
+from cropmask.cli.output import print_result
 from cropmask.contract import NAMESPACE, WORKER
-from cropmask.fleet.records import AttemptRecord
-from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.machine.stages import StageUse, format_uses
-from cropmask.operate.explain import Attempt, Explanation, find_attempts_of, find_task
-from cropmask.operate.explain import explain as find_out
+from cropmask.grid import Tile
 from cropmask.operate.formats import say_bytes, say_count, say_duration, say_moment
-from cropmask.product import RECIPES, Recipe
-from cropmask.site.site import open_site
+from cropmask.product import Recipe
 from cropmask.task import Period
 
-region_option = click.option(
+if TYPE_CHECKING:
+    from cropmask.fleet.records import AttemptRecord
+    from cropmask.operate.explain import Attempt, Explanation
+
+_region_option = click.option(
     "--region",
-    metavar="NAME_OR_PATH",
+    type=options.REGION,
     help="Region of the tile.  [default: that of the newest run that has the tile]",
 )
-period_option = click.option(
-    "--period", metavar="PERIOD", help="Year of the map, such as 2019.  [default: as the region]"
+_period_option = click.option(
+    "--period", type=options.PERIOD, help="Year of the map, such as 2019.  [default: as the region]"
 )
 
 
 @click.command()
-@click.argument("tile")
-@region_option
-@period_option
-@click.option("--resolution", type=click.Choice([str(meters) for meters in RESOLUTIONS]),
-              help="Pixel size asked for.  [default: that of the last attempt]")  # fmt: skip
-@click.option("--model", type=click.Choice(RECIPES),
-              help="Model asked for.  [default: that of the last attempt]")  # fmt: skip
-@json_option
-@place_options
+@click.argument("tile", type=options.TILE)
+@_region_option
+@_period_option
+@click.option(
+    "--resolution",
+    type=options.RESOLUTION,
+    help="Pixel size asked for.  [default: that of the last attempt]",
+)
+@click.option(
+    "--model", type=options.RECIPE, help="Model asked for.  [default: that of the last attempt]"
+)
+@options.json_option
+@options.place_options
 def explain(
-    tile: str,
+    tile: Tile,
     region: str | None,
-    period: str | None,
-    resolution: str | None,
+    period: Period | None,
+    resolution: int | None,
     model: Recipe | None,
     as_json: bool,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Say why TILE was skipped, failed or changed.
 
@@ -59,51 +63,17 @@ def explain(
     Examples:
       cropmask explain x215y075
       cropmask explain x215y075 --region eastern --period 2019 --env prod --output s3://my-bucket
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    site = open_site(options=options)
-    year = Period.year_of(period) if period else None
-    task = find_task(site.store(), site, Tile.parse(tile), region, year)
-    meters = int(resolution) if resolution else None
-    found = find_out(task, site, recipe=model, resolution=meters)
-    click.echo(json.dumps(encode_json(found)) if as_json else format_text(found))
+    """
+    from cropmask.operate.explain import explain, find_task
+    from cropmask.site.site import open_site
 
-
-def format_text(found: Explanation) -> str:
-    """A tile for a terminal."""
-    task = found.task
-    lines = [f"{task.tile} {task.region} {task.period}: {found.verdict}", ""]
-    lines.append(f"store    {found.presence}: {found.item}")
-    if found.old_key:
-        lines.append(f"was      run key {found.old_key}")
-    if found.new_key:
-        lines.append(f"now      run key {found.new_key} ({found.recipe}, {found.resolution} m)")
-    elif found.trouble is not None:
-        lines.append(f"now      not known: {found.trouble}")
-    lines += [f"differs  {change}" for change in found.changes]
-    lines.append("" if found.attempts else "attempts none")
-    for attempt in found.attempts:
-        lines += _format_attempt(attempt)
-    return "\n".join(lines)
-
-
-def _format_attempt(attempt: Attempt) -> list[str]:
-    key, record = attempt.key, attempt.record
-    line = f"attempt  {say_moment(key.started)} {key.state} in run {key.run}"
-    if record is None:
-        return [f"{line}; its document cannot be read"]
-    if record.seconds is not None:
-        line += f", {say_duration(record.seconds)}"
-    if record.host:
-        line += f", on {record.host}"
-    return [line, *([f"         {record.reason}: {record.error}"] if record.error else [])]
-
-
-def encode_json(found: Explanation) -> dict[str, Any]:
-    """A tile for programs."""
-    return {
-        "tile": str(found.task.tile),
-        "region": found.task.region,
-        "period": str(found.task.period),
+    site = open_site(options=site_options)
+    task = find_task(site.store(), site, tile, region, period)
+    found = explain(task, site, recipe=model, resolution=resolution)
+    document = {
+        "tile": task.tile,
+        "region": task.region,
+        "period": task.period,
         "verdict": found.verdict,
         "presence": found.presence,
         "item": found.item,
@@ -112,52 +82,83 @@ def encode_json(found: Explanation) -> dict[str, Any]:
         "old_key": found.old_key,
         "new_key": found.new_key,
         "changes": found.changes,
-        "trouble": found.trouble and str(found.trouble),
-        "attempts": [_encode_attempt(attempt) for attempt in found.attempts],
+        "trouble": found.trouble,
+        "attempts": [_make_attempt_document(attempt) for attempt in found.attempts],
     }
+    print_result(document, _format_explanation(found), as_json=as_json)
 
 
-def _encode_attempt(attempt: Attempt) -> dict[str, Any]:
+def _format_explanation(found: Explanation) -> Iterator[str]:
+    task = found.task
+    yield f"{task.tile} {task.region} {task.period}: {found.verdict}"
+    yield f"\nstore    {found.presence}: {found.item}"
+    if found.old_key:
+        yield f"was      run key {found.old_key}"
+    if found.new_key:
+        yield f"now      run key {found.new_key} ({found.recipe}, {found.resolution} m)"
+    elif found.trouble is not None:
+        yield f"now      not known: {found.trouble}"
+    for change in found.changes:
+        yield f"differs  {change}"
+    yield "" if found.attempts else "attempts none"
+    for attempt in found.attempts:
+        yield from _format_attempt(attempt)
+
+
+def _format_attempt(attempt: Attempt) -> Iterator[str]:
+    key, record = attempt.key, attempt.record
+    line = f"attempt  {say_moment(key.started)} {key.state} in run {key.run}"
+    if record is None:
+        yield f"{line}; its document cannot be read"
+        return
+    took = f", {say_duration(record.seconds)}" if record.seconds is not None else ""
+    yield line + took + (f", on {record.host}" if record.host else "")
+    if record.error:
+        yield f"         {record.reason}: {record.error}"
+
+
+def _make_attempt_document(attempt: Attempt) -> object:
     if attempt.record is not None:
-        return asdict(attempt.record)
+        return attempt.record
     key = attempt.key
     return {"attempt": key.attempt, "run": key.run, "state": key.state, "document": None}
 
 
 @click.command()
-@click.argument("tile")
-@region_option
-@period_option
-@click.option("--run", metavar="RUN", help="Only attempts of this run.")
-@json_option
-@place_options
+@click.argument("tile", type=options.TILE)
+@_region_option
+@_period_option
+@click.option("--run", type=options.RUN, help="Only attempts of this run.")
+@options.json_option
+@options.place_options
 def logs(
-    tile: str,
+    tile: Tile,
     region: str | None,
-    period: str | None,
+    period: Period | None,
     run: str | None,
     as_json: bool,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Show what was written down of the attempts of TILE: stages, error, place, versions.
 
     These are the records beside the results. What a worker wrote to its own log is kept by
     whatever runs it: the last lines say where to look.
     """
-    site = open_site(options=options)
-    year = Period.year_of(period) if period else None
+    from cropmask.operate.explain import find_attempts_of, find_task
+    from cropmask.site.site import open_site
+
+    site = open_site(options=site_options)
     store = site.store()
-    task = find_task(store, site, Tile.parse(tile), region, year)
+    task = find_task(store, site, tile, region, period)
     attempts = [a for a in find_attempts_of(store, site, task) if run in (None, a.key.run)]
-    if as_json:
-        click.echo(json.dumps([_encode_attempt(attempt) for attempt in attempts]))
-        return
-    if not attempts:
-        click.echo(f"no attempt of {task.tile} in {task.period} was written down")
-    for attempt in attempts:
-        click.echo("\n".join(_format_log(attempt)) + "\n")
-    if attempts:
-        click.echo(_where(attempts))
+    lines = [line for attempt in attempts for line in (*_format_log(attempt), "")]
+    lines.append(
+        _say_where_logs_are(attempts)
+        if attempts
+        else f"no attempt of {task.tile} in {task.period} was written down"
+    )
+    document = [_make_attempt_document(attempt) for attempt in attempts]
+    print_result(document, lines, as_json=as_json)
 
 
 def _format_log(attempt: Attempt) -> list[str]:
@@ -167,7 +168,11 @@ def _format_log(attempt: Attempt) -> list[str]:
     )
     if record is None:
         return [title, "  its document cannot be read"]
-    return [title, *(f"  {name:<10}{value}" for name, value in _facts(record)), *_stages(record)]
+    return [
+        title,
+        *(f"  {name:<10}{value}" for name, value in _facts(record)),
+        *_format_stages(record),
+    ]
 
 
 def _facts(record: AttemptRecord) -> list[tuple[str, str]]:
@@ -189,7 +194,9 @@ def _facts(record: AttemptRecord) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in facts if value is not None and value is not False]
 
 
-def _stages(record: AttemptRecord) -> list[str]:
+def _format_stages(record: AttemptRecord) -> list[str]:
+    from cropmask.machine.stages import StageUse, format_uses
+
     names = {field.name for field in fields(StageUse)}
     try:
         uses = [StageUse(**{k: v for k, v in use.items() if k in names}) for use in record.stages]
@@ -199,7 +206,7 @@ def _stages(record: AttemptRecord) -> list[str]:
     return [f"  {line}" for line in table.splitlines()]
 
 
-def _where(attempts: list[Attempt]) -> str:
+def _say_where_logs_are(attempts: list[Attempt]) -> str:
     hosts = sorted({a.record.host for a in attempts if a.record is not None and a.record.host})
     last = attempts[-1].key
     pods = [host for host in hosts if host.startswith(WORKER)]

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from cropmask.cli import options
 from cropmask.cli.console import (
-    LOG_FORMATS,
+    HELP_SETTINGS,
     find_log_format,
     is_json,
     open_logging,
-    open_progress,
     run_click,
+    show_progress,
 )
-from cropmask.cli.numbers import Whole
-from cropmask.cli.options import models_option
-from cropmask.contract import ENV_LOG_FORMAT, VERSION
-from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.machine.limits import keep_heap_small
-from cropmask.machine.stages import Stages, format_uses
-from cropmask.product import RECIPES, Recipe
-from cropmask.site.site import ENVIRONMENTS, Site, open_site
+from cropmask.cli.output import print_result
+from cropmask.contract import VERSION
+from cropmask.grid import Tile
+from cropmask.product import Recipe
 from cropmask.task import Period, Task
-from cropmask.tile.job import Job, find_same, prepare
-from cropmask.tile.memory import open_stages
-from cropmask.tile.run import TileResult, run_tile
 
-EPILOG: Final = """\b
+if TYPE_CHECKING:
+    from cropmask.site.site import Site
+    from cropmask.tile.job import Job
+    from cropmask.tile.run import TileResult
+
+_EXAMPLES_AND_EXIT_CODES: Final = """\b
 Examples
   Map the made-up demo tile at 60 m into ./output:
     cropmask-job --tile x10y20 --region eastern
@@ -61,53 +60,16 @@ Exit codes
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=EPILOG,
+    context_settings=HELP_SETTINGS,
+    epilog=_EXAMPLES_AND_EXIT_CODES,
     no_args_is_help=True,
 )
 @click.option(
-    "--tile", required=True, metavar="TILE", help="Tile to map, such as x215y075 or 215,75."
+    "--tile", required=True, type=options.TILE, help="Tile to map, such as x215y075 or 215,75."
 )
-@click.option(
-    "--region",
-    required=True,
-    metavar="NAME",
-    help="Region whose model and boundary to use, such as eastern, or the path of a region.toml. "
-    "'cropmask models list' shows the regions.",
-)
-@click.option(
-    "--period",
-    default="2019--P1Y",
-    show_default=True,
-    metavar="PERIOD",
-    help="Calendar year of the map, such as 2019--P1Y or just 2019.",
-)
-@click.option(
-    "--resolution",
-    type=click.Choice([str(meters) for meters in RESOLUTIONS]),
-    help="Pixel size in meters. 10 is the product; the others are quick looks.  "
-    "[default: 60 for the demo world and with dev, else 10]",
-)
-@click.option(
-    "--output",
-    metavar="PLACE",
-    help="Folder or s3://bucket/prefix for results.  [default: ./output with local]",
-)
-@click.option(
-    "--catalog",
-    metavar="PLACE",
-    help="Where the GeoMAD items are: a STAC API, a static catalog or a folder of items, as a "
-    "path, http(s):// or s3://.  [default: the demo world with local, else Digital Earth Africa]",
-)
-@models_option
-@click.option(
-    "--model",
-    type=click.Choice(RECIPES),
-    default="forest",
-    show_default=True,
-    help="forest is the published method; boosted is smaller and faster, see its card "
-    "('cropmask models show REGION').",
-)
+@options.region_option
+@options.task_options
+@options.place_options
 @click.option(
     "--verify-inputs/--no-verify-inputs",
     default=None,
@@ -118,43 +80,22 @@ Exit codes
 @click.option(
     "--dry-run", is_flag=True, help="Find the inputs and say what would be done; write no result."
 )
-@click.option(
-    "--env",
-    type=click.Choice(ENVIRONMENTS),
-    help="local: the made-up demo world. dev, prod: Digital Earth Africa's public data; name a "
-    "place for the output.  [default: local]",
-)
-@click.option(
-    "--threads",
-    type=Whole(1, 256),
-    help="Computing threads.  [default: the CPUs that the container may use]",
-)
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    help="Memory to stay below, such as 4GB.  [default: the container's limit, else none]",
-)
+@options.machine_options
 @click.option(
     "--profile", is_flag=True, help="Print time, CPU, bytes and peak memory of every stage."
 )
-@click.option(
-    "--log-format",
-    type=click.Choice(LOG_FORMATS),
-    envvar=ENV_LOG_FORMAT,
-    help="text with a progress bar, or JSON lines.  [default: auto, JSON where there is no "
-    "terminal]",
-)
+@options.log_format_option
 @click.version_option(VERSION, message="cropmask %(version)s")
 def job(
-    tile: str,
+    tile: Tile,
     region: str,
-    period: str,
+    period: Period,
     model: Recipe,
     overwrite: bool,
     dry_run: bool,
     profile: bool,
-    log_format: str | None,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    log_format: str,
+    **site_options: object,
 ) -> None:
     """Map the cropland of one tile and publish it: three COGs and a STAC item.
 
@@ -162,47 +103,54 @@ def job(
     region's model, filters the result by image segments, masks what is not farmland, and writes
     the bands mask, prob and filtered. A finished tile is skipped.
     """
-    task = Task(Tile.parse(tile), region, Period.year_of(period))
-    site = open_site(options=options)
-    progress = open_progress(log_format or "auto")
-    progress("start", 0.0)  # says something before kernels load, which takes a while at first
-    try:
+    from cropmask.machine.limits import keep_heap_small
+    from cropmask.site.site import open_site
+
+    keep_heap_small()
+    task = Task(tile, region, period)
+    site = open_site(options=site_options)
+    with show_progress(log_format) as progress:
+        progress("start", 0.0)  # says something before kernels load, which takes a while at first
+        from cropmask.machine.stages import Stages, format_uses
+        from cropmask.tile.job import prepare
+        from cropmask.tile.memory import open_stages
+        from cropmask.tile.run import run_tile
+
         if dry_run:
             planned = prepare(task, site, recipe=model, stages=Stages(progress))
-            progress.close()
-            _print_plan(planned, site, overwrite)
-            return
-        stages = open_stages(site.memory, progress)
-        result = run_tile(task, site, recipe=model, overwrite=overwrite, stages=stages)
-    finally:
-        progress.close()
-    if is_json(log_format or "auto"):
-        click.echo(json.dumps({"event": "tile", **asdict(result)}))
-    else:
-        _print_result(result)
+        else:
+            stages = open_stages(site.memory, progress)
+            result = run_tile(task, site, recipe=model, overwrite=overwrite, stages=stages)
+    if dry_run:
+        _print_plan(planned, site, overwrite)
+        return
+    document = {"event": "tile", **asdict(result)}
+    print_result(document, _format_result(result), as_json=is_json(log_format))
     if profile:
         click.echo(format_uses(result.stages), err=True)
 
 
-def _print_result(result: TileResult) -> None:
+def _format_result(result: TileResult) -> Iterator[str]:
     figures = result.statistics
     if result.state == "SKIPPED":
-        click.echo("Skipped: the same result is there already.")
+        yield "Skipped: the same result is there already."
     else:
-        click.echo(f"Done in {result.seconds:.0f} s.")
+        yield f"Done in {result.seconds:.0f} s."
     if result.synthetic:
-        click.echo("SYNTHETIC: made from made-up inputs. Not a map of any place.")
-    click.echo(
+        yield "SYNTHETIC: made from made-up inputs. Not a map of any place."
+    yield (
         f"  cropland   {figures['crop_hectares']:>12,.0f} ha by pixel, "
         f"{figures['crop_filtered_hectares']:,.0f} ha by object, "
         f"of {figures['mapped_hectares']:,.0f} ha mapped"
     )
-    click.echo(f"  item       {result.item}")
-    click.echo(f"  picture    {result.thumbnail}")
-    click.echo("Look at it: open the picture, or the .tif files beside it in QGIS.")
+    yield f"  item       {result.item}"
+    yield f"  picture    {result.thumbnail}"
+    yield "Look at it: open the picture, or the .tif files beside it in QGIS."
 
 
 def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
+    from cropmask.tile.job import find_same
+
     store = site.store()
     if not overwrite and find_same(store, planned) is not None:
         state = "would skip: the same result is there"
@@ -223,8 +171,6 @@ def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
 
 def main() -> None:
     """Run ``cropmask-job``."""
-    keep_heap_small()
     log_format = find_log_format(sys.argv[1:], os.environ)
-    run = uuid.uuid4().hex[:8]
-    open_logging(log_format, {"run": run})
-    run_click(job, lambda: log_format, "stopped by a signal: nothing was published")
+    open_logging(log_format, {"run": uuid.uuid4().hex[:8]})
+    run_click(job, log_format, "stopped by a signal: nothing was published")

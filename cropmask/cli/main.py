@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from cropmask.cli.console import find_log_format, open_logging, run_click
+from cropmask.cli.console import HELP_SETTINGS, find_log_format, open_logging, run_click
 from cropmask.contract import VERSION
 
 COMMANDS: Final = {
@@ -31,14 +31,14 @@ COMMANDS: Final = {
     "rm": ("cropmask.cli.results", "Delete results."),
     "catalog": ("cropmask.cli.catalog", "Build, check, publish and serve the STAC catalog."),
     "demo": ("cropmask.cli.demo", "Make a made-up region of many tiles to practice on."),
-    "browse": ("cropmask.cli.browse", "Look at results in STAC Browser."),
-    "index": ("cropmask.cli.index", "Add results to an Open Data Cube, and count what is there."),
+    "browse": ("cropmask.cli.catalog", "Look at results in STAC Browser."),
+    "index": ("cropmask.cli.catalog", "Add results to an Open Data Cube, and count what is there."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
 }
 """Each command's module, which is loaded when the command is asked for, and its summary."""
 
 
-class Lazy(click.Group):
+class LazyGroup(click.Group):
     """A group whose commands are loaded when they are asked for, so that help is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -59,8 +59,8 @@ class Lazy(click.Group):
 
 
 @click.group(
-    cls=Lazy,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    cls=LazyGroup,
+    context_settings=HELP_SETTINGS,
     epilog="'cropmask-job' maps one tile. 'cropmask COMMAND --help' explains a command.",
 )
 @click.version_option(VERSION, message="cropmask %(version)s")
@@ -73,4 +73,4 @@ def main() -> None:
     is_worker = sys.argv[1:2] == ["worker"]
     log_format = find_log_format(sys.argv[2:], os.environ) if is_worker else "text"
     open_logging(log_format)
-    run_click(cropmask, lambda: log_format)
+    run_click(cropmask, log_format)

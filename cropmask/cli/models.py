@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-import numpy as np
 
-from cropmask.cli.options import FILE, models_option
-from cropmask.cli.train import train_packages
-from cropmask.core.engine import predict
-from cropmask.core.features import FEATURES
+from cropmask.cli import options
+from cropmask.cli.output import print_result, print_table
+from cropmask.cli.train import translate_missing_packages
 from cropmask.errors import CropmaskError, Reason, Rejected
-from cropmask.modelfile.model import SUFFIX, Model, read_model, write_model
 from cropmask.product import RECIPES, Recipe
-from cropmask.region import load_region, region_names
-from cropmask.training import cardtext
-from cropmask.training.card import ModelCard, load_card
 
-TOLERANCE = 1e-6
+if TYPE_CHECKING:
+    from cropmask.modelfile.model import Model
+    from cropmask.training.card import ModelCard
+
+_PROBE_TOLERANCE: Final = 1e-6
 """How far the engine may be from scikit-learn; in practice the difference is 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedModel:
     """A model file, and where it was named."""
 
     region: str
@@ -44,16 +41,18 @@ def models() -> None:
 
 
 @models.command("list")
-@models_option
+@options.models_option
 def list_models(models: Path | None) -> None:
     """List the models of all regions: size, digest, training rows and features.
 
     \b
     Example:
       cropmask models list
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    """
+    from cropmask.modelfile.model import read_model
+
     rows = [("region", "recipe", "trees", "features", "rows", "kB", "SHA-256", "file")]
-    for item in _named((), models):
+    for item in _find_models((), models):
         try:
             model = read_model(item.file)
         except CropmaskError as error:
@@ -74,17 +73,14 @@ def list_models(models: Path | None) -> None:
         )
     if len(rows) == 1:
         raise Rejected("there is no model to list: train one with 'cropmask train'")
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+    print_table(rows)
 
 
 @models.command()
 @click.argument("name", metavar="NAME_OR_FILE")
-@click.option("--recipe", type=click.Choice(RECIPES), help="Show only this one of a region.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@models_option
+@click.option("--recipe", type=options.RECIPE, help="Show only this one of a region.")
+@options.json_option
+@options.models_option
 def show(name: str, recipe: Recipe | None, as_json: bool, models: Path | None) -> None:
     """Show where a region's models, or one model file, come from and what they are worth.
 
@@ -93,21 +89,18 @@ def show(name: str, recipe: Recipe | None, as_json: bool, models: Path | None) -
       cropmask models show eastern
       cropmask models show eastern --recipe boosted --json
       cropmask models show my/forest.cropmodel
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    found = [item for item in _named((name,), models) if recipe in (None, item.recipe)]
+    """
+    found = [item for item in _find_models((name,), models) if recipe in (None, item.recipe)]
     if not found:
         raise Rejected(f"{name} has no {recipe or ''} model".replace("  ", " "))
-    documents = [_document(item) for item in found]
-    if as_json:
-        click.echo(json.dumps(documents, indent=2, ensure_ascii=False))
-        return
-    for document in documents:
-        click.echo("\n".join(_text(document)))
+    documents = [_make_document(item) for item in found]
+    lines = (line for document in documents for line in _format_document(document))
+    print_result(documents, lines, as_json=as_json)
 
 
 @models.command()
 @click.argument("names", metavar="[NAME_OR_FILE]...", nargs=-1)
-@models_option
+@options.models_option
 def verify(names: tuple[str, ...], models: Path | None) -> None:
     """Check models: digest, structure, and probabilities of their stored probe rows.
 
@@ -117,8 +110,8 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
     Examples:
       cropmask models verify
       cropmask models verify eastern my/forest.cropmodel
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    found = list(_named(names, models))
+    """
+    found = list(_find_models(names, models))
     failed = 0
     for item in found:
         title = f"{item.region} {item.recipe}".strip() or str(item.file)
@@ -137,13 +130,12 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
 
 
 @models.command("import")
-@click.argument("old", type=FILE, metavar="OLD.joblib")
+@click.argument("old", type=options.FILE, metavar="OLD.joblib")
 @click.option("--trust", is_flag=True, help="I know who made this file: loading it can run code.")
 @click.option(
     "--output",
-    type=FILE,
-    metavar="FILE",
-    help=f"Model file to write.  [default: the old name with {SUFFIX}]",
+    type=options.FILE,
+    help="Model file to write.  [default: the old name with .cropmodel]",
 )
 @click.option(
     "--features",
@@ -151,7 +143,7 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
     help="Names of the estimator's features in its order, separated by commas, if they are not "
     "the 33 in the order of this package.",
 )
-@click.option("--region", metavar="NAME", help="Region that the model is for, for its manifest.")
+@click.option("--region", type=options.NAME, help="Region that the model is for, for its manifest.")
 def import_model(
     old: Path, trust: bool, output: Path | None, features: str | None, region: str | None
 ) -> None:
@@ -160,14 +152,17 @@ def import_model(
     \b
     Example:
       cropmask models import gm_mads_two_seasons_ml_model.joblib --trust --output my.cropmodel
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    """
     if not trust:
         raise Rejected(
             f"{old} was not opened: a joblib file can run any code when it is loaded; add --trust "
             "if you know who made it",
             reason=Reason.NOT_TRUSTED,
         )
-    with train_packages():
+    from cropmask.core.features import FEATURES
+    from cropmask.modelfile.model import SUFFIX, read_model, write_model
+
+    with translate_missing_packages():
         from cropmask.training.importer import import_joblib
         from cropmask.training.save import model_table
     names = tuple(name.strip() for name in features.split(",")) if features else FEATURES
@@ -180,20 +175,25 @@ def import_model(
     click.echo(model_table(fitted.manifest.recipe, file.name, sha256), nl=False)
 
 
-def _named(names: tuple[str, ...], folder: Path | None) -> Iterator[Named]:
+def _find_models(names: tuple[str, ...], folder: Path | None) -> Iterator[NamedModel]:
+    from cropmask.modelfile.model import SUFFIX
+    from cropmask.region import load_region, region_names
+
     for name in names or region_names(folder):
         path = Path(name)
         if path.suffix == SUFFIX or (path.is_file() and path.suffix != ".toml"):
-            yield Named("", "", path, None)
+            yield NamedModel("", "", path, None)
             continue
         region = load_region(name, folder)
         for recipe in RECIPES:
             if recipe in region.models:
                 ref = region.models[recipe]
-                yield Named(region.name, recipe, ref.file, ref.sha256)
+                yield NamedModel(region.name, recipe, ref.file, ref.sha256)
 
 
-def _verify(item: Named) -> str:
+def _verify(item: NamedModel) -> str:
+    from cropmask.modelfile.model import read_model
+
     model = read_model(item.file, item.sha256)
     text = _check_probes(model, item.file)
     card = _card_of(item.file, model.forest.digest)
@@ -203,11 +203,15 @@ def _verify(item: Named) -> str:
 
 
 def _check_probes(model: Model, file: Path) -> str:
+    import numpy as np
+
+    from cropmask.core.engine import predict
+
     found = predict(model.forest, model.probes.x)
     expected = model.probes.probability
     worst = float(np.abs(found - expected).max(initial=0.0))
     flipped = int(np.count_nonzero((found > 0.5) != (expected > 0.5)))
-    if flipped or not worst <= TOLERANCE:
+    if flipped or not worst <= _PROBE_TOLERANCE:
         raise Rejected(
             f"model file {file.name} does not reproduce its probes ({flipped} of {len(expected)} "
             f"labels differ, probabilities by up to {worst:.2g}): report this, with the file",
@@ -217,12 +221,16 @@ def _check_probes(model: Model, file: Path) -> str:
 
 
 def _card_of(file: Path, digest: str) -> ModelCard | None:
+    from cropmask.training.card import load_card
+
     card = load_card(file.parent)
     entries = card.models.values() if card else ()
     return next((entry for entry in entries if entry.model.sha256 == digest), None)
 
 
-def _document(item: Named) -> dict[str, Any]:
+def _make_document(item: NamedModel) -> dict[str, Any]:
+    from cropmask.modelfile.model import read_model
+
     model = read_model(item.file, item.sha256)
     forest = model.forest
     card = _card_of(item.file, forest.digest)
@@ -241,7 +249,9 @@ def _document(item: Named) -> dict[str, Any]:
     }
 
 
-def _text(document: dict[str, Any]) -> Iterator[str]:
+def _format_document(document: dict[str, Any]) -> Iterator[str]:
+    from cropmask.training import cardtext
+
     yield f"{document['file']} ({document['bytes'] / 1000:.0f} kB)"
     for key, value in document.items():
         if key in ("file", "bytes", "validation"):

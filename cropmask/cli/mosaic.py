@@ -4,50 +4,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from cropmask.cli.console import ProgressBar
-from cropmask.cli.options import FILE, period_option, place_options, region_option
-from cropmask.operate.mosaic import PIXEL_SIZES, make_mosaic
-from cropmask.operate.reconcile import expected_tiles
+from cropmask.cli import options
+from cropmask.cli.console import show_progress
+from cropmask.grid import MOSAIC_RESOLUTIONS
 from cropmask.product import BANDS, FILTERED
-from cropmask.region import load_region
-from cropmask.site.site import open_site
 from cropmask.task import Period
 
 
 @click.command()
-@region_option
-@period_option
+@options.region_option
+@options.period_option
 @click.option(
     "--band",
     type=click.Choice([band.name for band in BANDS]),
     default=FILTERED.name,
-    show_default=True,
     help="Band to show.",
 )
 @click.option(
     "--pixel-size",
-    type=click.Choice([str(size) for size in PIXEL_SIZES]),
+    type=click.Choice(MOSAIC_RESOLUTIONS),
     help="Meters.  [default: so that the longest edge has at most 5000 pixels]",
 )
 @click.option(
     "--file",
     "path",
-    type=FILE,
-    metavar="FILE",
+    type=options.FILE,
     help="COG to write; the PNG goes beside it.  [default: PRODUCT_PERIOD_BAND.tif, here]",
 )
-@place_options
+@options.place_options
 def mosaic(
     region: str,
-    period: str,
+    period: Period,
     band: str,
-    pixel_size: str | None,
+    pixel_size: int | None,
     path: Path | None,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Make a quick look of a region from the results that are there.
 
@@ -59,26 +53,28 @@ def mosaic(
     Examples:
       cropmask mosaic --region eastern --output s3://my-bucket/cropmask
       cropmask mosaic --region eastern --band prob --pixel-size 400 --file eastern.tif
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    site = open_site(options=options)
-    zone, year = load_region(region, site.models), Period.year_of(period)
+    """
+    from cropmask.operate.mosaic import make_mosaic
+    from cropmask.operate.reconcile import expected_tiles
+    from cropmask.region import load_region
+    from cropmask.site.site import open_site
+
+    site = open_site(options=site_options)
+    zone = load_region(region, site.models)
     shown = next(known for known in BANDS if known.name == band)
-    bar = ProgressBar()
-    try:
+    with show_progress() as progress:
         made = make_mosaic(
             site.store(),
             zone.product,
-            year,
+            period,
             shown,
             expected_tiles(site, zone),
-            path or Path(f"{zone.product.name}_{year}_{band}.tif"),
-            meters=int(pixel_size) if pixel_size else None,
+            path or Path(f"{zone.product.name}_{period}_{band}.tif"),
+            meters=pixel_size,
             # Results are ours: read with credentials, unlike public inputs.
             options=replace(site.read, s3_unsigned=False, s3_region=None),
-            progress=lambda share: bar("reading overviews", share),
+            progress=lambda share: progress("reading overviews", share),
         )
-    finally:
-        bar.close()
     height, width = made.sheet.box.shape
     if made.synthetic:
         click.echo("SYNTHETIC: made from made-up GeoMAD. Not a map of any place.")

@@ -1,7 +1,8 @@
-"""Options that several commands share."""
+"""Options that several commands share, the kinds of their values, and files that users name."""
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -10,125 +11,69 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cropmask.contract import ENV_MODELS
+from cropmask.cli.console import LOG_FORMATS
+from cropmask.contract import ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES
-from cropmask.site.site import ENVIRONMENTS
+from cropmask.task import Period
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FILE: Final = click.Path(path_type=Path)
-"""A path; whether it exists is for whoever opens it to say."""
 
-models_option = click.option(
-    "--models",
-    type=FILE,
-    metavar="FOLDER",
-    envvar=ENV_MODELS,
-    show_envvar=True,
-    help="Folder of regions to look in, in place of the ones that come with cropmask.",
-)
+class WholeNumber(click.IntRange):
+    """A whole number within bounds; what is wrong with another is said in one line."""
 
+    name = "number"
 
-def place_options(command: Command) -> Command:
-    """``--env``, ``--catalog``, ``--output`` and ``--models``, passed on to the site by name."""
-    for option in reversed(
-        (
-            click.option(
-                "--env",
-                type=click.Choice(ENVIRONMENTS),
-                help="local: the made-up demo world. dev, prod: Digital Earth Africa's public "
-                "data.  [default: local]",
-            ),
-            click.option(
-                "--catalog",
-                metavar="PLACE",
-                help="Where the GeoMAD items are: a STAC API, a static catalog or a folder of "
-                "items.",
-            ),
-            click.option(
-                "--output",
-                metavar="PLACE",
-                help="Folder or s3://bucket/prefix of the results.  [default: ./output with local]",
-            ),
-            models_option,
-        )
-    ):
-        command = option(command)
-    return command
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 (as click has it)
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Parse a number."""
+        try:
+            number: int = super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"'{value}' is no whole number {_describe_bounds(self)}", param, ctx)
+        return number
 
 
-queue_option = click.option(
-    "--queue",
-    metavar="PLACE",
-    help="Queue of tasks: URL of an SQS queue, or a folder.  [default: _queue in the folder of "
-    "the output]",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+class FiniteNumber(click.FloatRange):
+    """A finite number within bounds; what is wrong with another is said in one line."""
 
-region_option = click.option(
-    "--region",
-    required=True,
-    metavar="NAME_OR_PATH",
-    help="Region, such as eastern, or the path of a region.toml of your own.",
-)
-period_option = click.option(
-    "--period",
-    default="2019--P1Y",
-    show_default=True,
-    metavar="PERIOD",
-    help="Calendar year of the map, such as 2019--P1Y or just 2019.",
-)
+    name = "number"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 (as click has it)
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Parse a number."""
+        try:
+            number: float = super().convert(value, param, ctx)
+        except click.BadParameter:
+            number = math.nan
+        if not math.isfinite(number):
+            self.fail(f"'{value}' is no number {_describe_bounds(self)}", param, ctx)
+        return number
 
 
-def task_options(command: Command) -> Command:
-    """``--period``, ``--model`` and ``--resolution``: what to map, and how."""
-    for option in reversed(
-        (
-            period_option,
-            click.option(
-                "--model",
-                type=click.Choice(RECIPES),
-                default="forest",
-                show_default=True,
-                help="forest is the published method; boosted is smaller and faster.",
-            ),
-            click.option(
-                "--resolution",
-                type=click.Choice([str(meters) for meters in RESOLUTIONS]),
-                help="Pixel size in meters.  [default: 60 for the demo world and with dev, else "
-                "10]",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+class Seconds(FiniteNumber):
+    """A number of seconds."""
+
+    name = "seconds"
 
 
-tiles_option = click.option(
-    "--tiles",
-    metavar="TILES",
-    help="Only these: names such as x215y075,x216y075, or a file with one on each line ('-': "
-    "standard input), as 'cropmask tiles' prints them.",
-)
-
-
-def tiles_options(command: Command) -> Command:
-    """``--tiles`` and ``--aoi``: a part of a region."""
-    for option in reversed(
-        (
-            tiles_option,
-            click.option(
-                "--aoi",
-                type=FILE,
-                metavar="FILE",
-                help="Area of interest, a GeoJSON of polygons: only tiles that it reaches as well.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+def _describe_bounds(bounds: WholeNumber | FiniteNumber) -> str:
+    least, most, is_open = bounds.min, bounds.max, bounds.min_open
+    if least is None:
+        return "" if most is None else f"up to {most:,}"
+    if most is None:
+        return f"{'above' if is_open else 'of at least'} {least:,}"
+    return f"{'above' if is_open else 'from'} {least:,} to {most:,}"
 
 
 def read_tiles(text: str) -> list[Tile]:
@@ -145,14 +90,144 @@ def read_tiles(text: str) -> list[Tile]:
     return [Tile.parse(name) for name in names]
 
 
-def put_text(path: Path, text: str) -> None:
-    """Write a file that the user has named.
+def _named(name: str, parse: Callable[[str], object] = str) -> click.types.FuncParamType[Any, Any]:
+    """Kind of a value that help shows by a name, such as ``FILE``, and that a function parses."""
+    kind = click.types.FuncParamType(parse)
+    kind.name = name
+    return kind
 
-    Raises
-    ------
-    Misconfigured
-        If it cannot be written.
-    """
+
+NAME: Final = _named("name")
+RUN: Final = _named("run")
+PLACE: Final = _named("place")
+SIZE: Final = _named("size")
+REGION: Final = _named("name_or_path")
+FILE: Final = _named("file", Path)
+FOLDER: Final = _named("folder", Path)
+TILE: Final = _named("tile", Tile.parse)
+TILES: Final = _named("tiles", read_tiles)
+PERIOD: Final = _named("period", Period.year_of)
+RESOLUTION: Final = click.Choice(RESOLUTIONS)
+RECIPE: Final = click.Choice(RECIPES)
+
+
+def combine(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in the order given."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+region_option = click.option(
+    "--region",
+    required=True,
+    type=REGION,
+    help="Region, such as eastern, or the path of a region.toml of your own. 'cropmask models "
+    "list' shows the regions.",
+)
+period_option = click.option(
+    "--period",
+    default="2019--P1Y",
+    type=PERIOD,
+    help="Calendar year of the map, such as 2019--P1Y or just 2019.",
+)
+models_option = click.option(
+    "--models",
+    type=FOLDER,
+    envvar=ENV_MODELS,
+    show_envvar=True,
+    help="Folder of regions to look in, in place of the ones that come with cropmask.",
+)
+env_option = click.option(
+    "--env",
+    type=click.Choice(ENVIRONMENTS),
+    help="local: the made-up demo world. dev, prod: Digital Earth Africa's public data; name a "
+    "place for the output.  [default: local]",
+)
+catalog_option = click.option(
+    "--catalog",
+    type=PLACE,
+    help="Where the GeoMAD items are: a STAC API, a static catalog or a folder of items, as a "
+    "path, http(s):// or s3://.  [default: the demo world with local, else Digital Earth Africa]",
+)
+output_option = click.option(
+    "--output",
+    type=PLACE,
+    help="Folder or s3://bucket/prefix of the results.  [default: ./output with local]",
+)
+place_options = combine(env_option, catalog_option, output_option, models_option)
+"""Where things are; ``open_site`` takes their values by name."""
+queue_option = click.option(
+    "--queue",
+    type=PLACE,
+    help="Queue of tasks: URL of an SQS queue, or a folder.  [default: _queue in the folder of "
+    "the output]",
+)
+
+resolution_option = click.option(
+    "--resolution",
+    type=RESOLUTION,
+    help="Pixel size in meters. 10 is the product; the others are quick looks.  [default: 60 for "
+    "the demo world and with dev, else 10]",
+)
+model_option = click.option(
+    "--model",
+    type=RECIPE,
+    default="forest",
+    help="forest is the published method; boosted is smaller and faster, see its card ('cropmask "
+    "models show REGION').",
+)
+task_options = combine(period_option, model_option, resolution_option)
+"""What to map, and how."""
+tiles_option = click.option(
+    "--tiles",
+    type=TILES,
+    help="Only these: names such as x215y075,x216y075, or a file with one on each line ('-': "
+    "standard input), as 'cropmask tiles' prints them.",
+)
+aoi_option = click.option(
+    "--aoi",
+    type=FILE,
+    help="Area of interest, a GeoJSON of polygons: only tiles that it reaches as well.",
+)
+boundary_option = click.option(
+    "--boundary",
+    type=FILE,
+    help="GeoJSON of polygons to use in place of the region's boundary.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would be done, and do nothing."
+)
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    envvar=ENV_LOG_FORMAT,
+    default="auto",
+    help="text with a progress bar, or JSON lines; auto is JSON where there is no terminal.",
+)
+machine_options = combine(
+    click.option(
+        "--threads",
+        type=WholeNumber(1, 256),
+        help="Computing threads.  [default: the CPUs that the container may use]",
+    ),
+    click.option(
+        "--memory",
+        type=SIZE,
+        help="Memory to stay below, such as 4GB.  [default: the container's limit, else none]",
+    ),
+)
+"""What of the machine may be used."""
+
+
+def put_text(path: Path, text: str) -> None:
+    """Write a file that the user has named."""
     try:
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:

@@ -4,72 +4,64 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cropmask.cli.console import ProgressBar
-from cropmask.cli.numbers import Whole
-from cropmask.cli.options import (
-    FILE,
-    json_option,
-    place_options,
-    put_text,
-    read_tiles,
-    region_option,
-    task_options,
-    tiles_options,
-)
+from cropmask.cli import options
+from cropmask.cli.console import show_progress
 from cropmask.contract import ExitCode
+from cropmask.grid import Tile
 from cropmask.operate.formats import say_bytes, say_count, say_cpu_time, say_dollars, say_duration
-from cropmask.operate.plan import Need, Plan, TilePlan
-from cropmask.operate.planner import make_plan
 from cropmask.product import Recipe
-from cropmask.site.site import Site, open_site
-from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period
 
-SHOWN: Final = 4
+if TYPE_CHECKING:
+    from cropmask.operate.plan import Plan, TilePlan
+    from cropmask.site.site import Site
+
+_NAMED_TILES: Final = 4
 """Tiles named after a reason."""
 _MEANINGS: Final = {
-    Need.NEW: ("green", "no result yet"),
-    Need.UNCHANGED: (None, "the result is there"),
-    Need.CHANGED: ("yellow", "another result is there; 'submit --overwrite' replaces it"),
-    Need.NO_INPUT: ("red", "no GeoMAD for the period"),
-    Need.INVALID: ("red", "inputs that cannot be used"),
-    Need.ORPHAN: ("magenta", "a result outside the region; 'cropmask rm' deletes it"),
+    "new": ("green", "no result yet"),
+    "unchanged": (None, "the result is there"),
+    "changed": ("yellow", "another result is there; 'submit --overwrite' replaces it"),
+    "no input": ("red", "no GeoMAD for the period"),
+    "invalid": ("red", "inputs that cannot be used"),
+    "orphan": ("magenta", "a result outside the region; 'cropmask rm' deletes it"),
 }
+"""Color and meaning of each need."""
 
 
 @click.command()
-@region_option
-@task_options
-@tiles_options
-@click.option("--out", type=FILE, metavar="FILE", help="Write the plan, for 'cropmask submit'.")
+@options.region_option
+@options.task_options
+@options.tiles_option
+@options.aoi_option
+@click.option("--out", type=options.FILE, help="Write the plan, for 'cropmask submit'.")
 @click.option(
     "--workers",
-    type=Whole(1, 10_000),
+    type=options.WholeNumber(1, 10_000),
     default=8,
-    show_default=True,
     help="Workers that the time is estimated for.",
 )
 @click.option("--check", is_flag=True, help="End with 20 if a tile is new or changed.")
-@json_option
-@place_options
+@options.json_option
+@options.place_options
 def plan(
     region: str,
-    period: str,
+    period: Period,
     model: Recipe,
-    tiles: str | None,
+    tiles: list[Tile] | None,
     aoi: Path | None,
     out: Path | None,
     workers: int,
     check: bool,
     as_json: bool,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Compare a region's tiles with the results that are there; nothing is computed.
 
@@ -81,15 +73,21 @@ def plan(
       cropmask plan --region eastern --env prod --output s3://my-bucket/cropmask --out plan.json
       cropmask plan --region eastern --period 2021 --aoi kenya.geojson
       cropmask plan --region eastern --check || cropmask submit --region eastern
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    site = open_site(options=options)
+    """
+    from cropmask.site.site import open_site
+
+    site = open_site(options=site_options)
     made = plan_region(site, region, period, model, tiles, aoi, quiet=as_json)
     if out is not None:
-        put_text(out, made.to_json())
-    click.echo(made.to_json() if as_json else format_text(made, site, workers), nl=False)
-    if out is not None and not as_json and made.has_work:
-        line = site.commands.line("submit", str(out), leave_out=("env", "catalog", "output"))
-        click.echo(f"Next: {line}")
+        options.put_text(out, made.to_json())
+    if as_json:
+        click.echo(made.to_json(), nl=False)
+    else:
+        for line in _format_plan(made, site, workers):
+            click.echo(line.rstrip())
+        if out is not None and made.has_work:
+            places = ("env", "catalog", "output")
+            click.echo(f"Next: {site.commands.line('submit', str(out), leave_out=places)}")
     if check and made.has_work:
         sys.exit(ExitCode.PLAN_HAS_CHANGES)
 
@@ -97,83 +95,82 @@ def plan(
 def plan_region(
     site: Site,
     region: str,
-    period: str,
+    period: Period,
     recipe: Recipe,
-    tiles: str | None,
+    tiles: list[Tile] | None,
     aoi: Path | None,
     *,
     quiet: bool = False,
 ) -> Plan:
     """Plan of the options of a command, with a progress bar on a terminal."""
-    ask = partial(
-        make_plan,
-        region,
-        Period.year_of(period),
-        site,
-        now=datetime.now(UTC),
-        recipe=recipe,
-        only=None if tiles is None else read_tiles(tiles),
-        area=None if aoi is None else load_boundary(aoi),
-    )
-    if quiet or not sys.stderr.isatty():
-        return ask()
-    progress = ProgressBar()
-    try:
-        return ask(progress=progress)
-    finally:
-        progress.close()
+    from cropmask.operate.planner import make_plan
+    from cropmask.sources.boundary import load_boundary
+
+    area = None if aoi is None else load_boundary(aoi)
+    with show_progress(quiet=quiet) as progress:
+        return make_plan(
+            region,
+            period,
+            site,
+            now=datetime.now(UTC),
+            recipe=recipe,
+            only=tiles,
+            area=area,
+            progress=progress,
+        )
 
 
-def format_text(made: Plan, site: Site, workers: int) -> str:
-    """A plan for a terminal."""
-    lines = [
+def _format_plan(made: Plan, site: Site, workers: int) -> Iterator[str]:
+    yield (
         f"{made.product.name} {made.version}, {made.period}, {made.recipe}, {made.resolution} m, "
         f"to {made.output}"
-    ]
+    )
     if site.synthetic:
-        lines.append("SYNTHETIC: the made-up demo world has one tile, and is no map of any place.")
+        yield "SYNTHETIC: the made-up demo world has one tile, and is no map of any place."
     for need, count in made.counts.items():
         color, meaning = _MEANINGS[need]
         row = f"{count:>7,}  {need:<10}"
-        lines.append(f"{click.style(row, fg=color) if count else row} {meaning if count else ''}")
-    lines += [*_changes(made), *_refused(made), *_estimate(made, site, workers)]
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+        yield f"{click.style(row, fg=color) if count else row} {meaning if count else ''}"
+    yield from _format_groups(made)
+    yield from _format_estimate(made, site, workers)
 
 
-def _changes(made: Plan) -> list[str]:
-    groups: dict[tuple[str, str], list[TilePlan]] = defaultdict(list)
+def _format_groups(made: Plan) -> Iterator[str]:
+    """Lines for tiles that have changed in one way, or cannot be computed for one reason."""
+    from cropmask.operate.plan import Need
+
+    changed = defaultdict(list)
     for planned in made.of(Need.CHANGED):
         for change in planned.changes:
-            groups[change.cause, str(change)].append(planned)
-    return [
-        f"changed {cause}: {words}: {_names(found)}" for (cause, words), found in groups.items()
-    ]
-
-
-def _refused(made: Plan) -> list[str]:
-    groups: dict[tuple[str, str], list[TilePlan]] = defaultdict(list)
+            changed[change.cause, str(change)].append(planned)
+    for (cause, words), found in changed.items():
+        yield f"changed {cause}: {words}: {_name_tiles(found)}"
+    refused = defaultdict(list)
     for planned in made.of(Need.NO_INPUT, Need.INVALID, Need.ORPHAN):
-        groups[planned.need, planned.reason or ""].append(planned)
-    return [
-        f"{need}: {_names(found)}" + (f": {found[0].detail}" if found[0].detail else "")
-        for (need, _), found in groups.items()
-    ]
+        refused[planned.need, planned.reason].append(planned)
+    for (need, _), found in refused.items():
+        detail = f": {found[0].detail}" if found[0].detail else ""
+        yield f"{need}: {_name_tiles(found)}{detail}"
 
 
-def _names(found: list[TilePlan]) -> str:
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(str(planned.tile) for planned in found[:SHOWN]) + more
+def _name_tiles(found: Iterable[TilePlan]) -> str:
+    names = [str(planned.tile) for planned in found]
+    more = len(names) - _NAMED_TILES
+    return ", ".join(names[:_NAMED_TILES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _estimate(made: Plan, site: Site, workers: int) -> list[str]:
+def _format_estimate(made: Plan, site: Site, workers: int) -> Iterator[str]:
     guess = made.estimate
     if not guess.tiles:
-        return ["Nothing to compute."]
-    return [
+        yield "Nothing to compute."
+        return
+    yield (
         f"{say_count(guess.tiles, 'tile')} to compute: {say_duration(guess.worker_seconds)} of one "
         f"worker, about {say_duration(guess.seconds_with(workers))} with {workers}; "
-        f"{say_bytes(guess.memory)} of memory each",
+        f"{say_bytes(guess.memory)} of memory each"
+    )
+    yield (
         f"  {say_cpu_time(guess.cpu_seconds)}, {say_dollars(guess.dollars(site.price))} at "
-        f"{site.price}",
-        f"  from {guess.basis}",
-    ]
+        f"{site.price}"
+    )
+    yield f"  from {guess.basis}"

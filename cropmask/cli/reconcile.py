@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cropmask.cli.console import ProgressBar
-from cropmask.cli.options import json_option, period_option, place_options, region_option
+from cropmask.cli import options
+from cropmask.cli.console import show_progress
+from cropmask.cli.output import print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import RESOLUTIONS
 from cropmask.operate.formats import say_bytes, say_count
-from cropmask.operate.reconcile import Finding, Reconciliation, TileCheck, expected_tiles
-from cropmask.operate.reconcile import reconcile as compare
 from cropmask.product import RECIPES
-from cropmask.region import load_region
-from cropmask.site.commands import Commands
-from cropmask.site.site import open_site
 from cropmask.task import Period
 
-LISTED: Final = 10
+if TYPE_CHECKING:
+    from cropmask.operate.reconcile import Finding, Reconciliation
+    from cropmask.site.commands import Commands
+
+_PRINTED_TILES: Final = 10
 """Tiles of each finding that are printed without --all."""
 _COLORS: Final = {
-    Finding.OK: "green",
-    Finding.PARTIAL: "yellow",
-    Finding.MISSING: "yellow",
-    Finding.ORPHAN: "magenta",
-    Finding.MISMATCH: "red",
+    "ok": "green",
+    "partial": "yellow",
+    "missing": "yellow",
+    "orphan": "magenta",
+    "mismatch": "red",
 }
 
 
 @click.command()
-@region_option
-@period_option
+@options.region_option
+@options.period_option
 @click.option("--verify", is_flag=True, help="Read every file and compare its SHA-256, too.")
 @click.option("--all", "every", is_flag=True, help="Print every tile that is not ok.")
-@json_option
-@place_options
+@options.json_option
+@options.place_options
 def reconcile(
     region: str,
-    period: str,
+    period: Period,
     verify: bool,
     every: bool,
     as_json: bool,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Compare the tiles of a region with what is in the store.
 
@@ -58,107 +58,89 @@ def reconcile(
               another checksum
 
     Ends with exit code 0 if all tiles are ok, else with 20. Nothing is changed.
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    site = open_site(options=options)
+    """
+    from cropmask.operate.reconcile import Finding, expected_tiles
+    from cropmask.operate.reconcile import reconcile as compare
+    from cropmask.region import load_region
+    from cropmask.site.site import open_site
+
+    site = open_site(options=site_options)
     zone = load_region(region, site.models)
-    year = Period.year_of(period)
     expected = expected_tiles(site, zone)
-    bar = ProgressBar()
-    try:
+    with show_progress() as progress:
         found = compare(
             site.store(),
             zone.product,
-            year,
+            period,
             expected,
             verify=verify,
-            progress=lambda done, number: bar("reading items", done / number),
+            progress=lambda done, number: progress("reading items", done / number),
         )
-    finally:
-        bar.close()
-    if as_json:
-        click.echo(json.dumps(encode_json(found, region, site.commands)))
-    else:
-        click.echo(format_text(found, region, every, site.commands))
-    sys.exit(ExitCode.DONE if found.is_ok else ExitCode.PLAN_HAS_CHANGES)
-
-
-def advise(found: Reconciliation, finding: Finding, region: str, commands: Commands) -> str:
-    """The command that puts tiles with one finding right."""
-    where = ("--region", region, "--period", found.period)
-    named = ("--tiles", ",".join(str(check.tile) for check in found.of(finding)))
-    removed = commands.line("rm", *where, *named)
-    submitted = commands.line("submit", *where, *_made(found))
-    if finding is Finding.ORPHAN:
-        return removed
-    if finding is Finding.MISMATCH:
-        return f"{removed} && {submitted}"
-    return submitted
-
-
-def _made(found: Reconciliation) -> tuple[str, ...]:
-    """Options that make what is missing as most of what is there."""
-    way = next(iter(found.ways), None)
-    if way is None or way.resolution not in RESOLUTIONS or way.recipe not in RECIPES:
-        return ()
-    return ("--model", way.recipe, "--resolution", str(way.resolution))
-
-
-def format_text(found: Reconciliation, region: str, every: bool, commands: Commands) -> str:
-    """Findings for a terminal."""
-    total = sum(check.bytes for check in found.checks)
-    lines = [f"{found.product.folder} {found.period}: {say_count(len(found.checks), 'tile')}"]
-    for finding, number in found.counts.items():
-        name = click.style(f"{finding:<9}", fg=_COLORS[finding] if number else None)
-        lines.append(f"  {name}{number:>7,}")
-    checked = "sizes and checksums" if found.verified else "sizes"
-    lines.append(f"{say_bytes(total)} in all; {checked} compared with the items")
-    for finding in (Finding.PARTIAL, Finding.MISSING, Finding.ORPHAN, Finding.MISMATCH):
-        lines += _format_finding(found, finding, every, advise(found, finding, region, commands))
-    if len(found.ways) > 1:
-        lines += ["", "results were made in more than one way:"]
-        lines += [f"  {say_count(number, 'tile')}: {made}" for made, number in found.ways.items()]
-    if found.strays:
-        lines += ["", f"{say_count(len(found.strays), 'other file')} beside the datasets, such as "
-                  f"{found.strays[0]}"]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _format_finding(found: Reconciliation, finding: Finding, every: bool, fix: str) -> list[str]:
-    checks = found.of(finding)
-    if not checks:
-        return []
-    shown = checks if every else checks[:LISTED]
-    lines = ["", f"{click.style(finding, fg=_COLORS[finding])}: {fix}"]
-    lines += [f"  {check.tile}  {'; '.join(check.problems)}" for check in shown]
-    if len(shown) < len(checks):
-        lines.append(f"  and {len(checks) - len(shown):,} more: --all prints them")
-    return lines
-
-
-def encode_json(found: Reconciliation, region: str, commands: Commands) -> dict[str, Any]:
-    """Findings for programs."""
-    return {
+    fixes: dict[Finding, str] = {
+        finding: _find_fix(found, finding, region, site.commands)
+        for finding in Finding
+        if finding is not Finding.OK and found.of(finding)
+    }
+    document = {
         "product": found.product.name,
         "version": found.product.version,
         "period": found.period,
         "ok": found.is_ok,
         "verified": found.verified,
         "counts": found.counts,
-        "fix": {
-            finding: advise(found, finding, region, commands)
-            for finding in Finding
-            if finding is not Finding.OK and found.of(finding)
-        },
+        "fix": fixes,
         "ways": {str(made): number for made, number in found.ways.items()},
         "strays": found.strays,
-        "tiles": [_encode_check(check) for check in found.checks],
+        "tiles": [
+            {
+                "tile": check.tile,
+                "finding": check.finding,
+                "problems": check.problems,
+                "bytes": check.bytes,
+            }
+            for check in found.checks
+        ],
     }
+    print_result(document, _format_findings(found, fixes, every), as_json=as_json)
+    sys.exit(ExitCode.DONE if found.is_ok else ExitCode.PLAN_HAS_CHANGES)
 
 
-def _encode_check(check: TileCheck) -> dict[str, Any]:
-    return {
-        "tile": str(check.tile),
-        "finding": check.finding,
-        "problems": check.problems,
-        "bytes": check.bytes,
-    }
+def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: Commands) -> str:
+    """The command that puts tiles with one finding right."""
+    where = ("--region", region, "--period", found.period)
+    tiles = ",".join(str(check.tile) for check in found.of(finding))
+    remove = commands.line("rm", *where, "--tiles", tiles)
+    # What is missing is made as most of what is there.
+    way = next(iter(found.ways), None)
+    made: tuple[str, ...] = ()
+    if way is not None and way.resolution in RESOLUTIONS and way.recipe in RECIPES:
+        made = ("--model", way.recipe, "--resolution", str(way.resolution))
+    submit = commands.line("submit", *where, *made)
+    return {"orphan": remove, "mismatch": f"{remove} && {submit}"}.get(finding, submit)
+
+
+def _format_findings(
+    found: Reconciliation, fixes: dict[Finding, str], every: bool
+) -> Iterator[str]:
+    yield f"{found.product.folder} {found.period}: {say_count(len(found.checks), 'tile')}"
+    for finding, number in found.counts.items():
+        name = click.style(f"{finding:<9}", fg=_COLORS[finding] if number else None)
+        yield f"  {name}{number:>7,}"
+    checked = "sizes and checksums" if found.verified else "sizes"
+    total = say_bytes(sum(check.bytes for check in found.checks))
+    yield f"{total} in all; {checked} compared with the items"
+    for finding, fix in fixes.items():
+        checks = found.of(finding)
+        shown = checks if every else checks[:_PRINTED_TILES]
+        yield f"\n{click.style(finding, fg=_COLORS[finding])}: {fix}"
+        for check in shown:
+            yield f"  {check.tile}  {'; '.join(check.problems)}"
+        if len(shown) < len(checks):
+            yield f"  and {len(checks) - len(shown):,} more: --all prints them"
+    if len(found.ways) > 1:
+        yield "\nresults were made in more than one way:"
+        for made, number in found.ways.items():
+            yield f"  {say_count(number, 'tile')}: {made}"
+    if found.strays:
+        others = say_count(len(found.strays), "other file")
+        yield f"\n{others} beside the datasets, such as {found.strays[0]}"

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from cropmask.cli import options
 from cropmask.cli.console import confirm
-from cropmask.cli.numbers import Whole
-from cropmask.cli.options import json_option, queue_option
+from cropmask.cli.output import print_result
 from cropmask.operate.formats import say_count, say_moment
-from cropmask.operate.redrive import (
-    Group,
-    Wanted,
-    find,
-    group,
-    parse_age,
-    parse_where,
-    send_back,
-    throw_away,
-)
-from cropmask.queue.protocol import DeadLetter
-from cropmask.site.site import open_site
 
-_SHOWN: Final = 8
+if TYPE_CHECKING:
+    from cropmask.operate.redrive import Group
+    from cropmask.queue.protocol import DeadLetter
+
+_PRINTED_TILES: Final = 8
 """Tiles of a group that are printed."""
 
 
@@ -39,17 +30,13 @@ _SHOWN: Final = 8
     "reason='receives used up'. Repeated with one field, either value counts.",
 )
 @click.option("--since", metavar="AGE", help="Only those that died within 90m, 36h, 2d or 1w.")
-@click.option("--limit", type=Whole(1), help="No more than so many.")
+@click.option("--limit", type=options.WholeNumber(1), help="No more than so many.")
 @click.option("--dry-run", is_flag=True, help="List dead letters by reason and leave them.")
 @click.option("--discard", is_flag=True, help="Delete them for good instead of sending them back.")
 @click.option("--yes", is_flag=True, help="Do not ask before --discard.")
-@queue_option
-@click.option(
-    "--output",
-    metavar="PLACE",
-    help="Folder of the results, beside which the queue is if none is named.",
-)
-@json_option
+@options.queue_option
+@options.output_option
+@options.json_option
 def redrive(
     where: tuple[str, ...],
     since: str | None,
@@ -58,7 +45,7 @@ def redrive(
     discard: bool,
     yes: bool,
     as_json: bool,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Send dead letters back to the queue, or list them.
 
@@ -72,58 +59,50 @@ def redrive(
       cropmask redrive --where reason='receives used up' --since 2d
       cropmask redrive --where tile=x215y075 --where tile=x216y075
       cropmask redrive --where reason='outside region' --discard
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    """
+    from cropmask.operate import redrive
+    from cropmask.site.site import open_site
+
     now = datetime.now(UTC)
-    wanted = Wanted(parse_where(where), now - parse_age(since) if since else None, limit)
-    queue = open_site(options=options).queue()
+    since_when = now - redrive.parse_age(since) if since else None
+    wanted = redrive.Wanted(redrive.parse_where(where), since_when, limit)
+    queue = open_site(options=site_options).queue()
     if dry_run:
-        found = group(find(queue, wanted))
-        count = sum(one.count for one in found)
-        click.echo(json.dumps([_encode(one) for one in found]) if as_json else _say(found, count))
+        groups = redrive.group(redrive.find(queue, wanted))
+        print_result(groups, _format_groups(groups), as_json=as_json)
         return
     if discard and not yes:
-        waiting = say_count(sum(1 for _ in find(queue, wanted)), "dead letter")
+        waiting = say_count(sum(1 for _ in redrive.find(queue, wanted)), "dead letter")
         confirm(f"delete {waiting} of {queue.address} for good?")
-    act = throw_away if discard else send_back
+    act = redrive.throw_away if discard else redrive.send_back
     verb = "deleted" if discard else "sent back"
-    done = _report(act(queue, wanted, now=now), verb, as_json=as_json)
-    if not done and (where or since) and not as_json:
+    number = _act_and_print(act(queue, wanted, now=now), verb, as_json=as_json)
+    if not number and (where or since) and not as_json:
         click.echo("none is like that: 'cropmask redrive --dry-run' lists those that are there")
 
 
-def _report(done: Iterator[DeadLetter], verb: str, *, as_json: bool) -> int:
-    """Say what was done, also where it ends in an error; how many it were."""
+def _act_and_print(done: Iterable[DeadLetter], verb: str, *, as_json: bool) -> int:
+    """Print what was done, also where it ends in an error; returns how many it were."""
+    from cropmask.operate.redrive import group
+
     letters: list[DeadLetter] = []
     try:
         letters.extend(done)
     finally:
         groups = group(letters)
-        if as_json:
-            click.echo(json.dumps([_encode(one) for one in groups]))
-        else:
-            kinds = "".join(f"\n  {one.count:>6,}  {one.reason}" for one in groups)
-            click.echo(f"{say_count(len(letters), 'dead letter')} {verb}{kinds}")
+        lines = [f"{say_count(len(letters), 'dead letter')} {verb}"]
+        lines += [f"  {one.count:>6,}  {one.reason}" for one in groups]
+        print_result(groups, lines, as_json=as_json)
     return len(letters)
 
 
-def _say(groups: tuple[Group, ...], count: int) -> str:
-    lines = [say_count(count, "dead letter")]
+def _format_groups(groups: tuple[Group, ...]) -> Iterator[str]:
+    yield say_count(sum(one.count for one in groups), "dead letter")
     for one in groups:
-        lines.append(f"  {one.count:>6,}  {one.reason}, the last at {say_moment(one.last)}")
+        yield f"  {one.count:>6,}  {one.reason}, the last at {say_moment(one.last)}"
         if one.error:
-            lines.append(f"          {one.error}")
+            yield f"          {one.error}"
         if one.tiles:
-            more = len(one.tiles) - _SHOWN
-            shown = " ".join(one.tiles[:_SHOWN])
-            lines.append(f"          {shown}{f' and {more:,} more' if more > 0 else ''}")
-    return "\n".join(lines)
-
-
-def _encode(one: Group) -> dict[str, Any]:
-    return {
-        "reason": one.reason,
-        "count": one.count,
-        "last": one.last.isoformat(),
-        "error": one.error,
-        "tiles": list(one.tiles),
-    }
+            more = len(one.tiles) - _PRINTED_TILES
+            shown = " ".join(one.tiles[:_PRINTED_TILES])
+            yield f"          {shown}{f' and {more:,} more' if more > 0 else ''}"

@@ -2,64 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cropmask.cli.console import ProgressBar, confirm
-from cropmask.cli.options import (
-    json_option,
-    models_option,
-    place_options,
-    read_tiles,
-    region_option,
-    tiles_option,
-)
+from cropmask.cli import options
+from cropmask.cli.console import confirm, show_progress
+from cropmask.cli.output import print_result
 from cropmask.contract import ExitCode
+from cropmask.grid import Tile
 from cropmask.operate.formats import say_bytes, say_count
-from cropmask.operate.transfer import Copied, Fate, remove
-from cropmask.operate.transfer import sync as copy_datasets
-from cropmask.product import Product
-from cropmask.region import load_region
-from cropmask.results.finder import Dataset, find_datasets
-from cropmask.site.site import open_site
-from cropmask.store.doors import open_store
-from cropmask.store.protocol import Store
 from cropmask.task import Period
 
-LISTED: Final = 20
+if TYPE_CHECKING:
+    from cropmask.operate.transfer import Copied
+    from cropmask.product import Product
+    from cropmask.results.finder import Dataset
+    from cropmask.store.protocol import Store
+
+_PRINTED_DATASETS: Final = 20
 """Datasets that are printed before deleting."""
 
-year_option = click.option(
-    "--period", metavar="PERIOD", help="Only this year, such as 2019.  [default: all]"
+_year_option = click.option(
+    "--period", type=options.PERIOD, help="Only this year, such as 2019.  [default: all]"
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done.")
 
 
 def _find(
-    store: Store, product: Product, period: str | None, tiles: str | None
+    store: Store, product: Product, period: Period | None, tiles: list[Tile] | None
 ) -> tuple[Dataset, ...]:
-    year = str(Period.year_of(period)) if period else None
-    wanted = read_tiles(tiles) if tiles is not None else None
-    found = find_datasets(store, product, year, wanted)
+    from cropmask.results.finder import find_datasets
+
+    found = find_datasets(store, product, str(period) if period else None, tiles)
     return tuple(dataset for dataset in found if dataset.entries)
 
 
 @click.command()
-@region_option
-@year_option
-@tiles_option
-@json_option
-@place_options
+@options.region_option
+@_year_option
+@options.tiles_option
+@options.json_option
+@options.place_options
 def ls(
     region: str,
-    period: str | None,
-    tiles: str | None,
+    period: Period | None,
+    tiles: list[Tile] | None,
     as_json: bool,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """List the results of a region: tile, year, files, size, and whether they are finished.
 
@@ -67,52 +59,55 @@ def ls(
     Examples:
       cropmask ls --region eastern
       cropmask ls --region eastern --period 2019 --tiles x215y075
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    site = open_site(options=options)
+    """
+    from cropmask.region import load_region
+    from cropmask.site.site import open_site
+
+    site = open_site(options=site_options)
     found = _find(site.store(), load_region(region, site.models).product, period, tiles)
-    if as_json:
-        click.echo(json.dumps([_encode(dataset) for dataset in found]))
-        return
-    for dataset in found:
-        click.echo(_line(dataset))
-    unfinished = sum(not dataset.is_finished for dataset in found)
-    total = sum(dataset.bytes for dataset in found)
-    note = f", {unfinished:,} of them unfinished" if unfinished else ""
-    click.echo(f"{say_count(len(found), 'dataset')}, {say_bytes(total)}{note}", err=True)
+    document = [
+        {
+            "tile": dataset.tile,
+            "period": dataset.period,
+            "finished": dataset.is_finished,
+            "bytes": dataset.bytes,
+            "files": [dataset.entries[name].key for name in sorted(dataset.entries)],
+        }
+        for dataset in found
+    ]
+    print_result(document, map(_format_dataset, found), as_json=as_json)
+    if not as_json:
+        unfinished = sum(not dataset.is_finished for dataset in found)
+        note = f", {unfinished:,} of them unfinished" if unfinished else ""
+        click.echo(f"{say_count(len(found), 'dataset')}, {_say_size(found)}{note}", err=True)
 
 
-def _line(dataset: Dataset) -> str:
+def _format_dataset(dataset: Dataset) -> str:
     state = "done" if dataset.is_finished else "unfinished"
     files = say_count(len(dataset.entries), "file")
     return f"{dataset.tile} {dataset.period} {state:<10} {files:>8} {say_bytes(dataset.bytes):>8}"
 
 
-def _encode(dataset: Dataset) -> dict[str, Any]:
-    return {
-        "tile": str(dataset.tile),
-        "period": dataset.period,
-        "finished": dataset.is_finished,
-        "bytes": dataset.bytes,
-        "files": [dataset.entries[name].key for name in sorted(dataset.entries)],
-    }
+def _say_size(found: tuple[Dataset, ...]) -> str:
+    return say_bytes(sum(dataset.bytes for dataset in found))
 
 
 @click.command()
 @click.argument("source")
 @click.argument("target")
-@region_option
-@year_option
-@tiles_option
+@options.region_option
+@_year_option
+@options.tiles_option
 @click.option("--overwrite", is_flag=True, help="Replace other results in the target.")
-@dry_run_option
-@json_option
-@models_option
+@options.dry_run_option
+@options.json_option
+@options.models_option
 def sync(
     source: str,
     target: str,
     region: str,
-    period: str | None,
-    tiles: str | None,
+    period: Period | None,
+    tiles: list[Tile] | None,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -129,7 +124,12 @@ def sync(
     Examples:
       cropmask sync s3://my-bucket/cropmask ./eastern --region eastern --dry-run
       cropmask sync ./output s3://my-bucket/cropmask --region eastern --period 2019
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    """
+    from cropmask.operate import transfer
+    from cropmask.region import load_region
+    from cropmask.site.site import open_site
+    from cropmask.store.doors import open_store
+
     site = open_site(options={"models": models, "output": source})
     from_store, to_store = site.store(), open_store(target, site.write)
     if from_store.uri("x") == to_store.uri("x"):
@@ -138,46 +138,19 @@ def sync(
     found = _find(from_store, product, period, tiles)
     if not dry_run:
         to_store.check_writable()
-    bar = ProgressBar()
-    try:
-        copied = copy_datasets(
+    with show_progress() as progress:
+        copied = transfer.sync(
             from_store,
             to_store,
             product,
             found,
             overwrite=overwrite,
             dry_run=dry_run,
-            progress=lambda done, number: bar("copying", done / number),
+            progress=lambda done, number: progress("copying", done / number),
         )
-    finally:
-        bar.close()
-    click.echo(json.dumps(_encode_copied(copied)) if as_json else _say_copied(copied, dry_run))
-    if any(one.fate in (Fate.OTHER, Fate.DAMAGED) for one in copied):
-        sys.exit(ExitCode.FAILED)
-
-
-def _say_copied(copied: list[Copied], dry_run: bool) -> str:
-    lines = []
-    for one in copied:
-        if one.fate in (Fate.OTHER, Fate.DAMAGED):
-            lines.append(f"{one.dataset.tile} {one.dataset.period} {one.fate}: {one.note}")
-        elif dry_run and one.fate is Fate.COPIED:
-            size = say_bytes(one.bytes)
-            lines.append(f"{one.dataset.tile} {one.dataset.period} would copy "
-                         f"{say_count(one.files, 'file')}, {size}")  # fmt: skip
-    counts = Counter(one.fate for one in copied)
-    said = {fate: "to copy" if dry_run and fate is Fate.COPIED else str(fate) for fate in Fate}
-    words = [f"{counts[fate]:,} {said[fate]}" for fate in Fate if counts[fate]]
-    total = say_bytes(sum(one.bytes for one in copied))
-    verb = "would be written" if dry_run else "written"
-    lines.append(f"{', '.join(words) or 'no results in the source'}; {total} {verb}")
-    return "\n".join(lines)
-
-
-def _encode_copied(copied: list[Copied]) -> list[dict[str, Any]]:
-    return [
+    document = [
         {
-            "tile": str(one.dataset.tile),
+            "tile": one.dataset.tile,
             "period": one.dataset.period,
             "fate": one.fate,
             "files": one.files,
@@ -186,24 +159,44 @@ def _encode_copied(copied: list[Copied]) -> list[dict[str, Any]]:
         }
         for one in copied
     ]
+    print_result(document, _format_copied(copied, dry_run), as_json=as_json)
+    if any(one.fate in (transfer.Fate.OTHER, transfer.Fate.DAMAGED) for one in copied):
+        sys.exit(ExitCode.FAILED)
+
+
+def _format_copied(copied: list[Copied], dry_run: bool) -> Iterator[str]:
+    from cropmask.operate.transfer import Fate
+
+    for one in copied:
+        name = f"{one.dataset.tile} {one.dataset.period}"
+        if one.fate in (Fate.OTHER, Fate.DAMAGED):
+            yield f"{name} {one.fate}: {one.note}"
+        elif dry_run and one.fate is Fate.COPIED:
+            yield f"{name} would copy {say_count(one.files, 'file')}, {say_bytes(one.bytes)}"
+    counts = Counter(one.fate for one in copied)
+    said = {fate: "to copy" if dry_run and fate is Fate.COPIED else str(fate) for fate in Fate}
+    words = [f"{counts[fate]:,} {said[fate]}" for fate in Fate if counts[fate]]
+    total = say_bytes(sum(one.bytes for one in copied))
+    verb = "would be written" if dry_run else "written"
+    yield f"{', '.join(words) or 'no results in the source'}; {total} {verb}"
 
 
 @click.command()
-@region_option
-@year_option
-@tiles_option
+@options.region_option
+@_year_option
+@options.tiles_option
 @click.option("--all", "every", is_flag=True, help="All tiles, instead of --tiles.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@dry_run_option
-@place_options
+@options.dry_run_option
+@options.place_options
 def rm(
     region: str,
-    period: str | None,
-    tiles: str | None,
+    period: Period | None,
+    tiles: list[Tile] | None,
     every: bool,
     yes: bool,
     dry_run: bool,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Delete results: of each tile the item first, then its files.
 
@@ -211,30 +204,30 @@ def rm(
     Examples:
       cropmask rm --region eastern --tiles x215y075 --dry-run
       cropmask rm --region eastern --period 2019 --all --yes
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    """
     if (tiles is not None) == every:
         raise click.UsageError("give --tiles, or --all")
-    site = open_site(options=options)
+    from cropmask.operate.transfer import remove
+    from cropmask.region import load_region
+    from cropmask.site.site import open_site
+
+    site = open_site(options=site_options)
     store = site.store()
     found = _find(store, load_region(region, site.models).product, period, tiles)
     if not found:
         click.echo("nothing is there to delete")
         return
-    for dataset in found[:LISTED]:
-        click.echo(_line(dataset))
-    if len(found) > LISTED:
-        click.echo(f"and {len(found) - LISTED:,} more")
-    files = sum(len(dataset.entries) for dataset in found)
-    total = say_bytes(sum(dataset.bytes for dataset in found))
-    amount = f"{say_count(len(found), 'dataset')}, {say_count(files, 'file')}, {total}"
+    for dataset in found[:_PRINTED_DATASETS]:
+        click.echo(_format_dataset(dataset))
+    if len(found) > _PRINTED_DATASETS:
+        click.echo(f"and {len(found) - _PRINTED_DATASETS:,} more")
+    files = say_count(sum(len(dataset.entries) for dataset in found), "file")
+    amount = f"{say_count(len(found), 'dataset')}, {files}, {_say_size(found)}"
     if dry_run:
         click.echo(f"would delete {amount}")
         return
     if not yes:
         confirm(f"delete {amount} in {site.output}?")
-    bar = ProgressBar()
-    try:
-        remove(store, found, lambda done, number: bar("deleting", done / number))
-    finally:
-        bar.close()
+    with show_progress() as progress:
+        remove(store, found, lambda done, number: progress("deleting", done / number))
     click.echo(f"deleted {amount}")

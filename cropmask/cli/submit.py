@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
 from cropmask import contract
-from cropmask.cli.console import STOPPED, ProgressBar
-from cropmask.cli.numbers import Number, Whole
-from cropmask.cli.options import FILE, json_option, place_options, task_options, tiles_options
+from cropmask.cli import options
+from cropmask.cli.console import STOPPED, show_progress
+from cropmask.cli.output import print_result
 from cropmask.cli.plan import plan_region
-from cropmask.cli.submission import Report, Work, print_dry_run, print_nothing
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Reason, Rejected
-from cropmask.fleet.recordfiles import find_runs, load_run
-from cropmask.fleet.records import RunRecord
-from cropmask.fleet.taskfile import task_file_key
-from cropmask.kube.doors import open_cluster
-from cropmask.kube.manifests import job_name
-from cropmask.kube.protocol import Cluster, Condition, JobState
-from cropmask.machine.stages import ShareDone
-from cropmask.operate.advice import go_on
-from cropmask.operate.plan import Plan
-from cropmask.operate.submit import (
-    Pods,
-    cancel,
-    find_obstacles,
-    make_job,
-    make_run,
-    put_task_file,
-    send,
-)
-from cropmask.queue.protocol import Queue
-from cropmask.region import load_region
-from cropmask.site.site import Site, open_site
-from cropmask.task import Period, make_run_id, parse_run_id
+from cropmask.operate.formats import say_count
 
-IN_PLAN: Final = (
+if TYPE_CHECKING:
+    from cropmask.fleet.records import RunRecord
+    from cropmask.kube.manifests import Manifest
+    from cropmask.kube.protocol import Cluster
+    from cropmask.operate.plan import Plan
+    from cropmask.operate.submit import Pods
+    from cropmask.site.site import Site
+
+_SAID_BY_PLAN: Final = (
     *("region", "period", "model", "resolution", "tiles", "aoi", "env", "catalog", "output"),
 )
 """Options that a plan answers."""
-EPILOG: Final = """\b
+_NOT_SENT: Final = {
+    "unchanged": "unchanged (--all sends them, to be skipped)",
+    "changed": "changed (--overwrite computes them anew)",
+    "no input": "without GeoMAD",
+    "invalid": "with inputs that cannot be used",
+}
+"""What is said of tiles that a plan has, and a run has not, by need."""
+_EXAMPLES: Final = """\b
 Examples
   What a plan says:
     cropmask plan --region eastern --env prod --output s3://my-bucket/cropmask --out plan.json
@@ -61,24 +57,38 @@ Examples
 """
 
 
-@click.command(epilog=EPILOG)
-@click.argument("plan_file", metavar="[PLAN]", required=False, type=FILE)
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A run that is to be sent."""
+
+    record: RunRecord
+    site: Site
+    plan: Plan | None
+    """None for a run that goes on."""
+    given: dict[str, Any]
+    """Values of the options of the command."""
+
+    @property
+    def as_json(self) -> bool:
+        """Whether to print JSON."""
+        return bool(self.given["as_json"])
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("plan_file", metavar="[PLAN]", required=False, type=options.FILE)
 @click.option(
     "--region",
-    metavar="NAME_OR_PATH",
+    type=options.REGION,
     help="Region to plan and submit, if there is no plan yet.",
 )
-@task_options
-@tiles_options
+@options.task_options
+@options.tiles_option
+@options.aoi_option
 @click.option("--overwrite", is_flag=True, help="Send changed tiles too, to be computed anew.")
 @click.option(
     "--all", "everything", is_flag=True, help="Send unchanged tiles too; workers skip them."
 )
-@click.option(
-    "--queue",
-    metavar="PLACE",
-    help="URL of an SQS queue, or a folder.  [default: beside a folder of results]",
-)
+@options.queue_option
 @click.option(
     "--direct",
     is_flag=True,
@@ -87,56 +97,62 @@ Examples
 )
 @click.option(
     "--workers",
-    type=Whole(1, 10_000),
+    type=options.WholeNumber(1, 10_000),
     help="Create a Kubernetes Job with so many workers.  [default: none]",
 )
-@click.option("--image", envvar=contract.ENV_IMAGE, show_envvar=True, metavar="IMAGE",
-              help="Container image of the workers.")  # fmt: skip
+@click.option(
+    "--image", envvar=contract.ENV_IMAGE, show_envvar=True, help="Container image of the workers."
+)
 @click.option(
     "--namespace",
+    type=options.NAME,
     envvar=contract.ENV_NAMESPACE,
     show_envvar=True,
-    metavar="NAME",
     default=contract.NAMESPACE,
-    show_default=True,
     help="Namespace of the Job.",
 )
-@click.option("--worker-cpu", default=contract.WORKER_CPU, show_default=True, metavar="CPUS",
-              help="CPUs that each worker asks for.")  # fmt: skip
-@click.option("--worker-memory", default=contract.WORKER_MEMORY, show_default=True,
-              metavar="SIZE", help="Memory of each worker, as Kubernetes writes it.")  # fmt: skip
+@click.option("--worker-cpu", default=contract.WORKER_CPU, help="CPUs that each worker asks for.")
+@click.option(
+    "--worker-memory",
+    type=options.SIZE,
+    default=contract.WORKER_MEMORY,
+    help="Memory of each worker, as Kubernetes writes it.",
+)
 @click.option(
     "--any-node",
     is_flag=True,
     help=f"Let workers run on any node, not only on those labeled {contract.BATCH_TAINT}=true.",
 )
-@click.option("--set", "variables", multiple=True, metavar="NAME=VALUE",
-              help="Environment variable of the workers; may be given several times.")  # fmt: skip
+@click.option(
+    "--set",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Environment variable of the workers; may be given several times.",
+)
 @click.option(
     "--deadline-hours",
-    type=Number(min=0.01),
+    type=options.FiniteNumber(0.01),
     default=24,
-    show_default=True,
     help="Time after which the Job is stopped.",
 )
 @click.option(
     "--run",
-    metavar="NAME",
+    type=options.NAME,
     help="Name of the run; one that exists goes on.  [default: made from the time]",
 )
-@click.option("--resume", metavar="RUN",
-              help="Go on with a run whose submission was stopped.")  # fmt: skip
-@click.option("--cancel", "cancelled", metavar="RUN",
-              help="Delete the Kubernetes Jobs of a run, and do nothing else.")  # fmt: skip
-@click.option("--watch", is_flag=True, help="Follow the Job until it ends.")
+@click.option("--resume", type=options.RUN, help="Go on with a run whose submission was stopped.")
 @click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Print what would be done, and do nothing.",
+    "--cancel",
+    "cancelled",
+    type=options.RUN,
+    help="Delete the Kubernetes Jobs of a run, and do nothing else.",
 )
-@json_option
-@place_options
-def submit(**given: Any) -> None:  # noqa: ANN401 (one value below)
+@click.option("--watch", is_flag=True, help="Follow the Job until it ends.")
+@options.dry_run_option
+@options.json_option
+@options.place_options
+def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
     """Send the tiles of a region that are new to a queue, and start workers for them.
 
     The run is written down first, then its messages are sent; a submission that was stopped goes
@@ -148,40 +164,38 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (one value below)
         return
     if given["plan_file"] is not None:
         source = click.get_current_context().get_parameter_source
-        clash = [name for name in IN_PLAN if source(name) is ParameterSource.COMMANDLINE]
+        clash = [name for name in _SAID_BY_PLAN if source(name) is ParameterSource.COMMANDLINE]
         if clash:
             raise click.UsageError(f"a plan says it already: leave out --{clash[0]}")
     elif not given["region"]:
         raise click.UsageError("give a plan, or --region")
     if given["watch"] and not given["workers"]:
         raise click.UsageError("--watch follows a Job: add --workers")
-    _submit(_open(given), given)
+    _submit(_make_plan(given) if given["plan_file"] is None else _open_plan(given))
 
 
-def _open(given: dict[str, Any]) -> Work:
-    names = ("env", "catalog", "output", "resolution", "models", "queue")
-    options = {name: given[name] for name in names}
-    if given["plan_file"] is not None:
-        return _open_plan(given, options)
-    site = open_site(options=options)
+def _make_plan(given: dict[str, Any]) -> Submission:
+    """The run of a region, planned now unless it goes on."""
+    from cropmask.region import load_region
+    from cropmask.site.site import open_site
+
+    site = open_site(options=given)
+    region = given["region"]
     if given["resume"] or given["run"]:
-        product = load_region(given["region"], site.models).product.name
-        period = str(Period.year_of(given["period"]))
-        if (known := _find_run(site, product, period, given)) is not None:
-            return Work(known, site, None)
-    plan = plan_region(
-        site,
-        given["region"],
-        given["period"],
-        given["model"],
-        given["tiles"],
-        given["aoi"],
-        quiet=given["as_json"],
-    )
-    return Work(_make_run(plan, site, given), site, plan)
+        product = load_region(region, site.models).product.name
+        known = _find_run(site, product, str(given["period"]), given)
+        if known is not None:
+            return Submission(known, site, None, given)
+    where = (given["period"], given["model"], given["tiles"], given["aoi"])
+    plan = plan_region(site, region, *where, quiet=given["as_json"])
+    return Submission(_make_run(plan, site, given), site, plan, given)
 
 
-def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> Work:
+def _open_plan(given: dict[str, Any]) -> Submission:
+    """The run of a plan that was written to a file."""
+    from cropmask.operate.plan import Plan
+    from cropmask.site.site import open_site
+
     path: Path = given["plan_file"]
     try:
         plan = Plan.from_json(path.read_bytes())
@@ -195,18 +209,21 @@ def _open_plan(given: dict[str, Any], options: dict[str, Any]) -> Work:
         "output": plan.output,
         "resolution": plan.resolution,
     }
-    site = open_site(options={**options, **answers})
+    site = open_site(options={**given, **answers})
     if site.catalog != plan.catalog:
         raise Misconfigured(
             f"{path} is a plan for {plan.catalog or 'the made-up demo world'}, while "
             f"{contract.ENV_CATALOG} names {site.catalog}: unset it"
         )
     known = _find_run(site, plan.product.name, str(plan.period), given)
-    return Work(known or _make_run(plan, site, given), site, plan)
+    return Submission(known or _make_run(plan, site, given), site, plan, given)
 
 
 def _find_run(site: Site, product: str, period: str, given: dict[str, Any]) -> RunRecord | None:
     """The run that is to go on: the one of ``--resume``, or of ``--run`` if it exists."""
+    from cropmask.fleet.recordfiles import find_runs, load_run
+    from cropmask.task import parse_run_id
+
     name = given["resume"] or given["run"]
     if name is None:
         return None
@@ -217,11 +234,13 @@ def _find_run(site: Site, product: str, period: str, given: dict[str, Any]) -> R
 
 
 def _make_run(plan: Plan, site: Site, given: dict[str, Any]) -> RunRecord:
+    from cropmask.operate.submit import make_run
+    from cropmask.task import make_run_id
+
     now = datetime.now(UTC)
-    name = given["run"] or make_run_id(now)
     return make_run(
         plan,
-        name,
+        given["run"] or make_run_id(now),
         now,
         overwrite=given["overwrite"],
         everything=given["everything"],
@@ -229,18 +248,25 @@ def _make_run(plan: Plan, site: Site, given: dict[str, Any]) -> RunRecord:
     )
 
 
-def _submit(work: Work, given: dict[str, Any]) -> None:
-    record, site, direct = work.record, work.site, given["direct"]
+def _submit(submission: Submission) -> None:
+    """Check everything first, then send the tasks, then start workers."""
+    from cropmask.fleet.taskfile import task_file_key
+    from cropmask.kube.doors import open_cluster
+    from cropmask.kube.manifests import job_name
+    from cropmask.operate.submit import find_obstacles, make_job, put_task_file
+
+    record, site, given = submission.record, submission.site, submission.given
     if not record.tiles:
-        print_nothing(work, as_json=given["as_json"])
+        lines = ["Nothing to send.", *_format_not_sent(submission)]
+        print_result({"run": None, "tiles": 0}, lines, as_json=submission.as_json)
         return
-    pods = _pods(given)
+    pods = _read_pods(given)
     key = task_file_key(record.product, record.period, record.run)
-    task_file = site.store().uri(key) if direct else None
+    task_file = site.store().uri(key) if given["direct"] else None
     manifest = make_job(record, site, pods, task_file) if pods else None
-    obstacles = find_obstacles(record, site, direct=direct) if pods else ()
+    obstacles = find_obstacles(record, site, direct=given["direct"]) if pods else ()
     if given["dry_run"]:
-        print_dry_run(work, manifest, obstacles, as_json=given["as_json"])
+        _print_dry_run(submission, manifest, obstacles)
         return
     if obstacles:
         raise Misconfigured(
@@ -249,17 +275,28 @@ def _submit(work: Work, given: dict[str, Any]) -> None:
     cluster = open_cluster(given["namespace"]) if pods else None
     if cluster and manifest:
         cluster.create(manifest, dry_run=True)  # before anything is sent
-    if direct:
+    if given["direct"]:
         put_task_file(record, site.store())
     else:
-        record = _send(record, site, quiet=given["as_json"])
-    created = cluster.create(manifest) if cluster and manifest else None
-    Report(work, record, task_file, created, given).show()
+        record = _send(submission)
+    is_new = cluster.create(manifest) if cluster and manifest else None
+    document = {
+        "run": record.run,
+        "tiles": len(record.tiles),
+        "queue": None if task_file else site.queue_address,
+        "task_file": task_file,
+        "job": job_name(record.run) if is_new is not None else None,
+        "job_is_new": is_new,
+    }
+    print_result(document, _format_sent(submission, document), as_json=submission.as_json)
     if cluster and given["watch"]:
         _watch(cluster, job_name(record.run))
 
 
-def _pods(given: dict[str, Any]) -> Pods | None:
+def _read_pods(given: dict[str, Any]) -> Pods | None:
+    """The pods that the options ask for."""
+    from cropmask.operate.submit import Pods
+
     if not given["workers"]:
         return None
     if not given["image"]:
@@ -285,28 +322,27 @@ def _pods(given: dict[str, Any]) -> Pods | None:
     )
 
 
-def _send(record: RunRecord, site: Site, *, quiet: bool) -> RunRecord:
-    queue = site.queue()
-    if quiet or not sys.stderr.isatty():
-        return _send_on(record, site, queue, lambda _share: None)
-    bar = ProgressBar()
-    try:
-        return _send_on(record, site, queue, lambda share: bar("send", share))
-    finally:
-        bar.close()
+def _send(submission: Submission) -> RunRecord:
+    """Send the tasks; whoever stops it reads how to go on."""
+    from cropmask.fleet.recordfiles import load_run
+    from cropmask.operate.advice import go_on
+    from cropmask.operate.submit import send
 
-
-def _send_on(record: RunRecord, site: Site, queue: Queue, progress: ShareDone) -> RunRecord:
-    """Send; whoever stops it is told how to go on."""
-    store = site.store()
-    try:
-        return send(record, store, queue, progress, site.commands)
-    except STOPPED:
-        record = load_run(store, record.product, record.period, record.run)
-        raise Drained(f"stopped by a signal: {go_on(record, site.commands)}") from None
+    record, site = submission.record, submission.site
+    queue, store = site.queue(), site.store()
+    with show_progress(quiet=submission.as_json) as progress:
+        try:
+            return send(record, store, queue, lambda share: progress("send", share), site.commands)
+        except STOPPED:
+            record = load_run(store, record.product, record.period, record.run)
+            raise Drained(f"stopped by a signal: {go_on(record, site.commands)}") from None
 
 
 def _cancel(namespace: str, run: str, *, dry_run: bool) -> None:
+    from cropmask.kube.doors import open_cluster
+    from cropmask.operate.submit import cancel
+    from cropmask.task import parse_run_id
+
     run = parse_run_id(run)
     done = "would be" if dry_run else "is"
     for name in cancel(open_cluster(namespace), run, dry_run=dry_run):
@@ -315,8 +351,65 @@ def _cancel(namespace: str, run: str, *, dry_run: bool) -> None:
 
 def _watch(cluster: Cluster, name: str) -> None:
     """Follow a Job; ends the process with 10 if it failed."""
+    from cropmask.kube.protocol import Condition, JobState
+
     state: JobState | None = None
     for state in cluster.watch(name):
         click.echo(f"{datetime.now(UTC):%H:%M:%S} {state}")
     if state is not None and state.condition is Condition.FAILED:
         sys.exit(ExitCode.FAILED)
+
+
+def _print_dry_run(
+    submission: Submission, manifest: Manifest | None, obstacles: tuple[str, ...]
+) -> None:
+    """Print messages and manifest, as they would be sent and created."""
+    import yaml
+
+    from cropmask.fleet.taskfile import encode_orders
+
+    for obstacle in obstacles:
+        click.echo(f"note: pods could not do this run: {obstacle}", err=True)
+    run = submission.record.run
+    messages = encode_orders(submission.record.orders()).decode().splitlines()
+    lines = [f"# run {run}: {say_count(len(messages), 'message')}"]
+    lines += [f"# {message}" for message in messages]
+    if manifest is not None:
+        lines.append(yaml.safe_dump(manifest, sort_keys=False).rstrip("\n"))
+    document = {"run": run, "messages": list(map(json.loads, messages)), "manifest": manifest}
+    print_result(document, lines, as_json=submission.as_json)
+
+
+def _format_not_sent(submission: Submission) -> Iterator[str]:
+    """What of the plan is not sent, and how it would be."""
+    sent = set(submission.record.tiles)
+    planned = submission.plan.tiles if submission.plan else ()
+    rest = [str(tile.need) for tile in planned if str(tile.tile) not in sent]
+    for need, words in _NOT_SENT.items():
+        if need in rest:
+            yield f"  not sent: {rest.count(need):,} {words}"
+
+
+def _format_sent(submission: Submission, document: dict[str, Any]) -> Iterator[str]:
+    """What was sent, and what to do next."""
+    record, site = submission.record, submission.site
+    task_file, job = document["task_file"], document["job"]
+    what = f"{say_count(len(record.tiles), 'tile')} of {record.product} {record.period}"
+    if task_file is not None:
+        yield f"Run {record.run}: {what} in the task file {task_file}"
+        yield f"  array size {len(record.tiles)}, indexes from 0"
+    else:
+        yield f"Run {record.run}: {what} sent to {site.queue_address}"
+    yield from _format_not_sent(submission)
+    look = site.commands.line("status", "--run", record.run, "--watch")
+    if job is not None:
+        state = "is created" if document["job_is_new"] else "was there already"
+        yield f"  Job {job} in namespace {submission.given['namespace']} {state}"
+        yield f"Next: {look}"
+        return
+    if task_file is not None:
+        line = site.commands.line("worker", "--tasks", task_file, leave_out=("queue",))
+        yield f"Next: start that many pods of an array, each with: {line}"
+    else:
+        yield f"Next: {site.commands.line('worker')}"
+    yield f"      {look}"

@@ -9,51 +9,34 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import pyproj
-from pyproj.enums import TransformDirection
 
-from cropmask.cli.options import FILE, models_option, put_text, region_option
-from cropmask.grid import CRS, Tile, intersects, tiles_within
-from cropmask.region import load_region
-from cropmask.sources.boundary import load_boundary
+from cropmask.cli import options
+from cropmask.grid import CRS, Tile
 
-Box = tuple[float, float, float, float]
-COLUMNS: Final = (
+_COLUMNS: Final = (
     *("tile", "left", "bottom", "right", "top"),
     *("lon_min", "lat_min", "lon_max", "lat_max"),
 )
 
 
 @click.command()
-@region_option
-@click.option(
-    "--boundary",
-    type=FILE,
-    metavar="FILE",
-    help="GeoJSON of polygons to use in place of the region's boundary.",
-)
-@click.option(
-    "--aoi",
-    type=FILE,
-    metavar="FILE",
-    help="Area of interest, a GeoJSON of polygons: list only tiles that it reaches as well.",
-)
+@options.region_option
+@options.boundary_option
+@options.aoi_option
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "csv", "geojson"]),
     default="text",
-    show_default=True,
     help="What to print: names only, a table with the boxes in meters (EPSG:6933) and in "
     "degrees, or a map.",
 )
 @click.option(
     "--geojson",
-    type=FILE,
-    metavar="FILE",
+    type=options.FILE,
     help="Also write a map of the tiles to this file, for QGIS or geojson.io.",
 )
-@models_option
+@options.models_option
 def tiles(
     region: str,
     boundary: Path | None,
@@ -72,7 +55,11 @@ def tiles(
       cropmask tiles --region eastern | wc -l
       cropmask tiles --region eastern --aoi kenya.geojson --geojson kenya-tiles.geojson
       cropmask tiles --region my/region.toml --format csv > tiles.csv
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
+    """
+    from cropmask.grid import intersects, tiles_within
+    from cropmask.region import load_region
+    from cropmask.sources.boundary import load_boundary
+
     zone = load_region(region, models)
     found = tiles_within(load_boundary(boundary or zone.boundary))
     if aoi is not None:
@@ -81,27 +68,27 @@ def tiles(
     if not found:
         click.echo(f"no tile of {zone.name} lies in the polygons given", err=True)
     if geojson is not None:
-        put_text(geojson, encode_geojson(found))
-    encode = {"text": encode_text, "csv": encode_csv, "geojson": encode_geojson}[form]
+        options.put_text(geojson, _encode_geojson(found))
+    encode = {"text": _encode_text, "csv": _encode_csv, "geojson": _encode_geojson}[form]
     click.echo(encode(found), nl=False)
 
 
-def encode_text(found: tuple[Tile, ...]) -> str:
+def _encode_text(found: tuple[Tile, ...]) -> str:
     """Names of tiles, one a line."""
     return "".join(f"{tile}\n" for tile in found)
 
 
-def encode_csv(found: tuple[Tile, ...]) -> str:
+def _encode_csv(found: tuple[Tile, ...]) -> str:
     """Table of tiles with their boxes in meters of EPSG:6933 and in degrees."""
     lines = io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for tile, box in zip(found, _degrees(found), strict=True):
+    table.writerow(_COLUMNS)
+    for tile, box in zip(found, _find_degrees(found), strict=True):
         table.writerow((tile, *(f"{value:.0f}" for value in tile.bounds), *box))
     return lines.getvalue()
 
 
-def encode_geojson(found: tuple[Tile, ...]) -> str:
+def _encode_geojson(found: tuple[Tile, ...]) -> str:
     """Map of tiles: one polygon each, in longitude and latitude (RFC 7946)."""
     features: list[dict[str, Any]] = [
         {
@@ -111,7 +98,7 @@ def encode_geojson(found: tuple[Tile, ...]) -> str:
             "properties": {"tile": str(tile), "crs": CRS, "bounds": tile.bounds},
             "geometry": {"type": "Polygon", "coordinates": [_ring(*box)]},
         }
-        for tile, box in zip(found, _degrees(found), strict=True)
+        for tile, box in zip(found, _find_degrees(found), strict=True)
     ]
     return json.dumps({"type": "FeatureCollection", "features": features}) + "\n"
 
@@ -120,8 +107,11 @@ def _ring(west: float, south: float, east: float, north: float) -> list[tuple[fl
     return [(west, south), (east, south), (east, north), (west, north), (west, south)]
 
 
-def _degrees(found: tuple[Tile, ...]) -> list[Box]:
+def _find_degrees(found: tuple[Tile, ...]) -> list[tuple[float, float, float, float]]:
     """Boxes in degrees: in EPSG:6933, edges of tiles are meridians and parallels."""
+    import pyproj
+    from pyproj.enums import TransformDirection
+
     from_degrees = pyproj.Transformer.from_crs("OGC:CRS84", CRS, always_xy=True)
     # The grid's outermost tiles reach a little beyond the world.
     edge_x, edge_y = from_degrees.transform(180, 90)

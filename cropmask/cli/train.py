@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropmask.cli.numbers import Whole
-from cropmask.cli.options import FILE, models_option
+from cropmask.cli import options
+from cropmask.cli.output import print_table
 from cropmask.errors import Misconfigured
-from cropmask.product import RECIPES, Recipe
-from cropmask.region import Region, load_region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cropmask.product import Recipe
+    from cropmask.region import Region
     from cropmask.training.card import Card
     from cropmask.training.figures import Validation
     from cropmask.training.samples import Samples
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 
 @contextmanager
-def train_packages() -> Iterator[None]:
-    """Turn the absence of the training packages into one line.
-
-    Raises
-    ------
-    Misconfigured
-        If scikit-learn or joblib is not installed.
-    """
+def translate_missing_packages() -> Iterator[None]:
+    """Say in one line that a package which training needs is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -46,63 +38,49 @@ def train_packages() -> Iterator[None]:
         ) from None
 
 
-def _shared_options(command: Command) -> Command:
-    options = (
-        click.option(
-            "--region",
-            required=True,
-            metavar="NAME_OR_PATH",
-            help="Region, such as eastern, or the path of a region.toml of your own.",
-        ),
-        click.option(
-            "--samples",
-            required=True,
-            type=FILE,
-            metavar="FILE",
-            help="Training samples: a text table whose first line names the columns, 'Class' "
-            "(1 crop, 0 not) and the 33 features.",
-        ),
-        click.option(
-            "--coordinates",
-            type=FILE,
-            metavar="FILE",
-            help="x and y of each sample, row by row, in meters of EPSG:6933: adds the spatial "
-            "cross-validation.",
-        ),
-        click.option(
-            "--jobs",
-            type=Whole(min=1),
-            default=os.cpu_count() or 1,
-            show_default="all CPUs",
-            help="CPUs to use; the result does not depend on it.",
-        ),
-        models_option,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_sample_options = options.combine(
+    options.region_option,
+    click.option(
+        "--samples",
+        required=True,
+        type=options.FILE,
+        help="Training samples: a text table whose first line names the columns, 'Class' "
+        "(1 crop, 0 not) and the 33 features.",
+    ),
+    click.option(
+        "--coordinates",
+        type=options.FILE,
+        help="x and y of each sample, row by row, in meters of EPSG:6933: adds the spatial "
+        "cross-validation.",
+    ),
+    click.option(
+        "--jobs",
+        type=options.WholeNumber(1),
+        default=os.cpu_count() or 1,
+        show_default="all CPUs",
+        help="CPUs to use; the result does not depend on it.",
+    ),
+    options.models_option,
+)
 
 
 @click.command()
-@_shared_options
+@_sample_options
 @click.option(
     "--recipe",
-    type=click.Choice(RECIPES),
+    type=options.RECIPE,
     default="forest",
-    show_default=True,
     help="'forest' is the published random forest; 'boosted' are gradient-boosted trees.",
 )
 @click.option(
     "--output",
-    type=FILE,
-    metavar="FOLDER",
+    type=options.FOLDER,
     help="Where to write the model and its card.  [default: the folder of the region file]",
 )
 @click.option(
     "--validate/--no-validate",
     "validated",
     default=True,
-    show_default=True,
     help="Cross-validate for the card; this takes many times longer than the fit.",
 )
 def train(
@@ -124,8 +102,10 @@ def train(
     Examples:
       cropmask train --region eastern --samples samples.txt
       cropmask train --region my/region.toml --samples samples.txt --recipe boosted
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    with train_packages():
+    """
+    from cropmask.region import load_region
+
+    with translate_missing_packages():
         from cropmask.training.fit import fit
         from cropmask.training.save import check_writable, find_region_file, model_table, save
     zone = load_region(region, models)
@@ -146,14 +126,13 @@ def train(
 
 
 @click.command()
-@_shared_options
+@_sample_options
 @click.option(
     "--recipe",
     "recipes",
-    type=click.Choice(RECIPES),
+    type=options.RECIPE,
     multiple=True,
     default=("forest",),
-    show_default=True,
     help="What to validate; may be given twice.",
 )
 def validate(
@@ -174,8 +153,10 @@ def validate(
     Examples:
       cropmask validate --region sahel --samples sahel.txt
       cropmask validate --region eastern --samples eastern.txt --coordinates places.txt
-    """  # noqa: D301 (click reads the backspace: leave the lines below as they are)
-    with train_packages():
+    """
+    from cropmask.region import load_region
+
+    with translate_missing_packages():
         import cropmask.training.validate  # noqa: F401 (fails here, in one line)
         from cropmask.training.save import find_region_file
     zone = load_region(region, models)
@@ -219,10 +200,7 @@ def _print_scores(recipe: Recipe, found: Validation, card: Card) -> None:
     published = card.published and card.published.model_dump(mode="json")
     if published:
         rows += cardtext.published_rows(published)
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+    print_table(rows)
     click.echo("mean ± standard deviation over folds; compare figures of the same kind only")
     if found.coordinates_only:
         click.echo(cardtext.coordinates_text(found.coordinates_only.model_dump(mode="json")))

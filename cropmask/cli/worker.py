@@ -6,19 +6,14 @@ import logging
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cropmask import contract
-from cropmask.cli.console import LOG_FORMATS, open_logging
-from cropmask.cli.numbers import Number, Whole
-from cropmask.cli.options import FILE, models_option, queue_option
+from cropmask.cli import options
+from cropmask.cli.console import open_logging
 from cropmask.errors import Misconfigured, Reason
-from cropmask.grid import RESOLUTIONS
-from cropmask.machine.child import await_nursery, open_nursery
-from cropmask.machine.scratch import open_scratch
-from cropmask.machine.signals import Stop, listen
 
 if TYPE_CHECKING:
     from cropmask.site.site import Site
@@ -26,10 +21,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NURSERY: Final = ("cropmask.fleet.preload", "cropmask.cli.console")
-"""What children are to have loaded."""
+_PRELOADED: Final = ("cropmask.fleet.preload", "cropmask.cli.console", "tqdm")
+"""Modules that the processes which compute tiles have loaded from the start."""
 
-EPILOG: Final = """\b
+_EXAMPLES_AND_EXIT_CODES: Final = """\b
 Examples
   Drain the queue beside ./output, then leave:
     cropmask worker
@@ -52,8 +47,8 @@ Exit codes
 """
 
 
-@click.command(epilog=EPILOG)
-@queue_option
+@click.command(epilog=_EXAMPLES_AND_EXIT_CODES)
+@options.queue_option
 @click.option(
     "--tasks",
     envvar=contract.ENV_TASKS,
@@ -63,91 +58,60 @@ Exit codes
 @click.option(
     "--index",
     envvar=list(contract.INDEX_VARIABLES),
-    type=Whole(0),
+    type=options.WholeNumber(0),
     show_envvar=True,
     help="Which task of the task file, counted from 0.",
 )
 @click.option(
     "--max-tasks",
     envvar=contract.ENV_MAX_TASKS,
-    type=Whole(1),
+    type=options.WholeNumber(1),
     help="Leave after as many tasks.",
 )
 @click.option(
     "--max-minutes",
     envvar=contract.ENV_MAX_MINUTES,
-    type=Number(0, min_open=True),
+    type=options.FiniteNumber(0, min_open=True),
     help="Take no task after so many minutes; the one at hand is finished.",
 )
 @click.option(
     "--idle-exit",
     envvar=contract.ENV_IDLE_EXIT,
-    type=Number(0),
-    metavar="SECONDS",
+    type=options.Seconds(0),
     help="Leave after so long without a task, even if other workers still have some.  "
     "[default: stay while anything is waiting or in flight]",
 )
 @click.option(
     "--time-limit",
     envvar=contract.ENV_TIME_LIMIT,
-    type=Number(0, contract.LONGEST_LEASE_SECONDS, min_open=True),
+    type=options.Seconds(0, contract.LONGEST_LEASE_SECONDS, min_open=True),
     default=contract.TIME_LIMIT_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
     help="Stop a task after so long.",
 )
 @click.option(
     "--lease",
     "lease_seconds",
-    type=Number(2, contract.LONGEST_LEASE_SECONDS),
+    type=options.Seconds(2, contract.LONGEST_LEASE_SECONDS),
     default=contract.LEASE_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
     help="How long others wait for a task whose worker has died; renewed at half of it.",
 )
 @click.option(
     "--heartbeat",
     envvar=contract.ENV_HEARTBEAT,
-    type=FILE,
-    metavar="FILE",
+    type=options.FILE,
     help="Rewrite this file every ten seconds, for 'python -m cropmask.machine.pulse FILE'.",
 )
 @click.option(
     "--metrics",
-    metavar="NAMESPACE",
+    type=options.NAME,
     help="Put metrics to this CloudWatch namespace.  [default: none]",
 )
-@click.option("--output", metavar="PLACE", help="Folder or s3://bucket/prefix for results.")
-@click.option("--catalog", metavar="PLACE", help="Where the GeoMAD items are.")
+@options.place_options
 @click.option(
-    "--env",
-    type=click.Choice(contract.ENVIRONMENTS),
-    help="local: the made-up demo world. dev, prod: Digital Earth Africa's public data.  "
-    "[default: local]",
+    "--resolution", type=options.RESOLUTION, help="Pixel size in meters of tasks that name none."
 )
-@click.option(
-    "--resolution",
-    type=click.Choice([str(meters) for meters in RESOLUTIONS]),
-    help="Pixel size in meters of tasks that name none.",
-)
-@click.option(
-    "--threads",
-    type=Whole(1, 256),
-    help="Computing threads.  [default: the CPUs that the container may use]",
-)
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    help="Memory to stay below, such as 4GB.  [default: the container's limit, else none]",
-)
-@models_option
-@click.option(
-    "--log-format",
-    type=click.Choice(LOG_FORMATS),
-    envvar=contract.ENV_LOG_FORMAT,
-    default="auto",
-    help="text, or JSON lines.  [default: auto, JSON where there is no terminal]",
-)
+@options.machine_options
+@options.log_format_option
 def worker(
     tasks: str | None,
     index: int | None,
@@ -158,18 +122,22 @@ def worker(
     lease_seconds: float,
     heartbeat: Path | None,
     log_format: str,
-    **options: Any,  # noqa: ANN401 (passed on to the site by name)
+    **site_options: object,
 ) -> None:
     """Take tasks from a queue and do them, one at a time.
 
     Leaves when nothing is waiting or in flight. A task that fails is tried again later, by whoever
     takes it; one that is wrong goes to the dead letters at once, with its reason.
     """
+    from cropmask.machine.child import await_nursery, open_nursery
+    from cropmask.machine.scratch import open_scratch
+    from cropmask.machine.signals import Stop, listen
+
     open_logging(log_format)
     stop = Stop()
     listen(stop)
     with open_scratch() as scratch:
-        open_nursery(NURSERY, scratch)
+        open_nursery(_PRELOADED, scratch)
         # The rest is loaded while the nursery loads.
         from cropmask.fleet.attempt import Attempts, Limits
         from cropmask.fleet.journal import Journal
@@ -179,7 +147,7 @@ def worker(
         from cropmask.operate.status import check_catalog
         from cropmask.site.site import open_site
 
-        site = open_site(options=options)
+        site = open_site(options=site_options)
         order = None if tasks is None else _load_order(site, tasks, index)
         limits = Limits(time_limit, stop)
         rules = Rules(

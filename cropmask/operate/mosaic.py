@@ -17,7 +17,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from cropmask.errors import Interrupted, Reason, Rejected
-from cropmask.grid import AFRICA_10, CRS, Tile
+from cropmask.grid import AFRICA_10, CRS, MOSAIC_RESOLUTIONS, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import open_reading_threads, read_with_retries
 from cropmask.product import COG_TYPE, NODATA, Band, Product
@@ -29,8 +29,6 @@ from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period
 
-PIXEL_SIZES: Final = (100, 200, 400, 800, 1600, 3200)
-"""Meters; each divides a tile evenly."""
 LONGEST: Final = 5000
 """Pixels of the longest edge, if no pixel size is asked for."""
 PICTURE: Final = 2048
@@ -105,7 +103,7 @@ def plan_sheet(tiles: Iterable[Tile], meters: int | None = None) -> Sheet:
     west, north = min(tile.x for tile in found), max(tile.y for tile in found)
     columns = max(tile.x for tile in found) - west + 1
     rows = north - min(tile.y for tile in found) + 1
-    sheets = [Sheet(size, west, north, columns, rows) for size in PIXEL_SIZES]
+    sheets = [Sheet(size, west, north, columns, rows) for size in MOSAIC_RESOLUTIONS]
     if meters is not None:
         return next(sheet for sheet in sheets if sheet.meters == meters)
     fitting = (sheet for sheet in sheets if max(sheet.box.shape) <= LONGEST)
@@ -140,7 +138,7 @@ def make_mosaic(
     path
         The COG; the PNG is beside it, with ``.png`` in place of the suffix.
     meters
-        Pixel size, one of :data:`PIXEL_SIZES`.
+        Pixel size, one of :data:`~cropmask.grid.MOSAIC_RESOLUTIONS`.
     options
         How the results are read.
     progress

@@ -23,7 +23,7 @@ def command(act):
         raise KeyboardInterrupt
     click.echo("result")
 open_logging("json")
-run_click(command, lambda: "json")
+run_click(command, "json")
 """
 
 

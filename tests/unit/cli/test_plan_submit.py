@@ -11,7 +11,6 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from cropmask.cli import submit as submit_module
 from cropmask.cli.console import STOPPED
 from cropmask.cli.plan import plan
 from cropmask.cli.submit import submit
@@ -215,8 +214,8 @@ def test_a_job_is_created_watched_and_cancelled(
     world: RegionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = Everywhere("here")
-    monkeypatch.setattr(submit_module, "open_cluster", lambda _namespace: cluster)
-    monkeypatch.setattr(submit_module, "find_obstacles", lambda *_args, **_words: ())
+    monkeypatch.setattr("cropmask.kube.doors.open_cluster", lambda _namespace: cluster)
+    monkeypatch.setattr("cropmask.operate.submit.find_obstacles", lambda *_args, **_words: ())
     words = (*words_of(world), "--workers", "2", "--image", "image:1", "--namespace", "here")
     text = run(submit, *words, "--run", "one").output
     assert f"Job {job_name('one')} in namespace here is created" in text
@@ -237,8 +236,10 @@ def test_a_job_is_created_watched_and_cancelled(
 def test_a_cluster_that_refuses_is_asked_before_anything_is_sent(
     world: RegionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(submit_module, "open_cluster", lambda _namespace: MemoryCluster("other"))
-    monkeypatch.setattr(submit_module, "find_obstacles", lambda *_args, **_words: ())
+    monkeypatch.setattr(
+        "cropmask.kube.doors.open_cluster", lambda _namespace: MemoryCluster("other")
+    )
+    monkeypatch.setattr("cropmask.operate.submit.find_obstacles", lambda *_args, **_words: ())
     with pytest.raises(Misconfigured, match="namespace cropmask, not other"):
         run(submit, *words_of(world), "--workers", "1", "--image", "image:1")
     assert not Path("out").exists()

@@ -12,7 +12,6 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import cropmask.cli.submit as submit_module
 from cropmask.cli.main import cropmask
 from cropmask.contract import ExitCode
 from cropmask.errors import CropmaskError
@@ -117,7 +116,9 @@ def test_commands_of_the_runbook_run(
         rest += ["--tiles", "x10y20"]
     if command.name == "index":
         rest = ["--help"]  # needs the tools and the database of a datacube
-    monkeypatch.setattr(submit_module, "open_cluster", lambda _namespace: MemoryCluster("here"))
+    monkeypatch.setattr(
+        "cropmask.kube.doors.open_cluster", lambda _namespace: MemoryCluster("here")
+    )
     result = CliRunner().invoke(command, rest, standalone_mode=False)
     if command.name == "reconcile":  # everything is missing
         assert result.exit_code == ExitCode.PLAN_HAS_CHANGES

@@ -8,19 +8,19 @@ from click.testing import CliRunner
 
 from cropmask.cli.console import run_click
 from cropmask.cli.main import cropmask
-from cropmask.cli.numbers import Number, Whole
+from cropmask.cli.options import FiniteNumber, WholeNumber
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "said"),
     [
-        (Whole(1, 10_000), "x", "'x' is no whole number from 1 to 10,000"),
-        (Whole(1, 10_000), "0", "'0' is no whole number from 1 to 10,000"),
-        (Whole(1), "1.5", "'1.5' is no whole number of at least 1"),
-        (Number(0, min_open=True), "0", "'0' is no number above 0"),
-        (Number(0.2), "nan", "'nan' is no number of at least 0.2"),
-        (Number(0.2), "inf", "'inf' is no number of at least 0.2"),
-        (Number(0, 60, min_open=True), "61", "'61' is no number above 0 to 60"),
+        (WholeNumber(1, 10_000), "x", "'x' is no whole number from 1 to 10,000"),
+        (WholeNumber(1, 10_000), "0", "'0' is no whole number from 1 to 10,000"),
+        (WholeNumber(1), "1.5", "'1.5' is no whole number of at least 1"),
+        (FiniteNumber(0, min_open=True), "0", "'0' is no number above 0"),
+        (FiniteNumber(0.2), "nan", "'nan' is no number of at least 0.2"),
+        (FiniteNumber(0.2), "inf", "'inf' is no number of at least 0.2"),
+        (FiniteNumber(0, 60, min_open=True), "61", "'61' is no number above 0 to 60"),
     ],
 )
 def test_what_is_wrong_with_a_number(kind: click.ParamType, text: str, said: str) -> None:
@@ -30,8 +30,8 @@ def test_what_is_wrong_with_a_number(kind: click.ParamType, text: str, said: str
 
 
 def test_right_numbers_pass() -> None:
-    assert Whole(1, 3).convert("3", None, None) == 3
-    assert Number(0).convert("2.5", None, None) == 2.5
+    assert WholeNumber(1, 3).convert("3", None, None) == 3
+    assert FiniteNumber(0).convert("2.5", None, None) == 2.5
 
 
 @pytest.mark.parametrize("words", [("status", "--every", "nan"), ("worker", "--max-tasks", "x")])

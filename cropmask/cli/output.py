@@ -1,0 +1,41 @@
+"""Results as they are printed: one JSON document for programs, lines and tables for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import date
+
+import click
+
+
+def print_result(document: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a result as a JSON document, or else as lines of text.
+
+    ``lines`` may be a generator, which does not run if JSON is asked for.
+    """
+    for line in [json.dumps(document, default=_encode)] if as_json else lines:
+        click.echo(line)
+
+
+def print_table(rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of cells, the head among them, in aligned columns."""
+    cells = list(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def _encode(value: object) -> object:
+    """What JSON does not know: times, values with a text of their own, and other dataclasses."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if type(value).__str__ is not object.__str__:  # such as tiles, periods, paths and errors
+        return str(value)
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} has no JSON")
