@@ -17,7 +17,7 @@ from cropmask.results.itemcache import StoredItems, load_items
 from cropmask.stac.assets import STAC_VERSION
 from cropmask.stac.collection import ROOT_KEY
 from cropmask.stac.facts import Document
-from cropmask.stac.links import is_document, make_absolute, make_link
+from cropmask.stac.links import ITEM_TYPE, is_document, make_absolute, make_link
 from cropmask.store.protocol import Absent, Store
 
 AssetPlaces = Literal["place", "server"]
@@ -36,17 +36,9 @@ CONFORMS: Final = (
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/oas30",
 )
-_JSON: Final = "application/json"
-_GEOJSON: Final = "application/geo+json"
-
-
+OPENAPI_TYPE: Final = "application/vnd.oai.openapi+json;version=3.0"
 _OWN: Final = frozenset({"self", "root", "parent", "collection", "item", "child", "items"})
 """Relations that a server's documents say anew."""
-
-
-def _linked(document: Document, *links: Document) -> Document:
-    others = [link for link in document["links"] if link["rel"] not in _OWN]
-    return {**document, "links": [*links, *others]}
 
 
 class Api:
@@ -92,56 +84,50 @@ class Api:
     def _load(self) -> None:
         self._stored = load_items(self._store, self._stored)
         found = [(item.key, item.document) for item in self._stored.all()]
-        names = {*self._stored.products, *self._linked_products()}
-        models = self._load_json(f"{MODELS}/collection.json")
-        if is_document(models):
-            found += self._load_models(models)
-        collections = [
-            self._load_json(f"{name}/collection.json") for name in (*sorted(names), MODELS)
-        ]
+        names = sorted({*self._stored.products, *self._linked_products()})
+        loaded = [self._load_json(f"{name}/collection.json") for name in (*names, MODELS)]
         # What is damaged is left out; 'cropmask catalog check' names it.
-        found = [(key, item) for key, item in found if is_document(item) and can_be_searched(item)]
+        if is_document(loaded[-1]):
+            found += self._load_models(loaded[-1])
+        found = [(key, item) for key, item in found if can_be_searched(item)]
         self._keys = {(str(i["collection"]), str(i["id"])): key for key, i in found}
-        self._index = Index(
-            [known for known in collections if is_document(known)], [item for _, item in found]
-        )
+        collections = [collection for collection in loaded if is_document(collection)]
+        self._index = Index(collections, [item for _, item in found])
 
     def _linked_products(self) -> Iterator[str]:
         """Products of the root, also those that have no item."""
-        root = self._load_json(ROOT_KEY) or {}
+        root = self._load_json(ROOT_KEY)
         for link in root["links"] if is_document(root) else ():
-            match = CHILD.fullmatch(str(link.get("href")))
+            match = CHILD.fullmatch(link["href"])
             if match and match[1] != MODELS:
                 yield match[1]
 
-    def _load_models(self, collection: Document) -> list[tuple[str, Document]]:
-        keys = [
-            f"{MODELS}/{str(link['href']).removeprefix('./')}"
-            for link in collection["links"]
-            if link["rel"] == "item"
-        ]
-        loaded = [(key, self._load_json(key)) for key in keys]
-        return [(key, item) for key, item in loaded if item is not None]
+    def _load_models(self, collection: Document) -> Iterator[tuple[str, Document]]:
+        for link in collection["links"]:
+            if link["rel"] == "item":
+                key = f"{MODELS}/{link['href'].removeprefix('./')}"
+                yield key, self._load_json(key)
 
-    def _load_json(self, key: str) -> Document | None:
+    def _load_json(self, key: str) -> Document:
+        """A JSON object of the store; empty if it is gone or something else."""
         try:
             found = json.loads(self._store.get(key))
         except (Absent, ValueError, RecursionError):
-            return None
-        return found if isinstance(found, dict) else None
+            return {}
+        return found if isinstance(found, dict) else {}
 
-    def place(self, key: str) -> str:
+    def _place(self, key: str) -> str:
         """Address of a file in the place of results, ``file://`` or ``s3://``."""
         uri = self._store.uri(key)
         return f"file://{uri}" if uri.startswith("/") else uri
 
     def landing(self, base: str) -> Document:
         """The first page; ``base`` is the address of this server."""
-        root = self._load_json(ROOT_KEY) or {}
-        children = [
-            make_link("child", f"{base}/collections/{name}", _JSON, str(found.get("title", name)))
+        root = self._load_json(ROOT_KEY)
+        children = (
+            make_link("child", f"{base}/collections/{name}", title=str(found.get("title", name)))
             for name, found in self.index().collections.items()
-        ]
+        )
         return {
             "type": "Catalog",
             "stac_version": STAC_VERSION,
@@ -150,15 +136,13 @@ class Api:
             "description": str(root.get("description", "Annual cropland extent")),
             "conformsTo": list(CONFORMS),
             "links": [
-                make_link("self", f"{base}/", _JSON),
-                make_link("root", f"{base}/", _JSON),
-                make_link("conformance", f"{base}/conformance", _JSON),
-                make_link("data", f"{base}/collections", _JSON),
-                make_link(
-                    "service-desc", f"{base}/api", "application/vnd.oai.openapi+json;version=3.0"
-                ),
+                make_link("self", f"{base}/"),
+                make_link("root", f"{base}/"),
+                make_link("conformance", f"{base}/conformance"),
+                make_link("data", f"{base}/collections"),
+                make_link("service-desc", f"{base}/api", OPENAPI_TYPE),
                 *(
-                    make_link("search", f"{base}/search", _GEOJSON) | {"method": method}
+                    make_link("search", f"{base}/search", ITEM_TYPE) | {"method": method}
                     for method in ("GET", "POST")
                 ),
                 *children,
@@ -167,32 +151,28 @@ class Api:
 
     def collections(self, base: str) -> Document:
         """All collections."""
-        found = [self._collection(base, name) for name in self.index().collections]
-        links = [
-            make_link("self", f"{base}/collections", _JSON),
-            make_link("root", f"{base}/", _JSON),
-        ]
-        return {"collections": found, "links": links}
+        return {
+            "collections": [self.collection(base, name) for name in self.index().collections],
+            "links": [make_link("self", f"{base}/collections"), make_link("root", f"{base}/")],
+        }
 
     def collection(self, base: str, name: str) -> Document | None:
         """One collection."""
-        return self._collection(base, name) if name in self.index().collections else None
+        found = self.index().collections.get(name)
+        if found is None:
+            return None
+        own = f"{base}/collections/{name}"
+        return _with_links(
+            make_absolute(found, self._address(base, f"{name}/collection.json")),
+            make_link("self", own),
+            make_link("root", f"{base}/"),
+            make_link("parent", f"{base}/"),
+            make_link("items", f"{own}/items", ITEM_TYPE),
+        )
 
     def _address(self, base: str, key: str) -> str:
         """Where a file is, as readers are to be told."""
-        return f"{base}{FILES_PATH}{key}" if self._assets == "server" else self.place(key)
-
-    def _collection(self, base: str, name: str) -> Document:
-        own = f"{base}/collections/{name}"
-        address = self._address(base, f"{name}/collection.json")
-        located = make_absolute(self.index().collections[name], address)
-        return _linked(
-            located,
-            make_link("self", own, _JSON),
-            make_link("root", f"{base}/", _JSON),
-            make_link("parent", f"{base}/", _JSON),
-            make_link("items", f"{own}/items", _GEOJSON),
-        )
+        return f"{base}{FILES_PATH}{key}" if self._assets == "server" else self._place(key)
 
     def item(self, base: str, collection: str, identity: str) -> Document | None:
         """One item."""
@@ -201,27 +181,20 @@ class Api:
 
     def _item(self, base: str, item: Document) -> Document:
         collection = f"{base}/collections/{item['collection']}"
-        key = self._keys[str(item["collection"]), str(item["id"])]
-        place = self.place(key)
-        located = make_absolute(item, self._address(base, key), canonical=place)
+        key = self._keys[item["collection"], item["id"]]
+        place = self._place(key)
         own = f"{collection}/items/{item['id']}"
-        return _linked(
-            located,
+        return _with_links(
+            make_absolute(item, self._address(base, key), canonical=place),
             # An index keeps this address as the dataset's place, after this server has ended.
-            make_link("self", place if self._assets == "place" else own, _GEOJSON),
-            make_link("root", f"{base}/", _JSON),
-            make_link("parent", collection, _JSON),
-            make_link("collection", collection, _JSON),
+            make_link("self", place if self._assets == "place" else own, ITEM_TYPE),
+            make_link("root", f"{base}/"),
+            make_link("parent", collection),
+            make_link("collection", collection),
         )
 
     def search(self, base: str, words: Mapping[str, Any], *, post: bool) -> Document:
-        """A page of items that match a query.
-
-        Raises
-        ------
-        Rejected
-            If the query cannot be read.
-        """
+        """A page of items that match a query; a query that cannot be read is Rejected."""
         page = self.index().search(Query.parse(words))
         return self._page(base, f"{base}/search", page, words, post=post)
 
@@ -232,20 +205,20 @@ class Api:
         page = self.index().search(Query.parse({**words, "collections": [name]}))
         own = f"{base}/collections/{name}"
         document = self._page(base, f"{own}/items", page, words, post=False)
-        document["links"].append(make_link("collection", own, _JSON))
+        document["links"].append(make_link("collection", own))
         return document
 
     def _page(
         self, base: str, address: str, page: Page, words: Mapping[str, Any], *, post: bool
     ) -> Document:
-        links = [make_link("root", f"{base}/", _JSON), make_link("self", address, _GEOJSON)]
+        links = [make_link("root", f"{base}/"), make_link("self", address, ITEM_TYPE)]
         if page.next_offset is not None:
             following = {**words, "token": str(page.next_offset)}
             if post:
-                link = make_link("next", address, _GEOJSON)
+                link = make_link("next", address, ITEM_TYPE)
                 links.append(link | {"method": "POST", "body": following})
             else:
-                links.append(make_link("next", f"{address}?{urlencode(following)}", _GEOJSON))
+                links.append(make_link("next", f"{address}?{urlencode(following)}", ITEM_TYPE))
         return {
             "type": "FeatureCollection",
             "features": [self._item(base, item) for item in page.items],
@@ -254,19 +227,25 @@ class Api:
             "numberReturned": len(page.items),
         }
 
-    def openapi(self, base: str) -> Document:
-        """A short description of this server, OpenAPI 3.0."""
-        ok = {"responses": {"200": {"description": "JSON"}}}
-        paths = (
-            *("/", "/conformance", "/collections", "/collections/{collection}"),
-            *("/collections/{collection}/items", "/collections/{collection}/items/{item}"),
-        )
-        return {
-            "openapi": "3.0.3",
-            "info": {"title": "Cropland extent: STAC API", "version": VERSION},
-            "servers": [{"url": base}],
-            "paths": {
-                **{path: {"get": ok} for path in paths},
-                "/search": {"get": ok, "post": ok},
-            },
-        }
+
+def _with_links(document: Document, *links: Document) -> Document:
+    others = [link for link in document["links"] if link["rel"] not in _OWN]
+    return {**document, "links": [*links, *others]}
+
+
+def make_openapi(base: str) -> Document:
+    """A short description of this server, OpenAPI 3.0."""
+    ok = {"responses": {"200": {"description": "JSON"}}}
+    paths = (
+        *("/", "/conformance", "/collections", "/collections/{collection}"),
+        *("/collections/{collection}/items", "/collections/{collection}/items/{item}"),
+    )
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "Cropland extent: STAC API", "version": VERSION},
+        "servers": [{"url": base}],
+        "paths": {
+            **{path: {"get": ok} for path in paths},
+            "/search": {"get": ok, "post": ok},
+        },
+    }

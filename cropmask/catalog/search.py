@@ -13,9 +13,13 @@ from shapely.geometry import shape
 
 from cropmask.errors import Reason, Rejected
 from cropmask.stac.facts import Document
+from cropmask.stac.links import is_document
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 10_000
+_KNOWN: Final = frozenset(
+    {"collections", "ids", "bbox", "intersects", "datetime", "limit", "token"}
+)
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 _END: Final = datetime.max.replace(tzinfo=UTC)
 _SPOILT: Final = (
@@ -46,19 +50,10 @@ class Query:
         Rejected
             If a word is unknown or its value cannot be read: never silently passed over.
         """
-        known = {
-            "collections",
-            "ids",
-            "bbox",
-            "intersects",
-            "datetime",
-            "limit",
-            "token",
-        }
         asked = {key: value for key, value in words.items() if value not in (None, "", [])}
-        if unknown := sorted(set(asked) - known):
+        if unknown := sorted(set(asked) - _KNOWN):
             raise Rejected(
-                f"'{unknown[0]}' is not offered: search by {', '.join(sorted(known))}",
+                f"'{unknown[0]}' is not offered: search by {', '.join(sorted(_KNOWN))}",
                 reason=Reason.BAD_QUERY,
             )
         if "bbox" in asked and "intersects" in asked:
@@ -105,8 +100,7 @@ def _parse_area(asked: Mapping[str, Any]) -> shapely.Geometry | None:
 
 def _parse_interval(text: str) -> tuple[datetime, datetime]:
     first, separator, last = text.partition("/")
-    if not separator:
-        return _moment(first, _BEGINNING), _moment(first, _END, end=True)
+    last = last if separator else first
     return _moment(first, _BEGINNING), _moment(last, _END, end=True)
 
 
@@ -174,10 +168,11 @@ class Index:
 
 
 def can_be_searched(item: Document) -> bool:
-    """Whether an item says where and when it is, and what it belongs to."""
+    """Whether it is an item that says where and when it is, and what it belongs to."""
     try:
         _span(item)
-        return len(_box(item)) == 4 and isinstance(item["collection"], str)
+        is_whole = is_document(item) and isinstance(item["collection"], str)
+        return is_whole and len(_box(item)) == 4
     except _SPOILT:
         return False
 
