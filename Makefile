@@ -1,5 +1,7 @@
 # make demo   sets everything up and maps the made-up tile: needs python3.11+, make and git
 # make test   sets everything up and runs the tests, without the internet
+# make coverage   the same tests, and the share of lines that they run
+# make test-lowest  the unit tests on the lowest versions that pyproject.toml allows
 # make test-faults  kills, failing servers, full disks; a few minutes
 # make check  format, lint, types, import map, tests
 # make infra-check  the same for the cloud: templates, rules, assertions, stand-ins
@@ -13,7 +15,7 @@ UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo setup test test-faults drill lint check bench format clean wheel
+.PHONY: demo setup test coverage test-lowest test-faults drill lint check bench format clean wheel
 
 demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 	$(BIN)/cropmask-job --tile x10y20 --region eastern
@@ -22,6 +24,12 @@ setup: .venv/.dev  ## everything that developing needs
 
 test: .venv/.dev  ## all tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not faults" tests
+
+coverage: .venv/.dev  ## all tests, and how many lines they run in their own processes
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not faults" --cov --cov-report=term tests
+
+test-lowest: .venv-lowest/.ready  ## unit tests on the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/pytest -n $(WORKERS) --dist loadfile -o filterwarnings=default --disable-warnings tests/unit
 
 test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take minutes
 	$(BIN)/pytest -n $(WORKERS) -m faults tests
@@ -48,7 +56,7 @@ wheel: .venv/.dev
 	$(UV) build --wheel
 
 clean:
-	rm -rf .venv .venv-infra cdk.out infra/cdk.out node_modules $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-infra .venv-lowest cdk.out infra/cdk.out node_modules $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 include infra/rules.mk
 
@@ -67,3 +75,10 @@ $(TOOLS)/.ready:
 	$(UV) sync --quiet --frozen --extra train --extra serve --extra cluster \
 	  --group datacube
 	@touch $@ .venv/.run
+
+.venv-lowest/.ready: $(TOOLS)/.ready pyproject.toml
+	rm -rf .venv-lowest
+	$(UV) venv --quiet .venv-lowest
+	$(UV) pip install --quiet --python .venv-lowest --resolution lowest-direct \
+	  --editable '.[train,serve,cluster]' --group dev
+	@touch $@
