@@ -20,7 +20,7 @@ infra-check: infra-setup .venv/.dev  ## synthesis, rules, lint, types, assertion
 
 infra-lint: infra-synth
 	$(INFRA)/bin/hadolint jobs/Dockerfile
-	$(INFRA)/bin/cfn-lint $(CLOUDS:%=infra/cdk.out/%/*.template.json)
+	$(INFRA)/bin/cfn-lint --config-file infra/.cfnlintrc $(CLOUDS:%=infra/cdk.out/%/*.template.json)
 
 infra-types: $(INFRA)/.ready
 	$(INFRA)/bin/mypy --config-file infra/mypy.ini infra jobs

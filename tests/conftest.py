@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +17,16 @@ REPOSITORY = Path(__file__).parents[1]
 
 # Idle OpenMP threads of scikit-learn spin: beside other load, a fit of a second takes minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+WARM_UP = "from cropmask.core.warmup import warm_kernels; warm_kernels()"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile kernels before the processes of a test run start, so that no test waits for them."""
+    several = getattr(session.config.option, "numprocesses", None)
+    if several and not hasattr(session.config, "workerinput"):
+        subprocess.run([sys.executable, "-c", WARM_UP], cwd=REPOSITORY, check=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

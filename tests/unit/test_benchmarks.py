@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks import files, forest, objects, reference, segmentation, tile
+from benchmarks import __main__ as everything
+from benchmarks import files, forest, objects, part, reference, segmentation, tile
 from benchmarks.measure import Usage, put_results, run_module, table
 from benchmarks.models import Models, draw_scene, fit_models
 from cropmask.core.features import features
@@ -90,15 +91,24 @@ def test_a_tile_is_measured_by_size_and_threads() -> None:
 
 def run_here(name: str, request: dict[str, Any]) -> Usage:
     """The same work without the seconds that a process takes to begin."""
-    found = import_module(name).run({**request, "launched": time.time()})
+    if name == "benchmarks.segmentation":
+        found = segmentation.run(request["edge"], request["noise"])
+    else:
+        found = import_module(name).run({**request, "launched": time.time()})
     return Usage(cpu=2.0, wall=1.0, peak=10**9, answer=found)
 
 
-@pytest.mark.usefixtures("cache")
-def test_the_published_way_gives_the_same_mask(
-    models: Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reference, "run_module", run_here)
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, cache: None) -> None:
+    """Measured work runs in the process of the tests, which keeps its CPUs and its heap."""
+    for module in (reference, segmentation, tile):
+        monkeypatch.setattr(module, "run_module", run_here)
+    for name in ("keep_cpus", "keep_heap_small"):
+        monkeypatch.setattr(part, name, lambda *_: None)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_published_way_gives_the_same_mask(models: Models) -> None:
     found = reference.measure(models, (48, 96), resolution=100)
     assert [run["equal"]["mask"] for run in found["runs"]] == [1.0, 1.0]
     assert found["runs"][1]["published"]["segments"] > 1
@@ -172,3 +182,59 @@ def test_every_model_file_is_measured() -> None:
     for file in found["files"]:
         assert file["bytes"] <= (2e6 if file["recipe"] == "forest" else 150e3)
     assert files.report(found).count("\n| ") == 1 + len(found["files"])
+
+
+TINY: dict[str, dict[str, Any]] = {
+    "files": {"rounds": 1},
+    "forest": {"rows": 8, "width": 72, "rounds": 2, "seconds": 0},
+    "reference": {"edges": (48, 96)},
+    "segmentation": {"edges": (64, 96)},
+    "tile": {"edges": (64,), "threads": (1,), "recipes": ("boosted",)},
+}
+
+
+def run_program(
+    module: Any, words: list[str], models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run a program of the benchmarks as the command line would, on models that are at hand."""
+    monkeypatch.setattr(module, "fit_models", lambda *_: models, raising=False)
+    monkeypatch.setattr("sys.argv", ["benchmark", *words])
+    module.main()
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("files", "--rounds 1"),
+        ("forest", "--quick"),
+        ("reference", "--edges 48,96 --resolution 100"),
+        ("segmentation", "--edges 64,96"),
+        ("tile", "--edges 64 --threads 1 --models boosted --resolution 100"),
+    ],
+)
+def test_every_benchmark_is_a_program_of_its_own(
+    name: str, words: str, models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(forest, "QUICK", TINY["forest"])
+    output = tmp_path / "out.json"
+    module = import_module(f"benchmarks.{name}")
+    run_program(module, [*words.split(), "--output", str(output)], models, monkeypatch)
+    assert json.loads(output.read_text()).keys() == {"machine", name}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_all_benchmarks_run_in_one_program(
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(everything.SIZES, True, TINY)
+    output = tmp_path / "out.json"
+    words = ["--quick", "--resolution", "100", "--output", str(output)]
+    run_program(everything, words, models, monkeypatch)
+    assert json.loads(output.read_text()).keys() == {"machine", *everything.NAMES}
+    printed = capsys.readouterr().out
+    assert printed.count("\n## ") == len(everything.NAMES) + 1
+    assert "## Whole tile against the published way" in printed
