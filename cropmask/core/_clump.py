@@ -12,6 +12,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Ints = NDArray[np.int32]
+Colors = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Sides = NDArray[np.int8]
+
 _NODATA: Final = -1
 _SINGLE: Final = -2
 _QUEUED: Final = -3
@@ -19,13 +24,7 @@ _ATTACHED: Final = -4
 
 
 def clump(
-    colors: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    table: NDArray[np.uint8],
-    width: int,
-    labels: NDArray[np.int32],
-    *,
-    attach_singles: bool,
+    colors: Colors, valid: Mask, table: Colors, width: int, labels: Ints, *, attach_singles: bool
 ) -> int:
     """Label 4-connected pixels of equal cluster, and give single pixels to a neighbor.
 
@@ -64,7 +63,7 @@ def neighbor(pixel: int, x: int, side: int, width: int, pixels: int) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _root(links: NDArray[np.int32], pixel: int) -> int:
+def _root(links: Ints, pixel: int) -> int:
     """First pixel of a clump, as far as its links say."""
     while links[pixel] != pixel:
         # Each link on the way is made to skip one: later walks are half as long.
@@ -74,13 +73,7 @@ def _root(links: NDArray[np.int32], pixel: int) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _link(
-    colors: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    table: NDArray[np.uint8],
-    width: int,
-    links: NDArray[np.int32],
-) -> int:
+def _link(colors: Colors, valid: Mask, table: Colors, width: int, links: Ints) -> int:
     """Write the links of every pixel; the number of clumps of one pixel."""
     # The clusters of two rows are kept, so that each pixel's color is looked up once.
     above = np.full(width, _NODATA, np.int32)
@@ -121,13 +114,7 @@ def _link(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _attach(
-    colors: NDArray[np.uint8],
-    width: int,
-    links: NDArray[np.int32],
-    queue: NDArray[np.int32],
-    sides: NDArray[np.int8],
-) -> int:
+def _attach(colors: Colors, width: int, links: Ints, queue: Ints, sides: Sides) -> int:
     """Decide in rounds which side's clump takes each single pixel; how many are taken."""
     # All singles of a round decide before any of them counts as attached, so that no order of
     # pixels matters: those of the first round are queued here, then each round's by its neighbors.
@@ -150,9 +137,7 @@ def _attach(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _most_similar(
-    colors: NDArray[np.uint8], width: int, links: NDArray[np.int32], pixel: int
-) -> int:
+def _most_similar(colors: Colors, width: int, links: Ints, pixel: int) -> int:
     """Side of the neighbor of nearest color in a clump of two pixels or more; -1 if none."""
     best = -1
     least = np.int64(0)
@@ -170,9 +155,7 @@ def _most_similar(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _singles_beside(
-    links: NDArray[np.int32], width: int, queue: NDArray[np.int32], begin: int, end: int
-) -> int:
+def _singles_beside(links: Ints, width: int, queue: Ints, begin: int, end: int) -> int:
     """Queue the singles beside those queued from ``begin`` to ``end``; the new end."""
     last = end
     for i in range(begin, end):
@@ -187,7 +170,7 @@ def _singles_beside(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _number(links: NDArray[np.int32]) -> int:
+def _number(links: Ints) -> int:
     """Turn links to labels, in place, but for attached pixels; how many labels there are."""
     count = 0
     for pixel in range(links.size):
@@ -204,13 +187,7 @@ def _number(links: NDArray[np.int32]) -> int:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _follow(
-    labels: NDArray[np.int32],
-    width: int,
-    queue: NDArray[np.int32],
-    sides: NDArray[np.int8],
-    attached: int,
-) -> None:
+def _follow(labels: Ints, width: int, queue: Ints, sides: Sides, attached: int) -> None:
     """Label the attached pixels, in the order in which they were attached."""
     # That order has a pixel's neighbor labeled before it, if that one was attached as well.
     for i in range(attached):
@@ -219,7 +196,7 @@ def _follow(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def number_by_first_pixel(labels: NDArray[np.int32], numbers: NDArray[np.int32]) -> int:
+def number_by_first_pixel(labels: Ints, numbers: Ints) -> int:
     """Renumber labels 1..n in the order of their first pixels, in place; n.
 
     ``numbers`` is a scratch array, one element a label, all 0.

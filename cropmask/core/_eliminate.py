@@ -8,9 +8,15 @@ from typing import Final
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from cropmask.core._segments import NOBODY, Segments, move_sums, nearest_neighbor, relabel_segment
+from cropmask.core._segments import (
+    NOBODY,
+    Ints,
+    Segments,
+    move_sums,
+    nearest_neighbor,
+    relabel_segment,
+)
 
 _END = 0
 _NOT_QUEUED = -1
@@ -23,16 +29,8 @@ _PARTS: Final = 4
 """Parts of a step for each thread, so that none waits long for another."""
 
 
-def eliminate(
-    labels: NDArray[np.int32],
-    width: int,
-    segments: Segments,
-    min_pixels: int,
-    limit: np.float32,
-    *,
-    threads: int = 1,
-) -> NDArray[np.int32]:
-    """Merge small segments stepwise into larger ones, as published; labels and segments change.
+def eliminate(segments: Segments, min_pixels: int, limit: np.float32, *, threads: int = 1) -> Ints:
+    """Merge small segments stepwise into larger ones, as published; ``segments`` change.
 
     Step t = 1, 2, ... ``min_pixels - 1``: every segment of t pixels chooses, among its larger
     neighbors, the one of nearest mean color; then all that chose one within the squared distance
@@ -44,15 +42,14 @@ def eliminate(
     # A segment that merges has t pixels and its target has more: no target merges in the same
     # step, so chains cannot arise, and threads share both walks without a lock. Only the sums are
     # added one after the other.
-    size, total, start = segments
-    targets = np.zeros(size.size, np.int32)
-    small = find_small(size, min_pixels)
+    targets = np.zeros(segments.size.size, np.int32)
+    small = find_small(segments.size, min_pixels)
 
-    def choose_some(some: NDArray[np.int32], step: int) -> None:
-        choose_targets(labels, width, *segments, some, step, limit, targets)
+    def choose_some(some: Ints, step: int) -> None:
+        choose_targets(segments, some, step, limit, targets)
 
-    def relabel_some(some: NDArray[np.int32], step: int) -> None:
-        relabel_chosen(labels, width, size, start, some, step, targets)
+    def relabel_some(some: Ints, step: int) -> None:
+        relabel_chosen(segments, some, step, targets)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="segment") as pool:
         for step in range(1, min_pixels):
@@ -61,12 +58,12 @@ def eliminate(
             for work in (choose_some, relabel_some):
                 for _ in (pool.map if shared else map)(work, parts, repeat(step)):
                     pass
-            small = small[: merge_step(size, total, small, step, min_pixels, targets)]
+            small = small[: merge_step(segments, small, step, min_pixels, targets)]
     return targets
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def find_small(size: NDArray[np.int32], min_pixels: int) -> NDArray[np.int32]:
+def find_small(size: Ints, min_pixels: int) -> Ints:
     """Segments of less than ``min_pixels``, in the order of the image."""
     # That order keeps the walks in the cache. At step t at most pixels / t of them are left, so
     # that the steps together cost little more than one look at each pixel.
@@ -81,26 +78,17 @@ def find_small(size: NDArray[np.int32], min_pixels: int) -> NDArray[np.int32]:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def choose_targets(
-    labels: NDArray[np.int32],
-    width: int,
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
-    small: NDArray[np.int32],
-    step: int,
-    limit: np.float32,
-    targets: NDArray[np.int32],
+    segments: Segments, small: Ints, step: int, limit: np.float32, targets: Ints
 ) -> None:
     """Write the targets of those of some segments that have ``step`` pixels.
 
     Leaves everything else as it was, and may run beside itself on other segments.
     """
     walked = np.empty((step, 2), np.int32)
+    size = segments.size
     for segment in small:
         if size[segment] == step:
-            target, squared = nearest_neighbor(
-                labels, width, size, total, start, segment, step, walked
-            )
+            target, squared = nearest_neighbor(segments, segment, step, walked)
             if target == NOBODY:
                 targets[segment] = _WAITS
             elif squared <= limit:
@@ -108,56 +96,34 @@ def choose_targets(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def relabel_chosen(
-    labels: NDArray[np.int32],
-    width: int,
-    size: NDArray[np.int32],
-    start: NDArray[np.int32],
-    small: NDArray[np.int32],
-    step: int,
-    targets: NDArray[np.int32],
-) -> None:
+def relabel_chosen(segments: Segments, small: Ints, step: int, targets: Ints) -> None:
     """Give the pixels of segments of ``step`` pixels to their targets, which are larger.
 
     May run beside itself on other segments.
     """
+    size = segments.size
     walked = np.empty((step, 2), np.int32)
     for segment in small:
         if size[segment] == step and targets[segment] > 0:
-            relabel_segment(labels, width, start, segment, targets[segment], walked)
+            relabel_segment(segments, segment, targets[segment], walked)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def merge_step(
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    small: NDArray[np.int32],
-    step: int,
-    min_pixels: int,
-    targets: NDArray[np.int32],
-) -> int:
+def merge_step(segments: Segments, small: Ints, step: int, min_pixels: int, targets: Ints) -> int:
     """Add up what merged at a step; moves what is still small to the front, and counts it."""
+    size = segments.size
     kept = 0
     for segment in small:
         if size[segment] > step:
             small[kept] = segment
             kept += size[segment] < min_pixels
         elif targets[segment] > 0:
-            move_sums(size, total, segment, targets[segment])
+            move_sums(segments, segment, targets[segment])
     return kept
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def merge_stalled(
-    labels: NDArray[np.int32],
-    width: int,
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
-    min_pixels: int,
-    limit: np.float32,
-    waits: NDArray[np.int32],
-) -> None:
+def merge_stalled(segments: Segments, min_pixels: int, limit: np.float32, waits: Ints) -> None:
     """Merge the small segments whose neighbors were all no larger, one after the other.
 
     The published steps say nothing about neighbors of equal size, and would leave a chessboard
@@ -169,6 +135,7 @@ def merge_stalled(
     # One queue for each size, linked through an array: of each queue its first and last segment,
     # of each segment the one behind it. Here a merge changes what the next segment sees, so this
     # part has one order and one thread; it meets few segments.
+    size = segments.size
     walked = np.empty((min_pixels, 2), np.int32)
     heads = np.zeros(min_pixels, np.int32)
     tails = np.zeros(min_pixels, np.int32)
@@ -187,25 +154,18 @@ def merge_stalled(
                 if size[segment] < min_pixels:
                     _line_up(segment, size[segment], heads, tails, following)
                 continue
-            target, squared = nearest_neighbor(
-                labels, width, size, total, start, segment, 0, walked
-            )
+            target, squared = nearest_neighbor(segments, segment, 0, walked)
             if target == NOBODY or squared > limit:
                 continue
-            relabel_segment(labels, width, start, segment, target, walked)
-            move_sums(size, total, segment, target)
+            relabel_segment(segments, segment, target, walked)
+            move_sums(segments, segment, target)
             if size[target] < min_pixels and following[target] == _NOT_QUEUED:
                 _line_up(target, size[target], heads, tails, following)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _line_up(
-    segment: int,
-    size: int,
-    heads: NDArray[np.int32],
-    tails: NDArray[np.int32],
-    following: NDArray[np.int32],
-) -> None:
+def _line_up(segment: int, size: int, heads: Ints, tails: Ints, following: Ints) -> None:
+    """Put a segment at the end of the queue of its size."""
     if heads[size] == _END:
         heads[size] = segment
     else:

@@ -14,40 +14,38 @@ from numpy.typing import NDArray
 
 from cropmask.core._clump import neighbor
 
+Ints = NDArray[np.int32]
+
 NOBODY: Final = 0
 """What :func:`nearest_neighbor` finds where there is no neighbor to merge with."""
 
 
 class Segments(NamedTuple):
-    """Segments by label; row 0 is nodata. Labels follow the first pixels of the clumps."""
+    """The label image, and its segments by label; row 0 is nodata."""
 
-    size: NDArray[np.int32]
+    labels: Ints
+    """``(pixels,)``: label of each pixel. They follow the first pixels of the clumps."""
+    width: int
+    """Pixels in a row."""
+    size: Ints
     """``(labels,)``: pixels; 0 for a segment that is gone."""
     total: NDArray[np.int64]
     """``(labels, 2)``: sums of the colors, exact."""
-    start: NDArray[np.int32]
+    start: Ints
     """``(labels,)``: one pixel of the segment."""
 
 
-def tabulate(colors: NDArray[np.uint8], labels: NDArray[np.int32], count: int) -> Segments:
+def tabulate(colors: NDArray[np.uint8], labels: Ints, width: int, count: int) -> Segments:
     """Collect what elimination needs to know of each of ``count`` segments."""
-    segments = Segments(
-        np.zeros(count + 1, np.int32),
-        np.zeros((count + 1, 2), np.int64),
-        np.zeros(count + 1, np.int32),
-    )
-    _collect(colors, labels, *segments)
+    size, start = np.zeros(count + 1, np.int32), np.zeros(count + 1, np.int32)
+    segments = Segments(labels, width, size, np.zeros((count + 1, 2), np.int64), start)
+    _collect(colors, segments)
     return segments
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _collect(
-    colors: NDArray[np.uint8],
-    labels: NDArray[np.int32],
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
-) -> None:
+def _collect(colors: NDArray[np.uint8], segments: Segments) -> None:
+    labels, _, size, total, start = segments
     for pixel in range(labels.size):
         label = labels[pixel]
         if label > 0:
@@ -59,36 +57,26 @@ def _collect(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _squared_distance(
-    size: NDArray[np.int32], total: NDArray[np.int64], one: int, other: int
-) -> np.float32:
+def _squared_distance(size: Ints, total: NDArray[np.int64], one: int, other: int) -> np.float32:
     """Squared distance of two mean colors, in float32 throughout."""
     # float32 because the reference implementation has it: in float64, about one tie in 120 000
     # segments is decided the other way. Squared, since the nearer one needs no root.
-    first = np.float32(total[one, 0]) / np.float32(size[one]) - np.float32(
-        total[other, 0]
-    ) / np.float32(size[other])
-    second = np.float32(total[one, 1]) / np.float32(size[one]) - np.float32(
-        total[other, 1]
-    ) / np.float32(size[other])
+    pixels, others = np.float32(size[one]), np.float32(size[other])
+    first = np.float32(total[one, 0]) / pixels - np.float32(total[other, 0]) / others
+    second = np.float32(total[one, 1]) / pixels - np.float32(total[other, 1]) / others
     return first * first + second * second
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def nearest_neighbor(
-    labels: NDArray[np.int32],
-    width: int,
-    size: NDArray[np.int32],
-    total: NDArray[np.int64],
-    start: NDArray[np.int32],
-    segment: int,
-    larger_than: int,
-    walked: NDArray[np.int32],
+    segments: Segments, segment: int, larger_than: int, walked: Ints
 ) -> tuple[int, np.float32]:
     """Spectrally nearest neighbor of more than so many pixels, and its squared distance.
 
-    A tie goes to the lower label; label 0 if there is no such neighbor.
+    A tie goes to the lower label; label 0 if there is no such neighbor. ``walked`` is scratch, of
+    a row for each pixel of the segment.
     """
+    labels, width, size, total, start = segments
     # A pixel that was walked is marked by its negative label, in place of a memory of visits. The
     # marks are taken back in the end.
     best = NOBODY
@@ -128,15 +116,9 @@ def nearest_neighbor(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def relabel_segment(
-    labels: NDArray[np.int32],
-    width: int,
-    start: NDArray[np.int32],
-    segment: int,
-    target: int,
-    walked: NDArray[np.int32],
-) -> None:
+def relabel_segment(segments: Segments, segment: int, target: int, walked: Ints) -> None:
     """Give all pixels of a segment to another one."""
+    labels, width, start = segments.labels, segments.width, segments.start
     first = start[segment]
     walked[0, 0] = first
     walked[0, 1] = first % width
@@ -156,8 +138,9 @@ def relabel_segment(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def move_sums(size: NDArray[np.int32], total: NDArray[np.int64], segment: int, target: int) -> None:
+def move_sums(segments: Segments, segment: int, target: int) -> None:
     """Move the count and the sums of a segment to another one."""
+    size, total = segments.size, segments.total
     size[target] += size[segment]
     total[target, 0] += total[segment, 0]
     total[target, 1] += total[segment, 1]

@@ -37,6 +37,8 @@ from cropmask.errors import Reason, Rejected
 BLOCK_PACKETS: Final = 128
 """Packets that walk together: their ranks stay in the second-level cache."""
 
+Masks = NDArray[np.uint64]
+Wave = NDArray[np.uint16]
 Packets = NDArray[Any]
 """Ranks ``(group, row, lane)``, uint8 or uint16; a group has the lanes of its packets, 64 each."""
 
@@ -205,9 +207,7 @@ def _percent_cuts(forest: Forest, votes: bool) -> NDArray[np.float64]:
     return cuts
 
 
-def make_scratch(
-    engine: Engine, packets: int = BLOCK_PACKETS
-) -> tuple[Packets, NDArray[np.uint16]]:
+def make_scratch(engine: Engine, packets: int = BLOCK_PACKETS) -> tuple[Packets, Wave]:
     """Working memory of one thread: ``packets`` packets, whole groups, and the two waves."""
     group = engine.group
     rows = aligned((packets // group, engine.packet_rows, group * LANES), engine.lane)
@@ -225,24 +225,14 @@ def aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
     return raw[start : start + size].view(kind).reshape(shape)
 
 
-def score(
-    engine: Engine,
-    packets: Packets,
-    active: NDArray[np.uint64],
-    wave: NDArray[np.uint16],
-) -> NDArray[np.float64]:
+def score(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.float64]:
     """Scores ``(packet, lane)`` of ranked packets: numbers of votes, or sums of leaf values."""
     if engine.counts_votes:
         return _count(engine, packets, active, wave).astype(np.float64)
     return _sum(engine, packets, active, wave)
 
 
-def percent(
-    engine: Engine,
-    packets: Packets,
-    active: NDArray[np.uint64],
-    wave: NDArray[np.uint16],
-) -> NDArray[np.uint8]:
+def percent(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.uint8]:
     """Probability in percent ``(packet, lane)`` of ranked packets, over 50 exactly for crop."""
     if engine.counts_votes:
         return engine.percents[_count(engine, packets, active, wave)]
@@ -252,23 +242,13 @@ def percent(
     return reached
 
 
-def _count(
-    engine: Engine,
-    packets: Packets,
-    active: NDArray[np.uint64],
-    wave: NDArray[np.uint16],
-) -> NDArray[np.uint16]:
+def _count(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.uint16]:
     votes = aligned((active.size, LANES), np.dtype(np.uint16))
     count_votes(engine.words, engine.roots, packets, active, wave, votes)
     return votes
 
 
-def _sum(
-    engine: Engine,
-    packets: Packets,
-    active: NDArray[np.uint64],
-    wave: NDArray[np.uint16],
-) -> NDArray[np.float64]:
+def _sum(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.float64]:
     sums = aligned((active.size, LANES), np.dtype(np.float64))
     leaves = engine.leaf_values, engine.leaf_starts, engine.baseline
     sum_leaves(engine.words, engine.roots, *leaves, packets, active, wave, sums)

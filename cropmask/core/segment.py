@@ -85,10 +85,10 @@ def segment(
     table = cluster_table(pixels, filled, clusters)
     count = clump(pixels, filled, table, width, flat, attach_singles=min_pixels > 1)
     if min_pixels > 1:
-        segments = tabulate(pixels, flat, count)
+        segments = tabulate(pixels, flat, width, count)
         limit = np.float32(max_distance) * np.float32(max_distance)
-        scratch = eliminate(flat, width, segments, min_pixels, limit, threads=threads)
-        merge_stalled(flat, width, *segments, min_pixels, limit, scratch)
+        scratch = eliminate(segments, min_pixels, limit, threads=threads)
+        merge_stalled(segments, min_pixels, limit, scratch)
         scratch[:] = 0
         number_by_first_pixel(flat, scratch)
     return labels

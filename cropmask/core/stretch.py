@@ -19,33 +19,27 @@ _LOWEST: Final = -32768
 _VALUES: Final = 65536
 
 
-def stretch(ndvi: NDArray[np.int16]) -> NDArray[np.uint8]:
+def stretch(ndvi: NDArray[np.int16], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Colors of NDVI x 10 000, ``(band, y, x)``: in each band mean +- 2 sd fills 0 to 255.
 
     Nothing is reserved for nodata: those pixels get some color, and who needs to know keeps
     ``ndvi[0] != NODATA_NDVI``. A constant band is 128.
 
-    Source: the image preparation of Shepherd et al. 2019, Remote Sensing 11(6) 658.
-    """
-    out = np.empty(ndvi.shape, np.uint8)
-    stretch_into(ndvi, out)
-    return out
-
-
-def stretch_into(ndvi: NDArray[np.int16], out: NDArray[np.uint8]) -> None:
-    """Write what :func:`stretch` returns to an array of the same shape; no other memory.
-
     Both arrays must be contiguous. ``out`` may be the first half of the memory of ``ndvi``
     (``ndvi.reshape(-1).view(np.uint8)[: ndvi.size].reshape(ndvi.shape)``), which it overwrites.
+
+    Source: the image preparation of Shepherd et al. 2019, Remote Sensing 11(6) 658.
     """
+    out = np.empty(ndvi.shape, np.uint8) if out is None else out
     if not (ndvi.flags.c_contiguous and out.flags.c_contiguous):
-        raise ValueError("stretch_into needs contiguous arrays")
+        raise ValueError("stretch needs contiguous arrays")
     if ndvi.shape != out.shape:
         raise ValueError(f"out is {out.shape}, but NDVI is {ndvi.shape}")
     # A view keeps the memory shared; tables first, since out may overwrite what they are made of.
     tables = [_color_table(_moments(band.reshape(-1))) for band in ndvi]
     for band, table, colors in zip(ndvi, tables, out, strict=True):
         _look_up(band.reshape(-1), table, colors.reshape(-1))
+    return out
 
 
 def _color_table(moments: tuple[np.int64, np.int64, np.int64]) -> NDArray[np.uint8]:

@@ -29,24 +29,18 @@ _STEP: Final = 5.0
 _OPEN_WATER: Final = 0.45
 _BEND, _TEXTURE, _GRAIN, _PERSON = range(3000, 3400, 100)
 
+Ints = NDArray[np.int64]
+
 _S16: Final = np.uint64(16)
 _LOW: Final = np.uint64(0xFFFF)
 
 
 @compiled
 def _field_spectrum(
-    ci: int,
-    cj: int,
-    number: int,
-    half: int,
-    cover: int,
-    other: int,
-    covers: Covers,
-    salt: int,
-    out: Floats,
-    texture: Floats,
+    field: Ints, half: int, covers: Covers, salt: int, out: Floats, texture: Floats
 ) -> None:
     """Mean raw bands ``(12,)`` of a field, and how three textures move their logs ``(3, 12)``."""
+    ci, cj, number, cover, other = field[0], field[1], field[2], field[3], field[4]
     water = cover == covers.water
     # Each field has a character of its own; wild land shares one over the whole block.
     person = 6 * ci + (number if covers.crop[cover] else 0)
@@ -76,12 +70,11 @@ def _draw_pixel(
     salt: int,
     mean: Floats,
     texture: Floats,
-    a: float,
-    b: float,
-    c: float,
+    moves: Floats,
     values: Floats,
 ) -> None:
     """Raw bands ``(12,)`` of one pixel: the field's, moved by texture and speckle."""
+    a, b, c = moves[0], moves[1], moves[2]
     for word in range(3):
         bits = hashed(x, y, salt + _GRAIN + 3 * half + word)
         for part in range(4):
@@ -96,7 +89,7 @@ def _draw_pixel(
 
 @compiled
 def _find_fields(
-    left: float, step: float, y: float, sites: Sites, covers: Covers, fields: NDArray[np.int64]
+    left: float, step: float, y: float, sites: Sites, covers: Covers, fields: Ints
 ) -> None:
     """Fill fields ``(5, x)`` of a row: block column and row, number, cover, second cover."""
     salt, columns = sites.salt, fields.shape[1]
@@ -131,7 +124,7 @@ def _draw_row(
     half: int,
     sites: Sites,
     covers: Covers,
-    fields: NDArray[np.int64],
+    fields: Ints,
     out: Floats,
 ) -> None:
     """Fill raw bands ``(12, x)`` of a row, NaN where the images are missing."""
@@ -145,13 +138,9 @@ def _draw_row(
     for k in range(columns):
         field = fields[:, k]
         if k == 0 or np.any(field != fields[:, k - 1]):
-            _field_spectrum(
-                field[0], field[1], field[2], half, field[3], field[4], covers, salt, mean, texture
-            )
-        _draw_pixel(
-            int(left + k * step), int(y), half, salt, mean, texture,
-            moves[0, k], moves[1, k], moves[2, k], values,
-        )  # fmt: skip
+            _field_spectrum(field, half, covers, salt, mean, texture)
+        x = int(left + k * step)
+        _draw_pixel(x, int(y), half, salt, mean, texture, moves[:, k], values)
         seen = missing[k] <= 1.0 - half
         for b in range(_BANDS):
             out[b, k] = values[b] if seen else np.nan

@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from cropmask.core.stretch import NODATA_NDVI, stretch, stretch_into
+from cropmask.core.stretch import NODATA_NDVI, stretch
 
 
 def exact_colors(values):
@@ -68,7 +68,7 @@ def test_into_the_memory_of_its_input():
     ndvi = rng.integers(-10_000, 10_000, (2, 300, 200), np.int16)
     expected = stretch(ndvi)
     out = ndvi.reshape(-1).view(np.uint8)[: ndvi.size].reshape(ndvi.shape)
-    stretch_into(ndvi, out)
+    stretch(ndvi, out)
     np.testing.assert_array_equal(out, expected)
 
 
@@ -77,7 +77,7 @@ def test_into_takes_no_memory_that_grows():
     ndvi = np.zeros((2, 2000, 1000), np.int16)
     out = np.empty(ndvi.shape, np.uint8)
     tracemalloc.start()
-    stretch_into(ndvi, out)
+    stretch(ndvi, out)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < ndvi.size
@@ -86,6 +86,6 @@ def test_into_takes_no_memory_that_grows():
 def test_into_refuses_what_it_cannot_write():
     ndvi = np.zeros((2, 4, 6), np.int16)
     with pytest.raises(ValueError, match="contiguous"):
-        stretch_into(ndvi, np.zeros((2, 4, 12), np.uint8)[:, :, ::2])
+        stretch(ndvi, np.zeros((2, 4, 12), np.uint8)[:, :, ::2])
     with pytest.raises(ValueError, match="out is"):
-        stretch_into(ndvi, np.zeros((2, 4, 5), np.uint8))
+        stretch(ndvi, np.zeros((2, 4, 5), np.uint8))
