@@ -1,4 +1,4 @@
-"""DOC kube.doors."""
+"""The door to a cluster: that of a kubeconfig, or of the pod itself."""
 
 from __future__ import annotations
 

@@ -41,13 +41,7 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"ras
 
 
 def gdal_settings(options: ReadOptions) -> dict[str, Any]:
-    """Every GDAL option that reading sets.
-
-    Parameters
-    ----------
-    options
-        Credentials, patience and memory.
-    """
+    """Every GDAL option that reading sets."""
     settings: dict[str, Any] = {
         "GDAL_CACHEMAX": options.cache_mb * 2**20,
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -72,15 +66,7 @@ def gdal_settings(options: ReadOptions) -> dict[str, Any]:
 
 
 def open_reading_threads(options: ReadOptions, *, s3: bool) -> ThreadPoolExecutor:
-    """Threads in which GDAL has our settings for as long as they live.
-
-    Parameters
-    ----------
-    options
-        Credentials, patience and memory.
-    s3
-        Whether any raster is in S3, so that credentials are needed.
-    """
+    """Threads in which GDAL has our settings for as long as they live."""
     session: Session = DummySession()
     if s3:
         session = AWSSession(aws_unsigned=options.s3_unsigned, region_name=options.s3_region)
@@ -96,23 +82,8 @@ def open_reading_threads(options: ReadOptions, *, s3: bool) -> ThreadPoolExecuto
 def read_with_retries(action: Callable[[], T], href: str, options: ReadOptions) -> T:
     """Result of reading from a raster, tried again where another try may help.
 
-    Parameters
-    ----------
-    action
-        Opens or reads the raster anew; called once for local files.
-    href
-        Path or address of the raster, for messages.
-    options
-        Patience.
-
-    Raises
-    ------
-    Absent
-        If there is no such file.
-    Misconfigured
-        If access is denied.
-    Interrupted
-        If it cannot be read: truncated, corrupt, or a server that keeps failing.
+    Raises Absent if there is no such file; Misconfigured if access is denied; Interrupted if it
+    cannot be read: truncated, corrupt, or a server that keeps failing.
     """
     rounds = _ROUNDS if is_remote(href) else 1
     for attempt in range(rounds):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -26,28 +24,12 @@ from cropmask.remote.fetch import Absent, ReadOptions
 from cropmask.sources.geomad import GeoMad
 from cropmask.sources.search import FEATURE_LAYERS, MASK_LAYERS, Sources, missing_layer
 
-__all__ = ["ReadOptions", "ReadStats", "TileLayers", "open_layers"]
-
 _MASK_ROWS: Final = 128
 """Rows of the masks computed at once."""
 _HALVES: Final = ("first", "second")
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class ReadStats:
-    """What reading a tile took."""
-
-    rasters: int = 0
-    """Rasters opened."""
-    pixel_bytes: int = 0
-    """Bytes of the strips made."""
-    read_seconds: float = 0.0
-    """Time that making strips took, in the background or not."""
-    wait_seconds: float = 0.0
-    """Time that the consumer waited for strips."""
 
 
 def open_layers(
@@ -133,7 +115,8 @@ class TileLayers:
         self._rain: list[SmoothLayer] = []
         self._sampled: dict[str, SampledLayer] = {}
         self._not_applied: dict[str, str] = {}
-        self.stats = ReadStats()
+        self.pixel_bytes = 0
+        """Bytes of the strips made so far."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -171,10 +154,7 @@ class TileLayers:
     def strips(self, rows: int) -> Iterator[Strip]:
         """Strips from north to south of at most ``rows`` rows, each row exactly once.
 
-        Raises
-        ------
-        Interrupted
-            If a raster cannot be read: truncated, corrupt, or its server failing.
+        Raises Interrupted if a raster cannot be read: truncated, corrupt, or its server failing.
         """
         if rows < 1:
             raise ValueError(f"a strip has at least one row, not {rows}")
@@ -182,10 +162,8 @@ class TileLayers:
         pending: Future[Strip] | None = self._submit(0, min(rows, height))
         try:
             for row in range(rows, height + rows, rows):
-                started = time.perf_counter()
                 assert pending is not None
                 strip = pending.result()
-                self.stats.wait_seconds += time.perf_counter() - started
                 pending = self._submit(row, min(rows, height - row)) if row < height else None
                 yield strip
                 del strip
@@ -198,10 +176,7 @@ class TileLayers:
     def excluded(self) -> NDArray[np.uint8]:
         """:class:`Exclusion` of every pixel ``(y, x)``; 0 where the pixel is mapped.
 
-        Raises
-        ------
-        Interrupted
-            If a layer that exists cannot be read.
+        Raises Interrupted if a layer that exists cannot be read.
         """
         causes = self._outside()
         tests = self._mask_tests()
@@ -229,7 +204,6 @@ class TileLayers:
                 future.cancel()
 
     def _make_strip(self, row: int, rows: int) -> Strip:
-        started = time.perf_counter()
         width = self.shape[1]
         halves = [
             Half(
@@ -258,8 +232,7 @@ class TileLayers:
         self._run(lambda reader: reader[0].read_rows(row, reader[1]), readers)
         strip = Strip(row, halves[0], halves[1], rain, slope)
         stacks = [array for half in halves for array in (half.reflectance, half.deviation)]
-        self.stats.pixel_bytes += sum(array.nbytes for array in (*stacks, rain, slope))
-        self.stats.read_seconds += time.perf_counter() - started
+        self.pixel_bytes += sum(array.nbytes for array in (*stacks, rain, slope))
         return strip
 
     def _open(self) -> None:
@@ -275,7 +248,6 @@ class TileLayers:
         self._check_coverage(rasters)
         self._open_features()
         self._open_masks()
-        self.stats.rasters = len(self._rasters)
 
     def _open_raster(self, href: str) -> Raster:
         raster = Raster(href, self._options)

@@ -110,22 +110,8 @@ class BandRows(RowSource, Protocol):
 def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> BandRows:
     """Rows of a GeoMAD band, read the cheap way where its grid is the tile's own.
 
-    Parameters
-    ----------
-    raster
-        The open raster, in the CRS of the tile.
-    band
-        What the item says about it.
-    box
-        The tile's grid.
-    options
-        Credentials and patience.
-
-    Raises
-    ------
-    Rejected
-        If the raster is in another CRS, of another type than the band must have, rotated, or
-        holds several bands.
+    Raises Rejected if the raster is in another CRS, of another type than the band must have,
+    rotated, or holds several bands.
     """
     if raster.geobox.crs != box.crs:
         found = norm_crs_or_error(raster.geobox.crs)

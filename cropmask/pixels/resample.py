@@ -76,14 +76,7 @@ class Projector:
         return self._axes is not None
 
     def positions(self, row: int, rows: int) -> Positions:
-        """Positions of ``rows`` rows of the tile from ``row`` on.
-
-        Returns
-        -------
-        Positions
-            ``x`` of shape ``(1, columns)`` and ``y`` of shape ``(rows, 1)`` if the CRSs are
-            separable, else both ``(rows, columns)``; infinite where there is no position.
-        """
+        """Positions of ``rows`` rows of the tile from ``row`` on."""
         if self._axes is not None:
             x, y = self._axes
             return Positions(x[np.newaxis, :], y[row : row + rows, np.newaxis])
@@ -137,24 +130,7 @@ def bilinear_window(at: Positions) -> Window:
 def sample_nearest(
     cells: NDArray[np.generic], window: Window, at: Positions, fill: float
 ) -> NDArray[np.generic]:
-    """Value of the cell that each position lies in.
-
-    Parameters
-    ----------
-    cells
-        ``(y, x)``, the cells of ``window``.
-    window
-        Where ``cells`` lie in the source.
-    at
-        Positions.
-    fill
-        Value of positions outside of ``window``.
-
-    Returns
-    -------
-    NDArray
-        ``(y, x)`` of the type of ``cells``.
-    """
+    """Value of the cell that each position lies in."""
     column, inside_x = _inside(np.floor(at.x + _ON_A_BORDER) - window.column, window.columns)
     row, inside_y = _inside(np.floor(at.y + _ON_A_BORDER) - window.row, window.rows)
     if column.shape[0] == 1 and row.shape[1] == 1:
@@ -170,22 +146,7 @@ def sample_nearest(
 def sample_bilinear(
     cells: NDArray[np.float64], window: Window, at: Positions
 ) -> NDArray[np.float32]:
-    """Value interpolated between the centers of the two by two cells around each position.
-
-    Parameters
-    ----------
-    cells
-        ``(y, x)``, the cells of ``window``, which holds all of :func:`bilinear_window`.
-    window
-        Where ``cells`` lie in the source.
-    at
-        Positions.
-
-    Returns
-    -------
-    NDArray
-        ``(y, x)``; NaN where a cell with weight is NaN.
-    """
+    """Value interpolated between the centers of the two by two cells around each position."""
     x = np.clip(at.x - 0.5 - window.column, 0, window.columns - 1)
     y = np.clip(at.y - 0.5 - window.row, 0, window.rows - 1)
     # The last cell has no right neighbor: it is the right neighbor, with all the weight.

@@ -69,10 +69,6 @@ class SampledLayer:
     def _is_known(self, cells: NDArray[Any]) -> NDArray[np.bool_]:
         return _is_known(cells, self._raster.nodata)
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._raster.close()
-
 
 def _is_known(cells: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     known = np.ones(cells.shape, np.bool_) if nodata is None else cells != nodata

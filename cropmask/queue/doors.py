@@ -1,4 +1,4 @@
-"""DOC queue.doors."""
+"""The door to a queue: which kind an address names."""
 
 from __future__ import annotations
 

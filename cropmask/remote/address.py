@@ -18,17 +18,7 @@ def is_remote(href: str) -> bool:
 def resolve(base: str, href: str) -> str:
     """``href`` as written in the document at ``base``, made absolute.
 
-    Parameters
-    ----------
-    base
-        Path or address of the document.
-    href
-        Absolute, or relative to the document.
-
-    Raises
-    ------
-    Rejected
-        If it can be neither a path nor an address.
+    Raises Rejected if it can be neither a path nor an address.
     """
     try:
         found = _resolve(base, href)

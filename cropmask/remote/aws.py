@@ -108,10 +108,7 @@ class AwsClient:
     def open(self) -> Any:  # noqa: ANN401 (boto3 makes its classes at run time)
         """The client.
 
-        Raises
-        ------
-        Misconfigured
-            If profile, region or endpoint cannot be used.
+        Raises Misconfigured if profile, region or endpoint cannot be used.
         """
         with self._lock:
             # A forked child must not talk over its parent's connections.
@@ -134,15 +131,7 @@ def make_s3_client(
     attempts: int = 6,
     config: Mapping[str, Any] | None = None,
 ) -> AwsClient:
-    """Client of S3, or of an object store that speaks it; opened on first use.
-
-    Parameters
-    ----------
-    where, endpoint_url, region_name, attempts, config
-        As for :class:`AwsClient`.
-    unsigned
-        Whether requests carry no credentials, as public buckets want it.
-    """
+    """Client of S3, or of an object store that speaks it; opened on first use."""
     # Other object stores may not know AWS's newer checksum trailers.
     checksums = "when_required" if endpoint_url else "when_supported"
     settings = {

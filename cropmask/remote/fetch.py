@@ -144,12 +144,7 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
 def load_json(href: str, options: ReadOptions) -> Any:  # noqa: ANN401 (any JSON value)
     """JSON value of a file; a bare NaN, as some servers write it, is accepted.
 
-    Raises
-    ------
-    Absent, Misconfigured, Interrupted
-        As :func:`load_bytes`.
-    Rejected
-        If the file is no JSON.
+    Raises Rejected if the file is no JSON.
     """
     content = load_bytes(href, options)
     try:
@@ -162,11 +157,6 @@ def find_identity(href: str, options: ReadOptions) -> str:
     """What tells this content from any other, the same on every machine: never a time.
 
     The ETag of an object or page; else a hash of the size and of both ends of the file.
-
-    Raises
-    ------
-    Absent, Misconfigured, Interrupted
-        As :func:`load_bytes`.
     """
     if href.startswith("s3://"):
         head = _s3_call("head_object", href, options)
@@ -186,13 +176,7 @@ def find_identity(href: str, options: ReadOptions) -> str:
 
 
 def find_size(href: str, options: ReadOptions) -> int:
-    """Bytes of a file.
-
-    Raises
-    ------
-    Absent, Misconfigured, Interrupted
-        As :func:`load_bytes`.
-    """
+    """Bytes of a file."""
     if href.startswith("s3://"):
         return int(_s3_call("head_object", href, options)["ContentLength"])
     if not is_remote(href):
@@ -204,13 +188,7 @@ def find_size(href: str, options: ReadOptions) -> int:
 
 
 def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
-    """Addresses below a local folder or an ``s3://`` prefix that end with ``suffix``, sorted.
-
-    Raises
-    ------
-    Absent, Misconfigured, Interrupted
-        As :func:`load_bytes`.
-    """
+    """Addresses below a local folder or an ``s3://`` prefix that end with ``suffix``, sorted."""
     if not prefix.startswith("s3://"):
         return sorted(str(path) for path in Path(prefix).rglob(f"*{suffix}"))
     bucket, _, key = prefix.removeprefix("s3://").partition("/")
@@ -225,15 +203,7 @@ def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
 
 
 def translate_status(status: str, href: str) -> CropmaskError:
-    """The error that an answer other than success stands for.
-
-    Parameters
-    ----------
-    status
-        HTTP status or S3 error code.
-    href
-        What was asked for.
-    """
+    """The error that an answer other than success stands for."""
     return _meaning(status, href) or Interrupted(
         f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
         reason=Reason.UNREACHABLE,
@@ -256,13 +226,7 @@ def _meaning(status: str, href: str) -> CropmaskError | None:
 
 
 def check_local(href: str) -> os.stat_result:
-    """Facts of a local file; opening a pipe or a device would wait or read without end.
-
-    Raises
-    ------
-    Absent, Misconfigured, Interrupted
-        As :func:`load_bytes`.
-    """
+    """Facts of a local file; opening a pipe or a device would wait or read without end."""
     try:
         facts = Path(href).stat()
         if stat.S_ISDIR(facts.st_mode):

@@ -190,12 +190,7 @@ class Folder:
 def load_document(href: str, options: ReadOptions) -> Document:
     """A STAC document that a catalog names.
 
-    Raises
-    ------
-    Rejected
-        If it does not exist, or is none.
-    Misconfigured, Interrupted
-        As :func:`~cropmask.remote.fetch.load_bytes`.
+    Raises Rejected if it does not exist, or is none.
     """
     try:
         content = load_json(href, options)

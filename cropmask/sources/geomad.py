@@ -74,17 +74,7 @@ class GeoMad:
 def parse_geomad(item: Document, period: Period) -> GeoMad:
     """GeoMAD value of an item.
 
-    Parameters
-    ----------
-    item
-        A STAC item, version 1.0 or 1.1.
-    period
-        Its half-year.
-
-    Raises
-    ------
-    Rejected
-        If a band is missing or doubled, or the item is in another CRS.
+    Raises Rejected if a band is missing or doubled, or the item is in another CRS.
     """
     item_id = item.content.get("id")
     if not (isinstance(item_id, str) and item_id and item_id.isprintable()):
@@ -118,10 +108,7 @@ def _created(item: Document) -> str | None:
 def find_asset(item: Document, name: str, aliases: tuple[str, ...] = ()) -> str | None:
     """Key of the asset of a name: by asset key, else by the band names inside the assets.
 
-    Raises
-    ------
-    Rejected
-        If several assets have that band name.
+    Raises Rejected if several assets have that band name.
     """
     names = (name, *aliases)
     for candidate in names:

@@ -88,20 +88,9 @@ class Sources:
         Item ids under ``first`` and ``second``, rasters under ``first/blue`` or ``slope``:
         the item's checksum, else the ETag, else a hash of size and both ends of the file.
 
-        Parameters
-        ----------
-        identify
-            Looks at a raster without a checksum; one that remembers spares many tiles the
-            layers that they share.
-
-        Raises
-        ------
-        Rejected
-            If a raster that an item names does not exist.
-        Misconfigured
-            If access is denied, or a raster that the model needs does not exist.
-        Interrupted
-            If a server cannot be reached.
+        Raises Rejected if a raster that an item names does not exist; Misconfigured if access is
+        denied, or a raster that the model needs does not exist; Interrupted if a server cannot be
+        reached.
         """
         rasters = [
             (f"{half}/{name}", band.href, band.checksum)

@@ -1,4 +1,4 @@
-"""DOC store.doors."""
+"""The door to a store: which kind an address names."""
 
 from __future__ import annotations
 

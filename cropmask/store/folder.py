@@ -1,12 +1,14 @@
-"""DOC store.folder."""
+"""Results in a folder of a local disk, or of one that is mounted like it."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Final
 from uuid import uuid4
 
 from cropmask.errors import Interrupted, Misconfigured, Reason
@@ -18,7 +20,11 @@ from cropmask.remote.localfiles import (
     sync_folder,
     translate_os_errors,
 )
-from cropmask.store.protocol import _NO_LINKS, _PROBE, Entry, checked_key
+from cropmask.store.protocol import Entry, checked_key
+
+_PROBE: Final = "cropmask-write-check"
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system without hard links says when it is asked for one."""
 
 
 class FolderStore:

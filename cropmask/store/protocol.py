@@ -6,21 +6,16 @@ the place, a key holds a whole object or nothing: no reader ever sees half of on
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from cropmask.errors import Reason, Rejected
 from cropmask.remote.fetch import Absent
 
 __all__ = ["Absent", "Entry", "Store", "StoreOptions"]
-
-_PROBE: Final = "cropmask-write-check"
-
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,12 +119,7 @@ def open_basis(
 ) -> Basis:
     """Open what all tasks of a region share.
 
-    Raises
-    ------
-    Rejected
-        If the region or its model is unknown.
-    Misconfigured
-        If the site cannot be used.
+    Raises Rejected if the region or its model is unknown; Misconfigured if the site cannot be used.
     """
     found = load_region(region, site.models)
     found.model(recipe)
@@ -144,23 +139,7 @@ def prepare_on(
 ) -> Job:
     """Check a task of a region and find its inputs; the only place where run keys are made.
 
-    Parameters
-    ----------
-    basis
-        The region, opened.
-    task
-        The task.
-    catalog
-        Where to search.
-    options
-        Credentials and patience.
-    identify
-        As of :meth:`~cropmask.sources.search.Sources.fingerprint`.
-
-    Raises
-    ------
-    Rejected
-        If the tile is outside the region, or its inputs are not as they must be.
+    Raises Rejected if the tile is outside the region, or its inputs are not as they must be.
     """
     region, world = basis.region, basis.world
     if not intersects(basis.boundary, task.tile):
@@ -198,10 +177,7 @@ def _outside(task: Task, region: Region, world: World) -> str:
 def find_same(store: Store, job: Job) -> ResultItem | None:
     """Item of the same run key, if the task is done already.
 
-    Raises
-    ------
-    Rejected
-        If a result with another run key is in its place.
+    Raises Rejected if a result with another run key is in its place.
     """
     item = find_item(store, job.place)
     if item is None or item.run_key == str(job.run_key):

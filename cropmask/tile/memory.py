@@ -37,10 +37,7 @@ class Budget:
 def plan_memory(box: GeoBox, memory: int | None) -> Budget:
     """Rows of strips, and whether to use a file, so that a tile stays below a memory limit.
 
-    Raises
-    ------
-    Misconfigured
-        If even the smallest strips with a file need more.
+    Raises Misconfigured if even the smallest strips with a file need more.
     """
     if memory is None:
         return Budget(DEFAULT_ROWS, on_disk=False)
@@ -68,10 +65,7 @@ class MemoryGuard:
     def check(self) -> None:
         """Look at the memory of this process.
 
-        Raises
-        ------
-        OutOfMemory
-            If it is more than the limit.
+        Raises OutOfMemory if it is more than the limit.
         """
         used = find_anonymous_memory()
         if self.limit is not None and used > self.limit:

@@ -13,17 +13,7 @@ from cropmask.tile.job import Job
 
 
 def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str]) -> ItemFacts:
-    """What the item of a job says.
-
-    Parameters
-    ----------
-    job
-        The task made ready.
-    statistics
-        Figures of its map.
-    not_applied
-        Why, by name of the masks whose layer was not there.
-    """
+    """What the item of a job says."""
     basis, geomads = job.basis, (job.sources.first, job.sources.second)
     end = f"{job.task.period.end}T23:59:59Z"
     sha256 = basis.region.model(basis.recipe).sha256

@@ -155,7 +155,7 @@ def run_tile(
             sink=write,
             beside=site.threads > 1 and not budget.on_disk,
         )
-        stages.add_bytes("classify", layers.stats.pixel_bytes)
+        stages.add_bytes("classify", layers.pixel_bytes)
         with stages.stage("write"):
             published = put_dataset(
                 store,

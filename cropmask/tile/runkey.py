@@ -65,10 +65,7 @@ class KeyParts:
     def of(cls, **values: Any) -> KeyParts:  # noqa: ANN401 (any JSON value)
         """Parts of JSON values by their names: all of them, in any order.
 
-        Raises
-        ------
-        TypeError
-            If a part is missing, or there is no such part.
+        Raises TypeError if a part is missing, or there is no such part.
         """
         return cls(**{name: digest_json(value) for name, value in values.items()})
 
@@ -118,22 +115,7 @@ class Change:
 def find_changes(
     properties: Mapping[str, Any], parts: KeyParts, words: Mapping[str, str]
 ) -> tuple[Change, ...]:
-    """Why a result with another run key is another one.
-
-    Parameters
-    ----------
-    properties
-        Those of its item.
-    parts
-        What is asked for.
-    words
-        The same in words, by part, for those parts that have any: see :func:`item_words`.
-
-    Returns
-    -------
-    tuple of Change
-        At least one.
-    """
+    """Why a result with another run key is another one."""
     old, kept = item_words(properties), properties.get("cropmask:run_key_parts")
     if isinstance(kept, dict):
         names = parts.differing(kept)
