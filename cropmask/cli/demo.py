@@ -16,10 +16,7 @@ from cropmask.task import Period
 @click.command()
 @options.region_option
 @click.option(
-    "--output",
-    required=True,
-    type=options.FOLDER,
-    help="Folder to make; must be new or empty.",
+    "--output", required=True, type=options.FOLDER, help="Folder to make; must be new or empty."
 )
 @click.option(
     "--resolution",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cropmask.cli import options
-from cropmask.cli.output import print_result
+from cropmask.cli.output import pick, print_result
 from cropmask.contract import NAMESPACE, WORKER
 from cropmask.grid import Tile
 from cropmask.operate.formats import say_bytes, say_count, say_duration, say_moment
@@ -71,18 +71,9 @@ def explain(
     task = find_task(site.store(), site, tile, region, period)
     found = explain(task, site, recipe=model, resolution=resolution)
     document = {
-        "tile": task.tile,
-        "region": task.region,
-        "period": task.period,
-        "verdict": found.verdict,
-        "presence": found.presence,
-        "item": found.item,
-        "recipe": found.recipe,
-        "resolution": found.resolution,
-        "old_key": found.old_key,
-        "new_key": found.new_key,
-        "changes": found.changes,
-        "trouble": found.trouble,
+        **pick(task, "tile", "region", "period"),
+        **pick(found, "verdict", "presence", "item", "recipe", "resolution"),
+        **pick(found, "old_key", "new_key", "changes", "trouble"),
         "attempts": [_make_attempt_document(attempt) for attempt in found.attempts],
     }
     print_result(document, _format_explanation(found), as_json=as_json)
@@ -120,8 +111,7 @@ def _format_attempt(attempt: Attempt) -> Iterator[str]:
 def _make_attempt_document(attempt: Attempt) -> object:
     if attempt.record is not None:
         return attempt.record
-    key = attempt.key
-    return {"attempt": key.attempt, "run": key.run, "state": key.state, "document": None}
+    return {**pick(attempt.key, "attempt", "run", "state"), "document": None}
 
 
 @click.command()

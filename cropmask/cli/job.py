@@ -60,9 +60,7 @@ Exit codes
 
 
 @click.command(
-    context_settings=HELP_SETTINGS,
-    epilog=_EXAMPLES_AND_EXIT_CODES,
-    no_args_is_help=True,
+    context_settings=HELP_SETTINGS, epilog=_EXAMPLES_AND_EXIT_CODES, no_args_is_help=True
 )
 @click.option(
     "--tile", required=True, type=options.TILE, help="Tile to map, such as x215y075 or 215,75."

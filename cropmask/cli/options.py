@@ -195,9 +195,7 @@ aoi_option = click.option(
     help="Area of interest, a GeoJSON of polygons: only tiles that it reaches as well.",
 )
 boundary_option = click.option(
-    "--boundary",
-    type=FILE,
-    help="GeoJSON of polygons to use in place of the region's boundary.",
+    "--boundary", type=FILE, help="GeoJSON of polygons to use in place of the region's boundary."
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
+from typing import Any
 
 import click
 
@@ -17,6 +18,11 @@ def print_result(document: object, lines: Iterable[str], *, as_json: bool) -> No
     """
     for line in [json.dumps(document, default=_encode)] if as_json else lines:
         click.echo(line)
+
+
+def pick(value: object, *names: str) -> dict[str, Any]:
+    """Some attributes of a value, as a part of a JSON document."""
+    return {name: getattr(value, name) for name in names}
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:

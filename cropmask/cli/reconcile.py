@@ -10,7 +10,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
-from cropmask.cli.output import print_result
+from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import RESOLUTIONS
 from cropmask.operate.formats import say_bytes, say_count
@@ -40,12 +40,7 @@ _COLORS: Final = {
 @options.json_option
 @options.place_options
 def reconcile(
-    region: str,
-    period: Period,
-    verify: bool,
-    every: bool,
-    as_json: bool,
-    **site_options: object,
+    region: str, period: Period, verify: bool, every: bool, as_json: bool, **site_options: object
 ) -> None:
     """Compare the tiles of a region with what is in the store.
 
@@ -83,23 +78,12 @@ def reconcile(
     }
     document = {
         "product": found.product.name,
-        "version": found.product.version,
-        "period": found.period,
         "ok": found.is_ok,
-        "verified": found.verified,
-        "counts": found.counts,
+        **pick(found.product, "version"),
+        **pick(found, "period", "verified", "counts", "strays"),
         "fix": fixes,
         "ways": {str(made): number for made, number in found.ways.items()},
-        "strays": found.strays,
-        "tiles": [
-            {
-                "tile": check.tile,
-                "finding": check.finding,
-                "problems": check.problems,
-                "bytes": check.bytes,
-            }
-            for check in found.checks
-        ],
+        "tiles": [pick(check, "tile", "finding", "problems", "bytes") for check in found.checks],
     }
     print_result(document, _format_findings(found, fixes, every), as_json=as_json)
     sys.exit(ExitCode.DONE if found.is_ok else ExitCode.PLAN_HAS_CHANGES)

@@ -11,7 +11,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import confirm, show_progress
-from cropmask.cli.output import print_result
+from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
 from cropmask.operate.formats import say_bytes, say_count
@@ -67,10 +67,8 @@ def ls(
     found = _find(site.store(), load_region(region, site.models).product, period, tiles)
     document = [
         {
-            "tile": dataset.tile,
-            "period": dataset.period,
+            **pick(dataset, "tile", "period", "bytes"),
             "finished": dataset.is_finished,
-            "bytes": dataset.bytes,
             "files": [dataset.entries[name].key for name in sorted(dataset.entries)],
         }
         for dataset in found
@@ -149,14 +147,7 @@ def sync(
             progress=lambda done, number: progress("copying", done / number),
         )
     document = [
-        {
-            "tile": one.dataset.tile,
-            "period": one.dataset.period,
-            "fate": one.fate,
-            "files": one.files,
-            "bytes": one.bytes,
-            "note": one.note,
-        }
+        {**pick(one.dataset, "tile", "period"), **pick(one, "fate", "files", "bytes", "note")}
         for one in copied
     ]
     print_result(document, _format_copied(copied, dry_run), as_json=as_json)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropmask.cli import options
-from cropmask.cli.output import print_result
+from cropmask.cli.output import pick, print_result
 from cropmask.contract import ENV_TIME_LIMIT, TIME_LIMIT_SECONDS
 from cropmask.errors import CropmaskError
 from cropmask.operate.formats import (
@@ -58,12 +58,7 @@ QUEUE_LAG = timedelta(seconds=65)
     is_flag=True,
     help="Show it again and again until nothing remains, or nobody will try what does.",
 )
-@click.option(
-    "--every",
-    type=options.Seconds(0.2),
-    default=10.0,
-    help="Interval of --watch.",
-)
+@click.option("--every", type=options.Seconds(0.2), default=10.0, help="Interval of --watch.")
 @click.option(
     "--html",
     type=options.FILE,
@@ -233,33 +228,18 @@ def _format_end(standing: Standing) -> str:
 def _make_document(standing: Standing, site: Site, queue: Counts | None) -> dict[str, Any]:
     from cropmask.operate.advice import advise, advise_run
 
-    record, spent = standing.record, standing.spent
     return {
-        "run": record.run,
-        "region": record.region,
-        "product": record.product,
-        "period": record.period,
-        "moment": standing.moment,
-        "counts": standing.counts,
-        "unchanged": record.unchanged,
-        "done": standing.done,
-        "remaining": standing.remaining,
-        "retried": standing.retried,
+        **pick(standing.record, "run", "region", "product", "period", "unchanged"),
+        **pick(standing, "moment", "counts", "done", "remaining", "retried"),
         "tiles_per_hour": standing.per_hour,
-        "tile_seconds": spent.tile_seconds,
-        "seconds_left": standing.seconds_left,
-        "ends": standing.ends,
-        "cpu_seconds": spent.cpu_seconds,
+        **pick(standing, "seconds_left", "ends"),
+        **pick(standing.spent, "tile_seconds", "cpu_seconds"),
         "dollars": standing.dollars(site.price),
         "dollars_per_cpu_hour": site.price.dollars,
         "queue": queue,
         "failures": [
             {
-                "state": group.state,
-                "reason": group.reason,
-                "tiles": group.tiles,
-                "example": group.example,
-                "error": group.error,
+                **pick(group, "state", "reason", "tiles", "example", "error"),
                 "advice": advise(group, site.commands),
             }
             for group in standing.failures

@@ -68,18 +68,11 @@ class Submission:
     given: dict[str, Any]
     """Values of the options of the command."""
 
-    @property
-    def as_json(self) -> bool:
-        """Whether to print JSON."""
-        return bool(self.given["as_json"])
-
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=options.FILE)
 @click.option(
-    "--region",
-    type=options.REGION,
-    help="Region to plan and submit, if there is no plan yet.",
+    "--region", type=options.REGION, help="Region to plan and submit, if there is no plan yet."
 )
 @options.task_options
 @options.tiles_option
@@ -258,7 +251,7 @@ def _submit(submission: Submission) -> None:
     record, site, given = submission.record, submission.site, submission.given
     if not record.tiles:
         lines = ["Nothing to send.", *_format_not_sent(submission)]
-        print_result({"run": None, "tiles": 0}, lines, as_json=submission.as_json)
+        print_result({"run": None, "tiles": 0}, lines, as_json=submission.given["as_json"])
         return
     pods = _read_pods(given)
     key = task_file_key(record.product, record.period, record.run)
@@ -288,7 +281,7 @@ def _submit(submission: Submission) -> None:
         "job": job_name(record.run) if is_new is not None else None,
         "job_is_new": is_new,
     }
-    print_result(document, _format_sent(submission, document), as_json=submission.as_json)
+    print_result(document, _format_sent(submission, document), as_json=submission.given["as_json"])
     if cluster and given["watch"]:
         _watch(cluster, job_name(record.run))
 
@@ -330,7 +323,7 @@ def _send(submission: Submission) -> RunRecord:
 
     record, site = submission.record, submission.site
     queue, store = site.queue(), site.store()
-    with show_progress(quiet=submission.as_json) as progress:
+    with show_progress(quiet=submission.given["as_json"]) as progress:
         try:
             return send(record, store, queue, lambda share: progress("send", share), site.commands)
         except STOPPED:
@@ -377,7 +370,7 @@ def _print_dry_run(
     if manifest is not None:
         lines.append(yaml.safe_dump(manifest, sort_keys=False).rstrip("\n"))
     document = {"run": run, "messages": list(map(json.loads, messages)), "manifest": manifest}
-    print_result(document, lines, as_json=submission.as_json)
+    print_result(document, lines, as_json=submission.given["as_json"])
 
 
 def _format_not_sent(submission: Submission) -> Iterator[str]:
