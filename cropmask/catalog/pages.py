@@ -25,16 +25,9 @@ pre { white-space: pre-wrap; font: inherit } .cards { display: flex; flex-wrap: 
 
 
 def make_document_page(key: str, document: Document, *, pages: str, files: str) -> str:
-    """HTML of a catalog, collection or item.
+    """HTML of a catalog, collection or item, of which nothing is trusted.
 
-    Parameters
-    ----------
-    key
-        Key of the document below the root of the catalog.
-    document
-        The document, as it was read: nothing in it is trusted.
-    pages, files
-        Where pages and files are served.
+    ``pages`` and ``files`` say where this server has pages and files.
     """
     properties = document.get("properties") or {}
     title = str(properties.get("title") or document.get("title") or document.get("id"))

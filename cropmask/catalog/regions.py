@@ -74,16 +74,7 @@ class CatalogRegion:
 def load_regions(
     models: Path | None = None, names: Iterable[str] = ()
 ) -> tuple[CatalogRegion, ...]:
-    """Regions below a models folder, with their models.
-
-    Parameters
-    ----------
-    models
-        Folder of regions; default the one in the package.
-    names
-        Regions to load; default all.
-
-    """
+    """Regions below a models folder with their models, all or those of some names."""
     found = tuple(_load(load_region(name, models)) for name in names or region_names(models))
     if not found:
         raise Rejected(f"there is no region in {models}: name a folder of regions with --models")
@@ -121,7 +112,6 @@ def describe_model(
     region: CatalogRegion, found: RegionModel, *, href: str, card: str | None
 ) -> ModelItem:
     """What the item of a model says; addresses of the model file and its card are from the item."""
-    manifest, forest, whole = found.model.manifest, found.model.forest, region.card
     return ModelItem(
         region=region.name,
         region_title=region.title,
@@ -130,19 +120,14 @@ def describe_model(
         bounds=region.bounds,
         file=found.file,
         href=href,
-        estimator=manifest.estimator,
-        kind=forest.kind,
-        trees=len(forest.roots),
-        nodes=len(forest.feature),
-        features=forest.features,
-        hyperparameters=manifest.hyperparameters,
-        software=manifest.software,
-        training=manifest.training.model_dump() if manifest.training else None,
+        model=found.model,
         description="\n".join(_describe(region, found)),
-        validation=_dump(found.card and found.card.validation),
-        published=_dump(whole and whole.published),
-        uses=whole.uses if whole else (),
-        limits=whole.limits if whole else (),
+        evidence={
+            "cropmask:validation": _dump(found.card and found.card.validation),
+            "cropmask:published": _dump(region.card and region.card.published),
+            "cropmask:uses": list(region.card.uses) if region.card else [],
+            "cropmask:limits": list(region.card.limits) if region.card else [],
+        },
         card=card,
     )
 
@@ -152,10 +137,10 @@ def _dump(part: BaseModel | None) -> Document | None:
 
 
 def _describe(region: CatalogRegion, found: RegionModel) -> Iterator[str]:
-    manifest = found.model.manifest
+    manifest, forest = found.model.manifest, found.model.forest
     yield (
-        f"{manifest.estimator} for {region.title}: {len(found.model.forest.roots)} trees on "
-        f"{len(found.model.forest.features)} features of a pixel."
+        f"{manifest.estimator} for {region.title}: {len(forest.roots)} trees on "
+        f"{len(forest.features)} features of a pixel."
     )
     if manifest.training:
         rows, crop = manifest.training.rows, manifest.training.crop_rows

@@ -13,13 +13,7 @@ from cropmask.errors import Misconfigured, Reason
 
 
 def require_web_packages() -> None:
-    """Check that what a server needs is installed.
-
-    Raises
-    ------
-    Misconfigured
-        If it is not.
-    """
+    """Check that what a server needs is installed; else it is Misconfigured."""
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
@@ -31,13 +25,7 @@ def require_web_packages() -> None:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Socket of a host and port; port 0 is any that is free.
-
-    Raises
-    ------
-    Misconfigured
-        If the port cannot be had.
-    """
+    """Socket of a host and port; port 0 is any that is free."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, socket.SOCK_STREAM)
@@ -53,17 +41,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def serve(app: Any, bound: socket.socket, ready: Callable[[str], None]) -> None:  # noqa: ANN401 (an ASGI application)
-    """Serve until SIGINT or SIGTERM.
-
-    Parameters
-    ----------
-    app
-        An ASGI application.
-    bound
-        Where to listen.
-    ready
-        Told the address once it is listened on.
-    """
+    """Serve an ASGI application until SIGINT or SIGTERM; ``ready`` is told the address."""
     import uvicorn
 
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))

@@ -97,15 +97,7 @@ def _make_empty(region: CatalogRegion) -> Document:
 
 
 def make_shared(layers: Sequence[MapLayer], address: Callable[[str], str]) -> Iterator[CatalogFile]:
-    """Styles, product definitions and map services.
-
-    Parameters
-    ----------
-    layers
-        The products that are here.
-    address
-        Where a key is found, for the list of product definitions.
-    """
+    """Styles, product definitions and map services; ``address`` says where a key is found."""
     makers = {"qml": make_qml, "sld": make_sld}
     for band in BANDS:
         for kind in STYLE_KINDS:
@@ -125,12 +117,7 @@ def make_models(
 ) -> tuple[list[CatalogFile], list[Document]]:
     """Files about all models of regions, and the collection of models, if there are any.
 
-    Parameters
-    ----------
-    regions
-        The regions.
-    place
-        Folder of the catalog, to link model files from where they are; None to copy them.
+    Model files are copied, or linked from a catalog in the folder ``place``.
     """
     files: list[CatalogFile] = []
     items: list[Document] = []

@@ -70,15 +70,8 @@ def draw_results(
 ) -> bytes:
     """PNG of a product's tiles, exactly over their box: catalog browsers lay it over the map.
 
-    Parameters
-    ----------
-    region
-        The region, drawn below.
-    items
-        Items; of several periods the last one of a tile is seen.
-    pictures
-        Thumbnails (PNG) by key of the item; a tile without one is the more yellow the more
-        cropland it has.
+    Of several periods the last one of a tile is seen. ``pictures`` has thumbnails (PNG) by key of
+    the item; a tile without one is the more yellow the more cropland it has.
     """
     frame = _frame(shapely.total_bounds([tile_polygon(item.tile) for item in items]))
     pixels = _blank(frame)

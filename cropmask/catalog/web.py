@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from cropmask.catalog.api import CONFORMS, FILES_PATH, OPENAPI_TYPE, Api, make_openapi
-from cropmask.catalog.browser import CONFIG, PREFIX, Settings
+from cropmask.catalog.browser import CONFIG, PREFIX, make_config
 from cropmask.catalog.files import file_route, plain_key
 from cropmask.catalog.pages import make_document_page
 from cropmask.errors import CropmaskError, Reason, Rejected
@@ -41,17 +41,18 @@ def make_api_app(api: Api, store: Store, options: ReadOptions) -> Starlette:
 
 
 def make_browser_app(
-    store: Store, options: ReadOptions, browser: Path | None, settings: Settings
+    store: Store, options: ReadOptions, browser: Path | None, *, title: str
 ) -> Starlette:
     """STAC Browser on the catalog's files, or plain pages where ``browser`` is None."""
     first = PREFIX if browser else PAGES_PATH
+    script = make_config(f"{FILES_PATH}{ROOT_KEY}", title)
 
     def start(_: Request) -> Response:
         return RedirectResponse(first)
 
     def config(_: Request) -> Response:
         headers = {"Cache-Control": "no-store"}
-        return Response(settings.script(), media_type="text/javascript", headers=headers)
+        return Response(script, media_type="text/javascript", headers=headers)
 
     routes: list[BaseRoute] = [Route("/", start), file_route(store, options), _pages(store)]
     if browser is not None:

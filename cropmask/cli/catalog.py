@@ -248,7 +248,7 @@ def browse(place: str, port: int, host: str, plain: bool, build_only: bool, laun
     from cropmask.catalog.server import require_web_packages
 
     require_web_packages()
-    from cropmask.catalog.browser import Settings, ensure_browser
+    from cropmask.catalog.browser import ensure_browser
     from cropmask.catalog.web import make_browser_app
     from cropmask.stac.collection import ROOT_KEY
 
@@ -265,8 +265,7 @@ def browse(place: str, port: int, host: str, plain: bool, build_only: bool, laun
                 browser = ensure_browser(site.cache, progress)
         except CropmaskError as error:
             click.echo(f"{error}. Plain pages are shown instead.", err=True)
-    settings = Settings(catalog=f"/files/{ROOT_KEY}", title="Cropland extent")
-    app = make_browser_app(store, site.read, browser, settings)
+    app = make_browser_app(store, site.read, browser, title="Cropland extent")
     _serve(app, host, port, "{address}/", launch=launch)
 
 

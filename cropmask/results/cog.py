@@ -61,7 +61,7 @@ def write_cog(
     Parameters
     ----------
     path
-        File to write, in a folder that exists.
+        File to write, in a folder that exists; nothing is left of it after a failure.
     array
         Pixels, uint8 ``(y, x)``, nodata 255.
     box
@@ -70,17 +70,10 @@ def write_cog(
         The band: its name, unit and kind of overview.
     threads
         Threads that compress; the bytes do not depend on it.
-
-    Raises
-    ------
-    ValueError
-        If ``array`` does not fit ``box`` or is not uint8.
-    Interrupted
-        If the file cannot be written; nothing is left of it.
     """
     # Neighboring probabilities are alike, so their differences pack better; classes do not.
     predictor = "NO" if band.classes else "YES"
-    with _written(path), _raster(array[np.newaxis], box, nodata=NODATA) as raster:
+    with _translate_encoding_errors(path), _raster(array[np.newaxis], box, nodata=NODATA) as raster:
         raster.set_band_description(1, band.name)
         raster.set_band_unit(1, band.unit)
         raster.update_tags(
@@ -101,33 +94,18 @@ def write_visual(path: Path, crop_map: CropMap, box: GeoBox) -> None:
     """Write the mask in its published color as a small RGBA cloud-optimized GeoTIFF.
 
     A pixel of it is the most frequent class of the pixels below: cropland is opaque, everything
-    else transparent. At most 1024 pixels a side (:func:`cropmask.stac.visual_box`).
-
-    Raises
-    ------
-    ValueError
-        If the map does not fit ``box``.
-    Interrupted
-        If the file cannot be written; nothing is left of it.
+    else transparent. At most 1024 pixels a side (:func:`cropmask.stac.facts.visual_box`).
     """
     small = visual_box(box)
     classes = _reduce(crop_map.mask, box, (small.height, small.width))
     pixels = _paint(classes, {found.value: found.color for found in MASK.classes})
-    with _written(path), _raster(pixels, small) as raster:
+    with _translate_encoding_errors(path), _raster(pixels, small) as raster:
         raster.colorinterp = _RGBA
         _save(raster, path, OVERVIEW_RESAMPLING="NEAREST", **_COG)
 
 
 def write_thumbnail(path: Path, crop_map: CropMap, box: GeoBox) -> None:
-    """Write a PNG of at most 512 pixels a side: filtered cropland on gray, nodata transparent.
-
-    Raises
-    ------
-    ValueError
-        If the map does not fit ``box``.
-    Interrupted
-        If the file cannot be written; nothing is left of it.
-    """
+    """Write a PNG of at most 512 pixels a side: filtered cropland on gray, nodata transparent."""
     factor = -(-max(box.shape) // THUMBNAIL_PIXELS)
     height, width = (-(-edge // factor) for edge in box.shape)
     classes = _reduce(crop_map.filtered, box, (height, width))
@@ -135,36 +113,20 @@ def write_thumbnail(path: Path, crop_map: CropMap, box: GeoBox) -> None:
 
 
 def copy_cog(source: Path, path: Path, band: Band) -> None:
-    """Write a raster of one band as a cloud-optimized GeoTIFF, block by block.
-
-    Raises
-    ------
-    Interrupted
-        If a file cannot be read or written; nothing is left of it.
-    """
+    """Write a raster of one band as a cloud-optimized GeoTIFF, block by block."""
     predictor = "NO" if band.classes else "YES"
-    with _written(path), rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(source) as raster:
+    with (
+        _translate_encoding_errors(path),
+        rasterio.Env(GDAL_PAM_ENABLED="NO"),
+        rasterio.open(source) as raster,
+    ):
         _save(raster, path, PREDICTOR=predictor, OVERVIEW_RESAMPLING=band.overview.upper(), **_COG)
 
 
 def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
-    """Write a band as a PNG in its published colors; nodata is transparent.
+    """Write a band, uint8 ``(y, x)``, as a PNG in its published colors; nodata is transparent.
 
-    A class without a color is gray, so that it can be translate_os_errors from nodata.
-
-    Parameters
-    ----------
-    path
-        File to write, in a folder that exists.
-    values
-        Pixels, uint8 ``(y, x)``, nodata 255.
-    band
-        Whose colors.
-
-    Raises
-    ------
-    Interrupted
-        If the file cannot be written; nothing is left of it.
+    A class without a color is gray, so that it can be told from nodata.
     """
     colors = {
         value: color if color[3] else THUMBNAIL_GROUND for value, color in band.palette.items()
@@ -173,26 +135,14 @@ def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
 
 
 def write_rgba(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write a PNG of red, green, blue and opacity, uint8 ``(4, y, x)``.
-
-    Raises
-    ------
-    Interrupted
-        If the file cannot be written; nothing is left of it.
-    """
-    with _written(path), _raster(pixels, None) as raster:
+    """Write a PNG of red, green, blue and opacity, uint8 ``(4, y, x)``."""
+    with _translate_encoding_errors(path), _raster(pixels, None) as raster:
         raster.colorinterp = _RGBA
         _save(raster, path, driver="PNG", ZLEVEL="9")
 
 
 def load_file_facts(path: Path) -> FileFacts:
-    """Name, size and digests of a written file.
-
-    Raises
-    ------
-    Interrupted
-        If it cannot be read.
-    """
+    """Name, size and digests of a written file."""
     digests = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)
     size = 0
     with translate_os_errors(path, "read"), path.open("rb") as file:
@@ -256,8 +206,8 @@ def _paint(classes: NDArray[np.uint8], colors: dict[int, Rgba]) -> NDArray[np.ui
 
 
 @contextlib.contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turn a failed write into one line, and leave no broken file behind."""
+def _translate_encoding_errors(path: Path) -> Iterator[None]:
+    """Failed writes as errors of ours; no broken file is left behind."""
     try:
         yield
     except (RasterioError, CPLE_BaseError) as error:

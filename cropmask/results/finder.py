@@ -197,15 +197,7 @@ def is_synthetic(collection: Document | None) -> bool:
 
 
 def check_item(item: ResultItem, dataset: Dataset) -> tuple[str, ...]:
-    """What an item says that the listing does not confirm; empty if nothing.
-
-    Parameters
-    ----------
-    item
-        The item of the dataset.
-    dataset
-        The files that are there.
-    """
+    """What an item says that the files of its dataset do not confirm; empty if nothing."""
     problems = []
     if item.id != item_id(dataset.product, dataset.tile, Period.parse(dataset.period)):
         problems.append(f"the item is that of another dataset: {item.id}")

@@ -8,24 +8,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cropmask.errors import Interrupted, Misconfigured, Reason
+from cropmask.stac.facts import Document
 
 
-def encode_parquet(items: Sequence[dict[str, Any]]) -> bytes:
-    """Bytes of a stac-geoparquet file.
-
-    Parameters
-    ----------
-    items
-        STAC items with absolute addresses, since rows have no place to be relative to.
-
-    Raises
-    ------
-    Misconfigured
-        If ``rustac`` is not installed.
-    Interrupted
-        If the items cannot be encoded.
-    """
-    rustac = import_rustac()
+def encode_parquet(items: Sequence[Document]) -> bytes:
+    """Bytes of a stac-geoparquet file; items need absolute addresses, since rows have no place."""
+    try:
+        import rustac
+    except ImportError:
+        raise Misconfigured(
+            "this needs the package rustac: pip install 'cropmask[serve]'",
+            reason=Reason.NOT_INSTALLED,
+        ) from None
     with TemporaryDirectory(prefix="cropmask-") as folder:
         path = Path(folder) / "items.parquet"
         try:
@@ -40,21 +34,3 @@ def _without_empty(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
     if isinstance(value, dict):
         return {key: _without_empty(inner) for key, inner in value.items() if inner != {}}
     return value
-
-
-def import_rustac() -> Any:  # noqa: ANN401 (a module)
-    """The package ``rustac``.
-
-    Raises
-    ------
-    Misconfigured
-        If it is not installed.
-    """
-    try:
-        import rustac
-    except ImportError:
-        raise Misconfigured(
-            "this needs the package rustac: pip install 'cropmask[serve]'",
-            reason=Reason.NOT_INSTALLED,
-        ) from None
-    return rustac

@@ -57,19 +57,7 @@ def _cell(content: str) -> Html:
 
 
 def make_page(title: str, style: str, *body: str, heading: str = "") -> str:
-    """A whole page.
-
-    Parameters
-    ----------
-    title
-        Title of the page.
-    style
-        Style sheet.
-    body
-        What is in the body.
-    heading
-        More for the ``head``.
-    """
+    """A whole page; ``heading`` is more for its ``head``."""
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -48,23 +48,7 @@ def write_band(
     *,
     threads: int = 1,
 ) -> None:
-    """Write one band of a dataset to a local folder, ahead of the rest.
-
-    Parameters
-    ----------
-    folder
-        Where to.
-    product, task
-        What the file is named after.
-    box
-        Pixel grid of ``pixels``.
-    name
-        Name of the band.
-    pixels
-        uint8 ``(y, x)``, nodata 255.
-    threads
-        Threads that compress; the bytes do not depend on it.
-    """
+    """Write one band of a dataset to a local folder, ahead of the rest; uint8 ``(y, x)``."""
     band = next(band for band in BANDS if band.name == name)
     path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
     write_cog(path, pixels, box, band, threads=threads)
@@ -75,12 +59,8 @@ def write_dataset(
 ) -> dict[str, FileFacts]:
     """Write all files of a dataset except its item to a local folder.
 
-    Bands that :func:`write_band` has put there already are left as they are.
-
-    Returns
-    -------
-    dict[str, FileFacts]
-        The written files by asset key, in the order in which they are published.
+    Bands that :func:`write_band` has put there already are left as they are. The files are
+    returned by asset key, in the order in which they are published.
     """
     paths = {
         key: folder / facts.file_name(key)
@@ -115,10 +95,8 @@ def put_dataset(
 
     Parameters
     ----------
-    store
+    store, place
         Where to.
-    place
-        Keys of the dataset.
     facts, crop_map
         What the item says, and the bands.
     collection
@@ -136,8 +114,6 @@ def put_dataset(
     ------
     Rejected
         If another result has appeared meanwhile.
-    Interrupted
-        If the store fails.
     """
     with nullcontext(folder) if folder else TemporaryDirectory(prefix="cropmask-") as place_:
         local = Path(place_)

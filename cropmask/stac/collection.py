@@ -117,14 +117,7 @@ def title_of_region(collection: Mapping[str, object]) -> str:
 def describe_assets(product: str, *, results: bool, parquet: bool = False) -> Document:
     """Assets of a product's collection, by paths from ``{product}/collection.json``.
 
-    Parameters
-    ----------
-    product
-        Name of the product.
-    results
-        Whether statistics of results are beside it.
-    parquet
-        Whether the items are there as stac-geoparquet too.
+    ``results`` and ``parquet`` say whether figures and stac-geoparquet of items are beside it.
     """
     picture = "Share of cropland by tile" if results else "Where the region is"
     definition = f"{product}.odc-product.yaml"
@@ -149,17 +142,7 @@ def _asset(name: str, title: str, role: str) -> Document:
 
 
 def link_items(base: Document, items: Sequence[ResultItem], extra: Document) -> Document:
-    """A product's collection that links its items and sums them up.
-
-    Parameters
-    ----------
-    base
-        The collection without items, by :func:`make_collection`.
-    items
-        Items, in the order of their links.
-    extra
-        Assets of the collection.
-    """
+    """A product's collection that links its items, sums them up and has these assets too."""
     others = [link for link in base["links"] if link["rel"] != "item"]
     document = {**base, "assets": dict(extra), "links": [*others, *map(_item_link, items)]}
     if not items:
@@ -197,16 +180,9 @@ def make_root_catalog(
     synthetic: bool = False,
     related: Mapping[str, str] = MappingProxyType({}),
 ) -> Document:
-    """STAC catalog at the root of the results, ``catalog.json``, with links to collections.
+    """STAC catalog at the root of the results, with links to collections.
 
-    Parameters
-    ----------
-    collections
-        The collections to link.
-    synthetic
-        Whether maps show the made-up world.
-    related
-        Titles of other files, by key.
+    ``related`` has titles of other files, by key.
     """
     children = sorted((found["id"], found["title"]) for found in collections)
     links = [

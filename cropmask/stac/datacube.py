@@ -69,14 +69,7 @@ def product_file(name: str) -> str:
 def make_odc_product(region_title: str, product: Product, resolution: int = 10) -> str:
     """Text of an ``.odc-product.yaml``, as ``datacube product add`` takes it.
 
-    Parameters
-    ----------
-    region_title
-        The region in words.
-    product
-        The product.
-    resolution
-        Pixel size in meters that ``datacube.load`` uses by default.
+    ``resolution`` is the pixel size in meters that ``datacube.load`` uses by default.
     """
     document: Document = {
         "name": product.name,

@@ -152,13 +152,7 @@ def item_id(product: Product, tile: Tile, period: Period) -> str:
 
 
 def encode_json(document: Document) -> str:
-    """Text of a document: two spaces, order as built, newline at the end.
-
-    Raises
-    ------
-    ValueError
-        If it holds NaN or an infinity, which JSON cannot say.
-    """
+    """Text of a document: two spaces, order as built, newline at the end; NaN is a ValueError."""
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

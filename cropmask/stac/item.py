@@ -35,14 +35,7 @@ _UP: Final = "../../../../"
 
 
 def make_item(facts: ItemFacts, files: Mapping[str, FileFacts]) -> Document:
-    """STAC 1.1.0 item of one dataset.
-
-    Parameters
-    ----------
-    facts
-        What the item says.
-    files
-        The written files by asset key: all of ``ASSET_SUFFIXES``.
+    """STAC 1.1.0 item of one dataset; ``files`` are those of all ``ASSET_SUFFIXES``, by key.
 
     Raises
     ------
@@ -190,82 +183,29 @@ class ResultItem:
     key: str
     """Key below the root of the results."""
     document: Document
-
-    @property
-    def id(self) -> str:
-        """Id of the item."""
-        return str(self.document["id"])
-
-    @property
-    def properties(self) -> Document:
-        """Properties of the item."""
-        found: Document = self.document["properties"]
-        return found
-
-    @property
-    def assets(self) -> dict[str, Document]:
-        """Assets by key."""
-        found: dict[str, Document] = self.document["assets"]
-        return found
-
-    @property
-    def product(self) -> str:
-        """Name of the product."""
-        return self.key.partition("/")[0]
-
-    @property
-    def tile(self) -> Tile:
-        """The tile."""
-        return Tile.parse(self.properties["odc:region_code"])
-
-    @property
-    def period(self) -> str:
-        """Folder of the period, as ``2019--P1Y``."""
-        return self.key.split("/")[-2]
-
-    @property
-    def version(self) -> str:
-        """Version of the product."""
-        return str(self.properties["version"])
-
-    @property
-    def run_key(self) -> str:
-        """Run key that it was made with."""
-        return str(self.properties["cropmask:run_key"])
-
-    @property
-    def resolution(self) -> int:
-        """Pixel size in meters."""
-        return int(self.properties["cropmask:resolution"])
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether it shows the made-up world."""
-        return bool(self.properties["cropmask:synthetic"])
-
-    @property
-    def model(self) -> Document:
-        """Recipe and digest of the model."""
-        found: Document = self.properties["cropmask:model"]
-        return found
-
-    @property
-    def statistics(self) -> Document:
-        """Figures of the tile."""
-        found: Document = self.properties["cropmask:statistics"]
-        return found
+    id: str
+    product: str
+    """Name of the product."""
+    tile: Tile
+    period: str
+    """Folder of the period, as ``2019--P1Y``."""
+    version: str
+    """Version of the product."""
+    run_key: str
+    resolution: int
+    """Pixel size in meters."""
+    synthetic: bool
+    """Whether it shows the made-up world."""
+    model: Document
+    """Recipe and digest of the model."""
+    statistics: Document
+    """Figures of the tile."""
+    properties: Document
+    assets: Document
 
 
 def parse_item(key: str, text: bytes) -> ResultItem | None:
-    """The item of ours in a file; None if it is something else, or damaged.
-
-    Parameters
-    ----------
-    key
-        Key of the file below the root of the results.
-    text
-        What is in it.
-    """
+    """The item of ours in the file of a key; None if it is something else, or damaged."""
     try:
         return recognize_item(key, json.loads(text))
     except (ValueError, RecursionError):
@@ -284,7 +224,22 @@ def recognize_item(key: str, document: object) -> ResultItem | None:
     if any(type(properties.get(name)) is not kind for name, kind in _READ.items()):
         return None
     try:
-        Tile.parse(properties["odc:region_code"])
+        tile = Tile.parse(properties["odc:region_code"])
     except Rejected:
         return None
-    return ResultItem(key, document)
+    return ResultItem(
+        key=key,
+        document=document,
+        id=document["id"],
+        product=key.partition("/")[0],
+        tile=tile,
+        period=key.split("/")[-2],
+        version=properties["version"],
+        run_key=properties["cropmask:run_key"],
+        resolution=properties["cropmask:resolution"],
+        synthetic=properties["cropmask:synthetic"],
+        model=properties["cropmask:model"],
+        statistics=properties["cropmask:statistics"],
+        properties=properties,
+        assets=document.get("assets", {}),
+    )

@@ -43,15 +43,7 @@ def make_link(rel: str, href: str, kind: str = JSON_TYPE, title: str | None = No
 
 
 def join_href(base: str, href: str) -> str:
-    """``href`` as written in the document at ``base``, as an address of its own.
-
-    Parameters
-    ----------
-    base
-        Absolute path or address (``s3://``, ``https://``, ``file://``) of the document.
-    href
-        Absolute, or relative to the document.
-    """
+    """``href`` as written in the document at ``base``, as an absolute path or address."""
     if _ABSOLUTE.match(href):
         return href
     scheme, sign, rest = base.rpartition("://")
@@ -79,14 +71,7 @@ def is_document(value: object) -> TypeGuard[Document]:
 def make_absolute(document: Document, href: str, *, canonical: str | None = None) -> Document:
     """The same document with a ``self`` link and absolute addresses in links and assets.
 
-    Parameters
-    ----------
-    document
-        Item, collection or catalog.
-    href
-        Absolute path or address of it.
-    canonical
-        Where its original is, if that is another place.
+    It is at ``href``; ``canonical`` is where its original is, if that is another place.
     """
     links = [
         {**link, "href": join_href(href, str(link["href"]))}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from cropmask.modelfile.model import Model
 from cropmask.product import CREDIT, CREDIT_URL, FAMILY, LICENSE, MASK, MODELS
 from cropmask.stac import assets
 from cropmask.stac.facts import Bounds, Document, FileFacts
@@ -39,24 +40,11 @@ class ModelItem:
     file: FileFacts
     href: str
     """Address of the model file, from the item."""
-    estimator: str
-    kind: str
-    """``vote`` or ``logit``."""
-    trees: int
-    nodes: int
-    features: tuple[str, ...]
-    hyperparameters: Mapping[str, Any]
-    software: Mapping[str, str]
-    training: Mapping[str, Any] | None
-    """Digest and counts of the training samples; None if they are not known."""
+    model: Model
     description: str
     """What the model is worth, as CommonMark."""
-    validation: Mapping[str, Any] | None
-    """Cross-validations of the model's card."""
-    published: Mapping[str, Any] | None
-    """Figures published of the region's map."""
-    uses: tuple[str, ...]
-    limits: tuple[str, ...]
+    evidence: Document
+    """Properties from the model card: cross-validations, published figures, uses, limits."""
     card: str | None
     """Address of the model card, from the item; None if there is none."""
 
@@ -86,65 +74,67 @@ def model_href(region: str, recipe: str, sha256: str) -> str:
     return f"../../../../../{model_key(model_id(region, recipe, sha256))}"
 
 
-def make_model_item(model: ModelItem) -> Document:
-    """STAC 1.1.0 item of one model."""
+def make_model_item(facts: ModelItem) -> Document:
+    """STAC 1.1.0 item of one facts."""
     return {
         "type": "Feature",
         "stac_version": assets.STAC_VERSION,
         "stac_extensions": assets.extensions(*_EXTENSIONS),
-        "id": model.id,
+        "id": facts.id,
         "collection": MODELS,
-        **assets.describe_area(model.bounds),
-        "properties": {**_describe(model), **_mlm(model), **_evidence(model)},
-        "links": _links(model),
-        "assets": _assets(model),
+        **assets.describe_area(facts.bounds),
+        "properties": {**_describe(facts), **_mlm(facts), **_evidence(facts)},
+        "links": _links(facts),
+        "assets": _assets(facts),
     }
 
 
-def _describe(model: ModelItem) -> Document:
+def _describe(facts: ModelItem) -> Document:
+    manifest = facts.model.manifest
     return {
-        "title": model.title,
-        "description": model.description,
+        "title": facts.title,
+        "description": facts.description,
         "datetime": None,
         "start_datetime": _SAMPLES_START,
         "end_datetime": _SAMPLES_END,
-        "version": model.version,
+        "version": facts.version,
         "license": LICENSE,
         "providers": list(assets.PROVIDERS),
-        "processing:software": dict(model.software),
+        "processing:software": dict(manifest.software),
         "processing:lineage": (
-            f"{model.estimator} fitted on all samples of the region, then stored as plain arrays"
+            f"{manifest.estimator} fitted on all samples of the region, then stored as plain arrays"
         ),
     }
 
 
-def _mlm(model: ModelItem) -> Document:
+def _mlm(facts: ModelItem) -> Document:
+    manifest, forest = facts.model.manifest, facts.model.forest
     known: Document = {
-        "mlm:name": model.id,
-        "mlm:architecture": _ARCHITECTURES[model.kind],
+        "mlm:name": facts.id,
+        "mlm:architecture": _ARCHITECTURES[forest.kind],
         "mlm:tasks": ["classification", "semantic-segmentation"],
         "mlm:framework": "scikit-learn",
         "mlm:accelerator": "amd64",
         "mlm:accelerator_constrained": False,
-        "mlm:total_parameters": model.nodes,
+        "mlm:total_parameters": len(forest.feature),
         "mlm:pretrained": True,
         "mlm:pretrained_source": f"Training samples of {CREDIT}, {LICENSE}",
-        "mlm:hyperparameters": dict(model.hyperparameters),
-        "mlm:input": [_input(model)],
-        "mlm:output": [_output(model)],
+        "mlm:hyperparameters": dict(manifest.hyperparameters),
+        "mlm:input": [_input(forest.features)],
+        "mlm:output": [_output(forest.kind)],
     }
-    if version := model.software.get("scikit-learn"):
+    if version := manifest.software.get("scikit-learn"):
         known["mlm:framework_version"] = version
     return known
 
 
-def _input(model: ModelItem) -> Document:
+def _input(features: tuple[str, ...]) -> Document:
     return {
         "name": "Features of a pixel",
-        "description": f"In this order: {', '.join(model.features)}",
+        "description": f"In this order: {', '.join(features)}",
         "bands": [],
         "input": {
-            "shape": [-1, len(model.features)],
+            "shape": [-1, len(features)],
             "dim_order": ["batch", "feature"],
             "data_type": "float32",
         },
@@ -155,8 +145,8 @@ def _input(model: ModelItem) -> Document:
     }
 
 
-def _output(model: ModelItem) -> Document:
-    votes = "share of the trees' votes" if model.kind == "vote" else "logistic of the trees' sum"
+def _output(kind: str) -> Document:
+    votes = "share of the trees' votes" if kind == "vote" else "logistic of the trees' sum"
     return {
         "name": "Probability of cropland",
         "description": f"The {votes}; a pixel is crop where it is over one half.",
@@ -175,21 +165,19 @@ def _output(model: ModelItem) -> Document:
     }
 
 
-def _evidence(model: ModelItem) -> Document:
+def _evidence(facts: ModelItem) -> Document:
+    training = facts.model.manifest.training
     return {
-        "cropmask:region": model.region,
-        "cropmask:recipe": model.recipe,
-        "cropmask:trees": model.trees,
-        "cropmask:training": None if model.training is None else dict(model.training),
-        "cropmask:validation": None if model.validation is None else dict(model.validation),
-        "cropmask:published": None if model.published is None else dict(model.published),
-        "cropmask:uses": list(model.uses),
-        "cropmask:limits": list(model.limits),
+        "cropmask:region": facts.region,
+        "cropmask:recipe": facts.recipe,
+        "cropmask:trees": len(facts.model.forest.roots),
+        "cropmask:training": training.model_dump() if training else None,
+        **facts.evidence,
     }
 
 
-def _links(model: ModelItem) -> list[Document]:
-    maps = f"../../{FAMILY}_{model.region}/collection.json"
+def _links(facts: ModelItem) -> list[Document]:
+    maps = f"../../{FAMILY}_{facts.region}/collection.json"
     return [
         make_link("root", "../../catalog.json"),
         make_link("collection", "../collection.json"),
@@ -199,21 +187,21 @@ def _links(model: ModelItem) -> list[Document]:
     ]
 
 
-def _assets(model: ModelItem) -> Document:
+def _assets(facts: ModelItem) -> Document:
     known: Document = {
         "model": {
-            "href": model.href,
+            "href": facts.href,
             "type": MODEL_TYPE,
             "title": "Model file: the trees as plain arrays",
             "roles": ["mlm:model"],
             "mlm:artifact_type": "cropmodel",
-            "file:size": model.file.size,
-            "file:checksum": model.file.multihash,
+            "file:size": facts.file.size,
+            "file:checksum": facts.file.multihash,
         }
     }
-    if model.card is not None:
+    if facts.card is not None:
         known["card"] = {
-            "href": model.card,
+            "href": facts.card,
             "type": "text/markdown",
             "title": "Model card: cross-validation, use and limits",
             "roles": ["metadata"],
