@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from cropmask.errors import Rejected
-from cropmask.fleet.attempt import MayPublish, StageReport, Work
+from cropmask.fleet.attempt import ChildWork, PublishRequest, StageReport
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
 from cropmask.machine.child import Parent
@@ -17,25 +17,25 @@ from cropmask.machine.child import Parent
 DONE = Outcome(state=State.SUCCEEDED, item="item", run_key="ab")
 
 
-def succeed(parent: Parent, work: Work) -> None:
+def succeed(parent: Parent, work: ChildWork) -> None:
     parent.tell(StageReport("classify", 0.5))
     parent.tell(DONE)
 
 
-def reject(parent: Parent, work: Work) -> None:
+def reject(parent: Parent, work: ChildWork) -> None:
     parent.tell(Outcome(error=Rejected("no GeoMAD", reason="missing geomad")))
 
 
-def publish(parent: Parent, work: Work) -> None:
+def publish(parent: Parent, work: ChildWork) -> None:
     """Write the item where the test looks for it, once that is allowed."""
-    refusal = parent.ask(MayPublish())
+    refusal = parent.ask(PublishRequest())
     if refusal is None:
         Path(work.order.task.region).write_text("item")
         parent.tell(DONE)
 
 
-def hang(parent: Parent, work: Work) -> None:
-    """Work for ever, deaf to SIGTERM, with a file half written."""
+def hang(parent: Parent, work: ChildWork) -> None:
+    """ChildWork for ever, deaf to SIGTERM, with a file half written."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (work.folder / "half").write_bytes(b"x" * 1000)
     parent.tell(StageReport("classify", 0.1))
@@ -43,8 +43,8 @@ def hang(parent: Parent, work: Work) -> None:
         time.sleep(0.05)
 
 
-def clean_up(parent: Parent, work: Work) -> None:
-    """Work for ever, and tidy up when stopped."""
+def clean_up(parent: Parent, work: ChildWork) -> None:
+    """ChildWork for ever, and tidy up when stopped."""
     mark = Path(work.order.task.region)
     try:
         mark.write_text("begun")
@@ -55,20 +55,20 @@ def clean_up(parent: Parent, work: Work) -> None:
         mark.write_text("tidy")
 
 
-def crash(parent: Parent, work: Work) -> None:
+def crash(parent: Parent, work: ChildWork) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
-def leave(parent: Parent, work: Work) -> None:
+def leave(parent: Parent, work: ChildWork) -> None:
     os._exit(7)
 
 
-def be_killed(parent: Parent, work: Work) -> None:
+def be_killed(parent: Parent, work: ChildWork) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def grow(parent: Parent, work: Work) -> None:
+def grow(parent: Parent, work: ChildWork) -> None:
     """Take memory in steps, up to what no test should let it."""
     kept = []
     while len(kept) < 128:
@@ -77,7 +77,7 @@ def grow(parent: Parent, work: Work) -> None:
     parent.tell(DONE)
 
 
-def report(parent: Parent, work: Work) -> None:
+def report(parent: Parent, work: ChildWork) -> None:
     """Tell what the child is like."""
     adjust = Path("/proc/self/oom_score_adj").read_text().strip()
     burn = time.process_time() + 0.3

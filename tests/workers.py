@@ -1,4 +1,4 @@
-"""What tests of workers share: a clock that they move, orders, a desk whose work is scripted."""
+"""What tests of workers share: a clock that they move, orders, a runner whose work is scripted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cropmask.fleet.attempt import Hold
-from cropmask.fleet.journal import Journal
+from cropmask.fleet.attempt import HeldLease
 from cropmask.fleet.outcome import Outcome
+from cropmask.fleet.recordfiles import Journal
 from cropmask.fleet.records import AttemptRecord
-from cropmask.fleet.worker import Clock, Desk, Rules, Worker
+from cropmask.fleet.worker import Clock, OrderRunner, Rules, Worker
 from cropmask.grid import Tile
 from cropmask.machine.heartbeat import Heartbeat
 from cropmask.machine.signals import Stop
@@ -56,7 +56,7 @@ def make_site(folder: Path = Path("output"), **options: object) -> Site:
     return open_site({}, {"output": str(folder), "threads": 1, **options})
 
 
-Attempt = Callable[[Order, AttemptRecord, Hold], Outcome]
+Attempt = Callable[[Order, AttemptRecord, HeldLease], Outcome]
 
 
 @dataclass
@@ -77,10 +77,10 @@ class Office:
     def send(self, *orders: Order) -> None:
         self.queue.send([message_of(order) for order in orders])
 
-    def desk(self) -> Desk:
+    def runner(self) -> OrderRunner:
         journal = Journal(self.store, make_site(), now=self.time.moment)
         clock = Clock(self.time, self.time.sleep)
-        return Desk(self.attempt, journal, self.metrics, clock, draw=lambda _, most: most)
+        return OrderRunner(self.attempt, journal, self.metrics, clock, draw=lambda _, most: most)
 
     def worker(self) -> Worker:
-        return Worker(self.queue, self.desk(), self.rules, Heartbeat(None), self.stop)
+        return Worker(self.queue, self.runner(), self.rules, Heartbeat(None), self.stop)

@@ -129,7 +129,7 @@ def worker(
     Leaves when nothing is waiting or in flight. A task that fails is tried again later, by whoever
     takes it; one that is wrong goes to the dead letters at once, with its reason.
     """
-    from cropmask.machine.child import await_nursery, open_nursery
+    from cropmask.machine.child import start_forkserver, wait_for_forkserver
     from cropmask.machine.scratch import open_scratch
     from cropmask.machine.signals import Stop, listen
 
@@ -137,11 +137,11 @@ def worker(
     stop = Stop()
     listen(stop)
     with open_scratch() as scratch:
-        open_nursery(_PRELOADED, scratch)
-        # The rest is loaded while the nursery loads.
-        from cropmask.fleet.attempt import Attempts, Limits
-        from cropmask.fleet.journal import Journal
-        from cropmask.fleet.worker import Desk, Rules, Worker, run_alone
+        start_forkserver(_PRELOADED, scratch)
+        # The rest is loaded here while the forkserver loads its own.
+        from cropmask.fleet.attempt import AttemptLimits, ChildAttempts
+        from cropmask.fleet.recordfiles import Journal
+        from cropmask.fleet.worker import OrderRunner, Rules, Worker, run_alone
         from cropmask.machine.heartbeat import Heartbeat
         from cropmask.machine.metrics import open_metrics
         from cropmask.operate.status import check_catalog
@@ -149,7 +149,7 @@ def worker(
 
         site = open_site(options=site_options)
         order = None if tasks is None else _load_order(site, tasks, index)
-        limits = Limits(time_limit, stop)
+        limits = AttemptLimits(time_limit, stop)
         rules = Rules(
             lease_seconds=lease_seconds,
             max_tasks=max_tasks,
@@ -157,20 +157,22 @@ def worker(
             idle_exit=idle_exit,
         )
         with Heartbeat(heartbeat) as pulse:
-            attempts = Attempts(site, scratch, pulse, limits, partial(open_logging, log_format))
+            attempts = ChildAttempts(
+                site, scratch, pulse, limits, partial(open_logging, log_format)
+            )
             metrics = open_metrics(site.metrics_namespace, site.environment)
-            desk = Desk(attempts, Journal(site.store(), site), metrics)
+            runner = OrderRunner(attempts, Journal(site.store(), site), metrics)
             if order is None:
                 queue = site.queue()
-                loop = Worker(queue, desk, rules, pulse, stop)
+                loop = Worker(queue, runner, rules, pulse, stop)
                 check_catalog(site)
-                await_nursery()
+                wait_for_forkserver()
                 log.info("tasks from %s, results to %s", queue.address, site.output)
                 code = loop.run()
             else:
                 check_catalog(site)
-                await_nursery()
-                code = run_alone(order, desk, f"{tasks} {index}")
+                wait_for_forkserver()
+                code = run_alone(order, runner, f"{tasks} {index}")
     sys.exit(code)
 
 

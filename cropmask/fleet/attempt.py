@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from cropmask.errors import CropmaskError, Drained, Interrupted, OutOfMemory, Reason, TimedOut
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import AttemptRecord
-from cropmask.machine.child import ENDED, Child, Use
+from cropmask.machine.child import ENDED, Child, ProcessUse
 from cropmask.machine.heartbeat import Heartbeat
 from cropmask.machine.limits import find_anonymous_memory, find_oom_kills
 from cropmask.machine.scratch import open_folder
@@ -27,7 +27,7 @@ POLL_SECONDS: Final = 0.2
 """How often the limits of a child are looked at."""
 PUBLISH_SECONDS: Final = 10.0
 """How long a child that is writing its item is waited for, whatever else happens."""
-SHELF_SECONDS: Final = 600.0
+BASIS_SECONDS: Final = 600.0
 """How long a region file or boundary that was changed may go unnoticed."""
 _NEAR: Final = 0.9
 """Share of the memory limit from which a kill is put down to it."""
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ChildWork:
     """What a child is to do; everything in it can be pickled."""
 
     order: Order
@@ -58,7 +58,7 @@ class StageReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class BasisOpened:
     """Said by the child: what the tasks of its region share, for the next child."""
 
     basis: bytes
@@ -66,11 +66,11 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class MayPublish:
+class PublishRequest:
     """Asked by the child before it writes the item; the answer is an error, or None for yes."""
 
 
-class Hold(Protocol):
+class HeldLease(Protocol):
     """What an attempt must have to publish."""
 
     @property
@@ -87,7 +87,7 @@ class Hold(Protocol):
         ...
 
 
-class FreeHold:
+class NoLease:
     """Nothing to lose: of a task that comes from no queue."""
 
     lost: None = None
@@ -102,7 +102,7 @@ class FreeHold:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AttemptLimits:
     """When an attempt is stopped from outside."""
 
     seconds: float
@@ -111,7 +111,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Shelf:
+class BasisCache:
     """What children have opened, for those of the same region that come soon after."""
 
     clock: Callable[[], float] = time.monotonic
@@ -122,7 +122,7 @@ class Shelf:
         if self._kept is None:
             return None
         key, moment, basis = self._kept
-        fresh = self.clock() - moment < SHELF_SECONDS
+        fresh = self.clock() - moment < BASIS_SECONDS
         return basis if fresh and key == self._key(order) else None
 
     def keep(self, order: Order, basis: bytes) -> None:
@@ -134,18 +134,18 @@ class Shelf:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
+class ChildAttempts:
     """Does each order in a child of its own, with a folder of its own."""
 
     site: Site
     scratch: Path
     heartbeat: Heartbeat
-    limits: Limits
+    limits: AttemptLimits
     open_logging: Callable[[Mapping[str, str]], None]
     """Given what every line of the child is to carry; pickled by its name."""
-    shelf: Shelf = field(default_factory=Shelf)
+    opened: BasisCache = field(default_factory=BasisCache)
 
-    def __call__(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
+    def __call__(self, order: Order, record: AttemptRecord, held: HeldLease) -> Outcome:
         """Do an order.
 
         Raises
@@ -156,24 +156,24 @@ class Attempts:
         words = {"run": record.run, "tile": record.tile, "attempt": record.attempt}
         with open_folder(self.scratch) as folder:
             return run_attempt(
-                Work(
+                ChildWork(
                     order,
                     self.site,
                     folder,
                     partial(self.open_logging, words),
-                    self.shelf.find(order),
+                    self.opened.find(order),
                 ),
-                hold,
+                held,
                 self.limits,
                 progress=lambda now: self.heartbeat.progress(f"{record.tile} {now.stage}"),
-                opened=lambda basis: self.shelf.keep(order, basis),
+                opened=lambda basis: self.opened.keep(order, basis),
             )
 
 
 def run_attempt(
-    work: Work,
-    hold: Hold,
-    limits: Limits,
+    work: ChildWork,
+    held: HeldLease,
+    limits: AttemptLimits,
     *,
     progress: Callable[[StageReport], None] = lambda _: None,
     opened: Callable[[bytes], None] = lambda _: None,
@@ -185,7 +185,7 @@ def run_attempt(
     ----------
     work
         The order and where it is done.
-    hold
+    held
         The lease of the message: the child is stopped when it is lost, and may write the item
         only after it was confirmed.
     limits
@@ -197,7 +197,7 @@ def run_attempt(
     target
         What the child runs.
     """
-    # Ours counts against the container's limit too.
+    # The container's limit counts the worker's own memory and that of its child.
     own = find_anonymous_memory()
     memory = None if work.site.memory is None else max(1, work.site.memory - own)
     work = replace(work, site=replace(work.site, memory=memory))
@@ -209,7 +209,7 @@ def run_attempt(
             error=Interrupted(f"no process could be started: {error}", reason=Reason.SYSTEM)
         )
     try:
-        outcome = _Watch(child, hold, limits, memory, progress, opened).until_it_ends()
+        outcome = _Watch(child, held, limits, memory, progress, opened).until_it_ends()
         if outcome is None:
             code = child.end()
             outcome = Outcome(error=_explain(code, find_oom_kills() > kills, child.use(), memory))
@@ -229,14 +229,14 @@ class _Watch:
     def __init__(
         self,
         child: Child,
-        hold: Hold,
-        limits: Limits,
+        held: HeldLease,
+        limits: AttemptLimits,
         memory: int | None,
         progress: Callable[[StageReport], None],
         opened: Callable[[bytes], None],
     ) -> None:
         self._child = child
-        self._hold = hold
+        self._held = held
         self._limits = limits
         self._memory = memory
         self._progress = progress
@@ -262,15 +262,15 @@ class _Watch:
                 return said
             if isinstance(said, StageReport):
                 self._progress(said)
-            elif isinstance(said, Opened):
+            elif isinstance(said, BasisOpened):
                 self._opened(said.basis)
-            elif isinstance(said, MayPublish):
-                self._asked = self._hold.ask()
+            elif isinstance(said, PublishRequest):
+                self._asked = self._held.ask()
             self._check()
             self._answer()
 
     def _answer(self) -> None:
-        if self._asked is not None and self._hold.renewed_since(self._asked):
+        if self._asked is not None and self._held.renewed_since(self._asked):
             self._child.answer(None)
             self._asked, self._publishing = None, time.monotonic()
 
@@ -280,8 +280,8 @@ class _Watch:
             return
         if why := self._limits.stopping():
             raise Drained(f"stopped by {why}: the task was returned", reason=Reason.DRAINED)
-        if self._hold.lost is not None:
-            raise self._hold.lost
+        if self._held.lost is not None:
+            raise self._held.lost
         if now > self._began + self._limits.seconds:
             raise TimedOut(
                 f"it took longer than {self._limits.seconds:.0f} s: give it more CPUs, or set "
@@ -301,7 +301,7 @@ def _too_much(used: int, limit: int) -> OutOfMemory:
     )
 
 
-def _explain(code: int, oom_killed: bool, use: Use, limit: int | None) -> CropmaskError:
+def _explain(code: int, oom_killed: bool, use: ProcessUse, limit: int | None) -> CropmaskError:
     """Why a child ended without a word."""
     if code != -signal.SIGKILL:
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
@@ -315,7 +315,7 @@ def _explain(code: int, oom_killed: bool, use: Use, limit: int | None) -> Cropma
     return Interrupted("somebody killed the process of the tile", reason=Reason.KILLED)
 
 
-def _with_use(outcome: Outcome, use: Use) -> Outcome:
+def _with_use(outcome: Outcome, use: ProcessUse) -> Outcome:
     """The outcome, with what the system has counted where the child could not say it."""
     return replace(
         outcome,

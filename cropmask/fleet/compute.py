@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cropmask.errors import CropmaskError, Interrupted, OutOfMemory, Reason
-from cropmask.fleet.attempt import MayPublish, Opened, StageReport, Work
+from cropmask.fleet.attempt import BasisOpened, ChildWork, PublishRequest, StageReport
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
 from cropmask.machine.child import Parent
@@ -30,7 +30,7 @@ _NO_MEMORY: Final = ("can't start new thread", "failed to map segment from share
 """What Python says when there is no memory for a thread, or for a library that it loads."""
 
 
-def compute(parent: Parent, work: Work) -> None:
+def compute(parent: Parent, work: ChildWork) -> None:
     """Run a tile and tell the parent what became of it."""
     work.open_logging()
     keep_heap_small()
@@ -73,13 +73,13 @@ def _out_of_memory() -> Outcome:
     )
 
 
-def _run(parent: Parent, work: Work, stages: Stages) -> Outcome:
+def _run(parent: Parent, work: ChildWork, stages: Stages) -> Outcome:
     site = work.site
     if work.order.resolution is not None:
         site = replace(site, resolution=work.order.resolution)
 
     def check() -> None:
-        refusal = parent.ask(MayPublish())
+        refusal = parent.ask(PublishRequest())
         if refusal is not None:
             raise refusal
 
@@ -96,13 +96,13 @@ def _run(parent: Parent, work: Work, stages: Stages) -> Outcome:
     return Outcome(state=State(result.state), item=result.item, run_key=result.run_key)
 
 
-def _find_basis(parent: Parent, work: Work, site: Site, stages: Stages) -> Basis:
+def _find_basis(parent: Parent, work: ChildWork, site: Site, stages: Stages) -> Basis:
     """What the tasks of the region share: from an earlier child, else opened for the next ones."""
     if work.basis is not None:
         basis: Basis = pickle.loads(work.basis)  # noqa: S301 (another child of ours has made it)
         return basis
     basis = open_basis(work.order.task.region, site, recipe=work.order.recipe, stages=stages)
-    parent.tell(Opened(pickle.dumps(basis)))
+    parent.tell(BasisOpened(pickle.dumps(basis)))
     return basis
 
 

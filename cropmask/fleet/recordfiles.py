@@ -1,13 +1,21 @@
-"""Runs and attempts in the store of results: written by workers, read by operators."""
+"""Records of runs and attempts in the store of results: written by workers, read by operators."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from functools import partial
+import platform
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from importlib import metadata
 from typing import Final
 
-from cropmask.errors import Reason, Rejected
+from cropmask.contract import VERSION
+from cropmask.errors import CropmaskError, Reason, Rejected
+from cropmask.fleet.outcome import Outcome, Verdict
 from cropmask.fleet.records import (
     RUNS,
     AttemptKey,
@@ -18,9 +26,14 @@ from cropmask.fleet.records import (
     run_key_of,
 )
 from cropmask.grid import Tile
+from cropmask.product import Product
 from cropmask.remote.threads import map_threads
+from cropmask.site.site import Site
 from cropmask.store.protocol import Absent, Store
+from cropmask.task import Order
 
+_PACKAGES: Final = ("numba", "numpy", "odc-stac", "rasterio")
+"""Packages whose version may matter for a result or its speed."""
 _JSON: Final = "application/json"
 
 log = logging.getLogger(__name__)
@@ -155,3 +168,94 @@ def load_attempts(store: Store, keys: Sequence[AttemptKey]) -> dict[AttemptKey, 
 
     loaded = zip(keys, map_threads(load, keys), strict=True)
     return {key: record for key, record in loaded if record is not None}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Writes the documents of attempts."""
+
+    store: Store
+    site: Site
+    now: Callable[[], datetime] = _now
+
+    def begin(self, order: Order, product: Product, receives: int) -> AttemptRecord:
+        """Write that an attempt has begun; its record."""
+        record = AttemptRecord(
+            tile=str(order.task.tile),
+            region=order.task.region,
+            period=str(order.task.period),
+            product=product.name,
+            run=order.run,
+            attempt=secrets.token_hex(4),
+            state=State.PROCESSING,
+            started=_text(self.now()),
+            receives=receives,
+            recipe=order.recipe,
+            resolution=order.resolution or self.site.resolution,
+            threads=self.site.threads,
+            host=socket.gethostname(),
+            versions=find_versions(),
+        )
+        self._put(record)
+        return record
+
+    def end(
+        self, record: AttemptRecord, outcome: Outcome, verdict: Verdict, seconds: float
+    ) -> AttemptRecord:
+        """Write how an attempt ended; its record.
+
+        Parameters
+        ----------
+        record
+            As it began.
+        outcome, verdict
+            How it ended, and what follows.
+        seconds
+            Wall time of the attempt.
+        """
+        ended = replace(
+            record,
+            state=verdict.state,
+            ended=_text(self.now()),
+            seconds=round(seconds, 3),
+            exit_code=int(outcome.exit_code),
+            reason=None if outcome.error is None else outcome.error.reason,
+            error=describe(outcome, verdict),
+            run_key=outcome.run_key,
+            item=outcome.item,
+            bytes_read=outcome.bytes_read,
+            retries=outcome.retries,
+            cpu_seconds=outcome.cpu_seconds,
+            peak_memory=outcome.peak_memory,
+            stages=outcome.stages,
+        )
+        self._put(ended)
+        return ended
+
+    def _put(self, record: AttemptRecord) -> None:
+        try:
+            put_attempt(self.store, record)
+        except CropmaskError as error:
+            log.warning("the record of this attempt was not written: %s", error)
+
+
+def describe(outcome: Outcome, verdict: Verdict) -> str | None:
+    """One line: what was wrong, and what follows; None if nothing was."""
+    if outcome.error is None:
+        return None
+    return f"{outcome.error}; {verdict.note}" if verdict.note else str(outcome.error)
+
+
+@lru_cache(maxsize=1)
+def find_versions() -> Mapping[str, str]:
+    """Versions of the software and of the packages that matter for it."""
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    return {"cropmask": VERSION, "python": platform.python_version(), **versions}
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -26,9 +26,9 @@ from cropmask.contract import (
     ExitCode,
 )
 from cropmask.errors import CropmaskError, Interrupted, LeaseLost, Reason
-from cropmask.fleet.attempt import FreeHold, Hold
-from cropmask.fleet.journal import Journal, describe
+from cropmask.fleet.attempt import HeldLease, NoLease
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
+from cropmask.fleet.recordfiles import Journal, describe
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.machine.heartbeat import Heartbeat
 from cropmask.machine.metrics import Metrics
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 class Attempter(Protocol):
     """Does the work of an order."""
 
-    def __call__(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
+    def __call__(self, order: Order, record: AttemptRecord, held: HeldLease) -> Outcome:
         """Never raises because of the order or the world."""
         ...
 
@@ -85,7 +85,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Desk:
+class OrderRunner:
     """Does one order at a time and writes down what became of it."""
 
     attempt: Attempter
@@ -95,38 +95,41 @@ class Desk:
     draw: Callable[[float, float], float] = random.uniform
     max_receives: int = MAX_RECEIVES
 
-    def work(self, lease: Lease, hold: Hold, settle: Callable[[Verdict, Outcome], None]) -> Verdict:
-        """Have a message's order done; ``settle`` does with the message what follows."""
+    def run(
+        self, lease: Lease, held: HeldLease, follow: Callable[[Verdict, Outcome], None]
+    ) -> Verdict:
+        """Have a message's order done; ``follow`` does with the message what the verdict says."""
         began = self.clock.now()
         record: AttemptRecord | None = None
         try:
             order = Order.parse(lease.message.body, lease.message.attributes)
             product = load_region(order.task.region, self.journal.site.models).product
             record = self.journal.begin(order, product, lease.receives)
-            outcome = self._attempt(order, record, hold)
+            outcome = self._attempt(order, record, held)
         except CropmaskError as error:
             outcome = Outcome(error=error)
         verdict = judge(outcome, lease.receives, max_receives=self.max_receives, draw=self.draw)
-        # What is given back is given back at once; else the record is there before the message
-        # is gone, so that a kill in between costs a skip and leaves no riddle.
+        # A message that is released must be visible to others as soon as possible: a worker that
+        # is being stopped has seconds. In all other cases the record is written first: a kill
+        # before the message is deleted then costs a skip, and the record tells what happened.
         early = verdict.step is Step.RELEASE
         try:
             if early:
-                settle(verdict, outcome)
+                follow(verdict, outcome)
         finally:
             self._write_down(lease, record, outcome, verdict, self.clock.now() - began)
         if not early:
-            settle(verdict, outcome)
+            follow(verdict, outcome)
         return verdict
 
-    def _attempt(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
-        log.info("%s begins", order.task.tile, extra=_words(record))
+    def _attempt(self, order: Order, record: AttemptRecord, held: HeldLease) -> Outcome:
+        log.info("%s begins", order.task.tile, extra=_log_fields(record))
         try:
-            return self.attempt(order, record, hold)
+            return self.attempt(order, record, held)
         except CropmaskError:
             raise
         except Exception as error:
-            log.exception("a fault of the program, please report it", extra=_words(record))
+            log.exception("a fault of the program, please report it", extra=_log_fields(record))
             what = f"{type(error).__name__}: {error}"
             return Outcome(
                 error=Interrupted(f"a fault of the program: {what}", reason=Reason.FAULT)
@@ -158,7 +161,7 @@ class Desk:
             logging.INFO if verdict.state.is_done else logging.ERROR,
             "%s %s in %.1f s%s",
             *(record.tile, verdict.state.lower(), seconds, said),
-            extra=_words(record) | {"extra_fields": figures},
+            extra=_log_fields(record) | {"extra_fields": figures},
         )
         self.metrics.add(_COUNTED[verdict.state], 1, region=record.region)
         if verdict.state is State.SUCCEEDED:
@@ -173,7 +176,7 @@ class Worker:
     ----------
     queue
         Where tasks come from.
-    desk
+    runner
         What does them.
     rules
         When to take them.
@@ -184,14 +187,14 @@ class Worker:
     """
 
     def __init__(
-        self, queue: Queue, desk: Desk, rules: Rules, heartbeat: Heartbeat, stop: Stop
+        self, queue: Queue, runner: OrderRunner, rules: Rules, heartbeat: Heartbeat, stop: Stop
     ) -> None:
         self._queue = queue
-        self._desk = desk
+        self._runner = runner
         self._rules = rules
         self._heartbeat = heartbeat
         self._stop = stop
-        self._clock = desk.clock
+        self._clock = runner.clock
         self._began = self._clock.now()
         self._taken = 0
         self._idle_since: float | None = None
@@ -200,7 +203,7 @@ class Worker:
         self._failed_in_a_row = 0
 
     def run(self) -> ExitCode:
-        """Work until there is nothing to do, or a reason to stop.
+        """ChildWork until there is nothing to do, or a reason to stop.
 
         Raises
         ------
@@ -211,15 +214,16 @@ class Worker:
         """
         try:
             while True:
-                code = self._may_not_go_on()
+                code = self._find_end()
                 if code is None:
-                    code = self._turn()
+                    code = self._take_one()
                 if code is not None:
                     return code
         finally:
-            self._desk.metrics.flush()
+            self._runner.metrics.flush()
 
-    def _may_not_go_on(self) -> ExitCode | None:
+    def _find_end(self) -> ExitCode | None:
+        """The exit code if the worker is to take no more tasks."""
         if self._stop():
             log.info("%s: stopping, every task is returned", self._stop())
             return ExitCode.DRAINED
@@ -236,18 +240,18 @@ class Worker:
             return float("inf")
         return self._rules.max_seconds - (self._clock.now() - self._began)
 
-    def _turn(self) -> ExitCode | None:
+    def _take_one(self) -> ExitCode | None:
         """Take one task and do it, or find out that there is none."""
         try:
             lease = self._queue.lease(seconds=self._rules.lease_seconds)
-            if lease is None:
+            if lease is None:  # counts are asked for only where a receive found nothing
                 if self._is_over():
                     return ExitCode.DONE
                 lease = self._queue.lease(
-                    seconds=self._rules.lease_seconds, wait_seconds=self._patience()
+                    seconds=self._rules.lease_seconds, wait_seconds=self._longest_wait()
                 )
         except Interrupted as error:
-            self._bear(error)
+            self._wait_for_queue(error)
             return None
         self._broken_since = None
         if lease is None:
@@ -256,7 +260,7 @@ class Worker:
         self._idle_since = self._empty_since = None
         return self._do(lease)
 
-    def _patience(self) -> float:
+    def _longest_wait(self) -> float:
         """How long to wait for a message: where asking costs nothing, not longer than a nap."""
         most = self._rules.poll_seconds if self._queue.lag_seconds else NAP_SECONDS
         idle = self._rules.idle_exit
@@ -283,8 +287,8 @@ class Worker:
         log.info("nothing is waiting or in flight: leaving")
         return True
 
-    def _bear(self, error: Interrupted) -> None:
-        """Wait for a queue that fails."""
+    def _wait_for_queue(self, error: Interrupted) -> None:
+        """Wait before a queue that fails is asked again; give up after a quarter of an hour."""
         now = self._clock.now()
         if self._broken_since is None:
             self._broken_since = now
@@ -292,9 +296,9 @@ class Worker:
         if broken > QUEUE_PATIENCE_SECONDS:
             raise error
         log.warning("the queue fails, asking again: %s", error)
-        self._nap(min(LONGEST_PAUSE_SECONDS, 1.0 + broken / 2))
+        self._pause(min(LONGEST_PAUSE_SECONDS, 1.0 + broken / 2))
 
-    def _nap(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> None:
         until = self._clock.now() + seconds
         while not self._stop() and (left := until - self._clock.now()) > 0:
             self._heartbeat.progress("pausing")
@@ -303,26 +307,26 @@ class Worker:
     def _do(self, lease: Lease) -> ExitCode | None:
         self._taken += 1
         if self._stop():  # it came while we were asked to stop
-            self._settle(lease, Verdict(State.FAILED, Step.RELEASE), Outcome())
+            self._follow(lease, Verdict(State.FAILED, Step.RELEASE), Outcome())
             return ExitCode.DRAINED
         with LeaseKeeper(
             self._queue, lease, self._rules.lease_seconds, clock=self._clock.now
         ) as keeper:
 
-            def settle(verdict: Verdict, outcome: Outcome) -> None:
+            def follow(verdict: Verdict, outcome: Outcome) -> None:
                 keeper.leave()
-                self._settle(lease, verdict, outcome)
+                self._follow(lease, verdict, outcome)
 
-            verdict = self._desk.work(lease, keeper, settle)
+            verdict = self._runner.run(lease, keeper, follow)
         self._heartbeat.progress("between tasks")
-        self._desk.metrics.flush_if_due()
+        self._runner.metrics.flush_if_due()
         if verdict.exit_code is not None:
             return verdict.exit_code
         self._pause_after(verdict)
         return None
 
-    def _settle(self, lease: Lease, verdict: Verdict, outcome: Outcome) -> None:
-        """Do with the message what follows; a queue that fails gives it back when its lease ends.
+    def _follow(self, lease: Lease, verdict: Verdict, outcome: Outcome) -> None:
+        """Do with the message what follows; where the queue fails, it comes back with its lease.
 
         Raises
         ------
@@ -348,28 +352,28 @@ class Worker:
         if self._failed_in_a_row > 2:
             pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** (self._failed_in_a_row - 3))
             log.warning("%d failures in a row: waiting %.0f s", self._failed_in_a_row, pause)
-            self._nap(pause)
+            self._pause(pause)
 
 
-def run_alone(order: Order, desk: Desk, name: str) -> ExitCode:
+def run_alone(order: Order, runner: OrderRunner, name: str) -> ExitCode:
     """Do one order that comes from no queue, once.
 
     Parameters
     ----------
     order
         What to do.
-    desk
+    runner
         What does it.
     name
         Where it came from, for the log.
     """
     lease = Lease(Message(order.body, order.attributes), name, "", 1)
     codes: list[ExitCode] = []
-    desk.work(lease, FreeHold(), lambda _, outcome: codes.append(outcome.exit_code))
-    desk.metrics.flush()
+    runner.run(lease, NoLease(), lambda _, outcome: codes.append(outcome.exit_code))
+    runner.metrics.flush()
     return codes[0]
 
 
-def _words(record: AttemptRecord) -> dict[str, Any]:
+def _log_fields(record: AttemptRecord) -> dict[str, Any]:
     """What every log line of an attempt carries."""
     return {"run": record.run, "tile": record.tile, "attempt": record.attempt}

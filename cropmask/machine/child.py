@@ -47,7 +47,7 @@ ENDED: Final = Ended()
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class ProcessUse:
     """What a child has taken so far, as the system counts it; zeros where it does not."""
 
     cpu_seconds: float = 0.0
@@ -57,7 +57,7 @@ class Use:
     """Largest resident size since the child last reset it, bytes."""
 
 
-def open_nursery(preload: Sequence[str], folder: Path | None = None) -> None:
+def start_forkserver(preload: Sequence[str], folder: Path | None = None) -> None:
     """Start the process that children are forked from; it loads the modules meanwhile.
 
     Parameters
@@ -83,7 +83,7 @@ def open_nursery(preload: Sequence[str], folder: Path | None = None) -> None:
         tempfile.tempdir = usual
 
 
-def await_nursery() -> None:
+def wait_for_forkserver() -> None:
     """Return when children can be had at once, so that what is timed later is their work.
 
     Raises
@@ -128,7 +128,7 @@ class Child:
         context = multiprocessing.get_context("forkserver")
         self._process = context.Process(target=_begin, args=(theirs, target, args), daemon=True)
         self._pipe = ours
-        self._last = Use()
+        self._last = ProcessUse()
         try:
             self._process.start()
         except BaseException:
@@ -152,12 +152,12 @@ class Child:
         with contextlib.suppress(*_LOST):
             self._pipe.send(value)
 
-    def use(self) -> Use:
+    def use(self) -> ProcessUse:
         """What the child takes; of one that has ended, what was seen last."""
         now = _use_of(self._process.pid)
         if now is not None:
             peak = max(self._last.peak_memory, now.peak_memory)
-            self._last = Use(now.cpu_seconds, now.memory, peak)
+            self._last = ProcessUse(now.cpu_seconds, now.memory, peak)
         return self._last
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
@@ -239,7 +239,7 @@ def _die_first(pid: int | None) -> None:
         Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _use_of(pid: int | None) -> Use | None:
+def _use_of(pid: int | None) -> ProcessUse | None:
     if sys.platform != "linux":
         return None
     try:
@@ -252,4 +252,4 @@ def _use_of(pid: int | None) -> Use | None:
         return None
     cpu = (int(times[11]) + int(times[12])) / _TICKS
     memory = int(sizes["RssAnon"]) + int(sizes["RssShmem"])
-    return Use(cpu, memory * 1024, int(sizes["VmHWM"]) * 1024)
+    return ProcessUse(cpu, memory * 1024, int(sizes["VmHWM"]) * 1024)

@@ -20,12 +20,12 @@ from cropmask.errors import (
     Rejected,
     TimedOut,
 )
-from cropmask.fleet.attempt import Hold, Limits, MayPublish, StageReport, _Watch
+from cropmask.fleet.attempt import AttemptLimits, HeldLease, PublishRequest, StageReport, _Watch
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.recordfiles import find_attempts
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.fleet.worker import Rules
-from cropmask.machine.child import ENDED, Use
+from cropmask.machine.child import ENDED, ProcessUse
 from cropmask.task import Order
 from tests.workers import RUN, Office, Time, make_order
 
@@ -54,7 +54,7 @@ class World:
     items: dict[str, int] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)
 
-    def __call__(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
+    def __call__(self, order: Order, record: AttemptRecord, hold: HeldLease) -> Outcome:
         event = self.script.pop() if self.script else "done"
         self.time.now += 20
         if event == "late":  # as if the machine had slept: the lease ends meanwhile
@@ -155,7 +155,7 @@ class ScriptedChild:
         if self.waiting:
             return None if self.hold.step < 40 else ENDED
         said = self.says.pop(0) if self.says else ENDED
-        self.waiting = isinstance(said, MayPublish)
+        self.waiting = isinstance(said, PublishRequest)
         return said
 
     def answer(self, value: Any) -> None:
@@ -167,8 +167,8 @@ class ScriptedChild:
         self.waiting = False
         self.says = [Outcome(state=State.SUCCEEDED)]
 
-    def use(self) -> Use:
-        return Use()
+    def use(self) -> ProcessUse:
+        return ProcessUse()
 
 
 @given(
@@ -183,12 +183,12 @@ def test_no_item_without_a_lease_confirmed_after_the_question(
 ) -> None:
     hold = ScriptedHold(lost_at, renewed_at)
     words = {"progress": StageReport("classify", 0.5), "silent": None}
-    child = ScriptedChild([words[w] for w in before] + ([MayPublish()] if asks else []), hold)
+    child = ScriptedChild([words[w] for w in before] + ([PublishRequest()] if asks else []), hold)
 
     def stopping() -> str | None:
         return "SIGTERM" if stop_at is not None and hold.step >= stop_at else None
 
-    watch = _Watch(child, hold, Limits(1000, stopping), None, lambda _: None, lambda _: None)  # type: ignore[arg-type]
+    watch = _Watch(child, hold, AttemptLimits(1000, stopping), None, lambda _: None, lambda _: None)  # type: ignore[arg-type]
     try:
         outcome = watch.until_it_ends()
     except (LeaseLost, Drained):
@@ -206,9 +206,9 @@ def test_the_wall_clock_may_jump_as_it_likes(moment: datetime) -> None:
     moments = iter([moment, datetime(2001, 1, 1, tzinfo=UTC)] * 5)
     at = Office(World([], time), time=time)
     at.send(make_order())
-    desk = at.desk()
-    object.__setattr__(desk.journal, "now", lambda: next(moments))
+    runner = at.runner()
+    object.__setattr__(runner.journal, "now", lambda: next(moments))
     worker = at.worker()
-    worker._desk = desk
+    worker._runner = runner
     assert worker.run() == 0
     assert at.queue.counts().waiting == 0

@@ -21,10 +21,17 @@ from cropmask.errors import (
     Rejected,
     TimedOut,
 )
-from cropmask.fleet.attempt import FreeHold, Hold, Limits, StageReport, Work, run_attempt
+from cropmask.fleet.attempt import (
+    AttemptLimits,
+    ChildWork,
+    HeldLease,
+    NoLease,
+    StageReport,
+    run_attempt,
+)
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.records import State
-from cropmask.machine.child import open_nursery
+from cropmask.machine.child import start_forkserver
 from cropmask.machine.limits import find_anonymous_memory
 from tests.workers import make_order, make_site
 
@@ -48,17 +55,17 @@ class Attempting:
         self,
         name: str,
         *,
-        hold: Hold | None = None,
+        hold: HeldLease | None = None,
         seconds: float = 60,
         stopping: Callable[[], str | None] = lambda: None,
         memory: int | None = None,
     ) -> Outcome:
         site = replace(make_site(), memory=memory)
-        work = Work(make_order(region=str(self.mark)), site, self.folder, nothing)
+        work = ChildWork(make_order(region=str(self.mark)), site, self.folder, nothing)
         return run_attempt(
             work,
-            hold or FreeHold(),
-            Limits(seconds, stopping),
+            hold or NoLease(),
+            AttemptLimits(seconds, stopping),
             progress=self.progress.append,
             target=f"tests.children:{name}",
         )
@@ -66,7 +73,7 @@ class Attempting:
 
 @pytest.fixture(scope="module", autouse=True)
 def nursery() -> None:
-    open_nursery(["tests.children"])
+    start_forkserver(["tests.children"])
 
 
 @pytest.fixture
@@ -124,7 +131,7 @@ def test_a_child_that_hangs_and_will_not_stop_is_killed_at_its_time_limit(
 
 @pytest.mark.parametrize("why", ["SIGTERM", "lost"])
 def test_a_child_that_is_stopped_may_tidy_up(attempt: Attempting, why: str) -> None:
-    class Losing(FreeHold):
+    class Losing(NoLease):
         @property
         def lost(self) -> CropmaskError | None:  # type: ignore[override]
             return LeaseLost("gone") if why == "lost" and attempt.progress else None
@@ -138,7 +145,7 @@ def test_a_child_that_is_stopped_may_tidy_up(attempt: Attempting, why: str) -> N
 
 
 def test_the_item_waits_for_the_lease(attempt: Attempting) -> None:
-    class Slow(FreeHold):
+    class Slow(NoLease):
         asked = 0
         looked = 0
 
@@ -158,7 +165,7 @@ def test_the_item_waits_for_the_lease(attempt: Attempting) -> None:
 
 
 def test_a_lease_that_cannot_be_confirmed_writes_no_item(attempt: Attempting) -> None:
-    class Losing(FreeHold):
+    class Losing(NoLease):
         looks = 0
 
         @property

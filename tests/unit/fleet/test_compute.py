@@ -14,7 +14,7 @@ import pytest
 from cropmask.contract import ExitCode
 from cropmask.errors import Rejected
 from cropmask.fleet import compute as module
-from cropmask.fleet.attempt import Work
+from cropmask.fleet.attempt import ChildWork
 from cropmask.fleet.compute import compute
 from cropmask.fleet.outcome import Outcome
 from tests.workers import make_order, make_site
@@ -36,7 +36,7 @@ def said(monkeypatch: pytest.MonkeyPatch, folder: Path, run: Any) -> Outcome:
     for name in ("TMPDIR", "CPL_TMPDIR"):
         monkeypatch.setenv(name, "")
     listener = Listener()
-    compute(listener, Work(make_order(), make_site(), folder, lambda: None))  # type: ignore[arg-type]
+    compute(listener, ChildWork(make_order(), make_site(), folder, lambda: None))  # type: ignore[arg-type]
     outcome = listener.heard[-1]
     assert isinstance(outcome, Outcome)
     assert outcome.stages

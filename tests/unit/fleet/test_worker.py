@@ -16,7 +16,7 @@ from cropmask.errors import (
     OutOfMemory,
     Rejected,
 )
-from cropmask.fleet.attempt import Hold
+from cropmask.fleet.attempt import HeldLease
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.recordfiles import find_attempts, load_attempt
 from cropmask.fleet.records import AttemptRecord, State
@@ -41,7 +41,7 @@ class Script:
         self.began: list[float] = []
         self.time = time or Time()
 
-    def __call__(self, order: Order, record: AttemptRecord, hold: Hold) -> Outcome:
+    def __call__(self, order: Order, record: AttemptRecord, hold: HeldLease) -> Outcome:
         self.orders.append(order)
         self.began.append(self.time.now)
         self.time.now += 10
@@ -341,6 +341,6 @@ def test_one_order_alone_ends_with_its_own_code() -> None:
         (Outcome(error=Misconfigured("no")), ExitCode.MISCONFIGURED),
     ):
         at = office(outcome)
-        assert run_alone(make_order(), at.desk(), "tasks 0") is code
+        assert run_alone(make_order(), at.runner(), "tasks 0") is code
         assert len(records(at)) == 1
-    assert run_alone(make_order(region="atlantis"), at.desk(), "tasks 0") is ExitCode.REJECTED
+    assert run_alone(make_order(region="atlantis"), at.runner(), "tasks 0") is ExitCode.REJECTED

@@ -10,7 +10,7 @@ import pytest
 from cropmask.contract import ExitCode
 from cropmask.errors import Interrupted, OutOfMemory
 from cropmask.fleet.attempt import _explain
-from cropmask.machine.child import Use
+from cropmask.machine.child import ProcessUse
 from cropmask.machine.limits import find_oom_kills
 
 V2 = "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\noom_group_kill 0\n"
@@ -54,6 +54,6 @@ def test_kills_of_our_own_group_count_where_it_is_seen(tmp_path: Path) -> None:
 def test_a_kill_is_put_down_to_memory_if_there_was_none_left(
     oom_killed: bool, memory: int, limit: int | None, kind: type, code: ExitCode
 ) -> None:
-    error = _explain(-signal.SIGKILL, oom_killed, Use(1.0, memory, memory), limit)
+    error = _explain(-signal.SIGKILL, oom_killed, ProcessUse(1.0, memory, memory), limit)
     assert type(error) is kind
     assert error.exit_code is code

@@ -15,13 +15,16 @@ CROPMASK = Path(sys.executable).with_name("cropmask")
 DYING = """
 import os, pathlib, signal, sys
 tries = pathlib.Path(os.environ["TRIES"])
-if "forkserver" in "".join(sys.orig_argv):
+if "multiprocessing.forkserver" in "".join(sys.orig_argv):
     tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
     if len(tries.read_text()) <= int(os.environ["DEATHS"]):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 """Run by every Python process at its start: what a kill for want of memory looks like."""
-AWAIT = "from cropmask.machine.child import *; open_nursery([]); await_nursery(); print('there')"
+AWAIT = (
+    "from cropmask.machine.child import *; start_forkserver([]); wait_for_forkserver(); "
+    "print('there')"
+)
 
 
 def run(folder: Path, deaths: int, *command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -50,7 +53,7 @@ def test_one_that_died_is_started_anew(tmp_path: Path, deaths: int, tries: str) 
     assert (tmp_path / "tries").read_text() == tries
 
 
-def test_a_worker_whose_nursery_always_dies_says_so_in_a_line(tmp_path: Path) -> None:
+def test_a_worker_whose_forkserver_always_dies_says_so_in_a_line(tmp_path: Path) -> None:
     result = run(tmp_path, 99, CROPMASK, "worker", "--log-format", "text", "--output", "out")
     assert result.returncode == ExitCode.FAILED
     assert "died while it loaded" in result.stderr.splitlines()[-1]
