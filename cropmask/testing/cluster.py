@@ -1,4 +1,4 @@
-"""DOC testing.cluster."""
+"""Jobs in memory; see :mod:`cropmask.kube.protocol` for the laws that it keeps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from cropmask.kube.protocol import _NAME, JobState, gone, parse_job
 
 
 class MemoryCluster:
-    """Jobs in memory, for tests and trials; :meth:`patch` stands for what nodes would do."""
+    """Jobs in memory, for tests and trials; :meth:`patch` stands for what nodes would do.
+
+    Parameters
+    ----------
+    namespace
+        Namespace of its Jobs; manifests of another one are refused.
+    """
 
     def __init__(self, namespace: str = contract.NAMESPACE) -> None:
         self.namespace = namespace

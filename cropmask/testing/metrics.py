@@ -1,4 +1,4 @@
-"""DOC testing.metrics."""
+"""Figures in memory; see :class:`cropmask.machine.metrics.Metrics`."""
 
 from __future__ import annotations
 

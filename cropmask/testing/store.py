@@ -1,4 +1,4 @@
-"""DOC testing.store."""
+"""Results in memory; see :mod:`cropmask.store.protocol` for the laws that it keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from cropmask.store.protocol import Entry, checked_key
 
 
 class MemoryStore:
-    """Results in memory, for tests and dry runs: the laws of the others, nothing on disk."""
+    """Results in memory, for tests and dry runs: the laws of the others, nothing on disk.
+
+    Parameters
+    ----------
+    writable
+        Whether writing works, or is refused.
+    """
 
     def __init__(self, *, writable: bool = True) -> None:
         self._objects: dict[str, bytes] = {}
