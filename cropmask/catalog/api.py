@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,12 +12,13 @@ from cropmask.catalog.search import Index, Page, Query, can_be_searched
 from cropmask.catalog.static import CHILD
 from cropmask.contract import VERSION
 from cropmask.product import MODELS
+from cropmask.results.finder import find_json
 from cropmask.results.itemcache import StoredItems, load_items
 from cropmask.stac.assets import STAC_VERSION
 from cropmask.stac.collection import ROOT_KEY
 from cropmask.stac.facts import Document
 from cropmask.stac.links import ITEM_TYPE, is_document, make_absolute, make_link
-from cropmask.store.protocol import Absent, Store
+from cropmask.store.protocol import Store
 
 AssetPlaces = Literal["place", "server"]
 """Whether assets are named where they are, or on this server."""
@@ -85,7 +85,7 @@ class Api:
         self._stored = load_items(self._store, self._stored)
         found = [(item.key, item.document) for item in self._stored.all()]
         names = sorted({*self._stored.products, *self._linked_products()})
-        loaded = [self._load_json(f"{name}/collection.json") for name in (*names, MODELS)]
+        loaded = [find_json(self._store, f"{name}/collection.json") for name in (*names, MODELS)]
         # What is damaged is left out; 'cropmask catalog check' names it.
         if is_document(loaded[-1]):
             found += self._load_models(loaded[-1])
@@ -96,7 +96,7 @@ class Api:
 
     def _linked_products(self) -> Iterator[str]:
         """Products of the root, also those that have no item."""
-        root = self._load_json(ROOT_KEY)
+        root = find_json(self._store, ROOT_KEY)
         for link in root["links"] if is_document(root) else ():
             match = CHILD.fullmatch(link["href"])
             if match and match[1] != MODELS:
@@ -106,15 +106,7 @@ class Api:
         for link in collection["links"]:
             if link["rel"] == "item":
                 key = f"{MODELS}/{link['href'].removeprefix('./')}"
-                yield key, self._load_json(key)
-
-    def _load_json(self, key: str) -> Document:
-        """A JSON object of the store; empty if it is gone or something else."""
-        try:
-            found = json.loads(self._store.get(key))
-        except (Absent, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+                yield key, find_json(self._store, key)
 
     def _place(self, key: str) -> str:
         """Address of a file in the place of results, ``file://`` or ``s3://``."""
@@ -123,7 +115,7 @@ class Api:
 
     def landing(self, base: str) -> Document:
         """The first page; ``base`` is the address of this server."""
-        root = self._load_json(ROOT_KEY)
+        root = find_json(self._store, ROOT_KEY)
         children = (
             make_link("child", f"{base}/collections/{name}", title=str(found.get("title", name)))
             for name, found in self.index().collections.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from cropmask.errors import Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.product import FAMILY, MODELS, Product
 from cropmask.region import region_names
+from cropmask.results.finder import find_json
 from cropmask.results.geoparquet import encode_parquet
 from cropmask.results.itemcache import ITEM_KEY, load_item, load_items
 from cropmask.stac.collection import (
@@ -184,7 +184,7 @@ def _emptied_collections(store: Store, products: Iterable[str]) -> Iterator[Cata
     named = (CHILD.fullmatch(str(link.get("href"))) for link in _load_links(store, ROOT_KEY))
     for product in sorted({match[1] for match in named if match} - {MODELS, *products}):
         key = f"{product}/collection.json"
-        document = _load_json(store, key)
+        document = find_json(store, key)
         gone = [
             link
             for link in _load_links(store, key)
@@ -214,7 +214,7 @@ def _base_collection(
         title, known, bounds = region.title, region.product, region.bounds
     else:
         name = product.removeprefix(f"{FAMILY}_")
-        title = title_of_region(_load_json(store, f"{product}/collection.json")) or name
+        title = title_of_region(find_json(store, f"{product}/collection.json")) or name
         known, bounds = Product(name, items[-1].version), tuple(items[0].document["bbox"])
     return make_collection(
         title,
@@ -265,14 +265,6 @@ def _put_root(store: Store, collections: Sequence[Document], *, synthetic: bool)
     return put_changed(store, [json_file(ROOT_KEY, root)])
 
 
-def _load_json(store: Store, key: str) -> Document:
-    try:
-        found = json.loads(store.get(key))
-    except (Absent, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _load_links(store: Store, key: str) -> list[Document]:
-    links = _load_json(store, key).get("links")
+    links = find_json(store, key).get("links")
     return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []

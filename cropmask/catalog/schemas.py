@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pyproj.datadir
-import requests
 
-from cropmask.errors import Interrupted, Misconfigured, Reason
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
+from cropmask.remote.fetch import ReadOptions, load_json
 from cropmask.stac.facts import Document
 
 EXTENSIONS: Final = "https://stac-extensions.github.io/"
 _PROJJSON: Final = "https://proj.org/schemas/v{}/projjson.schema.json"
 _PROJJSON_VERSIONS: Final = ("0.5", "0.7")
-_FETCH_SECONDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Schemas:
 
     def __init__(self, folder: Path | None = None, *, fetch: bool = False) -> None:
         self._fetch = fetch
-        self._missed = False
+        self._missed = threading.local()  # documents are checked in several threads
         self._validator = _open_validator()
         cache = self._validator.schema_cache
         self._validator._get_schema = self._find
@@ -78,13 +78,13 @@ class Schemas:
             return SchemaCheck(f"no schema of STAC {version} is at hand", ())
         unchecked: list[str] = []
         for extension in document.get("stac_extensions", ()):
-            self._missed = False
+            self._missed.here = False
             try:
                 self._validator.validate_extension(dict(document), kind, version, extension)
             except STACValidationError as error:
                 return SchemaCheck(_one_line(error), tuple(unchecked))
             except Exception:
-                if not self._missed:
+                if not self._missed.here:
                     raise
                 unchecked.append(extension)
         return SchemaCheck(None, tuple(unchecked))
@@ -93,7 +93,7 @@ class Schemas:
         cache: dict[str, Document] = self._validator.schema_cache
         if uri not in cache:
             if not self._fetch:
-                self._missed = True
+                self._missed.here = True
                 raise LookupError(f"no schema at hand: {uri}")
             cache[uri] = _fetch(uri)
         return cache[uri]
@@ -145,13 +145,11 @@ def _load(path: Path) -> Document:
 
 def _fetch(uri: str) -> Document:
     try:
-        answer = requests.get(uri, timeout=_FETCH_SECONDS)
-        answer.raise_for_status()
-        found = answer.json()
-    except (requests.RequestException, ValueError) as error:
+        found = load_json(uri, ReadOptions())
+    except CropmaskError as error:
         raise Interrupted(
-            f"schema {uri} cannot be fetched ({type(error).__name__}): try again later, or give "
-            "--schemas a folder of schemas",
+            f"schema {uri} cannot be fetched ({error}): try again later, or give --schemas a "
+            "folder of schemas",
             reason=Reason.UNREACHABLE,
         ) from None
     if not isinstance(found, dict):

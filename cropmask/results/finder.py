@@ -181,14 +181,19 @@ def _dataset(product: Product, tile: Tile, period: str, entries: list[Entry]) ->
     )
 
 
+def find_json(store: Store, key: str) -> Document:
+    """JSON object in a file of a store; empty if there is none, or it is something else."""
+    try:
+        found = json.loads(store.get(key))
+    except (Absent, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def find_collection(store: Store, name: str) -> Document | None:
     """Collection of a product by its name; None if there is none, or it is something else."""
-    try:
-        collection = json.loads(store.get(f"{name}/collection.json"))
-    except (Absent, ValueError, RecursionError):
-        return None
-    is_ours = isinstance(collection, dict) and isinstance(collection.get("title"), str)
-    return collection if is_ours else None
+    collection = find_json(store, f"{name}/collection.json")
+    return collection if isinstance(collection.get("title"), str) else None
 
 
 def is_synthetic(collection: Document | None) -> bool:

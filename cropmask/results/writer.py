@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from cropmask.core.cropmap import CropMap
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.product import BANDS, Product
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
-from cropmask.results.finder import Place
+from cropmask.results.finder import Place, find_json
 from cropmask.stac.collection import ROOT_KEY, make_root_catalog
 from cropmask.stac.datacube import make_eo3
 from cropmask.stac.facts import Document, FileFacts, ItemFacts, encode_json, make_sha1_text
@@ -157,22 +155,15 @@ def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None
     root = make_root_catalog([collection], synthetic=synthetic)
     if store.put_if_absent(ROOT_KEY, encode_json(root).encode(), JSON_TYPE):
         return
-    known = _parse_root(store)
-    links = {link.get("href"): link for link in known["links"]}
-    if any(link["href"] not in links for link in root["links"]):
-        known["links"] += [link for link in root["links"] if link["href"] not in links]
+    known = find_json(store, ROOT_KEY)
+    links = known.get("links")
+    if not isinstance(links, list) or not all(isinstance(link, dict) for link in links):
+        raise Misconfigured(
+            f"{store.uri(ROOT_KEY)} is not a STAC catalog: remove it, it is made again",
+            reason=Reason.BAD_CATALOG,
+        )
+    hrefs = {link.get("href") for link in links}
+    missing = [link for link in root["links"] if link["href"] not in hrefs]
+    if missing:
+        known["links"] = links + missing
         store.put(ROOT_KEY, encode_json(known).encode(), JSON_TYPE)
-
-
-def _parse_root(store: Store) -> dict[str, Any]:
-    try:
-        known = json.loads(store.get(ROOT_KEY))
-        links = known.get("links") if isinstance(known, dict) else None
-        if isinstance(links, list) and all(isinstance(link, dict) for link in links):
-            return dict(known)
-    except (ValueError, RecursionError):
-        pass
-    raise Misconfigured(
-        f"{store.uri(ROOT_KEY)} is not a STAC catalog: remove it, it is made again",
-        reason=Reason.BAD_CATALOG,
-    )
