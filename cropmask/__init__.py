@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Rejected
     from cropmask.grid import Tile
-    from cropmask.operate.plan import Plan
+    from cropmask.operate.planfile import Plan
     from cropmask.product import Recipe
     from cropmask.region import Region
     from cropmask.site.site import Site, open_site
@@ -174,7 +174,7 @@ def plan(
     from datetime import UTC, datetime
 
     from cropmask.grid import Tile
-    from cropmask.operate.planner import make_plan
+    from cropmask.operate.plan import make_plan
     from cropmask.site.site import open_site
     from cropmask.task import Period
 

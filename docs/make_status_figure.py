@@ -14,7 +14,7 @@ from typing import Final
 
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import tiles_within
-from cropmask.operate.status import load_standing
+from cropmask.operate.runs import load_run_status
 from cropmask.operate.statuspage import Surroundings, make_status_page
 from cropmask.queue.protocol import Counts
 from cropmask.region import load_region
@@ -58,7 +58,7 @@ def main() -> None:
     store, now = MemoryStore(), START + timedelta(minutes=0.42 * BEGUN + 1)
     put_records(store, record, attempts)
     queue = Counts(len(order) - BEGUN, WORKERS, 4, 6)
-    standing = load_standing(store, record, now, queue=queue, time_limit=1800)
+    standing = load_run_status(store, record, now, queue=queue, time_limit=1800)
     around = Surroundings(Price(), queue, outline, tiles)
     with TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"

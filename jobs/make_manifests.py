@@ -15,7 +15,7 @@ import yaml
 from cropmask import contract
 from cropmask.kube import batch, index, namespace, scaled, workflow
 from cropmask.kube.manifests import (
-    Worker,
+    WorkerPod,
     job_name,
     make_indexed_job,
     make_labels,
@@ -46,15 +46,15 @@ INDEXER_IMAGE: Final = f"{REGISTRY}/cropmask-indexer:{contract.VERSION}"
 _HEAD: Final = "# Printed by 'make manifests' from cropmask/contract.py: do not edit.\n"
 
 
-def _worker(**more: Any) -> Worker:  # noqa: ANN401 (fields of Worker)
-    return Worker(IMAGE, config_map=namespace.CONFIG_MAP, **more)
+def _worker(**more: Any) -> WorkerPod:  # noqa: ANN401 (fields of Worker)
+    return WorkerPod(IMAGE, config_map=namespace.CONFIG_MAP, **more)
 
 
 def make_files() -> dict[str, list[dict[str, Any]]]:
     """Documents by the name of their file."""
     labels = make_labels(run=RUN, region="eastern", environment="dev")
     tasks = _worker(environment={contract.ENV_TASKS: TASK_FILE}, labels=labels)
-    steps = Worker(
+    steps = WorkerPod(
         f"{REGISTRY}/cropmask",
         config_map=namespace.CONFIG_MAP,
         service_account=workflow.WORKFLOW,
@@ -64,10 +64,10 @@ def make_files() -> dict[str, list[dict[str, Any]]]:
         "namespace.yaml": [
             namespace.make_namespace(),
             namespace.make_service_account(contract.SERVICE_ACCOUNT),
-            namespace.make_settings(SETTINGS),
+            namespace.make_config_map(SETTINGS),
             namespace.make_network_policy(),
             namespace.make_quota(10),
-            namespace.make_limits(),
+            namespace.make_limit_range(),
         ],
         "worker-scaledjob.yaml": [
             scaled.make_scaled_job(
@@ -88,7 +88,7 @@ def make_files() -> dict[str, list[dict[str, Any]]]:
         "index-cronjob.yaml": [
             namespace.make_service_account(namespace.INDEXER),
             index.make_index_cron_job(
-                Worker(INDEXER_IMAGE, config_map=namespace.CONFIG_MAP),
+                WorkerPod(INDEXER_IMAGE, config_map=namespace.CONFIG_MAP),
                 index.INDEX_COMMAND,
                 "15 3 * * *",
             ),

@@ -9,13 +9,15 @@ import pytest
 
 from cropmask import contract
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.kube.manifests import Manifest, Worker, job_name, make_labels, make_queue_job
-from cropmask.kube.protocol import Cluster, Condition
+from cropmask.kube.manifests import Manifest, WorkerPod, job_name, make_labels, make_queue_job
+from cropmask.kube.protocol import Cluster, JobCondition
 
 
 def manifest_of(run: str, namespace: str, **spec: Any) -> Manifest:
     """Job of a run that every cluster takes, with some fields of its spec changed."""
-    worker = Worker("image:1", namespace=namespace, labels=make_labels(run=run, region="eastern"))
+    worker = WorkerPod(
+        "image:1", namespace=namespace, labels=make_labels(run=run, region="eastern")
+    )
     job = make_queue_job(job_name(run), worker, workers=2)
     return {**job, "spec": {**job["spec"], **spec}}
 
@@ -34,7 +36,7 @@ class ClusterLaws:
         assert not cluster.create(manifest, dry_run=True)
         state = cluster.get(job_name("once"))
         assert state is not None
-        assert (state.run, state.condition, state.is_ended) == ("once", Condition.RUNNING, False)
+        assert (state.run, state.condition, state.is_ended) == ("once", JobCondition.RUNNING, False)
         assert state.completions is None
         assert "Running" in str(state)
         assert cluster.delete(job_name("once"))

@@ -10,7 +10,7 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
-from cropmask.operate.formats import say_count
+from cropmask.operate.formats import format_count
 
 if TYPE_CHECKING:
     from cropmask.catalog.api import AssetPlaces
@@ -154,7 +154,7 @@ def check(
     for line in (*map(str, checked.problems), *describe_checked(checked)):
         click.echo(line)
     if checked.problems:
-        problems = say_count(len(checked.problems), "problem")
+        problems = format_count(len(checked.problems), "problem")
         raise Rejected(f"{problems} in {root}", reason=Reason.BAD_CATALOG)
 
 

@@ -12,7 +12,7 @@ from cropmask.cli import options
 from cropmask.cli.output import pick, print_result
 from cropmask.contract import NAMESPACE, WORKER
 from cropmask.grid import Tile
-from cropmask.operate.formats import say_bytes, say_count, say_duration, say_moment
+from cropmask.operate.formats import format_bytes, format_count, format_duration, format_moment
 from cropmask.product import Recipe
 from cropmask.task import Period
 
@@ -98,11 +98,11 @@ def _format_explanation(found: Explanation) -> Iterator[str]:
 
 def _format_attempt(attempt: Attempt) -> Iterator[str]:
     key, record = attempt.key, attempt.record
-    line = f"attempt  {say_moment(key.started)} {key.state} in run {key.run}"
+    line = f"attempt  {format_moment(key.started)} {key.state} in run {key.run}"
     if record is None:
         yield f"{line}; its document cannot be read"
         return
-    took = f", {say_duration(record.seconds)}" if record.seconds is not None else ""
+    took = f", {format_duration(record.seconds)}" if record.seconds is not None else ""
     yield line + took + (f", on {record.host}" if record.host else "")
     if record.error:
         yield f"         {record.reason}: {record.error}"
@@ -134,13 +134,13 @@ def logs(
     These are the records beside the results. What a worker wrote to its own log is kept by
     whatever runs it: the last lines say where to look.
     """
-    from cropmask.operate.explain import find_attempts_of, find_task
+    from cropmask.operate.explain import find_task, find_task_attempts
     from cropmask.site.site import open_site
 
     site = open_site(options=site_options)
     store = site.store()
     task = find_task(store, site, tile, region, period)
-    attempts = [a for a in find_attempts_of(store, site, task) if run in (None, a.key.run)]
+    attempts = [a for a in find_task_attempts(store, site, task) if run in (None, a.key.run)]
     lines = [line for attempt in attempts for line in (*_format_log(attempt), "")]
     lines.append(
         _say_where_logs_are(attempts)
@@ -166,14 +166,14 @@ def _format_log(attempt: Attempt) -> list[str]:
 
 
 def _facts(record: AttemptRecord) -> list[tuple[str, str]]:
-    made = f"{record.recipe}, {record.resolution} m, {say_count(record.threads or 0, 'thread')}"
+    made = f"{record.recipe}, {record.resolution} m, {format_count(record.threads or 0, 'thread')}"
     facts = [
         ("error", f"{record.reason}: {record.error}" if record.error else None),
         ("exit code", record.exit_code),
         ("took", record.seconds is not None and f"{record.seconds:,.1f} s"),
         ("CPU", record.cpu_seconds is not None and f"{record.cpu_seconds:,.1f} s"),
-        ("memory", record.peak_memory and f"{say_bytes(record.peak_memory)} at most"),
-        ("read", record.bytes_read and say_bytes(record.bytes_read)),
+        ("memory", record.peak_memory and f"{format_bytes(record.peak_memory)} at most"),
+        ("read", record.bytes_read and format_bytes(record.bytes_read)),
         ("retries", record.retries or None),
         ("receives", record.receives),
         ("made", made if record.recipe else None),

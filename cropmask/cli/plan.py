@@ -15,12 +15,18 @@ from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
-from cropmask.operate.formats import say_bytes, say_count, say_cpu_time, say_dollars, say_duration
+from cropmask.operate.formats import (
+    format_bytes,
+    format_count,
+    format_cpu_time,
+    format_dollars,
+    format_duration,
+)
 from cropmask.product import Recipe
 from cropmask.task import Period
 
 if TYPE_CHECKING:
-    from cropmask.operate.plan import Plan, TilePlan
+    from cropmask.operate.planfile import Plan, TilePlan
     from cropmask.site.site import Site
 
 _NAMED_TILES: Final = 4
@@ -103,7 +109,7 @@ def plan_region(
     quiet: bool = False,
 ) -> Plan:
     """Plan of the options of a command, with a progress bar on a terminal."""
-    from cropmask.operate.planner import make_plan
+    from cropmask.operate.plan import make_plan
     from cropmask.sources.boundary import load_boundary
 
     area = None if aoi is None else load_boundary(aoi)
@@ -137,7 +143,7 @@ def _format_plan(made: Plan, site: Site, workers: int) -> Iterator[str]:
 
 def _format_groups(made: Plan) -> Iterator[str]:
     """Lines for tiles that have changed in one way, or cannot be computed for one reason."""
-    from cropmask.operate.plan import Need
+    from cropmask.operate.planfile import Need
 
     changed = defaultdict(list)
     for planned in made.of(Need.CHANGED):
@@ -165,12 +171,12 @@ def _format_estimate(made: Plan, site: Site, workers: int) -> Iterator[str]:
         yield "Nothing to compute."
         return
     yield (
-        f"{say_count(guess.tiles, 'tile')} to compute: {say_duration(guess.worker_seconds)} of one "
-        f"worker, about {say_duration(guess.seconds_with(workers))} with {workers}; "
-        f"{say_bytes(guess.memory)} of memory each"
+        f"{format_count(guess.tiles, 'tile')} to compute: {format_duration(guess.worker_seconds)} "
+        f"of one worker, about {format_duration(guess.seconds_with(workers))} with {workers}; "
+        f"{format_bytes(guess.memory)} of memory each"
     )
     yield (
-        f"  {say_cpu_time(guess.cpu_seconds)}, {say_dollars(guess.dollars(site.price))} at "
+        f"  {format_cpu_time(guess.cpu_seconds)}, {format_dollars(guess.dollars(site.price))} at "
         f"{site.price}"
     )
     yield f"  from {guess.basis}"

@@ -13,13 +13,13 @@ from cropmask.cli.console import show_progress
 from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import RESOLUTIONS
-from cropmask.operate.formats import say_bytes, say_count
+from cropmask.operate.formats import format_bytes, format_count
 from cropmask.product import RECIPES
 from cropmask.task import Period
 
 if TYPE_CHECKING:
     from cropmask.operate.reconcile import Finding, Reconciliation
-    from cropmask.site.commands import Commands
+    from cropmask.site.commands import CommandWriter
 
 _PRINTED_TILES: Final = 10
 """Tiles of each finding that are printed without --all."""
@@ -89,7 +89,7 @@ def reconcile(
     sys.exit(ExitCode.DONE if found.is_ok else ExitCode.PLAN_HAS_CHANGES)
 
 
-def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: Commands) -> str:
+def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: CommandWriter) -> str:
     """The command that puts tiles with one finding right."""
     where = ("--region", region, "--period", found.period)
     tiles = ",".join(str(check.tile) for check in found.of(finding))
@@ -106,12 +106,12 @@ def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: Co
 def _format_findings(
     found: Reconciliation, fixes: dict[Finding, str], every: bool
 ) -> Iterator[str]:
-    yield f"{found.product.folder} {found.period}: {say_count(len(found.checks), 'tile')}"
+    yield f"{found.product.folder} {found.period}: {format_count(len(found.checks), 'tile')}"
     for finding, number in found.counts.items():
         name = click.style(f"{finding:<9}", fg=_COLORS[finding] if number else None)
         yield f"  {name}{number:>7,}"
     checked = "sizes and checksums" if found.verified else "sizes"
-    total = say_bytes(sum(check.bytes for check in found.checks))
+    total = format_bytes(sum(check.bytes for check in found.checks))
     yield f"{total} in all; {checked} compared with the items"
     for finding, fix in fixes.items():
         checks = found.of(finding)
@@ -124,7 +124,7 @@ def _format_findings(
     if len(found.ways) > 1:
         yield "\nresults were made in more than one way:"
         for made, number in found.ways.items():
-            yield f"  {say_count(number, 'tile')}: {made}"
+            yield f"  {format_count(number, 'tile')}: {made}"
     if found.strays:
-        others = say_count(len(found.strays), "other file")
+        others = format_count(len(found.strays), "other file")
         yield f"\n{others} beside the datasets, such as {found.strays[0]}"

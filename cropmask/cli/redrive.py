@@ -11,10 +11,10 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import confirm
 from cropmask.cli.output import print_result
-from cropmask.operate.formats import say_count, say_moment
+from cropmask.operate.formats import format_count, format_moment
 
 if TYPE_CHECKING:
-    from cropmask.operate.redrive import Group
+    from cropmask.operate.redrive import LetterGroup
     from cropmask.queue.protocol import DeadLetter
 
 _PRINTED_TILES: Final = 8
@@ -65,16 +65,16 @@ def redrive(
 
     now = datetime.now(UTC)
     since_when = now - redrive.parse_age(since) if since else None
-    wanted = redrive.Wanted(redrive.parse_where(where), since_when, limit)
+    wanted = redrive.LetterFilter(redrive.parse_where(where), since_when, limit)
     queue = open_site(options=site_options).queue()
     if dry_run:
-        groups = redrive.group(redrive.find(queue, wanted))
+        groups = redrive.group_letters(redrive.find_letters(queue, wanted))
         print_result(groups, _format_groups(groups), as_json=as_json)
         return
     if discard and not yes:
-        waiting = say_count(sum(1 for _ in redrive.find(queue, wanted)), "dead letter")
+        waiting = format_count(sum(1 for _ in redrive.find_letters(queue, wanted)), "dead letter")
         confirm(f"delete {waiting} of {queue.address} for good?")
-    act = redrive.throw_away if discard else redrive.send_back
+    act = redrive.discard_letters if discard else redrive.redrive_letters
     verb = "deleted" if discard else "sent back"
     number = _act_and_print(act(queue, wanted, now=now), verb, as_json=as_json)
     if not number and (where or since) and not as_json:
@@ -83,23 +83,23 @@ def redrive(
 
 def _act_and_print(done: Iterable[DeadLetter], verb: str, *, as_json: bool) -> int:
     """Print what was done, also where it ends in an error; returns how many it were."""
-    from cropmask.operate.redrive import group
+    from cropmask.operate.redrive import group_letters
 
     letters: list[DeadLetter] = []
     try:
         letters.extend(done)
     finally:
-        groups = group(letters)
-        lines = [f"{say_count(len(letters), 'dead letter')} {verb}"]
+        groups = group_letters(letters)
+        lines = [f"{format_count(len(letters), 'dead letter')} {verb}"]
         lines += [f"  {one.count:>6,}  {one.reason}" for one in groups]
         print_result(groups, lines, as_json=as_json)
     return len(letters)
 
 
-def _format_groups(groups: tuple[Group, ...]) -> Iterator[str]:
-    yield say_count(sum(one.count for one in groups), "dead letter")
+def _format_groups(groups: tuple[LetterGroup, ...]) -> Iterator[str]:
+    yield format_count(sum(one.count for one in groups), "dead letter")
     for one in groups:
-        yield f"  {one.count:>6,}  {one.reason}, the last at {say_moment(one.last)}"
+        yield f"  {one.count:>6,}  {one.reason}, the last at {format_moment(one.last)}"
         if one.error:
             yield f"          {one.error}"
         if one.tiles:

@@ -14,11 +14,11 @@ from cropmask.cli.console import confirm, show_progress
 from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
-from cropmask.operate.formats import say_bytes, say_count
+from cropmask.operate.formats import format_bytes, format_count
 from cropmask.task import Period
 
 if TYPE_CHECKING:
-    from cropmask.operate.transfer import Copied
+    from cropmask.operate.transfer import CopyResult
     from cropmask.product import Product
     from cropmask.results.finder import Dataset
     from cropmask.store.protocol import Store
@@ -77,17 +77,19 @@ def ls(
     if not as_json:
         unfinished = sum(not dataset.is_finished for dataset in found)
         note = f", {unfinished:,} of them unfinished" if unfinished else ""
-        click.echo(f"{say_count(len(found), 'dataset')}, {_say_size(found)}{note}", err=True)
+        click.echo(f"{format_count(len(found), 'dataset')}, {_say_size(found)}{note}", err=True)
 
 
 def _format_dataset(dataset: Dataset) -> str:
     state = "done" if dataset.is_finished else "unfinished"
-    files = say_count(len(dataset.entries), "file")
-    return f"{dataset.tile} {dataset.period} {state:<10} {files:>8} {say_bytes(dataset.bytes):>8}"
+    files = format_count(len(dataset.entries), "file")
+    return (
+        f"{dataset.tile} {dataset.period} {state:<10} {files:>8} {format_bytes(dataset.bytes):>8}"
+    )
 
 
 def _say_size(found: tuple[Dataset, ...]) -> str:
-    return say_bytes(sum(dataset.bytes for dataset in found))
+    return format_bytes(sum(dataset.bytes for dataset in found))
 
 
 @click.command()
@@ -151,23 +153,25 @@ def sync(
         for one in copied
     ]
     print_result(document, _format_copied(copied, dry_run), as_json=as_json)
-    if any(one.fate in (transfer.Fate.OTHER, transfer.Fate.DAMAGED) for one in copied):
+    if any(one.fate in (transfer.CopyState.OTHER, transfer.CopyState.DAMAGED) for one in copied):
         sys.exit(ExitCode.FAILED)
 
 
-def _format_copied(copied: list[Copied], dry_run: bool) -> Iterator[str]:
-    from cropmask.operate.transfer import Fate
+def _format_copied(copied: list[CopyResult], dry_run: bool) -> Iterator[str]:
+    from cropmask.operate.transfer import CopyState
 
     for one in copied:
         name = f"{one.dataset.tile} {one.dataset.period}"
-        if one.fate in (Fate.OTHER, Fate.DAMAGED):
+        if one.fate in (CopyState.OTHER, CopyState.DAMAGED):
             yield f"{name} {one.fate}: {one.note}"
-        elif dry_run and one.fate is Fate.COPIED:
-            yield f"{name} would copy {say_count(one.files, 'file')}, {say_bytes(one.bytes)}"
+        elif dry_run and one.fate is CopyState.COPIED:
+            yield f"{name} would copy {format_count(one.files, 'file')}, {format_bytes(one.bytes)}"
     counts = Counter(one.fate for one in copied)
-    said = {fate: "to copy" if dry_run and fate is Fate.COPIED else str(fate) for fate in Fate}
-    words = [f"{counts[fate]:,} {said[fate]}" for fate in Fate if counts[fate]]
-    total = say_bytes(sum(one.bytes for one in copied))
+    said = {
+        fate: "to copy" if dry_run and fate is CopyState.COPIED else str(fate) for fate in CopyState
+    }
+    words = [f"{counts[fate]:,} {said[fate]}" for fate in CopyState if counts[fate]]
+    total = format_bytes(sum(one.bytes for one in copied))
     verb = "would be written" if dry_run else "written"
     yield f"{', '.join(words) or 'no results in the source'}; {total} {verb}"
 
@@ -212,8 +216,8 @@ def rm(
         click.echo(_format_dataset(dataset))
     if len(found) > _PRINTED_DATASETS:
         click.echo(f"and {len(found) - _PRINTED_DATASETS:,} more")
-    files = say_count(sum(len(dataset.entries) for dataset in found), "file")
-    amount = f"{say_count(len(found), 'dataset')}, {files}, {_say_size(found)}"
+    files = format_count(sum(len(dataset.entries) for dataset in found), "file")
+    amount = f"{format_count(len(found), 'dataset')}, {files}, {_say_size(found)}"
     if dry_run:
         click.echo(f"would delete {amount}")
         return

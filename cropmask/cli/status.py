@@ -17,18 +17,18 @@ from cropmask.cli.output import pick, print_result
 from cropmask.contract import ENV_TIME_LIMIT, TIME_LIMIT_SECONDS
 from cropmask.errors import CropmaskError
 from cropmask.operate.formats import (
-    say_count,
-    say_cpu_time,
-    say_dollars,
-    say_duration,
-    say_moment,
-    say_rate,
+    format_count,
+    format_cpu_time,
+    format_dollars,
+    format_duration,
+    format_moment,
+    format_rate,
 )
 from cropmask.task import Period
 
 if TYPE_CHECKING:
+    from cropmask.operate.status import RunStatus
     from cropmask.operate.statuspage import Surroundings
-    from cropmask.operate.summary import Standing
     from cropmask.queue.protocol import Counts
     from cropmask.site.site import Site
 
@@ -96,9 +96,9 @@ def status(
       cropmask status --region eastern --period 2019 --watch --html progress.html
       cropmask status --json | jq .counts
     """
-    from cropmask.operate.status import Sought, find_run, load_standing, utc_now
+    from cropmask.operate.runs import RunQuery, find_run, load_run_status, utc_now
+    from cropmask.operate.status import is_given_up
     from cropmask.operate.statuspage import make_status_page
-    from cropmask.operate.summary import is_given_up
     from cropmask.region import load_region
     from cropmask.results.finder import find_collection, is_synthetic
     from cropmask.site.site import open_site
@@ -107,7 +107,7 @@ def status(
     site = open_site(options=site_options)
     store = site.store()
     product = load_region(region, site.models).product.name if region else None
-    record, others = find_run(store, Sought(product, str(period) if period else None, run))
+    record, others = find_run(store, RunQuery(product, str(period) if period else None, run))
     # The run says where its inputs are; the command line goes before it.
     given = {name: value for name, value in site_options.items() if value is not None}
     site = open_site(options={**record.places, **given})
@@ -116,7 +116,7 @@ def status(
     while True:
         queue, trouble = _count(site)
         now = utc_now()
-        standing = load_standing(store, record, now, queue=queue, time_limit=time_limit)
+        standing = load_run_status(store, record, now, queue=queue, time_limit=time_limit)
         if html is not None and around is not None:
             synthetic = is_synthetic(find_collection(store, record.product))
             page = make_status_page(standing, replace(around, queue=queue, synthetic=synthetic))
@@ -166,9 +166,9 @@ def _surroundings(site: Site, name: str, every: float | None) -> Surroundings:
 
 
 def _format_standing(
-    standing: Standing, site: Site, queue: Counts | None, trouble: str | None
+    standing: RunStatus, site: Site, queue: Counts | None, trouble: str | None
 ) -> Iterator[str]:
-    from cropmask.operate.advice import advise, advise_run
+    from cropmask.operate.advice import advise_group, advise_run
     from cropmask.operate.statuspage import MEANINGS
 
     record, spent = standing.record, standing.spent
@@ -179,7 +179,7 @@ def _format_standing(
     )
     yield (
         f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {standing.done:,} of "
-        f"{say_count(len(standing.tiles), 'tile')} done ({standing.share:.0%})\n"
+        f"{format_count(len(standing.tiles), 'tile')} done ({standing.share:.0%})\n"
     )
     for shown, number in standing.counts.items():
         if number:
@@ -187,46 +187,46 @@ def _format_standing(
             yield f"  {name}{number:>7,}  {MEANINGS[shown]}"
     if record.unchanged:
         yield f"  {'':<11}{record.unchanged:>7,}  more were unchanged, and not sent"
-    usual = f", {say_duration(spent.tile_seconds)} a tile" if spent.tile_seconds else ""
-    speed = f"{say_rate(standing.per_hour)}{usual}" if standing.per_hour else "not known yet"
+    usual = f", {format_duration(spent.tile_seconds)} a tile" if spent.tile_seconds else ""
+    speed = f"{format_rate(standing.per_hour)}{usual}" if standing.per_hour else "not known yet"
     yield f"\nspeed   {speed}"
     yield f"ends    {_format_end(standing)}"
     yield (
-        f"cost    {say_dollars(standing.dollars(site.price))} so far: "
-        f"{say_cpu_time(spent.cpu_seconds)} (from {spent.sampled} of "
-        f"{say_count(spent.ended, 'attempt')}) at {site.price}"
+        f"cost    {format_dollars(standing.dollars(site.price))} so far: "
+        f"{format_cpu_time(spent.cpu_seconds)} (from {spent.sampled} of "
+        f"{format_count(spent.ended, 'attempt')}) at {site.price}"
     )
     if queue is not None:
         yield (
             f"queue   {queue.visible:,} waiting, {queue.in_flight:,} in flight, "
-            f"{queue.delayed:,} delayed, {say_count(queue.dead, 'dead letter')}"
+            f"{queue.delayed:,} delayed, {format_count(queue.dead, 'dead letter')}"
         )
     elif trouble is not None:
         yield f"queue   not known: {trouble}"
     yield from ["", "failures"] if standing.failures else []
     for group in standing.failures:
         name = click.style(f"{group.state:<8}", fg=_COLORS[group.state])
-        tiles = say_count(len(group.tiles), "tile")
+        tiles = format_count(len(group.tiles), "tile")
         yield f"  {name}{tiles}: {group.reason}; such as {group.example}: {group.error}"
-        yield f"          {advise(group, site.commands)}"
+        yield f"          {advise_group(group, site.commands)}"
     advice = advise_run(standing, queue, site.commands)
     yield from ["", *(f"> {line}" for line in advice)] if advice else []
 
 
-def _format_end(standing: Standing) -> str:
+def _format_end(standing: RunStatus) -> str:
     if standing.remaining == 0:
         return (
-            f"over; the last tile was begun {say_moment(standing.last)}"
+            f"over; the last tile was begun {format_moment(standing.last)}"
             if standing.last
             else "over"
         )
     if standing.ends is None or standing.seconds_left is None:
         return "not known before two tiles have finished"
-    return f"in {say_duration(standing.seconds_left)}, about {say_moment(standing.ends)}"
+    return f"in {format_duration(standing.seconds_left)}, about {format_moment(standing.ends)}"
 
 
-def _make_document(standing: Standing, site: Site, queue: Counts | None) -> dict[str, Any]:
-    from cropmask.operate.advice import advise, advise_run
+def _make_document(standing: RunStatus, site: Site, queue: Counts | None) -> dict[str, Any]:
+    from cropmask.operate.advice import advise_group, advise_run
 
     return {
         **pick(standing.record, "run", "region", "product", "period", "unchanged"),
@@ -240,10 +240,10 @@ def _make_document(standing: Standing, site: Site, queue: Counts | None) -> dict
         "failures": [
             {
                 **pick(group, "state", "reason", "tiles", "example", "error"),
-                "advice": advise(group, site.commands),
+                "advice": advise_group(group, site.commands),
             }
             for group in standing.failures
         ],
         "advice": advise_run(standing, queue, site.commands),
-        "tiles": {str(found.tile): found.shown for found in standing.tiles},
+        "tiles": {str(found.tile): found.state for found in standing.tiles},
     }

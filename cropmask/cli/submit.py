@@ -20,14 +20,14 @@ from cropmask.cli.output import print_result
 from cropmask.cli.plan import plan_region
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Reason, Rejected
-from cropmask.operate.formats import say_count
+from cropmask.operate.formats import format_count
 
 if TYPE_CHECKING:
     from cropmask.fleet.records import RunRecord
     from cropmask.kube.manifests import Manifest
     from cropmask.kube.protocol import Cluster
-    from cropmask.operate.plan import Plan
-    from cropmask.operate.submit import Pods
+    from cropmask.operate.planfile import Plan
+    from cropmask.operate.submit import PodOptions
     from cropmask.site.site import Site
 
 _SAID_BY_PLAN: Final = (
@@ -186,7 +186,7 @@ def _make_plan(given: dict[str, Any]) -> Submission:
 
 def _open_plan(given: dict[str, Any]) -> Submission:
     """The run of a plan that was written to a file."""
-    from cropmask.operate.plan import Plan
+    from cropmask.operate.planfile import Plan
     from cropmask.site.site import open_site
 
     path: Path = given["plan_file"]
@@ -246,7 +246,7 @@ def _submit(submission: Submission) -> None:
     from cropmask.fleet.taskfile import task_file_key
     from cropmask.kube.doors import open_cluster
     from cropmask.kube.manifests import job_name
-    from cropmask.operate.submit import find_obstacles, make_job, put_task_file
+    from cropmask.operate.submit import find_obstacles, make_run_job, put_task_file
 
     record, site, given = submission.record, submission.site, submission.given
     if not record.tiles:
@@ -256,7 +256,7 @@ def _submit(submission: Submission) -> None:
     pods = _read_pods(given)
     key = task_file_key(record.product, record.period, record.run)
     task_file = site.store().uri(key) if given["direct"] else None
-    manifest = make_job(record, site, pods, task_file) if pods else None
+    manifest = make_run_job(record, site, pods, task_file) if pods else None
     obstacles = find_obstacles(record, site, direct=given["direct"]) if pods else ()
     if given["dry_run"]:
         _print_dry_run(submission, manifest, obstacles)
@@ -286,9 +286,9 @@ def _submit(submission: Submission) -> None:
         _watch(cluster, job_name(record.run))
 
 
-def _read_pods(given: dict[str, Any]) -> Pods | None:
+def _read_pods(given: dict[str, Any]) -> PodOptions | None:
     """The pods that the options ask for."""
-    from cropmask.operate.submit import Pods
+    from cropmask.operate.submit import PodOptions
 
     if not given["workers"]:
         return None
@@ -303,7 +303,7 @@ def _read_pods(given: dict[str, Any]) -> Pods | None:
         if not (name and equals):
             raise click.UsageError(f"--set {text}: write it like NAME=VALUE")
         variables[name] = value
-    return Pods(
+    return PodOptions(
         image=given["image"],
         workers=given["workers"],
         namespace=given["namespace"],
@@ -318,7 +318,7 @@ def _read_pods(given: dict[str, Any]) -> Pods | None:
 def _send(submission: Submission) -> RunRecord:
     """Send the tasks; whoever stops it reads how to go on."""
     from cropmask.fleet.recordfiles import load_run
-    from cropmask.operate.advice import go_on
+    from cropmask.operate.advice import advise_resume
     from cropmask.operate.submit import send
 
     record, site = submission.record, submission.site
@@ -328,7 +328,7 @@ def _send(submission: Submission) -> RunRecord:
             return send(record, store, queue, lambda share: progress("send", share), site.commands)
         except STOPPED:
             record = load_run(store, record.product, record.period, record.run)
-            raise Drained(f"stopped by a signal: {go_on(record, site.commands)}") from None
+            raise Drained(f"stopped by a signal: {advise_resume(record, site.commands)}") from None
 
 
 def _cancel(namespace: str, run: str, *, dry_run: bool) -> None:
@@ -344,12 +344,12 @@ def _cancel(namespace: str, run: str, *, dry_run: bool) -> None:
 
 def _watch(cluster: Cluster, name: str) -> None:
     """Follow a Job; ends the process with 10 if it failed."""
-    from cropmask.kube.protocol import Condition, JobState
+    from cropmask.kube.protocol import JobCondition, JobState
 
     state: JobState | None = None
     for state in cluster.watch(name):
         click.echo(f"{datetime.now(UTC):%H:%M:%S} {state}")
-    if state is not None and state.condition is Condition.FAILED:
+    if state is not None and state.condition is JobCondition.FAILED:
         sys.exit(ExitCode.FAILED)
 
 
@@ -365,7 +365,7 @@ def _print_dry_run(
         click.echo(f"note: pods could not do this run: {obstacle}", err=True)
     run = submission.record.run
     messages = encode_orders(submission.record.orders()).decode().splitlines()
-    lines = [f"# run {run}: {say_count(len(messages), 'message')}"]
+    lines = [f"# run {run}: {format_count(len(messages), 'message')}"]
     lines += [f"# {message}" for message in messages]
     if manifest is not None:
         lines.append(yaml.safe_dump(manifest, sort_keys=False).rstrip("\n"))
@@ -387,7 +387,7 @@ def _format_sent(submission: Submission, document: dict[str, Any]) -> Iterator[s
     """What was sent, and what to do next."""
     record, site = submission.record, submission.site
     task_file, job = document["task_file"], document["job"]
-    what = f"{say_count(len(record.tiles), 'tile')} of {record.product} {record.period}"
+    what = f"{format_count(len(record.tiles), 'tile')} of {record.product} {record.period}"
     if task_file is not None:
         yield f"Run {record.run}: {what} in the task file {task_file}"
         yield f"  array size {len(record.tiles)}, indexes from 0"

@@ -144,7 +144,7 @@ def worker(
         from cropmask.fleet.worker import OrderRunner, Rules, Worker, run_alone
         from cropmask.machine.heartbeat import Heartbeat
         from cropmask.machine.metrics import open_metrics
-        from cropmask.operate.status import check_catalog
+        from cropmask.operate.runs import check_worker_catalog
         from cropmask.site.site import open_site
 
         site = open_site(options=site_options)
@@ -165,12 +165,12 @@ def worker(
             if order is None:
                 queue = site.queue()
                 loop = Worker(queue, runner, rules, pulse, stop)
-                check_catalog(site)
+                check_worker_catalog(site)
                 wait_for_forkserver()
                 log.info("tasks from %s, results to %s", queue.address, site.output)
                 code = loop.run()
             else:
-                check_catalog(site)
+                check_worker_catalog(site)
                 wait_for_forkserver()
                 code = run_alone(order, runner, f"{tasks} {index}")
     sys.exit(code)

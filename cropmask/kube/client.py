@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.kube.manifests import Manifest
-from cropmask.kube.protocol import JobState, gone, parse_job
+from cropmask.kube.protocol import JobState, no_such_job, parse_job
 
 try:
     from kubernetes import client, config, watch
@@ -31,7 +31,7 @@ TIMEOUT: Final = (10, 60)
 """Seconds to connect, and to wait for an answer."""
 WATCH_SECONDS: Final = 45
 """Length of one watch; it is renewed without end."""
-PATIENCE: Final = 8
+MAX_WATCH_FAILURES: Final = 8
 """Failures in a row that a watch sits out, with waits that double from half a second."""
 
 log = logging.getLogger(__name__)
@@ -92,12 +92,12 @@ class KubeCluster:
                 failures = 0
             except Interrupted:
                 failures += 1
-                if failures > PATIENCE:
+                if failures > MAX_WATCH_FAILURES:
                     raise
                 time.sleep(0.25 * 2**failures)
                 continue
             if state is None:
-                raise gone(name, self.namespace)
+                raise no_such_job(name, self.namespace)
             if state != last:
                 last = state
                 yield state

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from cropmask import contract
-from cropmask.kube.manifests import DAY, Manifest, Worker, make_pod
+from cropmask.kube.manifests import DAY, Manifest, WorkerPod, make_pod
 from cropmask.kube.namespace import INDEXER
 
 DATABASE_SECRET: Final = f"{contract.APP}-datacube"
@@ -18,7 +18,7 @@ INDEX_COMMAND: Final = (contract.APP, "index", "--dc", "--update", f"$({contract
 _POSTGRES: Final = 5432
 
 
-def make_index_cron_job(worker: Worker, command: Sequence[str], schedule: str) -> Manifest:
+def make_index_cron_job(worker: WorkerPod, command: Sequence[str], schedule: str) -> Manifest:
     """CronJob that indexes what is new; one at a time.
 
     Parameters

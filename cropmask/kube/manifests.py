@@ -50,7 +50,7 @@ _DEFAULTS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerPod:
     """What the pods of a Job are like."""
 
     image: str
@@ -89,7 +89,7 @@ def make_labels(*, run: str = "", region: str = "", environment: str = "") -> di
 
 def make_queue_job(
     name: str,
-    worker: Worker,
+    worker: WorkerPod,
     *,
     workers: int,
     deadline_seconds: int = DAY,
@@ -126,7 +126,7 @@ def make_queue_job(
 
 def make_indexed_job(
     name: str,
-    worker: Worker,
+    worker: WorkerPod,
     *,
     tasks: int,
     workers: int,
@@ -160,7 +160,7 @@ def make_indexed_job(
     return _job(name, worker, spec)
 
 
-def make_pod(worker: Worker) -> Manifest:
+def make_pod(worker: WorkerPod) -> Manifest:
     """Pod template of a worker: restricted, read-only but for two folders, stopped gently."""
     node = {} if worker.any_node else _batch_node()
     return {
@@ -188,7 +188,7 @@ def make_pod(worker: Worker) -> Manifest:
     }
 
 
-def make_container(worker: Worker) -> Manifest:
+def make_container(worker: WorkerPod) -> Manifest:
     """The only container of a worker's pod."""
     source = {"envFrom": [{"configMapRef": {"name": worker.config_map}}]}
     return {
@@ -245,7 +245,7 @@ def _on_codes(action: str, codes: tuple[ExitCode, ...]) -> Manifest:
     return {"action": action, "onExitCodes": found}
 
 
-def _job(name: str, worker: Worker, spec: Manifest) -> Manifest:
+def _job(name: str, worker: WorkerPod, spec: Manifest) -> Manifest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -258,7 +258,7 @@ def _ends(deadline_seconds: int, keep_seconds: int) -> Manifest:
     return {"activeDeadlineSeconds": deadline_seconds, "ttlSecondsAfterFinished": keep_seconds}
 
 
-def _labels(worker: Worker) -> dict[str, str]:
+def _labels(worker: WorkerPod) -> dict[str, str]:
     return {
         "app.kubernetes.io/name": contract.APP,
         "app.kubernetes.io/component": "worker",
@@ -283,7 +283,7 @@ def _batch_node() -> Manifest:
     }
 
 
-def _environment(worker: Worker) -> list[Manifest]:
+def _environment(worker: WorkerPod) -> list[Manifest]:
     known = {**_DEFAULTS, **worker.environment}
     entries = [{"name": name, "value": known[name]} for name in sorted(known)]
     if contract.ENV_THREADS in known:
@@ -293,7 +293,7 @@ def _environment(worker: Worker) -> list[Manifest]:
     return [*entries, {"name": contract.ENV_THREADS, "valueFrom": {"resourceFieldRef": asked}}]
 
 
-def _probe(worker: Worker, *, period: int, failures: int) -> Manifest:
+def _probe(worker: WorkerPod, *, period: int, failures: int) -> Manifest:
     file = worker.environment.get(contract.ENV_HEARTBEAT, HEARTBEAT)
     late = str(contract.HEARTBEAT_LATE_SECONDS)
     return {

@@ -42,7 +42,7 @@ def make_service_account(name: str, namespace: str = contract.NAMESPACE) -> Mani
     }
 
 
-def make_settings(values: dict[str, str], namespace: str = contract.NAMESPACE) -> Manifest:
+def make_config_map(values: dict[str, str], namespace: str = contract.NAMESPACE) -> Manifest:
     """ConfigMap whose entries become the variables of every container of ours."""
     return {
         "apiVersion": "v1",
@@ -101,7 +101,7 @@ def make_quota(workers: int, namespace: str = contract.NAMESPACE) -> Manifest:
     }
 
 
-def make_limits(namespace: str = contract.NAMESPACE) -> Manifest:
+def make_limit_range(namespace: str = contract.NAMESPACE) -> Manifest:
     """What a container gets that asks for nothing, so that the quota can count it."""
     return {
         "apiVersion": "v1",

@@ -12,12 +12,12 @@ from cropmask import contract
 from cropmask.errors import Reason, Rejected
 from cropmask.kube.manifests import Manifest
 
-__all__ = ["Cluster", "Condition", "JobState", "parse_job"]
+__all__ = ["Cluster", "JobCondition", "JobState", "parse_job"]
 
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+JOB_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-class Condition(StrEnum):
+class JobCondition(StrEnum):
     """How a Job stands."""
 
     RUNNING = "Running"
@@ -32,7 +32,7 @@ class JobState:
 
     name: str
     labels: Mapping[str, str]
-    condition: Condition
+    condition: JobCondition
     active: int = 0
     """Pods that run, or wait for a node."""
     succeeded: int = 0
@@ -52,7 +52,7 @@ class JobState:
     @property
     def is_ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.condition in (Condition.COMPLETE, Condition.FAILED)
+        return self.condition in (JobCondition.COMPLETE, JobCondition.FAILED)
 
     @property
     def run(self) -> str | None:
@@ -73,14 +73,14 @@ def parse_job(document: Mapping[str, Any]) -> JobState:
     """State of a Job's document, as the API sends it."""
     metadata, spec = document["metadata"], document.get("spec") or {}
     status = document.get("status") or {}
-    ended = {"Complete": Condition.COMPLETE, "Failed": Condition.FAILED}
-    condition, reason, message = Condition.RUNNING, None, None
+    ended = {"Complete": JobCondition.COMPLETE, "Failed": JobCondition.FAILED}
+    condition, reason, message = JobCondition.RUNNING, None, None
     for found in status.get("conditions") or ():
         if found.get("status") == "True" and found.get("type") in ended:
             condition = ended[found["type"]]
             reason, message = found.get("reason"), found.get("message")
-    if condition is Condition.RUNNING and spec.get("suspend"):
-        condition = Condition.SUSPENDED
+    if condition is JobCondition.RUNNING and spec.get("suspend"):
+        condition = JobCondition.SUSPENDED
     return JobState(
         name=metadata["name"],
         labels=dict(metadata.get("labels") or {}),
@@ -136,7 +136,7 @@ class Cluster(Protocol):
         ...
 
 
-def gone(name: str, namespace: str) -> Rejected:
+def no_such_job(name: str, namespace: str) -> Rejected:
     """The error for a Job that is not there, or not any more."""
     return Rejected(
         f"there is no Job {name} in namespace {namespace}: it was deleted, or never created",

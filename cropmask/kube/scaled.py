@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from cropmask import contract
-from cropmask.kube.manifests import DAY, Manifest, Worker, make_failure_policy, make_pod
+from cropmask.kube.manifests import DAY, Manifest, WorkerPod, make_failure_policy, make_pod
 
 _OVERHEAD_SECONDS = 900
 """Time for a node to come, an image to be pulled, and a message to be waited for."""
 
 
-def longest_seconds(max_minutes: int) -> int:
+def max_job_seconds(max_minutes: int) -> int:
     """Time after which a worker that takes tasks for so many minutes has surely ended."""
     return max_minutes * 60 + contract.TIME_LIMIT_SECONDS + _OVERHEAD_SECONDS
 
 
 def make_scaled_job(
-    worker: Worker, *, queue: str, aws_region: str, most: int, max_minutes: int
+    worker: WorkerPod, *, queue: str, aws_region: str, most: int, max_minutes: int
 ) -> Manifest:
     """KEDA's ScaledJob: a worker for every message, up to a number, and none without messages.
 
@@ -39,7 +39,7 @@ def make_scaled_job(
         "completions": 1,
         # SQS retries: a message whose worker died is seen by another one.
         "backoffLimit": 0,
-        "activeDeadlineSeconds": longest_seconds(max_minutes),
+        "activeDeadlineSeconds": max_job_seconds(max_minutes),
         "template": make_pod(worker),
     }
     return {
@@ -81,7 +81,7 @@ def _queue_trigger(queue: str, aws_region: str) -> Manifest:
 
 
 def make_tile_job(
-    name: str, worker: Worker, *, tile: str, region: str, period: str, attempts: int = 3
+    name: str, worker: WorkerPod, *, tile: str, region: str, period: str, attempts: int = 3
 ) -> Manifest:
     """Job of one tile, without a queue.
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cropmask import contract
 from cropmask.contract import ExitCode
 from cropmask.kube.index import INDEX_COMMAND, database_variable
-from cropmask.kube.manifests import DAY, RETRIED, Manifest, Worker, make_pod
+from cropmask.kube.manifests import DAY, RETRIED, Manifest, WorkerPod, make_pod
 
 WORKFLOW: Final = f"{contract.APP}-workflow"
 """Service account of the steps, and name of their AWS role."""
@@ -35,7 +35,7 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
 """What each step runs, in order."""
 
 
-def make_workflow_template(worker: Worker, indexer_image: str) -> Manifest:
+def make_workflow_template(worker: WorkerPod, indexer_image: str) -> Manifest:
     """WorkflowTemplate with the parameters region, period and version.
 
     Parameters
@@ -91,7 +91,7 @@ def _sequence() -> Manifest:
     return {"name": "region", "dag": {"tasks": tasks}}
 
 
-def _step(name: str, worker: Worker, indexer_image: str) -> Manifest:
+def _step(name: str, worker: WorkerPod, indexer_image: str) -> Manifest:
     (container,) = make_pod(worker)["spec"]["containers"]
     for probe in ("startupProbe", "livenessProbe"):  # only a worker has a heartbeat
         container.pop(probe, None)

@@ -9,25 +9,27 @@ from cropmask.contract import MAX_RECEIVES
 from cropmask.errors import Reason
 from cropmask.fleet.records import RunRecord, State
 from cropmask.grid import Tile
-from cropmask.operate.formats import say_count
-from cropmask.operate.summary import STALE, FailureGroup, Standing
+from cropmask.operate.formats import format_count
+from cropmask.operate.status import STALE, FailureGroup, RunStatus
 from cropmask.queue.protocol import Counts
-from cropmask.site.commands import HERE, Commands, name_tiles
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, tiles_argument
 
-SILENT: Final = timedelta(minutes=10)
+SILENCE: Final = timedelta(minutes=10)
 """Time without a new attempt after which it looks as if no worker were running."""
 
-NAMED: Final = 20
+MAX_NAMED_TILES: Final = 20
 """Tiles that are named in a command, at most; more, and the whole region is sent again."""
 _READ_IT: Final = "see what the error says"
 
 
-def advise(group: FailureGroup, commands: Commands = HERE) -> str:
+def advise_group(group: FailureGroup, commands: CommandWriter = PLAIN_COMMANDS) -> str:
     """What to do about tiles that failed for one reason."""
     return advise_failure(group.state, group.reason, group.example, commands)
 
 
-def advise_failure(state: State, reason: str, example: Tile, commands: Commands = HERE) -> str:
+def advise_failure(
+    state: State, reason: str, example: Tile, commands: CommandWriter = PLAIN_COMMANDS
+) -> str:
     """What to do about a failure.
 
     Parameters
@@ -58,52 +60,54 @@ def advise_failure(state: State, reason: str, example: Tile, commands: Commands 
 
 
 def advise_run(
-    standing: Standing, queue: Counts | None, commands: Commands = HERE
+    status: RunStatus, queue: Counts | None, commands: CommandWriter = PLAIN_COMMANDS
 ) -> tuple[str, ...]:
     """What to do next about a run; empty while all goes well."""
-    counts, record = standing.counts, standing.record
-    if standing.remaining == 0:
+    counts, record = status.counts, status.record
+    if status.remaining == 0:
         check = f"all done; check it: {_line(commands, 'reconcile', record)}"
         lines = [] if counts["INVALID"] else [check]
     else:
-        lines = _advise_unfinished(standing, queue, commands)
+        lines = _advise_unfinished(status, queue, commands)
     if queue is not None and queue.dead:
         lines.append(
-            f"{say_count(queue.dead, 'dead letter')}; to list them with their reasons, before they "
-            f"are sent back without --dry-run: {commands.line('redrive', '--dry-run')}"
+            f"{format_count(queue.dead, 'dead letter')}; to list them with their reasons, before "
+            f"they are sent back without --dry-run: {commands.line('redrive', '--dry-run')}"
         )
     return tuple(lines)
 
 
-def _advise_unfinished(standing: Standing, queue: Counts | None, commands: Commands) -> list[str]:
-    counts, record = standing.counts, standing.record
+def _advise_unfinished(
+    status: RunStatus, queue: Counts | None, commands: CommandWriter
+) -> list[str]:
+    counts, record = status.counts, status.record
     lines = []
     if counts[STALE]:
         lines.append(
-            f"{say_count(counts[STALE], 'tile')} begun by workers that have died: messages come "
+            f"{format_count(counts[STALE], 'tile')} begun by workers that have died: messages come "
             "back when their leases end"
         )
     is_empty = queue is not None and queue.waiting == queue.dead == 0
     if is_empty and record.sent and not counts["PROCESSING"]:
         lines.append(
-            f"the queue is empty but {say_count(standing.remaining, 'tile')} not done; to send "
-            f"what has no result again: {_submit(commands, standing)}"
+            f"the queue is empty but {format_count(status.remaining, 'tile')} not done; to send "
+            f"what has no result again: {_submit(commands, status)}"
         )
     elif 0 < record.sent < len(record.tiles):
-        lines.append(f"its submission was stopped: {go_on(record, commands)}")
-    elif standing.last is None and record.sent == 0:
+        lines.append(f"its submission was stopped: {advise_resume(record, commands)}")
+    elif status.last is None and record.sent == 0:
         lines.append(
             "no task of it is known to be in a queue: start workers with --tasks if it was "
-            f"submitted with --direct, else {go_on(record, commands)}"
+            f"submitted with --direct, else {advise_resume(record, commands)}"
         )
-    elif standing.last is None:
+    elif status.last is None:
         lines.append(f"no worker has begun a tile yet; start one: {commands.line('worker')}")
-    elif not counts["PROCESSING"] and standing.moment - standing.last > SILENT:
+    elif not counts["PROCESSING"] and status.moment - status.last > SILENCE:
         lines.append(f"no tile is being worked on; start workers: {commands.line('worker')}")
     return lines
 
 
-def go_on(record: RunRecord, commands: Commands) -> str:
+def advise_resume(record: RunRecord, commands: CommandWriter) -> str:
     """How far a submission that was stopped has come, and how to go on."""
     words = ("--region", record.region, "--period", record.period, "--resume", record.run)
     return (
@@ -112,16 +116,16 @@ def go_on(record: RunRecord, commands: Commands) -> str:
     )
 
 
-def _line(commands: Commands, command: str, record: RunRecord, *words: str) -> str:
+def _line(commands: CommandWriter, command: str, record: RunRecord, *words: str) -> str:
     return commands.line(command, "--region", record.region, "--period", record.period, *words)
 
 
-def _submit(commands: Commands, standing: Standing) -> str:
-    record = standing.record
+def _submit(commands: CommandWriter, status: RunStatus) -> str:
+    record = status.record
     left = [
         found.tile
-        for found in standing.tiles
-        if found.shown not in ("SUCCEEDED", "SKIPPED", "INVALID")
+        for found in status.tiles
+        if found.state not in ("SUCCEEDED", "SKIPPED", "INVALID")
     ]
     made = ("--model", record.recipe, "--resolution", str(record.resolution))
-    return _line(commands, "submit", record, *made, *name_tiles(left, NAMED))
+    return _line(commands, "submit", record, *made, *tiles_argument(left, MAX_NAMED_TILES))

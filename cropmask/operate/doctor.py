@@ -20,13 +20,13 @@ from cropmask.core.features import FEATURES
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.grid import EPSG, tiles_within
 from cropmask.modelfile.model import read_model
-from cropmask.operate.formats import say_count
+from cropmask.operate.formats import format_count
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster
 from cropmask.product import NODATA
 from cropmask.queue.protocol import Queue
 from cropmask.region import Region, StacLayer, load_region
-from cropmask.site.site import Site, World
+from cropmask.site.site import Inputs, Site
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.catalogs import open_catalog
 from cropmask.sources.search import FEATURE_LAYERS
@@ -34,21 +34,21 @@ from cropmask.sources.search import FEATURE_LAYERS
 PROBE_TOLERANCE: Final = 1e-6
 PACKAGES: Final = ("numpy", "numba", "rasterio", "odc-geo", "odc-stac", "pystac-client", "boto3")
 
-State = Literal["ok", "warning", "failed"]
+CheckState = Literal["ok", "warning", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """What one check found."""
 
     name: str
-    state: State
+    state: CheckState
     detail: str
     exit_code: int = 0
     """Documented exit code of a failure."""
 
 
-def examine(site: Site, region_name: str) -> Iterator[Finding]:
+def examine(site: Site, region_name: str) -> Iterator[Check]:
     """Check one region on a site, cheapest first; checks that build on a failed one are left out.
 
     Parameters
@@ -58,10 +58,10 @@ def examine(site: Site, region_name: str) -> Iterator[Finding]:
     region_name
         Region, or path of its file.
     """
-    yield Finding("versions", "ok", _versions())
+    yield Check("versions", "ok", _versions())
     threads = f"{site.threads} threads"
     memory = f"{site.memory / 1e9:.1f} GB" if site.memory else "no memory limit"
-    yield Finding("machine", "ok", f"{threads}, {memory}")
+    yield Check("machine", "ok", f"{threads}, {memory}")
     region: Region | None = None
     try:
         region = load_region(region_name, site.models)
@@ -74,28 +74,28 @@ def examine(site: Site, region_name: str) -> Iterator[Finding]:
         yield _check("queue", lambda: _check_queue(site.queue()))
 
 
-def _examine_region(site: Site, region: Region) -> Iterator[Finding]:
+def _examine_region(site: Site, region: Region) -> Iterator[Check]:
     yield _check("region", lambda: _check_boundary(region))
     for recipe, reference in sorted(region.models.items()):
         yield _check(f"model {recipe}", partial(_check_model, reference.file, reference.sha256))
     if not region.models:
-        yield Finding("model", "failed", "the region has no model: train one", 3)
-    worlds: list[World] = []
-    yield _check("catalog", lambda: _check_catalog(site, region, worlds))
-    for world in worlds:
-        for name, layer in world.ancillary:
-            yield _check_layer(site, world, name, layer)
+        yield Check("model", "failed", "the region has no model: train one", 3)
+    found: list[Inputs] = []
+    yield _check("catalog", lambda: _check_catalog(site, region, found))
+    for inputs in found:
+        for name, layer in inputs.ancillary:
+            yield _check_layer(site, inputs, name, layer)
 
 
-def _check(name: str, check: Callable[[], str]) -> Finding:
+def _check(name: str, check: Callable[[], str]) -> Check:
     try:
-        return Finding(name, "ok", check())
+        return Check(name, "ok", check())
     except CropmaskError as error:
         return _failed(name, error)
 
 
-def _failed(name: str, error: CropmaskError) -> Finding:
-    return Finding(name, "failed", str(error), int(error.exit_code))
+def _failed(name: str, error: CropmaskError) -> Check:
+    return Check(name, "failed", str(error), int(error.exit_code))
 
 
 def _versions() -> str:
@@ -133,38 +133,38 @@ def _check_model(file: Path, sha256: str) -> str:
     return f"reproduces its {len(model.probes.x)} probe rows within {max(error, 1e-16):.0e}"
 
 
-def _check_catalog(site: Site, region: Region, worlds: list[World]) -> str:
-    world = site.world(region)
-    open_catalog(world.catalog, site.read)
-    worlds.append(world)
-    return f"{world.catalog}{' (SYNTHETIC demo world)' if world.synthetic else ''}"
+def _check_catalog(site: Site, region: Region, found: list[Inputs]) -> str:
+    inputs = site.inputs(region)
+    open_catalog(inputs.catalog, site.read)
+    found.append(inputs)
+    return f"{inputs.catalog}{' (SYNTHETIC demo world)' if inputs.synthetic else ''}"
 
 
-def _check_layer(site: Site, world: World, name: str, layer: object) -> Finding:
+def _check_layer(site: Site, inputs: Inputs, name: str, layer: object) -> Check:
     needed = name in FEATURE_LAYERS
     if layer is None:
-        return Finding(f"layer {name}", "warning", "not configured: its mask is not applied")
+        return Check(f"layer {name}", "warning", "not configured: its mask is not applied")
     if isinstance(layer, StacLayer):
-        return Finding(f"layer {name}", "ok", f"searched tile by tile in {layer.collection}")
+        return Check(f"layer {name}", "ok", f"searched tile by tile in {layer.collection}")
     try:
-        covers, detail = _describe_raster(site, world, str(layer))
+        covers, detail = _describe_raster(site, inputs, str(layer))
     except CropmaskError as error:
         if needed:
             return _failed(f"layer {name}", error)
-        return Finding(f"layer {name}", "warning", f"{error}; its mask is not applied")
+        return Check(f"layer {name}", "warning", f"{error}; its mask is not applied")
     if not covers:
-        return Finding(f"layer {name}", "warning", f"covers the region only in part: {detail}")
-    return Finding(f"layer {name}", "ok", detail)
+        return Check(f"layer {name}", "warning", f"covers the region only in part: {detail}")
+    return Check(f"layer {name}", "ok", detail)
 
 
-def _describe_raster(site: Site, world: World, href: str) -> tuple[bool, str]:
+def _describe_raster(site: Site, inputs: Inputs, href: str) -> tuple[bool, str]:
     """Whether a raster covers the region's box, and what it is like."""
     with open_reading_threads(site.read, s3=href.startswith("s3://")) as threads:
         raster = threads.submit(Raster, href, site.read).result()
         threads.submit(raster.close).result()
     box = raster.geobox
     project = Transformer.from_crs(EPSG, box.crs, always_xy=True)
-    left, bottom, right, top = project.transform_bounds(*load_boundary(world.boundary).bounds)
+    left, bottom, right, top = project.transform_bounds(*load_boundary(inputs.boundary).bounds)
     area, cell = box.boundingbox, max(abs(box.resolution.x), abs(box.resolution.y))
     covers = (
         area.left <= left + cell
@@ -185,5 +185,5 @@ def _check_output(site: Site) -> str:
 def _check_queue(queue: Queue) -> str:
     queue.check()
     counts = queue.counts()
-    numbers = f"{say_count(counts.waiting, 'task')}, {say_count(counts.dead, 'dead letter')}"
+    numbers = f"{format_count(counts.waiting, 'task')}, {format_count(counts.dead, 'dead letter')}"
     return f"{queue.address} can be received from; {numbers}"

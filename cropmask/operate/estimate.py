@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from cropmask.fleet.recordfiles import find_attempts, load_attempts
 from cropmask.fleet.records import RUNS, AttemptKey, AttemptRecord, State
-from cropmask.operate.summary import choose_sample
+from cropmask.operate.status import choose_sample
 from cropmask.product import Recipe
 from cropmask.site.price import Price, occupied_seconds
 from cropmask.store.protocol import Store
 
 NEWEST: Final = 40
 """Records that are read of the newest tiles; as many more are spread over all."""
-THREADS: Final = 2
+DEFAULT_THREADS: Final = 2
 """Threads of the default figures."""
 DEFAULTS: Final[dict[tuple[str, int], tuple[float, float]]] = {
     ("forest", 10): (107, 1.88e9),
@@ -129,4 +129,4 @@ def _default(recipe: Recipe, resolution: int, tiles: int) -> Estimate:
         "what was measured on 2 CPUs with local files (docs/performance.md), as no earlier tile of "
         "this recipe and resolution is known"
     )
-    return Estimate(tiles, seconds, THREADS * seconds, int(memory), 0, words)
+    return Estimate(tiles, seconds, DEFAULT_THREADS * seconds, int(memory), 0, words)

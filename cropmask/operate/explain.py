@@ -13,7 +13,7 @@ from cropmask.operate.advice import advise_failure
 from cropmask.product import RECIPES, Recipe
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets, find_item, make_place
-from cropmask.site.commands import HERE, Commands
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
@@ -62,7 +62,7 @@ class Explanation:
     """Why there is no new key."""
     run: str | None = None
     """The newest run that has the tile."""
-    commands: Commands = HERE
+    commands: CommandWriter = PLAIN_COMMANDS
     """How to write commands."""
 
     @property
@@ -132,7 +132,7 @@ def find_task(
     )
 
 
-def find_attempts_of(store: Store, site: Site, task: Task) -> tuple[Attempt, ...]:
+def find_task_attempts(store: Store, site: Site, task: Task) -> tuple[Attempt, ...]:
     """Attempts of a task with their documents, by start."""
     product = load_region(task.region, site.models).product
     keys = find_tile_attempts(store, product.name, str(task.period), task.tile)
@@ -164,7 +164,7 @@ def explain(
     """
     store = site.store()
     product = load_region(task.region, site.models).product
-    attempts = find_attempts_of(store, site, task)
+    attempts = find_task_attempts(store, site, task)
     last = next((a.record for a in reversed(attempts) if a.record), None)
     made_with = next((name for name in RECIPES if last and name == last.recipe), RECIPES[0])
     asked_recipe = recipe or made_with

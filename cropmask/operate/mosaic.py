@@ -29,9 +29,9 @@ from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period
 
-LONGEST: Final = 5000
+MAX_PIXELS: Final = 5000
 """Pixels of the longest edge, if no pixel size is asked for."""
-PICTURE: Final = 2048
+PICTURE_PIXELS: Final = 2048
 """Pixels of the longest edge of the PNG."""
 _BATCH: Final = 64
 """Tiles that are in memory at the same time."""
@@ -41,7 +41,7 @@ Tiled = tuple[Tile, "NDArray[np.uint8] | None"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class MosaicGrid:
     """Pixel grid of a mosaic: whole tiles, north up."""
 
     meters: int
@@ -78,7 +78,7 @@ class Mosaic:
 
     cog: Path
     picture: Path
-    sheet: Sheet
+    sheet: MosaicGrid
     mapped: int
     """Tiles of the region that are in it."""
     tiles: int
@@ -89,8 +89,8 @@ class Mosaic:
     """Whether it shows the made-up world."""
 
 
-def plan_sheet(tiles: Iterable[Tile], meters: int | None = None) -> Sheet:
-    """Grid over tiles; without a pixel size the finest that keeps it at :data:`LONGEST` pixels.
+def make_grid(tiles: Iterable[Tile], meters: int | None = None) -> MosaicGrid:
+    """Grid over tiles; without a pixel size the finest that keeps it at :data:`MAX_PIXELS` pixels.
 
     Raises
     ------
@@ -103,10 +103,10 @@ def plan_sheet(tiles: Iterable[Tile], meters: int | None = None) -> Sheet:
     west, north = min(tile.x for tile in found), max(tile.y for tile in found)
     columns = max(tile.x for tile in found) - west + 1
     rows = north - min(tile.y for tile in found) + 1
-    sheets = [Sheet(size, west, north, columns, rows) for size in MOSAIC_RESOLUTIONS]
+    sheets = [MosaicGrid(size, west, north, columns, rows) for size in MOSAIC_RESOLUTIONS]
     if meters is not None:
         return next(sheet for sheet in sheets if sheet.meters == meters)
-    fitting = (sheet for sheet in sheets if max(sheet.box.shape) <= LONGEST)
+    fitting = (sheet for sheet in sheets if max(sheet.box.shape) <= MAX_PIXELS)
     return next(fitting, sheets[-1])
 
 
@@ -154,7 +154,7 @@ def make_mosaic(
         If the store or the disk fails.
     """
     wanted = set(tiles)
-    sheet = plan_sheet(wanted, meters)
+    sheet = make_grid(wanted, meters)
     datasets = [
         dataset
         for dataset in find_datasets(store, product, str(period))
@@ -198,7 +198,7 @@ def _describe(product: Product, period: Period, band: Band, synthetic: bool) -> 
     return mark_title(f"{product.name} {period}, quick look: {band.title}", synthetic=synthetic)
 
 
-def _open_raw(path: Path, sheet: Sheet) -> Any:  # noqa: ANN401 (rasterio is untyped)
+def _open_raw(path: Path, sheet: MosaicGrid) -> Any:  # noqa: ANN401 (rasterio is untyped)
     """A file to fill tile by tile; what is never written takes no room and reads as nodata."""
     height, width = sheet.box.shape
     return rasterio.open(
@@ -225,7 +225,7 @@ def _read_all(
     store: Store,
     datasets: list[Dataset],
     band: Band,
-    sheet: Sheet,
+    sheet: MosaicGrid,
     options: ReadOptions | None,
 ) -> Iterator[Tiled]:
     """Pixels of every dataset, a batch at a time; None where they cannot be read."""
@@ -262,7 +262,7 @@ def _read_tile(href: str, edge: int, band: Band) -> NDArray[np.uint8]:
 
 def _read_small(cog: Path, band: Band) -> NDArray[np.uint8]:
     with rasterio.open(cog) as raster:
-        factor = max(1, -(-max(raster.shape) // PICTURE))
+        factor = max(1, -(-max(raster.shape) // PICTURE_PIXELS))
         shape = tuple(-(-edge // factor) for edge in raster.shape)
         pixels: NDArray[np.uint8] = raster.read(
             1, out_shape=shape, resampling=Resampling[band.overview]

@@ -1,159 +1,195 @@
-"""What a run would do, tile by tile, and its document: written once, sent later."""
+"""Makes a plan: every tile of a region against what is there, by run key.
+
+Searching is that of one tile; what many tiles share is looked at once: the store is listed, a
+static catalog walked, layers beside GeoMAD identified.
+"""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
 
-from cropmask.contract import ENVIRONMENTS
+import shapely
+
 from cropmask.errors import Reason, Rejected
-from cropmask.fleet.document import check_fields, read_object, say_fault
-from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.operate.estimate import Estimate
+from cropmask.grid import Tile, intersects, tiles_within
+from cropmask.machine.stages import Progress, Stages, tell_nobody
+from cropmask.operate.estimate import estimate
+from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.product import Product, Recipe
-from cropmask.task import Period
-from cropmask.tile.runkey import Change, ChangeCause
-
-FORMAT: Final = 1
-"""Format of the plan's document."""
-
-
-class Need(StrEnum):
-    """What a tile needs."""
-
-    NEW = "new"
-    """No result yet."""
-    UNCHANGED = "unchanged"
-    """The result asked for is there."""
-    CHANGED = "changed"
-    """Another result is there."""
-    NO_INPUT = "no input"
-    """No GeoMAD for the period."""
-    INVALID = "invalid"
-    """Inputs that are not as they must be: the task would be rejected."""
-    ORPHAN = "orphan"
-    """A result that is not asked for: its tile is not in the region."""
+from cropmask.region import StacLayer
+from cropmask.remote.fetch import find_identity
+from cropmask.remote.threads import map_threads
+from cropmask.results.finder import find_item, make_place
+from cropmask.site.site import Site, absolute
+from cropmask.sources.catalogs import Catalog, open_catalog
+from cropmask.sources.gather import Wanted, gather
+from cropmask.sources.geomad import GEOMAD
+from cropmask.store.protocol import Store
+from cropmask.task import Period, Task
+from cropmask.tile.job import Basis, open_basis, prepare_on
+from cropmask.tile.runkey import Change, ChangeCause, find_changes
 
 
-@dataclass(frozen=True, slots=True)
-class TilePlan:
-    """What becomes of one tile."""
+def make_plan(
+    region: str,
+    period: Period,
+    site: Site,
+    *,
+    now: datetime,
+    recipe: Recipe = "forest",
+    only: Collection[Tile] | None = None,
+    area: shapely.Geometry | None = None,
+    progress: Progress = tell_nobody,
+) -> Plan:
+    """Compare what is asked for with what is there; nothing is written.
 
-    tile: Tile
-    need: Need
-    run_key: str | None = None
-    """Of the result asked for; None where there can be none."""
-    changes: tuple[Change, ...] = ()
-    """Why the result that is there is another one."""
-    reason: str | None = None
-    """Groups tiles that cannot be computed."""
-    detail: str | None = None
-    """One line about it."""
+    Parameters
+    ----------
+    region, period
+        What to map.
+    site
+        Where inputs are and results go.
+    now
+        UTC.
+    recipe
+        Model of the region.
+    only
+        Tiles of the region, if not all.
+    area
+        Polygons in EPSG:6933: of these tiles, only those that they reach as well.
+    progress
+        Told how far it is.
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run would do."""
-
-    region: str
-    """As it was asked for: a name, or the absolute path of a region file."""
-    name: str
-    """Name of the region."""
-    version: str
-    period: Period
-    recipe: Recipe
-    resolution: int
-    environment: str
-    catalog: str | None
-    """None for the made-up demo world."""
-    output: str
-    whole_region: bool
-    """Whether all tiles of the region were asked for: only then orphans are found."""
-    made: str
-    """UTC, RFC 3339."""
-    tiles: tuple[TilePlan, ...]
-    """Sorted by tile."""
-    estimate: Estimate
-    """Of the tiles that are new or changed."""
-
-    @property
-    def product(self) -> Product:
-        """Product of the region."""
-        return Product(self.name, self.version)
-
-    @property
-    def counts(self) -> dict[Need, int]:
-        """Tiles by what they need, all of :class:`Need`."""
-        found = Counter(planned.need for planned in self.tiles)
-        return {need: found[need] for need in Need}
-
-    @property
-    def has_work(self) -> bool:
-        """Whether there is a tile to compute."""
-        return any(planned.need in (Need.NEW, Need.CHANGED) for planned in self.tiles)
-
-    def of(self, *needs: Need) -> tuple[TilePlan, ...]:
-        """Tiles with one of some needs."""
-        return tuple(planned for planned in self.tiles if planned.need in needs)
-
-    def to_json(self) -> str:
-        """The document."""
-        document = {
-            "plan": FORMAT,
-            **asdict(self),
-            "period": str(self.period),
-            "counts": {str(need): count for need, count in self.counts.items()},
-            "tiles": [{**asdict(planned), "tile": str(planned.tile)} for planned in self.tiles],
-        }
-        return json.dumps(document, indent=1, sort_keys=True) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Plan:
-        """Plan of a document.
-
-        Raises
-        ------
-        Rejected
-            If it is none, or one of a format that is not known; the message names the field.
-        """
-        try:
-            found = read_object(text)
-            if found.pop("plan", None) != FORMAT or not isinstance(found.pop("counts", None), dict):
-                raise ValueError(f"it does not say that its format is {FORMAT}")
-            found["period"] = Period.year_of(_text(found, "period"))
-            found["estimate"] = check_fields(Estimate, found["estimate"])
-            found["tiles"] = tuple(map(_parse_tile, found["tiles"]))
-            plan = check_fields(cls, found)
-            plan._check_offered()
-        except (ValueError, TypeError, KeyError, Rejected) as error:
-            raise Rejected(
-                f"it is no plan of this version ({say_fault(error)}): make one with "
-                "'cropmask plan --out FILE'",
-                reason=Reason.BAD_PLAN,
-            ) from None
-        return plan
-
-    def _check_offered(self) -> None:
-        if self.resolution not in RESOLUTIONS:
-            raise ValueError(f"resolution: {self.resolution} m is not offered")
-        if self.environment not in ENVIRONMENTS:
-            raise ValueError(f"environment: there is no '{self.environment}'")
-
-
-def _text(found: Mapping[str, Any], name: str) -> str:
-    if not isinstance(found[name], str):
-        raise TypeError(f"{name}: Input should be a valid string")
-    return str(found[name])
-
-
-def _parse_tile(found: Mapping[str, Any]) -> TilePlan:
-    changes = tuple(
-        check_fields(Change, {**change, "cause": ChangeCause(change["cause"])})
-        for change in found["changes"]
+    Raises
+    ------
+    Rejected
+        If the region is unknown, a tile is not in it, or none is in the area.
+    Misconfigured
+        If the site cannot be used.
+    Interrupted
+        If a server cannot be reached.
+    """
+    region = absolute(region) if region.endswith(".toml") else region
+    basis = open_basis(region, site, recipe=recipe, stages=Stages(progress))
+    every = tiles_within(basis.boundary)
+    tiles = every if only is None else _chosen(only, every, region)
+    if area is not None:
+        tiles = tuple(tile for tile in tiles if intersects(area, tile))
+    if not tiles:
+        raise Rejected(f"no tile of region {region} is in the area given", reason=Reason.NO_TILES)
+    is_whole = only is None and area is None
+    store = site.store()
+    progress("search", 0.0)
+    search = _Search(basis, region, period, site, store, tiles)
+    planned = search.run(progress)
+    if is_whole:
+        planned += [TilePlan(tile, Need.ORPHAN) for tile in search.there - set(every)]
+    work = sum(tile.need in (Need.NEW, Need.CHANGED) for tile in planned)
+    return Plan(
+        region=region,
+        name=basis.region.name,
+        version=basis.region.version,
+        period=period,
+        recipe=recipe,
+        resolution=site.resolution,
+        environment=site.environment,
+        catalog=site.catalog and absolute(site.catalog),
+        output=absolute(site.output),
+        whole_region=is_whole,
+        made=now.isoformat(timespec="seconds"),
+        tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
+        estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
     )
-    tile, need = Tile.parse(_text(found, "tile")), Need(found["need"])
-    return check_fields(TilePlan, {**found, "tile": tile, "need": need, "changes": changes})
+
+
+def _chosen(only: Collection[Tile], every: Sequence[Tile], region: str) -> tuple[Tile, ...]:
+    outside = sorted(set(only) - set(every))
+    if outside:
+        names = ", ".join(map(str, outside[:5])) + (" ..." if len(outside) > 5 else "")
+        raise Rejected(
+            f"not in region {region}: {names}; 'cropmask tiles --region {region}' lists its tiles",
+            reason=Reason.OUTSIDE_REGION,
+        )
+    return tuple(sorted(set(only)))
+
+
+def find_results(store: Store, product: Product, period: Period) -> set[Tile]:
+    """Tiles of a product and period that have an item, from one listing."""
+    suffix = product.item_name("x000y000", str(period)).partition("x000y000")[2]
+    found = set()
+    for entry in store.list(f"{product.folder}/"):
+        if entry.key.endswith(suffix):
+            try:
+                tile = Tile.parse(entry.key.removesuffix(suffix)[-len("x000y000") :])
+            except Rejected:
+                continue
+            if entry.key == make_place(product, Task(tile, product.region, period)).item:
+                found.add(tile)
+    return found
+
+
+class _Search:
+    """What the tiles of one plan share."""
+
+    def __init__(
+        self,
+        basis: Basis,
+        region: str,
+        period: Period,
+        site: Site,
+        store: Store,
+        tiles: Sequence[Tile],
+    ) -> None:
+        self.basis = basis
+        self.region = region
+        self.period = period
+        self.store = store
+        self.tiles = tiles
+        self.options = site.read
+        self.identify = cache(find_identity)
+        self.there = find_results(store, basis.region.product, period)
+        self.catalog = self._gather()
+
+    def _gather(self) -> Catalog:
+        ancillary = self.basis.inputs.ancillary
+        layers = [getattr(ancillary, name) for name in type(ancillary).model_fields]
+        wanted: set[Wanted] = {
+            (layer.collection, self.period if layer.dated else None)
+            for layer in layers
+            if isinstance(layer, StacLayer)
+        }
+        catalog = open_catalog(self.basis.inputs.catalog, self.options)
+        return gather(catalog, {(GEOMAD, self.period), *wanted}, self.tiles)
+
+    def run(self, progress: Progress) -> list[TilePlan]:
+        """Every tile, a few at a time."""
+        return map_threads(
+            self.plan, self.tiles, lambda done, every: progress("search", done / every)
+        )
+
+    def plan(self, tile: Tile) -> TilePlan:
+        """One tile."""
+        task = Task(tile, self.region, self.period)
+        try:
+            job = prepare_on(self.basis, task, self.catalog, self.options, self.identify)
+        except Rejected as error:
+            need = Need.NO_INPUT if error.reason is Reason.MISSING_GEOMAD else Need.INVALID
+            return TilePlan(tile, need, reason=error.reason, detail=str(error))
+        key = str(job.run_key)
+        planned = TilePlan(tile, Need.NEW, key)
+        if tile not in self.there:
+            return planned
+        try:
+            item = find_item(self.store, job.place)
+        except Rejected as error:
+            change = (Change(ChangeCause.OTHER, "item"),)
+            return replace(planned, need=Need.CHANGED, changes=change, detail=str(error))
+        if item is None:  # removed since it was listed
+            return planned
+        if item.run_key == key:
+            return replace(planned, need=Need.UNCHANGED)
+        changes = find_changes(item.properties, job.parts, self.basis.words)
+        return replace(planned, need=Need.CHANGED, changes=changes)

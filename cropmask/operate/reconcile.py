@@ -35,7 +35,7 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Provenance:
     """How a result was made; one product should have one way."""
 
     resolution: int | None
@@ -57,7 +57,7 @@ class TileCheck:
     problems: tuple[str, ...] = ()
     """One line each; none if it is ok."""
     bytes: int = 0
-    made: Made | None = None
+    made: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Reconciliation:
         return all(check.finding is Finding.OK for check in self.checks)
 
     @property
-    def ways(self) -> dict[Made, int]:
+    def ways(self) -> dict[Provenance, int]:
         """How results were made, the most frequent first; more than one way is worth a look."""
         return dict(Counter(check.made for check in self.checks if check.made).most_common())
 
@@ -96,7 +96,7 @@ class Reconciliation:
 
 def expected_tiles(site: Site, region: Region) -> tuple[Tile, ...]:
     """Tiles that a region has at a site: those that its boundary reaches."""
-    return tiles_within(load_boundary(site.world(region).boundary))
+    return tiles_within(load_boundary(site.inputs(region).boundary))
 
 
 def reconcile(
@@ -180,8 +180,8 @@ def _verify(store: Store, item: ResultItem, dataset: Dataset) -> tuple[str, ...]
     return tuple(problems)
 
 
-def _made(item: ResultItem) -> Made:
-    return Made(
+def _made(item: ResultItem) -> Provenance:
+    return Provenance(
         item.resolution,
         _text(item.model.get("recipe")),
         _text(item.model.get("sha256"), 12),

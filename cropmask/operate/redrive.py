@@ -21,7 +21,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LetterFilter:
     """Which dead letters; all of them unless something is said."""
 
     where: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LetterGroup:
     """Dead letters of one reason."""
 
     reason: str
@@ -82,7 +82,7 @@ def parse_age(text: str) -> timedelta:
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
-def facts_of(letter: DeadLetter) -> dict[str, str]:
+def find_fields(letter: DeadLetter) -> dict[str, str]:
     """Fields of a dead letter; a message that is no task has a reason only."""
     facts = {"reason": letter.reason}
     try:
@@ -99,13 +99,15 @@ def facts_of(letter: DeadLetter) -> dict[str, str]:
     }
 
 
-def find(queue: Queue, wanted: Wanted) -> Iterator[DeadLetter]:
+def find_letters(queue: Queue, wanted: LetterFilter) -> Iterator[DeadLetter]:
     """Dead letters that are wanted; they stay where they are."""
     with closing(queue.dead_letters()) as letters:
         yield from islice(filter(_test(wanted), letters), wanted.limit)
 
 
-def send_back(queue: Queue, wanted: Wanted, *, now: datetime | None = None) -> Iterator[DeadLetter]:
+def redrive_letters(
+    queue: Queue, wanted: LetterFilter, *, now: datetime | None = None
+) -> Iterator[DeadLetter]:
     """Send wanted dead letters back, each told when it is done; none twice.
 
     Parameters
@@ -120,18 +122,18 @@ def send_back(queue: Queue, wanted: Wanted, *, now: datetime | None = None) -> I
     yield from _act(queue, wanted, queue.redrive, now)
 
 
-def throw_away(
-    queue: Queue, wanted: Wanted, *, now: datetime | None = None
+def discard_letters(
+    queue: Queue, wanted: LetterFilter, *, now: datetime | None = None
 ) -> Iterator[DeadLetter]:
     """Delete wanted dead letters for good, each told when it is done."""
     yield from _act(queue, wanted, queue.discard, now)
 
 
 def _act(
-    queue: Queue, wanted: Wanted, action: Callable[[DeadLetter], None], now: datetime | None
+    queue: Queue, wanted: LetterFilter, action: Callable[[DeadLetter], None], now: datetime | None
 ) -> Iterator[DeadLetter]:
     began = now or datetime.now(UTC)
-    old = (letter for letter in find(queue, Wanted(wanted.where, wanted.since)))
+    old = (letter for letter in find_letters(queue, LetterFilter(wanted.where, wanted.since)))
     with closing(old):
         chosen = (letter for letter in old if letter.died <= began)
         for letter in islice(chosen, wanted.limit):
@@ -139,17 +141,17 @@ def _act(
             yield letter
 
 
-def _test(wanted: Wanted) -> Callable[[DeadLetter], bool]:
+def _test(wanted: LetterFilter) -> Callable[[DeadLetter], bool]:
     def test(letter: DeadLetter) -> bool:
         if wanted.since is not None and letter.died < wanted.since:
             return False
-        facts = facts_of(letter)
+        facts = find_fields(letter)
         return all(facts.get(name) in values for name, values in wanted.where.items())
 
     return test
 
 
-def group(letters: Iterable[DeadLetter]) -> tuple[Group, ...]:
+def group_letters(letters: Iterable[DeadLetter]) -> tuple[LetterGroup, ...]:
     """Dead letters by reason, the largest group first."""
     by_reason: dict[str, list[DeadLetter]] = {}
     for letter in letters:
@@ -158,7 +160,7 @@ def group(letters: Iterable[DeadLetter]) -> tuple[Group, ...]:
     return tuple(sorted(groups, key=lambda one: (-one.count, one.reason)))
 
 
-def _group_of(reason: str, letters: Sequence[DeadLetter]) -> Group:
+def _group_of(reason: str, letters: Sequence[DeadLetter]) -> LetterGroup:
     last = max(letters, key=lambda letter: letter.died)
-    tiles = {facts_of(letter).get("tile", "") for letter in letters} - {""}
-    return Group(reason, len(letters), last.died, last.error, tuple(sorted(tiles)))
+    tiles = {find_fields(letter).get("tile", "") for letter in letters} - {""}
+    return LetterGroup(reason, len(letters), last.died, last.error, tuple(sorted(tiles)))

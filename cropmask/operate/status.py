@@ -1,131 +1,325 @@
-"""How far a run is, found out: one listing, and few documents."""
+"""How far a run is: from names of attempts, and a few of their documents, to figures."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from statistics import fmean, median
 from typing import Final
 
-from cropmask.contract import ENV_CATALOG, TIME_LIMIT_SECONDS
-from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.fleet.recordfiles import find_attempts, load_attempts, load_runs
-from cropmask.fleet.records import AttemptKey, RunRecord
+from cropmask.contract import LEASE_SECONDS, TIME_LIMIT_SECONDS
+from cropmask.errors import Reason
+from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.grid import Tile
-from cropmask.operate.summary import (
-    Standing,
-    choose_failures,
-    choose_sample,
-    settle,
-    stale_age,
-    summarize,
-)
-from cropmask.queue.protocol import Counts
-from cropmask.site.site import Site
-from cropmask.store.protocol import Store
+from cropmask.site.price import Price, occupied_seconds
 
-SAMPLE: Final = 24
-"""Documents of ended attempts that are read for times and cost, of each state."""
-FAILURES: Final = 400
-"""Documents of failed attempts that are read; of more, the latest."""
+STALE: Final = "STALE"
+"""An attempt that began and can no longer be running: its worker has died."""
+TILE_STATES: Final = ("SUCCEEDED", "SKIPPED", "PROCESSING", STALE, "FAILED", "INVALID", "PENDING")
+"""Every state that is shown, in the order in which it is shown."""
+RECENT: Final = 64
+"""Finished tiles that the throughput is taken from."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TileStatus:
+    """Where one tile stands."""
+
+    tile: Tile
+    state: str
+    """One of :data:`TILE_STATES`."""
+    attempts: int = 0
+    latest: AttemptKey | None = None
+    """The attempt that counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
-    """Which run is asked for; None where anything goes."""
+class FailureGroup:
+    """Tiles whose attempt that counts failed for one reason."""
 
-    product: str | None = None
-    period: str | None = None
-    run: str | None = None
-
-
-def find_run(store: Store, sought: Sought) -> tuple[RunRecord, tuple[RunRecord, ...]]:
-    """The run asked for, the newest without a name; and the others, newest first.
-
-    Raises
-    ------
-    Rejected
-        If there is none.
-    """
-    runs = load_runs(store, sought.product, sought.period)[::-1]
-    chosen = next((record for record in runs if sought.run in (None, record.run)), None)
-    if chosen is not None:
-        return chosen, tuple(record for record in runs if record is not chosen)
-    where = f"of {sought.product} " if sought.product else ""
-    where += f"in {sought.period} " if sought.period else ""
-    if sought.run is None:
-        raise Rejected(
-            f"no run {where}was submitted to {_address(store)} yet: start one with 'cropmask "
-            "submit --region ...', or name another --output",
-            reason=Reason.UNKNOWN_RUN,
-        )
-    known = ", ".join(record.run for record in runs[:3]) or "none"
-    raise Rejected(
-        f"there is no run '{sought.run}' {where}in {_address(store)}; the newest are: {known}",
-        reason=Reason.UNKNOWN_RUN,
-    )
+    state: State
+    """FAILED or INVALID."""
+    reason: str
+    tiles: tuple[Tile, ...]
+    """Sorted; more than one run has only if it failed often."""
+    example: Tile
+    error: str
 
 
-def check_catalog(site: Site) -> None:
-    """Look that a worker without a catalog is not asked for tiles of one.
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """What all attempts of a run took so far."""
 
-    The made-up demo world would reject each of them for good.
-
-    Raises
-    ------
-    Misconfigured
-        If the newest run was submitted with a catalog, and the site has none.
-    """
-    if not site.synthetic:
-        return
-    newest = next(reversed(load_runs(site.store())), None)
-    if newest is not None and newest.catalog is not None:
-        raise Misconfigured(
-            f"run {newest.run} was submitted with the catalog {newest.catalog}, this worker has "
-            f"none: give --catalog (and --models, if it had any), or set {ENV_CATALOG}",
-            reason=Reason.NO_CATALOG,
-        )
+    cpu_seconds: float
+    """Of occupied CPUs: wall time on each of them."""
+    tile_seconds: float | None
+    """Median wall time of a tile that was computed; None if none was."""
+    sampled: int
+    """Documents that these were taken from."""
+    ended: int
+    """Attempts that ended."""
 
 
-def _address(store: Store) -> str:
-    return store.uri("x").removesuffix("/x")
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Everything that is known of a run at one moment."""
+
+    record: RunRecord
+    moment: datetime
+    """UTC."""
+    tiles: tuple[TileStatus, ...]
+    """Sorted by tile; each tile of the run, and each that has an attempt, once."""
+    failures: tuple[FailureGroup, ...]
+    """Largest first."""
+    spent: RunUsage
+    retried: int
+    """Attempts beyond the first of each tile."""
+    per_hour: float | None
+    """Tiles finished in an hour, lately."""
+    first: datetime | None
+    """When the first attempt began."""
+    last: datetime | None
+    """When the latest attempt began."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tiles are in each of :data:`TILE_STATES`; they sum to the number of tiles."""
+        found = Counter(tile.state for tile in self.tiles)
+        return {shown: found[shown] for shown in TILE_STATES}
+
+    @property
+    def done(self) -> int:
+        """Tiles whose result is there."""
+        return sum(tile.state in ("SUCCEEDED", "SKIPPED") for tile in self.tiles)
+
+    @property
+    def remaining(self) -> int:
+        """Tiles that somebody will still work on, or should."""
+        return len(self.tiles) - self.done - self.counts["INVALID"]
+
+    @property
+    def share(self) -> float:
+        """Share of the tiles that is done, 0 to 1."""
+        return self.done / len(self.tiles) if self.tiles else 1.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until nothing remains, at the throughput of late; None where that is not known."""
+        if self.remaining == 0:
+            return 0.0
+        return 3600 * self.remaining / self.per_hour if self.per_hour else None
+
+    @property
+    def ends(self) -> datetime | None:
+        """When nothing may remain; None if that is not known, or far beyond any run."""
+        seconds = self.seconds_left
+        if not seconds or seconds > timedelta(days=365).total_seconds():
+            return None
+        return self.moment + timedelta(seconds=seconds)
+
+    def dollars(self, price: Price) -> float:
+        """Cost so far."""
+        return price.of(self.spent.cpu_seconds)
 
 
-def load_standing(
-    store: Store,
-    record: RunRecord,
-    now: datetime,
-    *,
-    queue: Counts | None = None,
-    time_limit: float = TIME_LIMIT_SECONDS,
-) -> Standing:
-    """Where a run stands.
+def tile_statuses(
+    keys: Iterable[AttemptKey], wanted: Iterable[Tile], now: datetime, *, stale_after: timedelta
+) -> tuple[TileStatus, ...]:
+    """State of every tile, from the names of the attempts of one run.
+
+    The latest attempt of a tile counts; but a tile that was done once is done, whatever became of
+    a message that was delivered twice.
 
     Parameters
     ----------
-    store
-        Where results and records are.
-    record
-        The run.
+    keys
+        Attempts of the run, in any order; both names of one that ended while it was listed.
+    wanted
+        Tiles of the run.
     now
         UTC.
-    queue
-        Counts of the queue that the run was sent to, if there is one.
-    time_limit
-        Seconds after which workers stop an attempt.
+    stale_after
+        Age at which an attempt can no longer be running.
     """
-    keys = tuple(find_attempts(store, record.product, record.period, record.run))
-    is_idle = bool(record.sent) and queue is not None and queue.in_flight == 0
-    tiles = settle(
-        keys,
-        map(Tile.parse, record.tiles),
-        now,
-        stale_after=stale_age(time_limit, is_queue_idle=is_idle),
+    by_tile: dict[Tile, dict[str, AttemptKey]] = {tile: {} for tile in wanted}
+    for key in keys:
+        attempts = by_tile.setdefault(key.tile, {})
+        known = attempts.get(key.attempt, key)
+        attempts[key.attempt] = max(known, key, key=lambda k: (k.state is not State.PROCESSING, k))
+    return tuple(
+        _tile_status(tile, sorted(attempts.values()), now - stale_after)
+        for tile, attempts in sorted(by_tile.items())
     )
-    wanted: dict[AttemptKey, None] = dict.fromkeys(choose_failures(tiles, FAILURES))
-    wanted |= dict.fromkeys(choose_sample(keys, SAMPLE))
-    return summarize(record, tiles, keys, load_attempts(store, tuple(wanted)), now)
 
 
-def utc_now() -> datetime:
-    """Present moment."""
-    return datetime.now(UTC)
+def _tile_status(tile: Tile, attempts: Sequence[AttemptKey], oldest: datetime) -> TileStatus:
+    if not attempts:
+        return TileStatus(tile, State.PENDING)
+    latest = next((key for key in reversed(attempts) if key.state.is_done), attempts[-1])
+    is_stale = latest.state is State.PROCESSING and latest.started < oldest
+    return TileStatus(tile, STALE if is_stale else latest.state, len(attempts), latest)
+
+
+def stale_age(time_limit: float = TIME_LIMIT_SECONDS, *, is_queue_idle: bool = False) -> timedelta:
+    """Age at which an attempt can no longer be running.
+
+    An attempt is stopped at its time limit, and its lease ends soon after. If the queue says that
+    no message is in flight, nobody works on anything; its numbers lag, but by less than a lease.
+    """
+    return timedelta(seconds=LEASE_SECONDS + (0 if is_queue_idle else time_limit))
+
+
+def is_given_up(status: RunStatus, waiting: int | None) -> bool:
+    """Whether all that remains has failed and nobody will try it again.
+
+    Parameters
+    ----------
+    status
+        The run.
+    waiting
+        Messages that somebody will still work on; None if that is not known.
+    """
+    return waiting == 0 and 0 < status.remaining == status.counts["FAILED"]
+
+
+def choose_sample(keys: Iterable[AttemptKey], number: int) -> tuple[AttemptKey, ...]:
+    """At most ``number`` ended attempts of each state, spread evenly over the run."""
+    by_state: dict[State, list[AttemptKey]] = {}
+    for key in sorted(keys, key=lambda key: (key.started, key.attempt)):
+        by_state.setdefault(key.state, []).append(key)
+    by_state.pop(State.PROCESSING, None)
+    chosen: list[AttemptKey] = []
+    for found in by_state.values():
+        few = min(len(found), number)
+        chosen += [found[round(i * (len(found) - 1) / max(few - 1, 1))] for i in range(few)]
+    return tuple(chosen)
+
+
+def choose_failures(tiles: Iterable[TileStatus], number: int) -> tuple[AttemptKey, ...]:
+    """At most ``number`` of the attempts that count and failed, the latest first."""
+    failed = [
+        tile.latest
+        for tile in tiles
+        if tile.latest is not None and tile.state in (State.FAILED, State.INVALID)
+    ]
+    return tuple(sorted(failed, key=lambda key: key.started, reverse=True)[:number])
+
+
+def make_run_status(
+    record: RunRecord,
+    tiles: tuple[TileStatus, ...],
+    keys: Sequence[AttemptKey],
+    loaded: Mapping[AttemptKey, AttemptRecord],
+    now: datetime,
+) -> RunStatus:
+    """Figures of a run.
+
+    Parameters
+    ----------
+    record
+        The run.
+    tiles
+        As :func:`tile_statuses` says.
+    keys
+        Attempts of the run.
+    loaded
+        Documents of some of them: of those that failed, and a sample of the others.
+    now
+        UTC.
+    """
+    running = {s.latest.attempt for s in tiles if s.latest and s.state == State.PROCESSING}
+    spent = _sum_usage(keys, loaded, now, running)
+    starts = [key.started for key in keys]
+    is_over = all(s.state in ("SUCCEEDED", "SKIPPED", "INVALID") for s in tiles)
+    return RunStatus(
+        record=record,
+        moment=now,
+        tiles=tiles,
+        failures=_group(tiles, loaded),
+        spent=spent,
+        retried=sum(max(tile.attempts - 1, 0) for tile in tiles),
+        per_hour=_throughput(tiles, spent.tile_seconds or 0.0, None if is_over else now),
+        first=min(starts, default=None),
+        last=max(starts, default=None),
+    )
+
+
+def _group(
+    tiles: Iterable[TileStatus], loaded: Mapping[AttemptKey, AttemptRecord]
+) -> tuple[FailureGroup, ...]:
+    groups: dict[tuple[State, str], list[tuple[AttemptKey, str]]] = {}
+    for tile in tiles:
+        key = tile.latest
+        if key is None or tile.state not in (State.FAILED, State.INVALID):
+            continue
+        found = loaded.get(key)
+        reason = (found and found.reason) or (Reason.UNKNOWN if found else "not looked at")
+        error = (found and found.error) or ""
+        groups.setdefault((key.state, reason), []).append((key, error))
+    return tuple(
+        sorted(
+            (_group_of(state, reason, found) for (state, reason), found in groups.items()),
+            key=lambda group: (-len(group.tiles), group.reason, group.state),
+        )
+    )
+
+
+def _group_of(state: State, reason: str, found: Sequence[tuple[AttemptKey, str]]) -> FailureGroup:
+    latest, error = max(found, key=lambda pair: (bool(pair[1]), pair[0].started))
+    return FailureGroup(state, reason, tuple(sorted(k.tile for k, _ in found)), latest.tile, error)
+
+
+def _sum_usage(
+    keys: Sequence[AttemptKey],
+    loaded: Mapping[AttemptKey, AttemptRecord],
+    now: datetime,
+    running: Collection[str],
+) -> RunUsage:
+    """What was loaded stands for the attempts of the same state that were not.
+
+    Nobody knows when a worker died: its attempt counts as that of a usual tile, at most.
+    """
+    total, sampled, computed = 0.0, 0, []
+    threads = [record.threads for record in loaded.values() if record.threads]
+    usual = round(median(threads)) if threads else None
+    ended = [key for key in keys if key.state is not State.PROCESSING]
+    for state, number in Counter(key.state for key in ended).items():
+        known = [record for key, record in loaded.items() if key.state is state]
+        sampled += len(known)
+        if known:
+            mean = fmean(occupied_seconds(r.seconds, r.threads or usual) for r in known)
+            total += number * mean
+        if state is State.SUCCEEDED:
+            computed = [record.seconds for record in known if record.seconds is not None]
+    tile_seconds = median(computed) if computed else None
+    finished = {key.attempt for key in ended}
+    for key in keys:
+        if key.attempt not in finished:
+            longest = float(TIME_LIMIT_SECONDS)
+            if key.attempt not in running and tile_seconds is not None:
+                longest = min(longest, tile_seconds)
+            seconds = min((now - key.started).total_seconds(), longest)
+            total += occupied_seconds(max(seconds, 0.0), usual)
+    return RunUsage(total, tile_seconds, sampled, len(ended))
+
+
+def _throughput(
+    tiles: Iterable[TileStatus], tile_seconds: float, now: datetime | None
+) -> float | None:
+    """Tiles an hour, from when the latest finished ones began: as far apart as their ends.
+
+    While the run goes on, ``now`` counts too, so that the figure falls while nothing ends.
+    """
+    begun = sorted(
+        tile.latest.started
+        for tile in tiles
+        if tile.latest is not None and tile.latest.state.is_done
+    )[-RECENT:]
+    if len(begun) < 2:
+        return None
+    # A worker that is not late began the tile that it finished last two tiles' time ago, at most.
+    end = begun[-1] if now is None else max(begun[-1], now - timedelta(seconds=2 * tile_seconds))
+    seconds = (end - begun[0]).total_seconds()
+    return 3600 * (len(begun) - 1) / seconds if seconds > 0 else None

@@ -9,19 +9,19 @@ from typing import Final
 import shapely
 
 from cropmask.grid import AFRICA_10, Tile
-from cropmask.operate.advice import advise, advise_run
+from cropmask.operate.advice import advise_group, advise_run
 from cropmask.operate.formats import (
-    say_count,
-    say_cpu_time,
-    say_dollars,
-    say_duration,
-    say_moment,
-    say_rate,
+    format_count,
+    format_cpu_time,
+    format_dollars,
+    format_duration,
+    format_moment,
+    format_rate,
 )
-from cropmask.operate.summary import SHOWN, Standing, TileStanding
+from cropmask.operate.status import TILE_STATES, RunStatus, TileStatus
 from cropmask.queue.protocol import Counts
 from cropmask.results.html import Html, join, make_page, make_table, tag
-from cropmask.site.commands import HERE, Commands
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
 from cropmask.stac.facts import mark_title
 
@@ -110,11 +110,11 @@ class Surroundings:
     """Interval at which the page loads itself anew while the run goes on."""
     synthetic: bool = False
     """Whether results show the made-up world."""
-    commands: Commands = HERE
+    commands: CommandWriter = PLAIN_COMMANDS
     """How to write commands."""
 
 
-def make_status_page(standing: Standing, around: Surroundings) -> str:
+def make_status_page(standing: RunStatus, around: Surroundings) -> str:
     """HTML of a run; it needs no other file and no network."""
     record = standing.record
     title = mark_title(f"{record.product} {record.period}", synthetic=around.synthetic)
@@ -141,15 +141,15 @@ def make_status_page(standing: Standing, around: Surroundings) -> str:
     )
 
 
-def _header(standing: Standing, title: str) -> Html:
+def _header(standing: RunStatus, title: str) -> Html:
     record = standing.record
-    moment = tag("time", say_moment(standing.moment), id="moment")
+    moment = tag("time", format_moment(standing.moment), id="moment")
     made = f", submitted {record.submitted}, model {record.recipe}, {record.resolution} m; as of "
     about = tag("p", "run ", tag("code", record.run), made, moment, class_="soft")
     return tag("header", tag("h1", title), about)
 
 
-def _bar(standing: Standing) -> Html:
+def _bar(standing: RunStatus) -> Html:
     total = max(len(standing.tiles), 1)
     parts = (
         tag("i", class_=name, style=f"width:{100 * count / total:.3f}%", title=f"{name} {count}")
@@ -159,21 +159,23 @@ def _bar(standing: Standing) -> Html:
     return tag("div", *parts, class_="bar", role="img", aria_label=f"{standing.share:.0%} done")
 
 
-def _cards(standing: Standing, around: Surroundings) -> Html:
+def _cards(standing: RunStatus, around: Surroundings) -> Html:
     spent = standing.spent
-    speed = say_rate(standing.per_hour) if standing.per_hour else "not known yet"
-    usual = f"{say_duration(spent.tile_seconds)} a tile" if spent.tile_seconds else "no tile timed"
+    speed = format_rate(standing.per_hour) if standing.per_hour else "not known yet"
+    usual = (
+        f"{format_duration(spent.tile_seconds)} a tile" if spent.tile_seconds else "no tile timed"
+    )
     retries = "1 retry" if standing.retried == 1 else f"{standing.retried:,} retries"
     cards = [
         ("done", f"{standing.done:,} of {len(standing.tiles):,}", f"{standing.share:.0%} done"),
         ("speed", speed, f"{usual}, {retries}"),
         ("ends", *_ends(standing)),
-        ("cost", say_dollars(standing.dollars(around.price)),
-         f"so far: {say_cpu_time(spent.cpu_seconds)} at {around.price.short}"),
+        ("cost", format_dollars(standing.dollars(around.price)),
+         f"so far: {format_cpu_time(spent.cpu_seconds)} at {around.price.short}"),
     ]  # fmt: skip
     if around.queue is not None:
         queue = around.queue
-        dead = say_count(queue.dead, "dead letter")
+        dead = format_count(queue.dead, "dead letter")
         waits = f"{queue.visible:,} waiting, {queue.delayed:,} delayed, {dead}"
         cards.append(("queue", f"{queue.in_flight:,} in flight", waits))
     drawn = (
@@ -183,15 +185,15 @@ def _cards(standing: Standing, around: Surroundings) -> Html:
     return tag("div", *drawn, class_="cards")
 
 
-def _ends(standing: Standing) -> tuple[str, str]:
+def _ends(standing: RunStatus) -> tuple[str, str]:
     if standing.remaining == 0:
-        return "over", f"last tile begun {say_moment(standing.last)}" if standing.last else ""
+        return "over", f"last tile begun {format_moment(standing.last)}" if standing.last else ""
     if standing.ends is None or standing.seconds_left is None:
         return "not known yet", "needs two finished tiles"
-    return f"in {say_duration(standing.seconds_left)}", f"about {say_moment(standing.ends)}"
+    return f"in {format_duration(standing.seconds_left)}", f"about {format_moment(standing.ends)}"
 
 
-def _map(standing: Standing, around: Surroundings) -> Html:
+def _map(standing: RunStatus, around: Surroundings) -> Html:
     """SVG of the tiles, north up: a square for each, with its state as color, sign and title."""
     shown = {found.tile for found in standing.tiles}
     rest = [tile for tile in around.region_tiles if tile not in shown]
@@ -220,15 +222,14 @@ def _map(standing: Standing, around: Surroundings) -> Html:
     )
 
 
-def _square(found: TileStanding, transform: str) -> Html:
-    words = f"{found.tile} {found.shown}: {MEANINGS[found.shown]}"
+def _square(found: TileStatus, transform: str) -> Html:
+    words = f"{found.tile} {found.state}: {MEANINGS[found.state]}"
     if found.latest is not None:
-        words += (
-            f"; {say_count(found.attempts, 'attempt')}, begun {say_moment(found.latest.started)}"
-        )
-    box = tag("rect", class_=found.shown, x=".5", y=".5", width="9", height="9", rx="1")
-    place = {"transform": transform, "data-tile": found.tile, "data-state": found.shown}
-    return tag("g", tag("title", words), box, _mark(found.shown), **place)
+        begun = format_moment(found.latest.started)
+        words += f"; {format_count(found.attempts, 'attempt')}, begun {begun}"
+    box = tag("rect", class_=found.state, x=".5", y=".5", width="9", height="9", rx="1")
+    place = {"transform": transform, "data-tile": found.tile, "data-state": found.state}
+    return tag("g", tag("title", words), box, _mark(found.state), **place)
 
 
 def _mark(state: str) -> Html:
@@ -257,13 +258,15 @@ def _rings(shape: shapely.Geometry) -> Iterable[Sequence[tuple[float, float]]]:
                 yield ring.coords
 
 
-def _legend(standing: Standing, around: Surroundings) -> Html:
+def _legend(standing: RunStatus, around: Surroundings) -> Html:
     def row(name: str, sign: Html, title: str, note: str, count: int) -> Html:
         words = tag("td", title, tag("br"), tag("span", note, class_="soft"))
         number = tag("td", f"{count:,}", class_="n")
         return tag("tr", tag("td", sign), words, number, data_count=name)
 
-    rows = [row(name, _key(name), name, MEANINGS[name], standing.counts[name]) for name in SHOWN]
+    rows = [
+        row(name, _key(name), name, MEANINGS[name], standing.counts[name]) for name in TILE_STATES
+    ]
     known = {found.tile for found in standing.tiles}
     rest = sum(tile not in known for tile in around.region_tiles)
     if rest:
@@ -279,7 +282,7 @@ def _key(name: str) -> Html:
     return tag("svg", box, _mark(name), class_="key", viewBox="0 0 10 10", **about)
 
 
-def _failures(standing: Standing, around: Surroundings) -> Html:
+def _failures(standing: RunStatus, around: Surroundings) -> Html:
     if not standing.failures:
         return Html()
     rows = (
@@ -288,7 +291,7 @@ def _failures(standing: Standing, around: Surroundings) -> Html:
             tag("td", f"{len(group.tiles):,}", class_="n"),
             tag("td", group.reason, class_="word"),
             join((tag("code", str(group.example)), " ", group.error)),
-            advise(group, around.commands),
+            advise_group(group, around.commands),
         )
         for group in standing.failures
     )
@@ -296,7 +299,7 @@ def _failures(standing: Standing, around: Surroundings) -> Html:
     return tag("section", tag("h2", "Failures"), table, class_="card", id="failures")
 
 
-def _advice(standing: Standing, around: Surroundings) -> Html:
+def _advice(standing: RunStatus, around: Surroundings) -> Html:
     lines = advise_run(standing, around.queue, around.commands)
     if not lines:
         return Html()

@@ -15,7 +15,7 @@ from cropmask.fleet.records import RunRecord, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
 from cropmask.kube.manifests import (
     Manifest,
-    Worker,
+    WorkerPod,
     job_name,
     make_indexed_job,
     make_labels,
@@ -23,12 +23,12 @@ from cropmask.kube.manifests import (
 )
 from cropmask.kube.protocol import Cluster
 from cropmask.machine.stages import ShareDone
-from cropmask.operate.advice import go_on
-from cropmask.operate.plan import Need, Plan
+from cropmask.operate.advice import advise_resume
+from cropmask.operate.planfile import Need, Plan
 from cropmask.product import FAMILY
 from cropmask.queue.protocol import Message, Queue
 from cropmask.remote.address import is_remote
-from cropmask.site.commands import HERE, Commands
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site, absolute
 from cropmask.store.protocol import Store
 
@@ -93,7 +93,7 @@ def send(
     store: Store,
     queue: Queue,
     progress: ShareDone = lambda _share: None,
-    commands: Commands = HERE,
+    commands: CommandWriter = PLAIN_COMMANDS,
 ) -> RunRecord:
     """Send the messages of a run that are not known to be sent; the run is written down first.
 
@@ -136,7 +136,9 @@ def send(
         try:
             accepted = queue.send(batch)
         except Interrupted as error:
-            raise Interrupted(f"{error}; {go_on(record, commands)}", reason=error.reason) from None
+            raise Interrupted(
+                f"{error}; {advise_resume(record, commands)}", reason=error.reason
+            ) from None
         except Misconfigured:
             if is_new and record.sent == 0:  # a run that cannot begin is none
                 store.remove(key)
@@ -146,7 +148,7 @@ def send(
         if accepted < len(batch):
             raise Interrupted(
                 f"the queue {queue.address} does not accept more messages; "
-                f"{go_on(record, commands)}",
+                f"{advise_resume(record, commands)}",
                 reason=Reason.QUEUE_REFUSED,
             )
     progress(1.0)
@@ -161,7 +163,7 @@ def put_task_file(record: RunRecord, store: Store) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Pods:
+class PodOptions:
     """How the pods of a run are asked for."""
 
     image: str
@@ -175,14 +177,16 @@ class Pods:
     """Environment variables beside those of the site."""
 
 
-def make_job(record: RunRecord, site: Site, pods: Pods, task_file: str | None = None) -> Manifest:
+def make_run_job(
+    record: RunRecord, site: Site, pods: PodOptions, task_file: str | None = None
+) -> Manifest:
     """Job of a run: one that drains the queue, or one with a pod for each line of a task file."""
     environment = site.worker_environment()
     environment[contract.ENV_RESOLUTION] = str(record.resolution)
     if task_file is not None:
         environment.pop(contract.ENV_QUEUE, None)
         environment[contract.ENV_TASKS] = task_file
-    worker = Worker(
+    worker = WorkerPod(
         pods.image,
         {**environment, **pods.variables},
         namespace=pods.namespace,

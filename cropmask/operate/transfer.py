@@ -25,7 +25,7 @@ from cropmask.stac.links import ITEM_TYPE, media_type
 from cropmask.store.protocol import Absent, Store
 
 
-class Fate(StrEnum):
+class CopyState(StrEnum):
     """What copying does, or did, with a dataset."""
 
     SAME = "same"
@@ -40,11 +40,11 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class CopyResult:
     """What became of one dataset."""
 
     dataset: Dataset
-    fate: Fate
+    fate: CopyState
     files: int = 0
     """Files that were written, or would be."""
     bytes: int = 0
@@ -60,7 +60,7 @@ def sync(
     overwrite: bool = False,
     dry_run: bool = False,
     progress: CountDone = lambda _done, _all: None,
-) -> list[Copied]:
+) -> list[CopyResult]:
     """Copy datasets so that the target never has an item whose files are not there.
 
     Only finished datasets are copied. A file that the target has with the size and checksum that
@@ -86,13 +86,13 @@ def sync(
     tiles = {dataset.tile for dataset in datasets}
     there = {(d.tile, d.period): d for d in find_datasets(target, product, tiles=tiles)}
 
-    def copy(dataset: Dataset) -> Copied:
+    def copy(dataset: Dataset) -> CopyResult:
         known = there.get((dataset.tile, dataset.period))
         step = _Copy(source, target, dataset, known, overwrite=overwrite, dry_run=dry_run)
         return step.run()
 
     results = map_threads(copy, datasets, progress)
-    if not dry_run and any(found.fate is Fate.COPIED for found in results):
+    if not dry_run and any(found.fate is CopyState.COPIED for found in results):
         _copy_catalogs(source, target, product)
     return results
 
@@ -109,10 +109,10 @@ class _Copy:
     overwrite: bool
     dry_run: bool
 
-    def run(self) -> Copied:
+    def run(self) -> CopyResult:
         """Copy it, if it is to be copied."""
         if not self.dataset.is_finished:
-            return Copied(self.dataset, Fate.UNFINISHED)
+            return CopyResult(self.dataset, CopyState.UNFINISHED)
         try:
             text = self.source.get(self.dataset.item_key)
             item = parse_item(self.dataset.item_key, text)
@@ -123,19 +123,21 @@ class _Copy:
         except (Absent, _Changed) as error:
             return self._damaged(f"it changed meanwhile: {error}")
 
-    def _damaged(self, note: str) -> Copied:
-        return Copied(self.dataset, Fate.DAMAGED, note=note)
+    def _damaged(self, note: str) -> CopyResult:
+        return CopyResult(self.dataset, CopyState.DAMAGED, note=note)
 
-    def _run(self, text: bytes, assets: Mapping[str, Any]) -> Copied:
+    def _run(self, text: bytes, assets: Mapping[str, Any]) -> CopyResult:
         names = self.dataset.file_names
         have = self.known.entries if self.known else {}
         if self.known is not None and self.known.is_finished:
             sizes = {name: assets[asset]["file:size"] for asset, name in names.items()}
             is_same = self.target.get(self.dataset.item_key) == text
             if is_same and all(name in have and have[name].size == sizes[name] for name in sizes):
-                return Copied(self.dataset, Fate.SAME)
+                return CopyResult(self.dataset, CopyState.SAME)
             if not is_same and not self.overwrite:
-                return Copied(self.dataset, Fate.OTHER, note="use --overwrite to replace it")
+                return CopyResult(
+                    self.dataset, CopyState.OTHER, note="use --overwrite to replace it"
+                )
             if not self.dry_run:
                 self._verify(assets)  # what is there stays, unless all of the other can come
                 self.target.remove(self.dataset.item_key)
@@ -145,7 +147,7 @@ class _Copy:
             self.dataset.item_key, text, ITEM_TYPE
         ):
             return self._damaged("another writer put an item there meanwhile")
-        return Copied(self.dataset, Fate.COPIED, len(written) + 1, size)
+        return CopyResult(self.dataset, CopyState.COPIED, len(written) + 1, size)
 
     def _verify(self, assets: Mapping[str, Any]) -> None:
         names = self.dataset.file_names

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 _PLACE: Final = ("env", "catalog", "output", "models")
-TAKES: Final[Mapping[str, Collection[str]]] = MappingProxyType(
+PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
     {
         "submit": (*_PLACE, "queue"),
         "worker": (*_PLACE, "queue"),
@@ -22,7 +22,7 @@ TAKES: Final[Mapping[str, Collection[str]]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Commands:
+class CommandWriter:
     """How commands are written where some places are not those of the environment variables."""
 
     options: tuple[tuple[str, str], ...] = ()
@@ -34,7 +34,7 @@ class Commands:
         Parameters
         ----------
         command
-            One of :data:`TAKES`.
+            One of :data:`PLACE_OPTIONS`.
         words
             What it is to do, without quotes.
         leave_out
@@ -43,17 +43,17 @@ class Commands:
         places = [
             word
             for name, value in self.options
-            if name in TAKES[command] and name not in leave_out
+            if name in PLACE_OPTIONS[command] and name not in leave_out
             for word in (f"--{name}", value)
         ]
         return shlex.join(["cropmask", command, *words, *places])
 
 
-HERE: Final = Commands()
+PLAIN_COMMANDS: Final = CommandWriter()
 """Commands without options: everything is as the environment variables say."""
 
 
-def name_tiles(tiles: Iterable[object], most: int) -> tuple[str, ...]:
+def tiles_argument(tiles: Iterable[object], most: int) -> tuple[str, ...]:
     """``--tiles`` for a command, or nothing if there are more than are worth printing."""
     names = [str(tile) for tile in tiles]
     return ("--tiles", ",".join(names)) if 0 < len(names) <= most else ()

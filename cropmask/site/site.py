@@ -26,7 +26,7 @@ from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
 from cropmask.region import Ancillary, Region, StacLayer
 from cropmask.remote.fetch import ReadOptions
-from cropmask.site.commands import HERE, Commands
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
 from cropmask.store.doors import open_store
 from cropmask.store.protocol import Store, StoreOptions
@@ -49,13 +49,13 @@ PUBLIC_ANCILLARY: Final = Ancillary(
 """Layers beside GeoMAD in Digital Earth Africa's public buckets."""
 
 LOCAL_OUTPUT: Final = "./output"
-QUEUE: Final = "_queue"
+QUEUE_FOLDER: Final = "_queue"
 """Folder of the queue in a folder of results, if no queue is named."""
 _RESOLUTION: Final[dict[Environment, int]] = {"local": 60, "dev": 60, "prod": 10}
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Inputs:
     """Where the inputs of a task are."""
 
     catalog: str
@@ -92,7 +92,7 @@ class Site:
     """CloudWatch namespace; None to put no metrics."""
     price: Price
     """Of an hour of one CPU, for estimates of cost."""
-    commands: Commands = field(default=HERE, compare=False)
+    commands: CommandWriter = field(default=PLAIN_COMMANDS, compare=False)
     """How to write other commands so that they open the same site."""
 
     @property
@@ -143,17 +143,17 @@ class Site:
         }
         return {name: value for name, value in known.items() if value is not None}
 
-    def world(self, region: Region, progress: ShareDone | None = None) -> World:
+    def inputs(self, region: Region, progress: ShareDone | None = None) -> Inputs:
         """Inputs for a region; makes the demo world if it is asked for and not there yet."""
         if self.catalog is not None:
             public = PUBLIC_ANCILLARY.model_copy(update={"protected_areas": region.protected_areas})
-            return World(self.catalog, region.ancillary or public, region.boundary, False)
+            return Inputs(self.catalog, region.ancillary or public, region.boundary, False)
         from cropmask.testing.world.demoworld import (
             ensure_world,  # its kernels take a while to load
         )
 
         demo = ensure_world(self.cache, self.resolution, progress=progress)
-        return World(str(demo.catalog), demo.ancillary, demo.boundary, True)
+        return Inputs(str(demo.catalog), demo.ancillary, demo.boundary, True)
 
 
 def open_site(
@@ -208,7 +208,7 @@ def open_site(
     return replace(site, commands=_commands(site, _Given(given.environ, {})))
 
 
-def _commands(site: Site, bare: _Given) -> Commands:
+def _commands(site: Site, bare: _Given) -> CommandWriter:
     """Options that say what the environment variables alone would not, in any folder."""
     queue = bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)
     opened: dict[str, tuple[object, str | None]] = {
@@ -218,7 +218,7 @@ def _commands(site: Site, bare: _Given) -> Commands:
         "models": (site.models, bare.text(contract.ENV_MODELS)),
         "queue": (site.queue_address, queue),
     }
-    return Commands(
+    return CommandWriter(
         tuple(
             (name, str(value) if name == "env" else absolute(str(value)))
             for name, (value, usual) in opened.items()
@@ -282,7 +282,9 @@ def _output(output: str | None, environment: Environment) -> str:
 
 def _queue_beside(output: str) -> str | None:
     """On one machine the queue is a folder beside the results."""
-    return None if output.startswith("s3://") else f"{output.removeprefix('file://')}/{QUEUE}"
+    return (
+        None if output.startswith("s3://") else f"{output.removeprefix('file://')}/{QUEUE_FOLDER}"
+    )
 
 
 def _resolution(resolution: int) -> int:

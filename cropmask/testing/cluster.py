@@ -11,7 +11,7 @@ from typing import Any
 from cropmask import contract
 from cropmask.errors import Misconfigured
 from cropmask.kube.manifests import Manifest
-from cropmask.kube.protocol import _NAME, JobState, gone, parse_job
+from cropmask.kube.protocol import JOB_NAME, JobState, no_such_job, parse_job
 
 
 class MemoryCluster:
@@ -46,7 +46,7 @@ class MemoryCluster:
         if namespace != self.namespace:
             raise Misconfigured(f"the manifest is for namespace {namespace}, not {self.namespace}")
         pod = manifest["spec"]["template"]["spec"]
-        if not _NAME.fullmatch(name) or pod.get("restartPolicy") not in ("Never", "OnFailure"):
+        if not JOB_NAME.fullmatch(name) or pod.get("restartPolicy") not in ("Never", "OnFailure"):
             raise Misconfigured(f"the cluster refuses the manifest of Job {name}: it is invalid")
         return name
 
@@ -81,7 +81,7 @@ class MemoryCluster:
             with self._changed:
                 self._changed.wait_for(partial(self._differs, name, state))
                 state = self.get(name)
-        raise gone(name, self.namespace)
+        raise no_such_job(name, self.namespace)
 
     def _differs(self, name: str, state: JobState) -> bool:
         return self.get(name) != state

@@ -16,7 +16,7 @@ from cropmask.product import Recipe
 from cropmask.region import Region, load_region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.results.finder import Place, find_item, make_place
-from cropmask.site.site import Site, World
+from cropmask.site.site import Inputs, Site
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.catalogs import Catalog
 from cropmask.sources.search import Identify, Sources, find_sources
@@ -33,7 +33,7 @@ class Basis:
     region: Region
     recipe: Recipe
     resolution: int
-    world: World
+    inputs: Inputs
     boundary: shapely.Geometry
     """The region, EPSG:6933."""
     boundary_digest: str
@@ -68,7 +68,7 @@ class Job:
     def synthetic(self) -> bool:
         """Whether any input is made up, and so the result."""
         halves = (self.sources.first, self.sources.second)
-        return self.basis.world.synthetic or any(half.synthetic for half in halves)
+        return self.basis.inputs.synthetic or any(half.synthetic for half in halves)
 
 
 def prepare(
@@ -107,7 +107,7 @@ def prepare(
     if basis is None:
         basis = open_basis(task.region, site, recipe=recipe, stages=stages)
     with stages.stage("search"):
-        return prepare_on(basis, task, basis.world.catalog, site.read)
+        return prepare_on(basis, task, basis.inputs.catalog, site.read)
 
 
 def open_basis(
@@ -124,10 +124,10 @@ def open_basis(
     found = load_region(region, site.models)
     found.model(recipe)
     # A stage only where there is something to make: nothing is told of a world that is there.
-    world = site.world(found, partial((stages or Stages()).tell, "demo world"))
-    boundary = load_boundary(world.boundary)
+    inputs = site.inputs(found, partial((stages or Stages()).tell, "demo world"))
+    boundary = load_boundary(inputs.boundary)
     digest = digest_json(boundary.wkb_hex)
-    return Basis(found, recipe, site.resolution, world, boundary, digest)
+    return Basis(found, recipe, site.resolution, inputs, boundary, digest)
 
 
 def prepare_on(
@@ -141,10 +141,10 @@ def prepare_on(
 
     Raises Rejected if the tile is outside the region, or its inputs are not as they must be.
     """
-    region, world = basis.region, basis.world
+    region = basis.region
     if not intersects(basis.boundary, task.tile):
-        raise Rejected(_outside(task, region, world), reason=Reason.OUTSIDE_REGION)
-    sources = find_sources(catalog, task.tile, task.period, world.ancillary, options=options)
+        raise Rejected(_outside(task, region, basis.inputs), reason=Reason.OUTSIDE_REGION)
+    sources = find_sources(catalog, task.tile, task.period, basis.inputs.ancillary, options=options)
     inputs = sources.fingerprint(identify)
     geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
     parts = KeyParts.of(
@@ -161,9 +161,9 @@ def prepare_on(
     return Job(task, basis, sources, parts, make_place(region.product, task))
 
 
-def _outside(task: Task, region: Region, world: World) -> str:
+def _outside(task: Task, region: Region, inputs: Inputs) -> str:
     """What is said of a tile that is not the region's."""
-    if world.synthetic:
+    if inputs.synthetic:
         return (
             f"tile {task.tile} is outside the made-up demo world, which has x010y020 only: "
             "use --tile x10y20, or --env prod or --catalog for real data"

@@ -11,7 +11,7 @@ from constructs import Construct, IConstruct
 from cropmask import contract
 from cropmask.kube import namespace as ns
 from cropmask.kube.index import INDEX_COMMAND, make_database_policy, make_index_cron_job
-from cropmask.kube.manifests import Worker, make_labels
+from cropmask.kube.manifests import WorkerPod, make_labels
 from cropmask.kube.scaled import make_scaled_job
 from cropmask.kube.workflow import WORKFLOW
 from infra import policies
@@ -31,10 +31,10 @@ class WorkersStack(CropmaskStack):
         self._apply(
             "Limits",
             ns.make_quota(settings.workers.most),
-            ns.make_limits(),
+            ns.make_limit_range(),
             ns.make_network_policy(),
         )
-        self._apply("Settings", ns.make_settings(self._variables()))
+        self._apply("Settings", ns.make_config_map(self._variables()))
         worker_role = self._pod_role("Worker", contract.SERVICE_ACCOUNT, self._worker_statements())
         reason = "Workers write tiles whose names nobody knows before."
         self._explain_objects(worker_role, reason, models=False)
@@ -79,8 +79,8 @@ class WorkersStack(CropmaskStack):
             "AWS_DEFAULT_REGION": self.settings.region,
         }
 
-    def _worker(self, image: str) -> Worker:
-        return Worker(
+    def _worker(self, image: str) -> WorkerPod:
+        return WorkerPod(
             image,
             config_map=ns.CONFIG_MAP,
             labels=make_labels(environment=self.settings.name),

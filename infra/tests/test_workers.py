@@ -31,10 +31,10 @@ def test_workers_are_scaled_by_the_queue(cloud: Synthesized, settings: Settings)
 
 def test_pods_are_those_of_the_manifests(cloud: Synthesized, settings: Settings) -> None:
     """What is deployed is what ``jobs/`` shows, but for image and label of the environment."""
-    from cropmask.kube.manifests import Worker, make_labels
+    from cropmask.kube.manifests import WorkerPod, make_labels
     from cropmask.kube.namespace import CONFIG_MAP
 
-    worker = Worker(
+    worker = WorkerPod(
         settings.workers.image,
         config_map=CONFIG_MAP,
         labels=make_labels(environment=settings.name),

@@ -23,8 +23,8 @@ from cropmask.errors import Misconfigured
 from cropmask.fleet.recordfiles import load_run, put_run
 from cropmask.fleet.records import RunRecord
 from cropmask.kube.doors import open_cluster
-from cropmask.kube.manifests import Worker, job_name, make_indexed_job
-from cropmask.kube.protocol import Cluster, Condition, JobState
+from cropmask.kube.manifests import WorkerPod, job_name, make_indexed_job
+from cropmask.kube.protocol import Cluster, JobCondition, JobState
 from cropmask.site.site import open_site
 from tests.clouds import make_queue, serve_aws, use_made_up_credentials
 from tests.cluster_laws import ClusterLaws, manifest_of
@@ -77,11 +77,11 @@ def test_jobs_complete_retry_fail_and_are_cleaned_away(
             thread.join(DEADLINE)
             assert not thread.is_alive()
     last = {run: states[-1] for run, states in seen.items()}
-    assert last["completes"].condition is Condition.COMPLETE
+    assert last["completes"].condition is JobCondition.COMPLETE
     assert (last["completes"].succeeded, last["completes"].failed) == (1, 0)
-    assert last["retries"].condition is Condition.COMPLETE
+    assert last["retries"].condition is JobCondition.COMPLETE
     assert (last["retries"].succeeded, last["retries"].failed) == (1, 1)
-    assert last["fails"].condition is Condition.FAILED
+    assert last["fails"].condition is JobCondition.FAILED
     assert last["fails"].reason == "BackoffLimitExceeded"
     end = time.monotonic() + DEADLINE
     while cluster.get(job_name("completes")) is not None:
@@ -112,7 +112,7 @@ def test_deleting_a_job_deletes_its_pods(plane: ControlPlane, cluster: Cluster) 
 def test_a_server_that_drops_the_index_is_refused_before_anything_runs(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
-    worker = Worker("image:1", namespace=cluster.namespace)
+    worker = WorkerPod("image:1", namespace=cluster.namespace)
     manifest = make_indexed_job("indexed", worker, tasks=3, workers=3)
     if plane.minor >= 29:
         assert cluster.create(manifest)

@@ -14,8 +14,8 @@ import pytest
 from pyproj import Transformer
 
 from cropmask.grid import CRS, Tile
-from cropmask.operate.plan import Need, Plan
-from cropmask.operate.planner import make_plan
+from cropmask.operate.plan import make_plan
+from cropmask.operate.planfile import Need, Plan
 from cropmask.remote.fetch import ReadOptions
 from cropmask.site.site import open_site
 from cropmask.sources.catalogs import open_catalog

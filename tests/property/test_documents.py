@@ -16,7 +16,7 @@ from cropmask.fleet.records import AttemptRecord, RunRecord, State
 from cropmask.fleet.taskfile import parse_order
 from cropmask.grid import Tile
 from cropmask.operate.estimate import Estimate
-from cropmask.operate.plan import Need, Plan, TilePlan
+from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.task import Period
 from cropmask.tile.runkey import Change, ChangeCause
 

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 import cropmask
 from cropmask.grid import Tile, geobox
-from cropmask.operate.plan import Need
+from cropmask.operate.planfile import Need
 from tests.conftest import REPOSITORY
 
 HEAVY = "numpy rasterio numba pydantic boto3 shapely odc xarray pystac yaml requests click".split()

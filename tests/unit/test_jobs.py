@@ -20,7 +20,7 @@ from cropmask.contract import ExitCode
 from cropmask.kube import workflow
 from cropmask.kube.manifests import CACHES, TEMPORARY
 from cropmask.kube.namespace import make_quota
-from cropmask.kube.scaled import longest_seconds
+from cropmask.kube.scaled import max_job_seconds
 from jobs.make_manifests import encode_files
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -97,7 +97,7 @@ def test_a_tile_that_is_wrong_ends_its_job_at_once() -> None:
 def test_a_scaled_job_outlives_its_longest_tile() -> None:
     target = document_of("worker-scaledjob.yaml", "ScaledJob")["spec"]["jobTargetRef"]
     assert target["backoffLimit"] == 0
-    assert target["activeDeadlineSeconds"] == longest_seconds(60)
+    assert target["activeDeadlineSeconds"] == max_job_seconds(60)
     assert target["activeDeadlineSeconds"] > 3600 + contract.TIME_LIMIT_SECONDS
     pod = target["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == contract.GRACE_SECONDS < 120

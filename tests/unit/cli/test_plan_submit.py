@@ -19,7 +19,7 @@ from cropmask.errors import Drained, Misconfigured, Rejected
 from cropmask.fleet.recordfiles import find_runs, load_run
 from cropmask.fleet.taskfile import load_order
 from cropmask.kube.manifests import job_name
-from cropmask.operate.plan import Need, Plan
+from cropmask.operate.planfile import Need, Plan
 from cropmask.queue.folder import FolderQueue
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore

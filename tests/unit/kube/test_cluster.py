@@ -10,8 +10,8 @@ from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured
 from cropmask.kube import client as kube
 from cropmask.kube.doors import open_cluster
-from cropmask.kube.manifests import Worker, job_name, make_indexed_job
-from cropmask.kube.protocol import Condition, parse_job
+from cropmask.kube.manifests import WorkerPod, job_name, make_indexed_job
+from cropmask.kube.protocol import JobCondition, parse_job
 from cropmask.testing.cluster import MemoryCluster
 from tests.cluster_laws import ClusterLaws, manifest_of
 from tests.controlplane import free_ports, put_kubeconfig
@@ -44,9 +44,9 @@ class TestMemory(ClusterLaws):
         cluster.patch(job_name("w"), active=0, succeeded=2, conditions=[complete])
         thread.join(30)
         assert seen == [
-            (Condition.RUNNING, 0, 0),
-            (Condition.RUNNING, 2, 0),
-            (Condition.COMPLETE, 0, 2),
+            (JobCondition.RUNNING, 0, 0),
+            (JobCondition.RUNNING, 2, 0),
+            (JobCondition.COMPLETE, 0, 2),
         ]
 
     def test_another_namespace_is_refused(self, cluster: MemoryCluster) -> None:
@@ -71,13 +71,13 @@ def test_states_are_read_from_documents() -> None:
         },
     }
     state = parse_job(failed)
-    assert (state.condition, state.is_ended, state.run) == (Condition.FAILED, True, "r")
+    assert (state.condition, state.is_ended, state.run) == (JobCondition.FAILED, True, "r")
     assert str(state) == (
         "j: Failed (FailedIndexes: m): 1 active, 380 of 390 succeeded, 12 failed, "
         "failed indexes 3,7-9"
     )
     waiting = parse_job({"metadata": {"name": "j"}, "spec": {"suspend": True}, "status": None})
-    assert (waiting.condition, waiting.labels) == (Condition.SUSPENDED, {})
+    assert (waiting.condition, waiting.labels) == (JobCondition.SUSPENDED, {})
 
 
 def test_without_the_client_one_line_says_how_to_install_it(
@@ -109,12 +109,12 @@ def test_a_server_that_is_not_there_may_be_there_later(
     monkeypatch.setattr(kube.time, "sleep", waits.append)
     with pytest.raises(Interrupted, match="cannot be reached"):
         list(cluster.watch("j"))
-    assert waits == [0.5 * 2**i for i in range(kube.PATIENCE)]
+    assert waits == [0.5 * 2**i for i in range(kube.MAX_WATCH_FAILURES)]
 
 
 @pytest.mark.parametrize("lost", ["completionMode", "backoffLimitPerIndex"])
 def test_an_index_that_the_server_drops_is_noticed(lost: str) -> None:
-    manifest = make_indexed_job("j", Worker("image:1"), tasks=3, workers=2)
+    manifest = make_indexed_job("j", WorkerPod("image:1"), tasks=3, workers=2)
     kube._check_kept(manifest, manifest)
     spec = {name: value for name, value in manifest["spec"].items() if name != lost}
     with pytest.raises(Misconfigured, match="too old for Indexed Jobs"):

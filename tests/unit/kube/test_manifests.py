@@ -16,7 +16,7 @@ from cropmask.kube.manifests import (
     CACHES,
     TEMPORARY,
     Manifest,
-    Worker,
+    WorkerPod,
     job_name,
     make_failure_policy,
     make_indexed_job,
@@ -27,7 +27,7 @@ from cropmask.task import parse_run_id
 
 KUBERNETES = "1.35"
 RUN = "20190704t081500-1f3a"
-WORKER = Worker(
+WORKER = WorkerPod(
     "registry.example/cropmask:1",
     {contract.ENV_QUEUE: "https://sqs.example/q"},
     labels=make_labels(run=RUN, region="eastern", environment="dev"),
@@ -58,8 +58,8 @@ def action_of(policy: Manifest, code: int) -> str:
     [
         QUEUE_JOB,
         INDEXED_JOB,
-        make_queue_job("x", Worker("i", any_node=True, config_map="site"), workers=1),
-        make_indexed_job("x", Worker("i", cpu="500m"), tasks=1, workers=9, deadline_seconds=60),
+        make_queue_job("x", WorkerPod("i", any_node=True, config_map="site"), workers=1),
+        make_indexed_job("x", WorkerPod("i", cpu="500m"), tasks=1, workers=9, deadline_seconds=60),
     ],
 )
 def test_manifests_are_strictly_valid(job: Manifest) -> None:
@@ -111,7 +111,7 @@ def test_memory_is_limited_and_cpus_are_asked_for_without_a_limit() -> None:
 
 
 def test_variables_go_before_the_defaults() -> None:
-    worker = Worker("i", {contract.ENV_THREADS: "3", contract.ENV_HEARTBEAT: "/tmp/beat"})
+    worker = WorkerPod("i", {contract.ENV_THREADS: "3", contract.ENV_HEARTBEAT: "/tmp/beat"})
     container = container_of(make_queue_job("x", worker, workers=1))
     names = [entry["name"] for entry in container["env"]]
     known = {entry["name"]: entry["value"] for entry in container["env"]}
@@ -128,7 +128,7 @@ def test_pods_stop_gently_and_stay_undisturbed_on_their_nodes() -> None:
     annotations = QUEUE_JOB["spec"]["template"]["metadata"]["annotations"]
     assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
     assert annotations["karpenter.sh/do-not-disrupt"] == "true"
-    elsewhere = pod_of(make_queue_job("x", Worker("i", any_node=True), workers=1))
+    elsewhere = pod_of(make_queue_job("x", WorkerPod("i", any_node=True), workers=1))
     assert "nodeSelector" not in elsewhere
     assert "tolerations" not in elsewhere
 
@@ -186,7 +186,7 @@ def test_names_and_labels_fit_kubernetes() -> None:
 
 def test_the_probe_tells_a_late_heartbeat_from_a_fresh_one(tmp_path: Path) -> None:
     beat = tmp_path / "beat"
-    worker = Worker("i", {contract.ENV_HEARTBEAT: str(beat)})
+    worker = WorkerPod("i", {contract.ENV_HEARTBEAT: str(beat)})
     probe = container_of(make_queue_job("x", worker, workers=1))["livenessProbe"]
     command = [sys.executable, *probe["exec"]["command"][1:]]
 

@@ -13,7 +13,7 @@ from cropmask.queue.protocol import Message
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets
 from cropmask.results.itemcache import load_items
-from cropmask.site.site import QUEUE, open_site
+from cropmask.site.site import QUEUE_FOLDER, open_site
 from cropmask.store.doors import open_store
 
 PRODUCT = load_region("eastern").product
@@ -38,14 +38,14 @@ def test_queue_and_runs_are_no_products(tmp_path: Path):
         started="2026-01-01T00:00:00.000000+00:00",
     )
     put_attempt(store, record)
-    assert {path.name for path in tmp_path.iterdir()} == {QUEUE, RUNS}
+    assert {path.name for path in tmp_path.iterdir()} == {QUEUE_FOLDER, RUNS}
     assert find_datasets(store, PRODUCT) == ()
     assert load_items(store).products == {}
     assert find_runs(store, PRODUCT.name, "2019--P1Y") == ()
     assert list(store.list("crop_mask_")) == []
 
 
-@pytest.mark.parametrize("name", [QUEUE, RUNS, "_anything"])
+@pytest.mark.parametrize("name", [QUEUE_FOLDER, RUNS, "_anything"])
 def test_no_region_is_named_like_them(tmp_path: Path, name: str):
     (tmp_path / "boundary.geojson").touch()
     path = tmp_path / "region.toml"

@@ -9,9 +9,9 @@ import pytest
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure, advise_run
-from cropmask.operate.summary import Standing, settle, stale_age, summarize
+from cropmask.operate.status import RunStatus, make_run_status, stale_age, tile_statuses
 from cropmask.queue.protocol import Counts
-from cropmask.site.commands import Commands
+from cropmask.site.commands import CommandWriter
 from tests.runs import START, make_attempt, make_run
 
 TILES = (Tile(215, 75), Tile(216, 75))
@@ -19,11 +19,11 @@ RUN = make_run(TILES)
 EMPTY, DEAD = Counts(0, 0, 0, 0), Counts(0, 0, 0, 2)
 
 
-def standing_of(*attempts: AttemptRecord, minutes: float = 60) -> Standing:
+def standing_of(*attempts: AttemptRecord, minutes: float = 60) -> RunStatus:
     keys = [attempt.key for attempt in attempts]
     now = START + timedelta(minutes=minutes)
-    tiles = settle(keys, TILES, now, stale_after=stale_age())
-    return summarize(RUN, tiles, keys, {a.key: a for a in attempts}, now)
+    tiles = tile_statuses(keys, TILES, now, stale_after=stale_age())
+    return make_run_status(RUN, tiles, keys, {a.key: a for a in attempts}, now)
 
 
 def attempt(number: int, state: State, minutes: float) -> AttemptRecord:
@@ -43,9 +43,9 @@ def test_no_worker_has_begun() -> None:
 @pytest.mark.parametrize("sent", [0, 1])
 def test_a_submission_that_was_stopped_goes_on(sent: int) -> None:
     record = make_run(TILES, sent=sent)
-    tiles = settle([], TILES, START, stale_after=stale_age())
-    standing = summarize(record, tiles, [], {}, START)
-    (line,) = advise_run(standing, Counts(sent, 0, 0, 0), Commands((("output", "there"),)))
+    tiles = tile_statuses([], TILES, START, stale_after=stale_age())
+    standing = make_run_status(record, tiles, [], {}, START)
+    (line,) = advise_run(standing, Counts(sent, 0, 0, 0), CommandWriter((("output", "there"),)))
     where = f"--region eastern --period 2019--P1Y --resume {record.run} --output there"
     assert f"{sent} of 2 tasks were sent: 'cropmask submit {where}' sends the rest" in line
     assert ("--direct" in line) == (sent == 0)

@@ -15,7 +15,7 @@ from rio_cogeo import cog_validate
 
 from cropmask.errors import Rejected
 from cropmask.grid import AFRICA_10, MOSAIC_RESOLUTIONS, Tile
-from cropmask.operate.mosaic import LONGEST, make_mosaic, plan_sheet
+from cropmask.operate.mosaic import MAX_PIXELS, make_grid, make_mosaic
 from cropmask.product import FILTERED, MASK, PROB, Band
 from cropmask.store.folder import FolderStore
 from tests.results import EASTERN, YEAR, made_up_map, put_files, put_result
@@ -129,7 +129,7 @@ def test_nothing_finished(tmp_path: Path) -> None:
     st.sampled_from([None, *MOSAIC_RESOLUTIONS]),
 )
 def test_a_sheet_holds_every_tile_once(tiles: set[Tile], meters: int | None) -> None:
-    sheet = plan_sheet(tiles, meters)
+    sheet = make_grid(tiles, meters)
     height, width = sheet.box.shape
     assert (height, width) == (sheet.rows * sheet.edge, sheet.columns * sheet.edge)
     corners = set()
@@ -141,4 +141,4 @@ def test_a_sheet_holds_every_tile_once(tiles: set[Tile], meters: int | None) -> 
         x, y = sheet.box.affine @ (window.col_off, window.row_off)
         assert (x, y) == pytest.approx((tile.bounds[0], tile.bounds[3]))
     assert len(corners) == len(tiles)
-    assert meters or max(height, width) <= LONGEST or sheet.meters == MOSAIC_RESOLUTIONS[-1]
+    assert meters or max(height, width) <= MAX_PIXELS or sheet.meters == MOSAIC_RESOLUTIONS[-1]

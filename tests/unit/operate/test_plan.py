@@ -10,9 +10,9 @@ from cropmask.errors import Misconfigured, Rejected
 from cropmask.fleet.recordfiles import put_attempt
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import Tile
-from cropmask.operate.estimate import DEFAULTS, THREADS, estimate
-from cropmask.operate.plan import Need, Plan
-from cropmask.operate.planner import find_results, make_plan
+from cropmask.operate.estimate import DEFAULT_THREADS, DEFAULTS, estimate
+from cropmask.operate.plan import find_results, make_plan
+from cropmask.operate.planfile import Need, Plan
 from cropmask.product import Product, Recipe
 from cropmask.region import load_region
 from cropmask.site.site import Site, open_site
@@ -306,7 +306,7 @@ def test_estimates_fall_back_to_other_regions_then_to_the_default() -> None:
     guess = estimate(store, "crop_mask_eastern", "boosted", 10, 1)
     assert guess.records == 0
     assert guess.seconds_per_tile == DEFAULTS["boosted", 10][0]
-    assert guess.cpu_seconds_per_tile == THREADS * guess.seconds_per_tile
+    assert guess.cpu_seconds_per_tile == DEFAULT_THREADS * guess.seconds_per_tile
     assert "no earlier tile" in guess.basis
 
 

@@ -13,13 +13,13 @@ from cropmask.cli.main import cropmask
 from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.operate.redrive import (
-    Wanted,
-    find,
-    group,
+    LetterFilter,
+    discard_letters,
+    find_letters,
+    group_letters,
     parse_age,
     parse_where,
-    send_back,
-    throw_away,
+    redrive_letters,
 )
 from cropmask.queue.folder import FolderQueue
 from cropmask.queue.protocol import DeadLetter, Lease, Message, Queue
@@ -84,7 +84,7 @@ def tiles(letters: list[DeadLetter]) -> list[str]:
 
 def test_everything_goes_back_as_it_was(queue: MemoryQueue, clock: Clock):
     before = {letter.message.body: letter.message for letter in queue.dead_letters()}
-    sent = list(send_back(queue, Wanted(), now=clock.moment))
+    sent = list(redrive_letters(queue, LetterFilter(), now=clock.moment))
     assert len(sent) == 5
     assert queue.counts().dead == 0
     got = [taken(queue).message for _ in range(6)]
@@ -102,22 +102,31 @@ def test_everything_goes_back_as_it_was(queue: MemoryQueue, clock: Clock):
     ],
 )
 def test_where(queue: MemoryQueue, clock: Clock, words: list[str], expected: list[str]):
-    wanted = Wanted(parse_where(words))
-    assert tiles(list(find(queue, wanted))) == expected
-    assert tiles(list(send_back(queue, wanted, now=clock.moment))) == expected
+    wanted = LetterFilter(parse_where(words))
+    assert tiles(list(find_letters(queue, wanted))) == expected
+    assert tiles(list(redrive_letters(queue, wanted, now=clock.moment))) == expected
     assert queue.counts().dead == 5 - len(expected)
 
 
 def test_since_and_limit(queue: MemoryQueue, clock: Clock):
-    recent = Wanted(since=clock.moment - parse_age("2d"))
-    assert len(list(find(queue, recent))) == 4
-    assert len(list(find(queue, Wanted(limit=2)))) == 2
-    assert len(list(send_back(queue, Wanted(since=recent.since, limit=3), now=clock.moment))) == 3
+    recent = LetterFilter(since=clock.moment - parse_age("2d"))
+    assert len(list(find_letters(queue, recent))) == 4
+    assert len(list(find_letters(queue, LetterFilter(limit=2)))) == 2
+    assert (
+        len(
+            list(
+                redrive_letters(queue, LetterFilter(since=recent.since, limit=3), now=clock.moment)
+            )
+        )
+        == 3
+    )
     assert next(queue.dead_letters()).reason == "outside region"
 
 
 def test_thrown_away_is_gone(queue: MemoryQueue, clock: Clock):
-    gone = list(throw_away(queue, Wanted(parse_where(["reason=missing band"])), now=clock.moment))
+    gone = list(
+        discard_letters(queue, LetterFilter(parse_where(["reason=missing band"])), now=clock.moment)
+    )
     assert len(gone) == 2
     assert (queue.counts().dead, queue.counts().visible) == (3, 1)
 
@@ -143,7 +152,9 @@ def test_what_fails_again_at_once_is_sent_back_once():
     queue = Relentless(clock=clock)
     park(queue, order(210), "first")
     began = datetime.fromtimestamp(clock(), UTC)
-    assert [letter.reason for letter in send_back(queue, Wanted(), now=began)] == ["first"]
+    assert [letter.reason for letter in redrive_letters(queue, LetterFilter(), now=began)] == [
+        "first"
+    ]
     assert queue.counts().dead == 1
 
 
@@ -162,12 +173,12 @@ def test_a_queue_that_does_not_accept_keeps_the_letter(queue: MemoryQueue, clock
         park(failing, order(x), "r")
     done = []
     with pytest.raises(Interrupted):
-        done.extend(send_back(failing, Wanted(), now=clock.moment))
+        done.extend(redrive_letters(failing, LetterFilter(), now=clock.moment))
     assert (failing.counts().dead, failing.counts().visible) == (3, 2)
 
 
 def test_groups(queue: MemoryQueue, clock: Clock):
-    groups = group(queue.dead_letters())
+    groups = group_letters(queue.dead_letters())
     assert [(one.reason, one.count) for one in groups] == [
         ("missing band", 2),
         ("bad message", 1),

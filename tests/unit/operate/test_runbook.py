@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from cropmask.cli.main import cropmask
 from cropmask.contract import ExitCode
 from cropmask.errors import CropmaskError
-from cropmask.operate.estimate import DEFAULTS, THREADS
+from cropmask.operate.estimate import DEFAULT_THREADS, DEFAULTS
 from cropmask.testing.cluster import MemoryCluster
 
 ROOT = Path(__file__).parents[3]
@@ -61,7 +61,7 @@ def test_the_arithmetic_of_costs_is_right() -> None:
     for recipe in ("forest", "boosted"):
         (line,) = [found for found in block.splitlines() if f"({recipe})" in found]
         seconds = DEFAULTS[recipe, 10][0]
-        assert re.match(rf" *= {THREADS} x +{seconds} / 3600 x", line), line
+        assert re.match(rf" *= {DEFAULT_THREADS} x +{seconds} / 3600 x", line), line
         measured = (ROOT / "docs/performance.md").read_text()
         assert re.search(rf"^\| {recipe} \| \d+ \| {seconds} \|", measured, re.MULTILINE)
     sums = SUM.findall(re.sub(r"(?<=\d) (tiles|region-tiles|s)\b", "", block))

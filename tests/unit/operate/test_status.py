@@ -1,140 +1,236 @@
-"""Runs found in a store, and how much of it is read."""
+"""States of tiles, throughput, end and cost: figures from names and few documents."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cropmask.errors import Misconfigured, Rejected
-from cropmask.fleet.recordfiles import load_attempts, load_runs
-from cropmask.fleet.records import State, run_key_of
+from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import Tile
-from cropmask.operate.status import FAILURES, SAMPLE, Sought, check_catalog, find_run, load_standing
-from cropmask.queue.protocol import Counts
-from cropmask.site.site import open_site
-from cropmask.store.folder import FolderStore
-from cropmask.testing.store import MemoryStore
-from tests.runs import START, make_attempt, make_run, put_records
+from cropmask.operate.status import (
+    TILE_STATES,
+    RunStatus,
+    choose_failures,
+    choose_sample,
+    is_given_up,
+    make_run_status,
+    stale_age,
+    tile_statuses,
+)
+from cropmask.site.price import Price
+from tests.runs import START, make_attempt, make_run
 
-TILES = tuple(Tile(100 + i % 100, 20 + i // 100) for i in range(4000))
-
-
-class Counting(MemoryStore):
-    """A store that counts its reads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads = 0
-        self.listings = 0
-
-    def get(self, key: str) -> bytes:
-        self.reads += 1
-        return super().get(key)
-
-    def list(self, prefix: str = ""):
-        self.listings += 1
-        return super().list(prefix)
+TILES = tuple(Tile(200 + i % 10, 70 + i // 10) for i in range(40))
+HOUR = timedelta(hours=1)
 
 
-def test_four_thousand_tiles_are_one_listing_and_few_reads() -> None:
-    store = Counting()
-    record = make_run(TILES)
-    states = (State.SUCCEEDED, State.SKIPPED, State.FAILED, State.INVALID)
-    attempts = [
-        make_attempt(record, tile, states[i % 4], i / 60, i, seconds=30.0, threads=2, reason="r")
-        for i, tile in enumerate(TILES[:3000])
+def standing_of(
+    attempts: list[AttemptRecord], now_minutes: float = 60, tiles: tuple[Tile, ...] = TILES
+) -> RunStatus:
+    """Everything loaded."""
+    now = START + timedelta(minutes=now_minutes)
+    keys = [attempt.key for attempt in attempts]
+    settled = tile_statuses(keys, tiles, now, stale_after=stale_age())
+    return make_run_status(make_run(tiles), settled, keys, {a.key: a for a in attempts}, now)
+
+
+def attempt(tile: int, state: State, minutes: float = 0, number: int = 1, **more) -> AttemptRecord:
+    return make_attempt(make_run(TILES), TILES[tile], state, minutes, number, **more)
+
+
+attempts_strategy = st.lists(
+    st.builds(
+        attempt,
+        st.integers(0, len(TILES) - 1),
+        st.sampled_from([state for state in State if state is not State.PENDING]),
+        st.floats(0, 300),
+        st.integers(0, 5),
+    ),
+    max_size=60,
+)
+
+
+@given(attempts_strategy, st.floats(0, 400))
+def test_each_tile_is_in_one_state(attempts: list[AttemptRecord], now: float) -> None:
+    standing = standing_of(attempts, now)
+    assert sum(standing.counts.values()) == len(TILES)
+    assert [found.tile for found in standing.tiles] == sorted(TILES)
+    assert standing.done + standing.remaining + standing.counts["INVALID"] == len(TILES)
+    assert 0 <= standing.share <= 1
+    failed = standing.counts["FAILED"] + standing.counts["INVALID"]
+    assert sum(len(group.tiles) for group in standing.failures) == failed
+    assert standing.spent.cpu_seconds >= 0
+    assert standing.per_hour is None or standing.per_hour > 0
+
+
+@given(attempts_strategy, st.randoms())
+def test_the_order_of_the_listing_does_not_matter(attempts, random) -> None:
+    now = START + 2 * HOUR
+    keys = [found.key for found in attempts]
+    settled = tile_statuses(keys, TILES, now, stale_after=HOUR)
+    random.shuffle(keys)
+    again = tile_statuses(keys, TILES, now, stale_after=HOUR)
+    assert [(t.tile, t.state, t.attempts) for t in settled] == [
+        (t.tile, t.state, t.attempts) for t in again
     ]
-    put_records(store, record, attempts)
-    store.reads = store.listings = 0
-    standing = load_standing(store, record, START + timedelta(hours=1))
-    assert store.listings == 1
-    assert store.reads <= FAILURES + 4 * SAMPLE
-    assert standing.counts == {
-        "SUCCEEDED": 750,
-        "SKIPPED": 750,
-        "PROCESSING": 0,
-        "STALE": 0,
-        "FAILED": 750,
-        "INVALID": 750,
-        "PENDING": 1000,
-    }
-    assert {group.reason for group in standing.failures} == {"r", "not looked at"}
-    assert standing.spent.cpu_seconds == pytest.approx(3000 * 60)
 
 
-def test_the_newest_run_is_found_whatever_its_name() -> None:
-    store = MemoryStore()
-    tiles = TILES[:2]
-    old = make_run(tiles, "zebra", submitted="2026-01-01T00:00:00Z")
-    new = make_run(tiles, "antelope", submitted="2026-02-01T00:00:00Z")
-    other = make_run(tiles, "other", product="crop_mask_sahel", submitted="2026-01-15T00:00:00Z")
-    for record in (old, new, other):
-        put_records(store, record)
-    store.put("_runs/crop_mask_eastern/2019--P1Y/broken/run.json", b"{", "application/json")
-    assert find_run(store, Sought()) == (new, (other, old))
-    assert find_run(store, Sought(run="zebra"))[0] == old
-    assert find_run(store, Sought("crop_mask_sahel"))[0] == other
+def test_the_latest_attempt_counts() -> None:
+    standing = standing_of(
+        [
+            attempt(0, State.FAILED, 1, 1),
+            attempt(0, State.FAILED, 5, 2),
+            attempt(0, State.SUCCEEDED, 9, 3),
+            attempt(1, State.FAILED, 1, 4),
+            attempt(1, State.PROCESSING, 55, 5),
+        ]
+    )
+    shown = {found.tile: found.state for found in standing.tiles}
+    assert shown[TILES[0]] == "SUCCEEDED"
+    assert shown[TILES[1]] == "PROCESSING"
+    assert standing.retried == 3
 
 
-def test_without_runs_it_says_what_to_do() -> None:
-    with pytest.raises(Rejected, match="cropmask submit") as caught:
-        find_run(MemoryStore(), Sought("crop_mask_eastern", "2019--P1Y"))
-    assert caught.value.reason == "unknown run"
+def test_a_tile_that_was_done_stays_done() -> None:
+    standing = standing_of(
+        [attempt(0, State.SUCCEEDED, 1, 1), attempt(0, State.PROCESSING, 2, 2)], 3000
+    )
+    assert standing.counts["SUCCEEDED"] == 1
+    assert standing.counts["STALE"] == 0
 
 
-def test_a_run_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
-    store = MemoryStore()
-    put_records(store, make_run(TILES[:1], "this-one"))
-    with pytest.raises(Rejected, match="the newest are: this-one"):
-        find_run(store, Sought(run="that-one"))
+def test_both_names_of_an_attempt_that_just_ended() -> None:
+    standing = standing_of(
+        [attempt(0, State.PROCESSING, 1, 1), attempt(0, State.FAILED, 1, 1, reason="x")]
+    )
+    assert standing.counts["FAILED"] == 1
+    assert standing.retried == 0
 
 
-def test_nobody_works_when_the_queue_has_nothing_in_flight() -> None:
-    store = MemoryStore()
+def test_an_old_attempt_has_no_worker() -> None:
+    begun = [attempt(0, State.PROCESSING, 0)]
+    assert standing_of(begun, 60).counts["PROCESSING"] == 1
+    assert standing_of(begun, 66).counts["STALE"] == 1
+    idle = tile_statuses([begun[0].key], TILES, START + timedelta(minutes=6),
+                  stale_after=stale_age(is_queue_idle=True))  # fmt: skip
+    assert sum(found.state == "STALE" for found in idle) == 1
+
+
+def test_throughput_and_end() -> None:
+    standing = standing_of(
+        [attempt(i, State.SUCCEEDED, 2 * i, i, seconds=100.0) for i in range(10)], 20
+    )
+    assert standing.per_hour == pytest.approx(30)
+    assert standing.remaining == 30
+    assert standing.seconds_left == pytest.approx(3600)
+    assert standing.ends == standing.moment + HOUR
+
+
+def test_throughput_falls_while_nothing_ends() -> None:
+    attempts = [attempt(i, State.SUCCEEDED, 2 * i, i, seconds=100.0) for i in range(10)]
+    early, late = standing_of(attempts, 20), standing_of(attempts, 200)
+    assert late.per_hour < early.per_hour / 5
+
+
+def test_nothing_is_known_before_two_tiles_have_finished() -> None:
+    standing = standing_of([attempt(0, State.SUCCEEDED, 1, seconds=5.0)])
+    assert standing.per_hour is None
+    assert standing.seconds_left is None
+    assert standing.ends is None
+
+
+def test_a_run_that_is_over_has_no_end_to_come() -> None:
     tiles = TILES[:3]
-    record = make_run(tiles)
-    put_records(store, record, [make_attempt(record, tiles[0], State.PROCESSING, 0)])
-    now = START + timedelta(minutes=10)
-    idle, busy = Counts(1, 0, 0, 0), Counts(1, 1, 0, 0)
-    assert load_standing(store, record, now, queue=idle).counts["STALE"] == 1
-    assert load_standing(store, record, now, queue=busy).counts["PROCESSING"] == 1
-    assert load_standing(store, record, now).counts["PROCESSING"] == 1
-    direct = make_run(tiles, sent=0)
-    assert load_standing(store, direct, now, queue=idle).counts["PROCESSING"] == 1
-    assert load_standing(store, record, now, time_limit=60).counts["STALE"] == 1
+    standing = standing_of(
+        [attempt(i, State.SUCCEEDED, i, i) for i in range(2)] + [attempt(2, State.INVALID, 2, 9)],
+        9000,
+        tiles,
+    )
+    assert standing.remaining == 0
+    assert standing.seconds_left == 0
+    assert standing.ends is None
+    assert standing.per_hour == pytest.approx(60)
 
 
-def test_a_worker_without_a_catalog_leaves_tiles_of_one_alone(tmp_path: Path) -> None:
-    site = open_site({}, {"output": str(tmp_path)})
-    check_catalog(site)
-    store = FolderStore(tmp_path)
-    put_records(store, make_run(TILES, catalog="/c/catalog.json"))
-    with pytest.raises(Misconfigured, match=r"with the catalog /c/catalog\.json"):
-        check_catalog(site)
-    check_catalog(open_site({}, {"output": str(tmp_path), "catalog": "/c/catalog.json"}))
-    put_records(store, make_run(TILES, "20270101t000000-0000", submitted="2027-01-01T00:00:00Z"))
-    check_catalog(site)
+def test_cost_is_time_on_each_thread() -> None:
+    ended = [
+        attempt(0, State.SUCCEEDED, 0, 1, seconds=3600.0, threads=2),
+        attempt(1, State.FAILED, 0, 2, seconds=1800.0, threads=4),
+    ]
+    standing = standing_of(ended, tiles=TILES[:2])
+    assert standing.dollars(Price(0.5, is_default=False)) == pytest.approx(2.0)
+    running = standing_of([attempt(0, State.PROCESSING, 30)], 60)
+    assert running.spent.cpu_seconds == pytest.approx(2 * 1800)
 
 
-@pytest.mark.parametrize("damaged", ["[]", "{", '{"tiles": "all", "seconds": "long"}', "more"])
-def test_damaged_records_are_left_out_with_a_warning(
-    damaged: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = MemoryStore()
-    good, bad = make_run([Tile(10, 20)], "good-1"), make_run([Tile(10, 20)], "bad-1")
-    put_records(store, good, [ended := make_attempt(good, Tile(10, 20), State.SUCCEEDED, 0, 1)])
-    wrong = {"resolution": "x", "seconds": "long"}
-    for key, document in (
-        (run_key_of(bad.product, bad.period, bad.run), bad.to_json()),
-        (ended.key.key, ended.to_json()),
-    ):
-        text = json.dumps(json.loads(document) | wrong) if damaged == "more" else damaged
-        store.put(key, text.encode(), "")
-    put_records(store, good)
-    assert load_runs(store) == (good,)
-    assert "bad-1/run.json is left out" in caplog.text
-    assert load_attempts(store, [ended.key]) == {}
-    assert f"{ended.key.key} is left out" in caplog.text
+def test_an_attempt_whose_worker_died_does_not_cost_for_ever() -> None:
+    died = attempt(0, State.PROCESSING, 0, 1)
+    again = attempt(0, State.SUCCEEDED, 6, 2, seconds=60.0, threads=2)
+    once = attempt(1, State.SUCCEEDED, 7, 3, seconds=60.0, threads=2)
+    late, later = (standing_of([died, again, once], minutes) for minutes in (10, 50))
+    assert late.spent.cpu_seconds == later.spent.cpu_seconds == pytest.approx(3 * 120)
+    stale = attempt(2, State.PROCESSING, 0, 4)
+    assert standing_of([again, once, stale], 90).spent.cpu_seconds == pytest.approx(3 * 120)
+
+
+def test_what_was_not_loaded_costs_like_what_was() -> None:
+    attempts = [attempt(i, State.SUCCEEDED, i, i, seconds=60.0, threads=2) for i in range(40)]
+    keys = [found.key for found in attempts]
+    now = START + HOUR
+    settled = tile_statuses(keys, TILES, now, stale_after=HOUR)
+    few = dict.fromkeys(choose_sample(keys, 5), attempts[0])
+    standing = make_run_status(make_run(TILES), settled, keys, few, now)
+    assert len(few) == 5
+    assert standing.spent.cpu_seconds == pytest.approx(40 * 120)
+    assert (standing.spent.sampled, standing.spent.ended) == (5, 40)
+
+
+def test_failures_are_grouped_by_reason_with_an_example() -> None:
+    standing = standing_of(
+        [
+            *(
+                attempt(i, State.INVALID, i, i, reason="missing geomad", error="no item")
+                for i in range(3)
+            ),
+            attempt(5, State.FAILED, 1, 8, reason="connection", error="503"),
+            attempt(6, State.FAILED, 1, 9),
+        ]
+    )
+    first = standing.failures[0]
+    assert (first.reason, first.state, first.tiles) == ("missing geomad", "INVALID", TILES[:3])
+    assert first.error == "no item"
+    assert {group.reason for group in standing.failures} == {
+        "missing geomad",
+        "connection",
+        "unknown",
+    }
+
+
+@given(attempts_strategy, st.integers(1, 10))
+def test_what_is_read_is_bounded(attempts: list[AttemptRecord], number: int) -> None:
+    keys = list(dict.fromkeys(found.key for found in attempts))
+    sample = choose_sample(keys, number)
+    assert len(sample) == len(set(sample)) <= number * len(TILE_STATES)
+    assert set(sample) <= set(keys)
+    settled = tile_statuses(keys, TILES, START + HOUR, stale_after=HOUR)
+    assert len(choose_failures(settled, number)) <= number
+
+
+@pytest.mark.parametrize(
+    ("states", "waiting", "expected"),
+    [
+        ([State.FAILED, State.SUCCEEDED], 0, True),
+        ([State.FAILED, State.SUCCEEDED], 1, False),
+        ([State.FAILED, State.SUCCEEDED], None, False),
+        ([State.FAILED, State.PROCESSING], 0, False),
+        ([State.FAILED], 0, False),
+        ([State.SUCCEEDED, State.INVALID], 0, False),
+    ],
+)
+def test_given_up_is_what_only_failed_and_waits_for_nobody(states, waiting, expected) -> None:
+    attempts = [attempt(i, state, 1, i) for i, state in enumerate(states)]
+    standing = standing_of(attempts, tiles=TILES[:2], now_minutes=2)
+    assert is_given_up(standing, waiting) is expected

@@ -16,8 +16,8 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from cropmask.fleet.records import State
 from cropmask.grid import Tile, tile_polygon
+from cropmask.operate.status import RunStatus, make_run_status, stale_age, tile_statuses
 from cropmask.operate.statuspage import COLORS, Surroundings, make_status_page
-from cropmask.operate.summary import Standing, settle, stale_age, summarize
 from cropmask.queue.protocol import Counts
 from cropmask.site.price import Price
 from tests.browser import browse, needs_chromium
@@ -33,7 +33,7 @@ HOSTILE = '"><script>document.title = "owned"</script>'
 
 
 @pytest.fixture(scope="module")
-def standing() -> Standing:
+def standing() -> RunStatus:
     record = make_run(TILES, unchanged=1)
     wanted = [State.SUCCEEDED] * 12 + [State.SKIPPED] * 4 + [State.FAILED] * 3 + [State.INVALID] * 2
     attempts = [
@@ -47,12 +47,12 @@ def standing() -> Standing:
     attempts += [make_attempt(record, TILES[23], State.PROCESSING, 0, 40)]
     keys = [found.key for found in attempts]
     now = START + timedelta(minutes=120)
-    tiles = settle(keys, TILES, now, stale_after=stale_age())
-    return summarize(record, tiles, keys, {found.key: found for found in attempts}, now)
+    tiles = tile_statuses(keys, TILES, now, stale_after=stale_age())
+    return make_run_status(record, tiles, keys, {found.key: found for found in attempts}, now)
 
 
 @pytest.fixture(scope="module")
-def page(standing: Standing) -> str:
+def page(standing: RunStatus) -> str:
     tiles = (*TILES, OUTSIDE)
     around = Surroundings(
         Price(0.1, is_default=False), Counts(9, 2, 1, 3), region_tiles=tiles, reload_seconds=10
@@ -88,21 +88,21 @@ def test_texts_of_others_are_texts(page: str) -> None:
     assert "&lt;script&gt;" in page
 
 
-def test_it_loads_itself_anew_only_while_the_run_goes_on(standing: Standing, page: str) -> None:
+def test_it_loads_itself_anew_only_while_the_run_goes_on(standing: RunStatus, page: str) -> None:
     assert '<meta http-equiv="refresh" content="10">' in page
     assert "http-equiv" not in make_status_page(standing, Surroundings(Price()))
-    done = tuple(found for found in standing.tiles if found.shown == "SUCCEEDED")
-    over = summarize(standing.record, done, [], {}, standing.moment)
+    done = tuple(found for found in standing.tiles if found.state == "SUCCEEDED")
+    over = make_run_status(standing.record, done, [], {}, standing.moment)
     assert "http-equiv" not in make_status_page(over, Surroundings(Price(), reload_seconds=10))
 
 
-def test_what_is_made_up_says_so(standing: Standing, page: str) -> None:
+def test_what_is_made_up_says_so(standing: RunStatus, page: str) -> None:
     assert "<h1>crop_mask_eastern 2019--P1Y</h1>" in page
     made_up = make_status_page(standing, Surroundings(Price(), synthetic=True))
     assert "<h1>SYNTHETIC crop_mask_eastern 2019--P1Y</h1>" in made_up
 
 
-def test_the_outline_of_the_region_is_drawn_where_it_is(standing: Standing) -> None:
+def test_the_outline_of_the_region_is_drawn_where_it_is(standing: RunStatus) -> None:
     outline = shapely.union_all([tile_polygon(TILES[0]), tile_polygon(TILES[-1])])
     text = make_status_page(standing, Surroundings(Price(), outline=outline))
     drawn = re.findall(r'class="shore"[^>]* d="([^"]+)"', text)
@@ -116,14 +116,14 @@ def test_the_outline_of_the_region_is_drawn_where_it_is(standing: Standing) -> N
     assert sorted(map(sorted, rings)) == sorted(map(sorted, corners))
 
 
-def test_every_state_but_two_has_a_sign_of_its_own(standing: Standing, page: str) -> None:
+def test_every_state_but_two_has_a_sign_of_its_own(standing: RunStatus, page: str) -> None:
     signs: dict[str, set[str]] = {}
     for drawn in re.findall(r"<g [^>]*data-state=.*?</g>", page):
         state = re.search(r'data-state="(\w+)"', drawn)
         sign = re.search(r'class="mark" d="([^"]+)"', drawn)
         assert state
         signs.setdefault(state[1], set()).add(sign[1] if sign else "")
-    assert set(signs) == {found.shown for found in standing.tiles}
+    assert set(signs) == {found.state for found in standing.tiles}
     plain = [state for state, found in signs.items() if found == {""}]
     assert sorted(plain) == ["PENDING", "SUCCEEDED"], "a dark green and a gray, told by lightness"
     assert len(set.union(*signs.values())) == len(signs) - 1
@@ -131,13 +131,13 @@ def test_every_state_but_two_has_a_sign_of_its_own(standing: Standing, page: str
 
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True])
-def test_in_a_browser(standing: Standing, page: str, tmp_path: Path, dark: bool) -> None:
+def test_in_a_browser(standing: RunStatus, page: str, tmp_path: Path, dark: bool) -> None:
     file, picture = tmp_path / "page.html", tmp_path / "page.png"
     file.write_text(page.replace("</body>", f"{MEASURE}</body>"))
     dom = Elements(browse(file.as_uri(), picture, size=(1200, 1400), dark=dark))
     tiles = {a["data-tile"]: a for _, a in dom if "data-tile" in a}
     assert {name: a["data-state"] for name, a in tiles.items()} == {
-        str(found.tile): found.shown for found in standing.tiles
+        str(found.tile): found.state for found in standing.tiles
     }
     assert Counter(a["data-state"] for a in tiles.values()) == {
         "SUCCEEDED": 12,

@@ -20,15 +20,15 @@ from cropmask.fleet.taskfile import load_order, parse_order
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.kube.manifests import job_name
 from cropmask.operate.estimate import Estimate
-from cropmask.operate.plan import Need, Plan, TilePlan
+from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.operate.submit import (
     BATCH,
-    Pods,
+    PodOptions,
     cancel,
     find_obstacles,
-    make_job,
     make_messages,
     make_run,
+    make_run_job,
     put_task_file,
     send,
 )
@@ -235,8 +235,8 @@ def environment_of(manifest: dict[str, Any]) -> dict[str, str]:
 def test_the_job_of_a_run(direct: bool) -> None:
     site, record = open_site(SITE), run_of(390)
     task_file = "s3://bucket/maps/_runs/x/tasks.jsonl" if direct else None
-    pods = Pods("image:1", 20, variables={"CROPMASK_TIME_LIMIT": "900"}, any_node=True)
-    manifest = make_job(record, site, pods, task_file)
+    pods = PodOptions("image:1", 20, variables={"CROPMASK_TIME_LIMIT": "900"}, any_node=True)
+    manifest = make_run_job(record, site, pods, task_file)
     kubernetes_validate.validate(manifest, "1.35", strict=True)
     known = environment_of(manifest)
     assert known["CROPMASK_TIME_LIMIT"] == "900"
@@ -298,7 +298,7 @@ def test_jobs_of_a_run_are_cancelled() -> None:
     cluster, site = MemoryCluster(), open_site(SITE)
     for run in ("run-1", "run-2"):
         record = replace(run_of(1), run=run)
-        assert cluster.create(make_job(record, site, Pods("image", 1)))
+        assert cluster.create(make_run_job(record, site, PodOptions("image", 1)))
     assert cancel(cluster, "run-1") == (job_name("run-1"),)
     assert [state.run for state in cluster.find({})] == ["run-2"]
     with pytest.raises(Rejected, match="no Job of run run-1"):

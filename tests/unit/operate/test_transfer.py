@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cropmask.errors import Interrupted
 from cropmask.grid import Tile
 from cropmask.operate.reconcile import reconcile
-from cropmask.operate.transfer import Copied, Fate, remove, sync
+from cropmask.operate.transfer import CopyResult, CopyState, remove, sync
 from cropmask.results.finder import check_item, find_datasets
 from cropmask.stac.item import parse_item
 from cropmask.stac.links import ITEM_TYPE
@@ -55,7 +55,7 @@ def contents(store: Store) -> dict[str, bytes]:
     return {entry.key: store.get(entry.key) for entry in store.list()}
 
 
-def copy(source: Store, target: Store, **more: bool) -> list[Copied]:
+def copy(source: Store, target: Store, **more: bool) -> list[CopyResult]:
     return sync(source, target, EASTERN, find_datasets(source, EASTERN), **more)
 
 
@@ -76,7 +76,7 @@ def source() -> MemoryStore:
 
 def test_everything_arrives_the_item_last(source: MemoryStore) -> None:
     target = Frail()
-    assert [one.fate for one in copy(source, target)] == [Fate.COPIED] * 3
+    assert [one.fate for one in copy(source, target)] == [CopyState.COPIED] * 3
     assert contents(target) == contents(source)
     for tile in TILES:
         own = [key for _, key in target.steps if str(tile) in key]
@@ -97,7 +97,7 @@ def test_the_second_time_nothing_is_written(source: MemoryStore) -> None:
     target = Frail()
     copy(source, target)
     target.steps.clear()
-    assert [one.fate for one in copy(source, target)] == [Fate.SAME] * 3
+    assert [one.fate for one in copy(source, target)] == [CopyState.SAME] * 3
     assert target.steps == []
 
 
@@ -128,7 +128,7 @@ def test_what_arrived_is_not_copied_again(source: MemoryStore) -> None:
         target.remove(dataset.item_key)
     target.steps.clear()
     copied = copy(source, target)
-    assert [(one.fate, one.files) for one in copied] == [(Fate.COPIED, 1)] * 3
+    assert [(one.fate, one.files) for one in copied] == [(CopyState.COPIED, 1)] * 3
     assert all(key.endswith(ITEM) for _, key in target.steps)
 
 
@@ -147,7 +147,11 @@ def test_an_unfinished_dataset_waits(source: MemoryStore) -> None:
     (dataset,) = find_datasets(source, EASTERN, tiles=TILES[:1])
     source.remove(dataset.item_key)
     target = MemoryStore()
-    assert [one.fate for one in copy(source, target)] == [Fate.UNFINISHED, Fate.COPIED, Fate.COPIED]
+    assert [one.fate for one in copy(source, target)] == [
+        CopyState.UNFINISHED,
+        CopyState.COPIED,
+        CopyState.COPIED,
+    ]
     assert not [key for key in contents(target) if str(TILES[0]) in key]
 
 
@@ -155,9 +159,9 @@ def test_another_result_is_kept_unless_told_otherwise(source: MemoryStore) -> No
     target = MemoryStore()
     put_files(target, TILES[:1], run_key=RunKey("b" * 64))
     before = contents(target)
-    assert next(one.fate for one in copy(source, target)) is Fate.OTHER
+    assert next(one.fate for one in copy(source, target)) is CopyState.OTHER
     assert {key: contents(target)[key] for key in before} == before
-    assert next(one.fate for one in copy(source, target, overwrite=True)) is Fate.COPIED
+    assert next(one.fate for one in copy(source, target, overwrite=True)) is CopyState.COPIED
     assert contents(target) == contents(source)
 
 
@@ -168,7 +172,7 @@ def test_a_damaged_dataset_is_not_published(source: MemoryStore, data: bytes) ->
     source.put(mask, data, "")
     target = MemoryStore()
     copied = copy(source, target)
-    assert copied[0].fate is Fate.DAMAGED
+    assert copied[0].fate is CopyState.DAMAGED
     assert "_mask.tif" in copied[0].note
     assert not target.exists(dataset.item_key)
     assert_no_item_without_its_files(target)
@@ -184,7 +188,7 @@ def test_a_damaged_dataset_replaces_nothing(source: MemoryStore, suffix: str) ->
     before = contents(target)
     target.steps.clear()
     copied = copy(source, target, overwrite=True)
-    assert [one.fate for one in copied] == [Fate.DAMAGED, Fate.COPIED, Fate.COPIED]
+    assert [one.fate for one in copied] == [CopyState.DAMAGED, CopyState.COPIED, CopyState.COPIED]
     assert "another checksum" in copied[0].note
     assert not [key for _, key in target.steps if str(TILES[0]) in key]
     assert {key: contents(target)[key] for key in before} == before
@@ -203,7 +207,7 @@ class Overwritten(MemoryStore):
 def test_a_source_that_changes_meanwhile_is_not_published() -> None:
     source, target = Overwritten(), MemoryStore()
     put_files(source, TILES[:1])
-    assert [one.fate for one in copy(source, target)] == [Fate.DAMAGED]
+    assert [one.fate for one in copy(source, target)] == [CopyState.DAMAGED]
     assert_no_item_without_its_files(target)
 
 

@@ -10,17 +10,17 @@ import click
 import pytest
 
 from cropmask.cli.main import COMMANDS
-from cropmask.site.commands import TAKES, Commands, name_tiles
+from cropmask.site.commands import PLACE_OPTIONS, CommandWriter, tiles_argument
 from cropmask.site.site import absolute, open_site
 
 NAMES = ("env", "catalog", "output", "models", "queue")
 
 
-@pytest.mark.parametrize("name", TAKES)
+@pytest.mark.parametrize("name", PLACE_OPTIONS)
 def test_each_command_has_the_options_that_are_printed_for_it(name: str) -> None:
     command: click.Command = getattr(importlib.import_module(COMMANDS[name][0]), name)
     options = {parameter.name for parameter in command.params}
-    assert set(TAKES[name]) == options & set(NAMES)
+    assert set(PLACE_OPTIONS[name]) == options & set(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_the_printed_options_open_the_same_site(
 def test_what_the_environment_says_is_left_out(tmp_path: Path) -> None:
     here = str(Path("results").absolute())
     site = open_site({"CROPMASK_OUTPUT": "./results"}, {"output": here, "env": "local"})
-    assert site.commands == Commands()
+    assert site.commands == CommandWriter()
 
 
 def test_words_are_quoted_for_a_shell() -> None:
-    commands = Commands((("output", "my results"), ("catalog", "c.json"), ("queue", "q")))
+    commands = CommandWriter((("output", "my results"), ("catalog", "c.json"), ("queue", "q")))
     line = commands.line("redrive", "--where", "reason=missing geomad", leave_out=("queue",))
     assert line == "cropmask redrive --where 'reason=missing geomad' --output 'my results'"
 
 
 def test_few_tiles_are_named() -> None:
-    assert name_tiles(["x1", "x2"], 2) == ("--tiles", "x1,x2")
-    assert name_tiles(["x1", "x2", "x3"], 2) == name_tiles([], 2) == ()
+    assert tiles_argument(["x1", "x2"], 2) == ("--tiles", "x1,x2")
+    assert tiles_argument(["x1", "x2", "x3"], 2) == tiles_argument([], 2) == ()

@@ -23,10 +23,10 @@ def test_production_reads_public_data_at_full_resolution() -> None:
     site = open_site({"CROPMASK_ENV": "prod", "CROPMASK_OUTPUT": "s3://bucket/maps"})
     assert (site.catalog, site.resolution, site.synthetic) == (EXPLORER, 10, False)
     assert (site.read.s3_unsigned, site.read.s3_region) == (True, "af-south-1")
-    world = site.world(load_region("eastern"))
+    world = site.inputs(load_region("eastern"))
     assert world.ancillary.rain_first_half == PUBLIC_ANCILLARY.rain_first_half
     assert str(world.ancillary.protected_areas).endswith("WDPA_eastern.tif")
-    assert site.world(load_region("sahel")).ancillary.protected_areas is None
+    assert site.inputs(load_region("sahel")).ancillary.protected_areas is None
 
 
 def test_development_is_a_quick_look() -> None:
@@ -42,7 +42,7 @@ def test_options_go_before_the_environment() -> None:
 def test_a_catalog_of_ones_own_is_read_at_full_resolution() -> None:
     site = open_site({"CROPMASK_CATALOG": "items"})
     assert (site.resolution, site.synthetic) == (10, False)
-    world = site.world(load_region("eastern"))
+    world = site.inputs(load_region("eastern"))
     assert world.boundary == load_region("eastern").boundary
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cropmask.operate.formats import say_cpu_time, say_dollars, say_rate
+from cropmask.operate.formats import format_cpu_time, format_dollars, format_rate
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from cropmask.operate.formats import say_cpu_time, say_dollars, say_rate
     ],
 )
 def test_cpu_time(seconds: float, said: str) -> None:
-    assert say_cpu_time(seconds) == said
+    assert format_cpu_time(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_cpu_time(seconds: float, said: str) -> None:
     [(0, "$0.00"), (0.004, "under $0.01"), (0.006, "$0.01"), (1234.5, "$1,234.50")],
 )
 def test_dollars(dollars: float, said: str) -> None:
-    assert say_dollars(dollars) == said
+    assert format_dollars(dollars) == said
 
 
 @pytest.mark.parametrize(("rate", "said"), [(0.41, "0.41 tiles/h"), (260.2, "260 tiles/h")])
 def test_rates(rate: float, said: str) -> None:
-    assert say_rate(rate) == said
+    assert format_rate(rate) == said

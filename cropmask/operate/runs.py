@@ -1,0 +1,131 @@
+"""How far a run is, found out: one listing, and few documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from cropmask.contract import ENV_CATALOG, TIME_LIMIT_SECONDS
+from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.fleet.recordfiles import find_attempts, load_attempts, load_runs
+from cropmask.fleet.records import AttemptKey, RunRecord
+from cropmask.grid import Tile
+from cropmask.operate.status import (
+    RunStatus,
+    choose_failures,
+    choose_sample,
+    make_run_status,
+    stale_age,
+    tile_statuses,
+)
+from cropmask.queue.protocol import Counts
+from cropmask.site.site import Site
+from cropmask.store.protocol import Store
+
+MAX_SAMPLED: Final = 24
+"""Documents of ended attempts that are read for times and cost, of each state."""
+MAX_FAILURES: Final = 400
+"""Documents of failed attempts that are read; of more, the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which run is asked for; None where anything goes."""
+
+    product: str | None = None
+    period: str | None = None
+    run: str | None = None
+
+
+def find_run(store: Store, sought: RunQuery) -> tuple[RunRecord, tuple[RunRecord, ...]]:
+    """The run asked for, the newest without a name; and the others, newest first.
+
+    Raises
+    ------
+    Rejected
+        If there is none.
+    """
+    runs = load_runs(store, sought.product, sought.period)[::-1]
+    chosen = next((record for record in runs if sought.run in (None, record.run)), None)
+    if chosen is not None:
+        return chosen, tuple(record for record in runs if record is not chosen)
+    where = f"of {sought.product} " if sought.product else ""
+    where += f"in {sought.period} " if sought.period else ""
+    if sought.run is None:
+        raise Rejected(
+            f"no run {where}was submitted to {_address(store)} yet: start one with 'cropmask "
+            "submit --region ...', or name another --output",
+            reason=Reason.UNKNOWN_RUN,
+        )
+    known = ", ".join(record.run for record in runs[:3]) or "none"
+    raise Rejected(
+        f"there is no run '{sought.run}' {where}in {_address(store)}; the newest are: {known}",
+        reason=Reason.UNKNOWN_RUN,
+    )
+
+
+def check_worker_catalog(site: Site) -> None:
+    """Look that a worker without a catalog is not asked for tiles of one.
+
+    The made-up demo world would reject each of them for good.
+
+    Raises
+    ------
+    Misconfigured
+        If the newest run was submitted with a catalog, and the site has none.
+    """
+    if not site.synthetic:
+        return
+    newest = next(reversed(load_runs(site.store())), None)
+    if newest is not None and newest.catalog is not None:
+        raise Misconfigured(
+            f"run {newest.run} was submitted with the catalog {newest.catalog}, this worker has "
+            f"none: give --catalog (and --models, if it had any), or set {ENV_CATALOG}",
+            reason=Reason.NO_CATALOG,
+        )
+
+
+def _address(store: Store) -> str:
+    return store.uri("x").removesuffix("/x")
+
+
+def load_run_status(
+    store: Store,
+    record: RunRecord,
+    now: datetime,
+    *,
+    queue: Counts | None = None,
+    time_limit: float = TIME_LIMIT_SECONDS,
+) -> RunStatus:
+    """Where a run stands.
+
+    Parameters
+    ----------
+    store
+        Where results and records are.
+    record
+        The run.
+    now
+        UTC.
+    queue
+        Counts of the queue that the run was sent to, if there is one.
+    time_limit
+        Seconds after which workers stop an attempt.
+    """
+    keys = tuple(find_attempts(store, record.product, record.period, record.run))
+    is_idle = bool(record.sent) and queue is not None and queue.in_flight == 0
+    tiles = tile_statuses(
+        keys,
+        map(Tile.parse, record.tiles),
+        now,
+        stale_after=stale_age(time_limit, is_queue_idle=is_idle),
+    )
+    wanted: dict[AttemptKey, None] = dict.fromkeys(choose_failures(tiles, MAX_FAILURES))
+    wanted |= dict.fromkeys(choose_sample(keys, MAX_SAMPLED))
+    return make_run_status(record, tiles, keys, load_attempts(store, tuple(wanted)), now)
+
+
+def utc_now() -> datetime:
+    """Present moment."""
+    return datetime.now(UTC)
