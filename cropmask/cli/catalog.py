@@ -62,15 +62,9 @@ def catalog() -> None:
 
 @catalog.command()
 @click.option(
-    "--output",
-    type=options.PLACE,
-    help="Folder or s3://bucket/prefix for the catalog without results.  [default: ./catalogs]",
+    "--output", type=options.PLACE, help="Catalog without results.  [default: ./catalogs]"
 )
-@click.option(
-    "--results",
-    type=options.PLACE,
-    help="Folder or s3://bucket/prefix of results: link the items that are there.",
-)
+@click.option("--results", type=options.PLACE, help="Place of results whose items to link.")
 @click.option("--parquet/--no-parquet", default=True, help="Write items.parquet too, or not.")
 @options.models_option
 def build(output: str | None, results: str | None, parquet: bool, models: Path | None) -> None:
@@ -120,9 +114,7 @@ def _print_built(built: Built, place: str) -> None:
 @click.option("--quick", is_flag=True, help="Do not read files: no checksums, no rasters.")
 @click.option("--external", is_flag=True, help="Look for addresses outside the catalog too.")
 @click.option(
-    "--schemas",
-    type=options.FOLDER,
-    help="Schemas of STAC extensions, as EXTENSION/VERSION/schema.json.",
+    "--schemas", type=options.FOLDER, help="STAC extensions, as EXTENSION/VERSION/schema.json."
 )
 @click.option("--fetch-schemas", is_flag=True, help="Fetch the schemas that are not at hand.")
 def check(
@@ -275,13 +267,13 @@ def browse(place: str, port: int, host: str, plain: bool, build_only: bool, laun
 @click.option(
     "--tools",
     type=options.FOLDER,
-    help="Folder of its programs, such as /env/bin.  [default: beside this one, or on the PATH]",
+    help="With its programs.  [default: beside this one, or on the PATH]",
 )
 @click.option("-E", "--environment", default="", help="Environment of its configuration.")
 @click.option(
     "--api",
     metavar="ADDRESS",
-    help="Read from this STAC API by stac-to-dc, as 'cropmask catalog serve' starts one.",
+    help="Read by stac-to-dc from this API, such as 'cropmask catalog serve'.",
 )
 @click.option("--update", is_flag=True, help="Replace datasets that have changed.")
 @click.option("--lineage", is_flag=True, help="The GeoMAD datasets are in the index too.")

@@ -22,25 +22,19 @@ from cropmask.task import Period
     "--resolution",
     type=options.RESOLUTION,
     default=100,
-    help="Pixel size in meters. At 100 a tile is mapped in seconds.",
+    help="At 100 m a tile is mapped in seconds.",
 )
 @options.period_option
+@click.option("--tiles", type=options.TILES, help="Only these; the boundary is cut to them.")
 @click.option(
-    "--tiles",
-    type=options.TILES,
-    help="Only these, such as x215y075,x216y075. The boundary is cut to them.",
-)
-@click.option(
-    "--limit",
-    type=options.WholeNumber(1),
-    help="Only the first so many tiles. The boundary is cut to them.",
+    "--limit", type=options.WholeNumber(1), help="At most so many; the boundary is cut to them."
 )
 @options.boundary_option
 @click.option(
     "--scenes",
     type=options.WholeNumber(1, 40),
     default=6,
-    help="Different scenes; the tiles share them, which saves time and disk.",
+    help="Different scenes, which the tiles share.",
 )
 @options.models_option
 def demo(

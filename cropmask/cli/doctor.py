@@ -14,12 +14,7 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL
 @click.command(
     epilog="Example: cropmask doctor --region eastern --env prod --output s3://my-bucket"
 )
-@click.option(
-    "--region",
-    default="eastern",
-    type=options.REGION,
-    help="Region whose boundary, models and layers to check.",
-)
+@click.option("--region", default="eastern", type=options.REGION, help="Region to check.")
 @options.place_options
 @options.queue_option
 @click.option("--resolution", type=options.RESOLUTION, help="Pixel size in meters.")

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from cropmask.operate.explain import Attempt, Explanation
 
 _region_option = click.option(
-    "--region",
-    type=options.REGION,
-    help="Region of the tile.  [default: that of the newest run that has the tile]",
+    "--region", type=options.REGION, help="[default: that of the newest run with the tile]"
 )
 _period_option = click.option(
     "--period", type=options.PERIOD, help="Year of the map, such as 2019.  [default: as the region]"
@@ -35,9 +33,7 @@ _period_option = click.option(
 @_region_option
 @_period_option
 @click.option(
-    "--resolution",
-    type=options.RESOLUTION,
-    help="Pixel size asked for.  [default: that of the last attempt]",
+    "--resolution", type=options.RESOLUTION, help="In meters.  [default: that of the last attempt]"
 )
 @click.option(
     "--model", type=options.RECIPE, help="Model asked for.  [default: that of the last attempt]"

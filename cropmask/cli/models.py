@@ -43,12 +43,7 @@ def models() -> None:
 @models.command("list")
 @options.models_option
 def list_models(models: Path | None) -> None:
-    """List the models of all regions: size, digest, training rows and features.
-
-    \b
-    Example:
-      cropmask models list
-    """
+    """List the models of all regions: size, digest, training rows and features."""
     from cropmask.modelfile.model import read_model
 
     rows = [("region", "recipe", "trees", "features", "rows", "kB", "SHA-256", "file")]
@@ -133,9 +128,7 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
 @click.argument("old", type=options.FILE, metavar="OLD.joblib")
 @click.option("--trust", is_flag=True, help="I know who made this file: loading it can run code.")
 @click.option(
-    "--output",
-    type=options.FILE,
-    help="Model file to write.  [default: the old name with .cropmodel]",
+    "--output", type=options.FILE, help="Model file.  [default: the old name with .cropmodel]"
 )
 @click.option(
     "--features",

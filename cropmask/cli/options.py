@@ -130,10 +130,7 @@ region_option = click.option(
     "list' shows the regions.",
 )
 period_option = click.option(
-    "--period",
-    default="2019--P1Y",
-    type=PERIOD,
-    help="Calendar year of the map, such as 2019--P1Y or just 2019.",
+    "--period", default="2019--P1Y", type=PERIOD, help="Year of the map, such as 2019--P1Y or 2019."
 )
 models_option = click.option(
     "--models",
@@ -157,7 +154,7 @@ catalog_option = click.option(
 output_option = click.option(
     "--output",
     type=PLACE,
-    help="Folder or s3://bucket/prefix of the results.  [default: ./output with local]",
+    help="Folder or s3:// prefix of results.  [default: ./output with local]",
 )
 place_options = combine(env_option, catalog_option, output_option, models_option)
 """Where things are; ``open_site`` takes their values by name."""
@@ -190,9 +187,7 @@ tiles_option = click.option(
     "standard input), as 'cropmask tiles' prints them.",
 )
 aoi_option = click.option(
-    "--aoi",
-    type=FILE,
-    help="Area of interest, a GeoJSON of polygons: only tiles that it reaches as well.",
+    "--aoi", type=FILE, help="GeoJSON of polygons: only tiles that these reach as well."
 )
 boundary_option = click.option(
     "--boundary", type=FILE, help="GeoJSON of polygons to use in place of the region's boundary."
@@ -211,14 +206,12 @@ log_format_option = click.option(
 )
 machine_options = combine(
     click.option(
-        "--threads",
-        type=WholeNumber(1, 256),
-        help="Computing threads.  [default: the CPUs that the container may use]",
+        "--threads", type=WholeNumber(1, 256), help="[default: CPUs that the container may use]"
     ),
     click.option(
         "--memory",
         type=SIZE,
-        help="Memory to stay below, such as 4GB.  [default: the container's limit, else none]",
+        help="To stay below, such as 4GB.  [default: the container's limit, else none]",
     ),
 )
 """What of the machine may be used."""

@@ -49,10 +49,7 @@ _MEANINGS: Final = {
 @options.aoi_option
 @click.option("--out", type=options.FILE, help="Write the plan, for 'cropmask submit'.")
 @click.option(
-    "--workers",
-    type=options.WholeNumber(1, 10_000),
-    default=8,
-    help="Workers that the time is estimated for.",
+    "--workers", type=options.WholeNumber(1, 10_000), default=8, help="For the estimate of time."
 )
 @click.option("--check", is_flag=True, help="End with 20 if a tile is new or changed.")
 @options.json_option

@@ -46,23 +46,15 @@ QUEUE_LAG = timedelta(seconds=65)
 
 
 @click.command()
-@click.option(
-    "--region",
-    type=options.REGION,
-    help="Region whose runs to look at.  [default: that of the newest run]",
-)
+@click.option("--region", type=options.REGION, help="[default: that of the newest run]")
 @click.option("--period", type=options.PERIOD, help="Year of the map, such as 2019--P1Y or 2019.")
 @click.option("--run", type=options.RUN, help="Name of the run.  [default: the newest]")
 @click.option(
-    "--watch",
-    is_flag=True,
-    help="Show it again and again until nothing remains, or nobody will try what does.",
+    "--watch", is_flag=True, help="Show it anew until nothing remains that somebody will try."
 )
 @click.option("--every", type=options.Seconds(0.2), default=10.0, help="Interval of --watch.")
 @click.option(
-    "--html",
-    type=options.FILE,
-    help="Also write a page with a map of the tiles; with --watch it loads itself anew.",
+    "--html", type=options.FILE, help="Write a page with a map, too; with --watch it reloads."
 )
 @options.queue_option
 @click.option(

@@ -91,7 +91,7 @@ class Submission:
 @click.option(
     "--workers",
     type=options.WholeNumber(1, 10_000),
-    help="Create a Kubernetes Job with so many workers.  [default: none]",
+    help="Workers of a Job in Kubernetes.  [default: none]",
 )
 @click.option(
     "--image", envvar=contract.ENV_IMAGE, show_envvar=True, help="Container image of the workers."
@@ -124,23 +124,15 @@ class Submission:
     help="Environment variable of the workers; may be given several times.",
 )
 @click.option(
-    "--deadline-hours",
-    type=options.FiniteNumber(0.01),
-    default=24,
-    help="Time after which the Job is stopped.",
+    "--deadline-hours", type=options.FiniteNumber(0.01), default=24, help="Time limit of the Job."
 )
 @click.option(
     "--run",
     type=options.NAME,
-    help="Name of the run; one that exists goes on.  [default: made from the time]",
+    help="Its name; one that exists goes on.  [default: made from the time]",
 )
 @click.option("--resume", type=options.RUN, help="Go on with a run whose submission was stopped.")
-@click.option(
-    "--cancel",
-    "cancelled",
-    type=options.RUN,
-    help="Delete the Kubernetes Jobs of a run, and do nothing else.",
-)
+@click.option("--cancel", "cancelled", type=options.RUN, help="Only delete the Jobs of a run.")
 @click.option("--watch", is_flag=True, help="Follow the Job until it ends.")
 @options.dry_run_option
 @options.json_option

@@ -31,11 +31,7 @@ _COLUMNS: Final = (
     help="What to print: names only, a table with the boxes in meters (EPSG:6933) and in "
     "degrees, or a map.",
 )
-@click.option(
-    "--geojson",
-    type=options.FILE,
-    help="Also write a map of the tiles to this file, for QGIS or geojson.io.",
-)
+@click.option("--geojson", type=options.FILE, help="Write a map of the tiles, too, as for QGIS.")
 @options.models_option
 def tiles(
     region: str,

@@ -72,11 +72,7 @@ _sample_options = options.combine(
     default="forest",
     help="'forest' is the published random forest; 'boosted' are gradient-boosted trees.",
 )
-@click.option(
-    "--output",
-    type=options.FOLDER,
-    help="Where to write the model and its card.  [default: the folder of the region file]",
-)
+@click.option("--output", type=options.FOLDER, help="[default: the folder of the region file]")
 @click.option(
     "--validate/--no-validate",
     "validated",

@@ -66,7 +66,7 @@ Exit codes
     "--max-tasks",
     envvar=contract.ENV_MAX_TASKS,
     type=options.WholeNumber(1),
-    help="Leave after as many tasks.",
+    help="Leave after so many tasks.",
 )
 @click.option(
     "--max-minutes",
@@ -102,9 +102,7 @@ Exit codes
     help="Rewrite this file every ten seconds, for 'python -m cropmask.machine.pulse FILE'.",
 )
 @click.option(
-    "--metrics",
-    type=options.NAME,
-    help="Put metrics to this CloudWatch namespace.  [default: none]",
+    "--metrics", type=options.NAME, help="CloudWatch namespace of metrics.  [default: none]"
 )
 @options.place_options
 @click.option(
