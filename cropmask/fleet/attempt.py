@@ -148,10 +148,7 @@ class ChildAttempts:
     def __call__(self, order: Order, record: AttemptRecord, held: HeldLease) -> Outcome:
         """Do an order.
 
-        Raises
-        ------
-        Interrupted
-            If there is no room for temporary files.
+        Raises Interrupted if there is no room for temporary files.
         """
         words = {"run": record.run, "tile": record.tile, "attempt": record.attempt}
         with open_folder(self.scratch) as folder:
@@ -249,10 +246,7 @@ class _Watch:
     def until_it_ends(self) -> Outcome | None:
         """What the child says at its end; None if it ended without a word.
 
-        Raises
-        ------
-        CropmaskError
-            Why it must be stopped.
+        Raises the CropmaskError that says why it must be stopped.
         """
         while True:
             said = self._child.receive(POLL_SECONDS)

@@ -86,12 +86,8 @@ def find_tile_attempts(
 def load_attempt(store: Store, key: AttemptKey) -> AttemptRecord:
     """Document of an attempt.
 
-    Raises
-    ------
-    Absent
-        If it is not there, as when the attempt has ended since it was listed.
-    Rejected
-        If the document is no record of an attempt.
+    Raises Absent if it is not there, as when the attempt has ended since it was listed; Rejected if
+    the document is no record of an attempt.
     """
     return AttemptRecord.from_json(store.get(key.key))
 
@@ -105,10 +101,7 @@ def put_run(store: Store, record: RunRecord) -> None:
 def load_run(store: Store, product: str, period: str, run: str) -> RunRecord:
     """Document of a run.
 
-    Raises
-    ------
-    Rejected
-        If there is no such run, or the document is none.
+    Raises Rejected if there is no such run, or the document is none.
     """
     try:
         return RunRecord.from_json(store.get(run_key_of(product, period, run)))
@@ -206,17 +199,7 @@ class Journal:
     def end(
         self, record: AttemptRecord, outcome: Outcome, verdict: Verdict, seconds: float
     ) -> AttemptRecord:
-        """Write how an attempt ended; its record.
-
-        Parameters
-        ----------
-        record
-            As it began.
-        outcome, verdict
-            How it ended, and what follows.
-        seconds
-            Wall time of the attempt.
-        """
+        """Write how an attempt ended; its record."""
         ended = replace(
             record,
             state=verdict.state,

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cropmask import contract
 from cropmask.errors import Reason, Rejected
-from cropmask.fleet.document import check_fields, read_object, say_fault
+from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES
 from cropmask.task import Order, Period, Task, parse_run_id
@@ -166,10 +166,7 @@ class AttemptRecord:
     def from_json(cls, text: str | bytes) -> AttemptRecord:
         """Record of a document; names that a later version has added are left alone.
 
-        Raises
-        ------
-        Rejected
-            If it is no record of an attempt.
+        Raises Rejected if it is no record of an attempt.
         """
         try:
             found = _known_fields(cls, text)
@@ -180,7 +177,7 @@ class AttemptRecord:
                 raise ValueError("it names no attempt")
         except _WRONG as error:
             raise Rejected(
-                f"the document is no record of an attempt ({say_fault(error)})",
+                f"the document is no record of an attempt ({describe_fault(error)})",
                 reason=Reason.BAD_RECORD,
             ) from None
         return record
@@ -247,10 +244,7 @@ class RunRecord:
     def from_json(cls, text: str | bytes) -> RunRecord:
         """Run of a document.
 
-        Raises
-        ------
-        Rejected
-            If it is none.
+        Raises Rejected if it is none.
         """
         try:
             found = _known_fields(cls, text)
@@ -264,7 +258,7 @@ class RunRecord:
             record.orders()
         except _WRONG as error:
             raise Rejected(
-                f"the document is no run ({say_fault(error)})", reason=Reason.BAD_RECORD
+                f"the document is no run ({describe_fault(error)})", reason=Reason.BAD_RECORD
             ) from None
         return record
 

@@ -37,12 +37,7 @@ def encode_orders(orders: Iterable[Order]) -> bytes:
 def parse_order(data: bytes, index: int) -> Order:
     """Order in a line of a task file, counted from 0; the other lines do not matter.
 
-    Raises
-    ------
-    Misconfigured
-        If the file has no such line.
-    Rejected
-        If the line is no order.
+    Raises Misconfigured if the file has no such line; Rejected if the line is no order.
     """
     lines = data.split(b"\n")
     count = len(lines) - (not lines[-1].strip())
@@ -75,14 +70,8 @@ def put_orders(store: Store, key: str, orders: Iterable[Order]) -> str:
 def load_order(address: str, index: int, options: StoreOptions | None = None) -> Order:
     """Order ``index``, from 0, of the task file at a path or ``s3://bucket/key``.
 
-    Raises
-    ------
-    Misconfigured
-        If there is no such file, or no such line in it.
-    Rejected
-        If the line is no order.
-    Interrupted
-        If the file cannot be read now.
+    Raises Misconfigured if there is no such file, or no such line in it; Rejected if the line is no
+    order; Interrupted if the file cannot be read now.
     """
     parent, _, name = address.rpartition("/")
     rooted = "/" if address.startswith("/") else "."

@@ -205,12 +205,7 @@ class Worker:
     def run(self) -> ExitCode:
         """ChildWork until there is nothing to do, or a reason to stop.
 
-        Raises
-        ------
-        Misconfigured
-            If the queue refuses.
-        Interrupted
-            If it has failed for long.
+        Raises Misconfigured if the queue refuses; Interrupted if it has failed for long.
         """
         try:
             while True:
@@ -328,10 +323,7 @@ class Worker:
     def _follow(self, lease: Lease, verdict: Verdict, outcome: Outcome) -> None:
         """Do with the message what follows; where the queue fails, it comes back with its lease.
 
-        Raises
-        ------
-        Misconfigured
-            If the queue refuses: every task would be done again and again.
+        Raises Misconfigured if the queue refuses: every task would be done again and again.
         """
         try:
             if verdict.step is Step.DELETE:

@@ -86,10 +86,7 @@ def start_forkserver(preload: Sequence[str], folder: Path | None = None) -> None
 def wait_for_forkserver() -> None:
     """Return when children can be had at once, so that what is timed later is their work.
 
-    Raises
-    ------
-    Interrupted
-        If the process that they are forked from dies again and again while it loads.
+    Raises Interrupted if the process that they are forked from dies again and again while it loads.
     """
     for start in range(_STARTS):
         if start:

@@ -27,10 +27,7 @@ _LARGE: Final = 16 << 20
 def parse_memory(text: str) -> int:
     """Bytes of a size such as ``4GB``, ``1.2GB``, ``2Gi`` or ``800M``.
 
-    Raises
-    ------
-    Misconfigured
-        If the text is no such size.
+    Raises Misconfigured if the text is no such size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text.upper())
     size = float(match[1]) * _UNITS[match[2] or ""] if match else 0.0
@@ -160,10 +157,7 @@ def open_workspace(shape: tuple[int, int], *, on_disk: bool) -> NDArray[np.int32
 
     What is on disk does not count as memory that a container could run out of.
 
-    Raises
-    ------
-    Interrupted
-        If the disk of the temporary folder is full.
+    Raises Interrupted if the disk of the temporary folder is full.
     """
     if not on_disk:
         return np.empty(shape, np.int32)

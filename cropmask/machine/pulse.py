@@ -28,19 +28,7 @@ class Pulse:
 def load_pulse(path: Path, now: float | None = None) -> Pulse:
     """Ages of a heartbeat file.
 
-    Parameters
-    ----------
-    path
-        The file.
-    now
-        Seconds since 1970; default the clock. One that was set back gives an age of 0.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is no heartbeat.
+    Raises OSError if the file cannot be read; ValueError if it is no heartbeat.
     """
     moment = time.time() if now is None else now
     alive = max(0.0, moment - path.stat().st_mtime)

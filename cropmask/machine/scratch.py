@@ -21,15 +21,7 @@ _LOCK: Final = ".lock"
 def open_scratch(base: Path | None = None) -> Iterator[Path]:
     """A folder of this process, after those of processes that were killed are removed.
 
-    Parameters
-    ----------
-    base
-        Folder that it is made in; default that of temporary files.
-
-    Raises
-    ------
-    Interrupted
-        If it cannot be made.
+    Raises Interrupted if it cannot be made.
     """
     base = base or Path(tempfile.gettempdir())
     _remove_abandoned(base)
@@ -60,10 +52,7 @@ def _make_locked(base: Path) -> tuple[Path, int]:
 def open_folder(scratch: Path) -> Iterator[Path]:
     """A folder of one attempt; removed with everything in it.
 
-    Raises
-    ------
-    Interrupted
-        If it cannot be made.
+    Raises Interrupted if it cannot be made.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=scratch))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cropmask.contract import ENVIRONMENTS
 from cropmask.errors import Reason, Rejected
-from cropmask.fleet.document import check_fields, read_object, say_fault
+from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.operate.estimate import Estimate
 from cropmask.product import Product, Recipe
@@ -133,7 +133,7 @@ class Plan:
             plan._check_offered()
         except (ValueError, TypeError, KeyError, Rejected) as error:
             raise Rejected(
-                f"it is no plan of this version ({say_fault(error)}): make one with "
+                f"it is no plan of this version ({describe_fault(error)}): make one with "
                 "'cropmask plan --out FILE'",
                 reason=Reason.BAD_PLAN,
             ) from None

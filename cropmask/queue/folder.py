@@ -241,10 +241,7 @@ class FolderQueue:
     def _find(self, lease: Lease) -> _Name:
         """Name of a message that is in flight.
 
-        Raises
-        ------
-        LeaseLost
-            If it is not, or another worker has it.
+        Raises LeaseLost if it is not, or another worker has it.
         """
         for _ in range(_LISTINGS):
             for text in self._names(_LEASED):

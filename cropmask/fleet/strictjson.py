@@ -16,10 +16,8 @@ T = TypeVar("T")
 def read_object(text: str | bytes) -> dict[str, Any]:
     """Object of a JSON document.
 
-    Raises
-    ------
-    ValueError
-        If it is none, or has numbers that JSON does not know; the message says so in a few words.
+    Raises ValueError if it is none, or has numbers that JSON does not know; the message says so in
+    a few words.
     """
     try:
         found = json.loads(text, parse_float=_finite, parse_constant=_finite)
@@ -30,7 +28,7 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     return found
 
 
-def say_fault(error: Exception) -> str:
+def describe_fault(error: Exception) -> str:
     """What is wrong with a document, in a few words, of the error that reading it raised."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
@@ -45,10 +43,7 @@ def _finite(text: str) -> float:
 def check_fields(kind: type[T], values: Mapping[str, Any]) -> T:
     """Dataclass of its fields, each of exactly the type that it declares.
 
-    Raises
-    ------
-    ValueError
-        If one is missing, unknown or has another type; the message names it.
+    Raises ValueError if one is missing, unknown or has another type; the message names it.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{kind.__name__.lower()}: it is no JSON object")
