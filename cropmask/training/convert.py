@@ -65,39 +65,35 @@ def floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return down.astype(np.float32) + np.float32(0)
 
 
+def _bad_estimator(problem: str) -> Rejected:
+    return Rejected(problem, reason=Reason.BAD_ESTIMATOR)
+
+
 def _check_estimator(estimator: object, features: int) -> None:
     kinds = ", ".join(kind.__name__ for kind in ESTIMATORS)
     if not isinstance(estimator, ESTIMATORS):
-        raise Rejected(
+        raise _bad_estimator(
             f"a {type(estimator).__name__} is not a model that can be used: it must be one of "
-            f"{kinds}",
-            reason=Reason.BAD_ESTIMATOR,
+            f"{kinds}"
         )
     model = cast("Any", estimator)
     found = getattr(model, "n_features_in_", None)
     if found is None or not hasattr(model, "classes_"):
-        raise Rejected("the estimator is not fitted: fit it first", reason=Reason.BAD_ESTIMATOR)
+        raise _bad_estimator("the estimator is not fitted: fit it first")
     if found != features:
-        raise Rejected(
+        raise _bad_estimator(
             f"the estimator has {found} features instead of {features}: name them in its order "
-            "with --features",
-            reason=Reason.BAD_ESTIMATOR,
+            "with --features"
         )
     if getattr(model, "n_outputs_", 1) != 1:
-        raise Rejected(
-            "the estimator has several outputs: one is needed", reason=Reason.BAD_ESTIMATOR
-        )
+        raise _bad_estimator("the estimator has several outputs: one is needed")
     classes = np.asarray(model.classes_).ravel().tolist()
     if [str(value).removesuffix(".0") for value in classes] != ["0", "1"]:
-        raise Rejected(
-            f"the estimator has the classes {classes}: they must be 0 (not crop) and 1 (crop)",
-            reason=Reason.BAD_ESTIMATOR,
+        raise _bad_estimator(
+            f"the estimator has the classes {classes}: they must be 0 (not crop) and 1 (crop)"
         )
     if getattr(model, "is_categorical_", None) is not None and np.any(model.is_categorical_):
-        raise Rejected(
-            "the estimator has categorical features: only numbers are known",
-            reason=Reason.BAD_ESTIMATOR,
-        )
+        raise _bad_estimator("the estimator has categorical features: only numbers are known")
 
 
 def _forest_tree(tree: Any) -> _Tree:  # noqa: ANN401 (sklearn.tree._tree.Tree)
@@ -166,7 +162,7 @@ def _assemble(trees: list[_Tree], names: tuple[str, ...], kind: Any, baseline: f
     )
     problem = check_forest(forest)
     if problem:
-        raise Rejected(f"the model cannot be converted: {problem}", reason=Reason.BAD_ESTIMATOR)
+        raise _bad_estimator(f"the model cannot be converted: {problem}")
     return forest
 
 
@@ -188,9 +184,7 @@ def _preorder(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.i
         if to_left[node] >= 0:
             waiting += (to_right[node], to_left[node])
     if len(order) != len(to_left):
-        raise Rejected(
-            "a tree of the model has nodes that are not in it", reason=Reason.BAD_ESTIMATOR
-        )
+        raise _bad_estimator("a tree of the model has nodes that are not in it")
     return np.array(order, np.int64)
 
 

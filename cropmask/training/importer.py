@@ -53,13 +53,9 @@ def import_joblib(
 
     Parameters
     ----------
-    path
-        The file.
     names
         Names of the estimator's features in its order: any of :data:`FEATURES`, each once. The
         result has all of them in the package's order, whatever the estimator's is.
-    region
-        Name of the region, for the manifest.
 
     Raises
     ------
@@ -87,10 +83,7 @@ def import_joblib(
             software=software(),
             training=None,
         ),
-        probes=replace(
-            make_probes(estimator, np.ascontiguousarray(rows[:, columns])),
-            x=rows,
-        ),
+        probes=replace(make_probes(estimator, rows[:, columns]), x=rows),
     )
 
 

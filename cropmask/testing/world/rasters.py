@@ -135,14 +135,7 @@ def _write_plain(
     """Draw the rows of a half-year into twelve uncompressed files, which become COGs."""
     size = int(AFRICA_10.size) // resolution
     left, _, _, top = tile.bounds
-    grid = {
-        "driver": "GTiff",
-        "width": size,
-        "height": size,
-        "count": 1,
-        "crs": CRS,
-        "transform": from_origin(left, top, resolution, resolution),
-    }
+    grid = _geotiff(left, top, resolution, size, size)
     with ExitStack() as stack:
         bands = [
             stack.enter_context(
@@ -158,6 +151,12 @@ def _write_plain(
                 block = values.repeat(grain, 0).repeat(grain, 1) if grain > 1 else values
                 band.write(block, 1, window=Window(0, row * grain, size, block.shape[0]))
             progress(0.3 * min(1.0, (row + BLOCK_ROWS) * grain / size))
+
+
+def _geotiff(left: float, top: float, step: float, width: int, height: int) -> dict[str, Any]:
+    """Options of a new GeoTIFF of one band."""
+    grid = {"crs": CRS, "transform": from_origin(left, top, step, step)}
+    return {"driver": "GTiff", "width": width, "height": height, "count": 1} | grid
 
 
 def _facts(path: Path) -> BandFile:
@@ -184,20 +183,16 @@ def write_layers(
     spacing = max(_TERRAIN_M, resolution) * grain
     size = int(AFRICA_10.size) // spacing
     left, top, columns, rows = box_of(tiles)
-    grid = {
-        "driver": "GTiff",
-        "width": columns * size,
-        "height": rows * size,
-        "count": 1,
-        "crs": CRS,
-        "transform": from_origin(left, top, spacing, spacing),
+    # Blocks that divide a tile, so that each is written once, by one tile.
+    block = next((edge for edge in (320, 240) if size % edge == 0), 256)
+    grid = _geotiff(left, top, spacing, columns * size, rows * size) | {
         "tiled": True,
-        "blockxsize": (block := next((b for b in (320, 240) if size % b == 0), 256)),
+        "blockxsize": block,
         "blockysize": block,
+        "sparse_ok": True,
         "compress": "DEFLATE",
         "zlevel": 6,
         "predictor": 2,
-        "sparse_ok": True,
         "bigtiff": "IF_SAFER",
     }
     floats = {"dtype": "float32", "nodata": np.nan, "predictor": 3}
@@ -306,24 +301,10 @@ def write_rain(folder: Path, tiles: Sequence[Tile], seed: int) -> None:
         rain = np.empty((height, width))
         _fill_rain(rain, half, xs, ys, salt_of(seed))
         rain[lake] = np.nan
-        with rasterio.open(
-            folder / LAYER_FILES[name],
-            "w",
-            driver="GTiff",
-            width=width,
-            height=height,
-            count=1,
-            dtype="float32",
-            nodata=np.nan,
-            crs="EPSG:4326",
-            transform=from_origin(
-                first_column * _RAIN_DEGREES,
-                first_row * _RAIN_DEGREES,
-                _RAIN_DEGREES,
-                _RAIN_DEGREES,
-            ),
-            compress="DEFLATE",
-        ) as raster:
+        west, north = first_column * _RAIN_DEGREES, first_row * _RAIN_DEGREES
+        grid = _geotiff(west, north, _RAIN_DEGREES, width, height) | {"crs": "EPSG:4326"}
+        kind = {"dtype": "float32", "nodata": np.nan, "compress": "DEFLATE"}
+        with rasterio.open(folder / LAYER_FILES[name], "w", **(grid | kind)) as raster:
             raster.write(np.round(rain, 1).astype(np.float32), 1)
 
 
