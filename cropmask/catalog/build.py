@@ -99,8 +99,6 @@ def build_results(
 
     Parameters
     ----------
-    store
-        The results.
     models
         Folder of regions; default the one in the package.
     parquet

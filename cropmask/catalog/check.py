@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ class Checked:
     rasters: int = 0
     """Cloud-optimized GeoTIFFs that were opened."""
     problems: list[Problem] = field(default_factory=list)
-    unchecked: dict[str, int] = field(default_factory=dict)
+    unchecked: Counter[str] = field(default_factory=Counter)
     """Documents by extension whose schema was not at hand."""
     elsewhere: int = 0
     """Addresses outside the catalog that were not looked for."""
@@ -162,8 +163,7 @@ def _add(total: Checked, part: Checked) -> None:
     total.rasters += part.rasters
     total.elsewhere += part.elsewhere
     total.problems += part.problems
-    for extension, count in part.unchecked.items():
-        total.unchecked[extension] = total.unchecked.get(extension, 0) + count
+    total.unchecked += part.unchecked
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,8 @@ class _Checks:
     """Documents that were read."""
 
     def check(self, found: _Found) -> Checked:
-        result = Checked(documents=1)
         schema = self.schemas.check(found.document)
-        result.unchecked = dict.fromkeys(schema.unchecked, 1)
+        result = Checked(documents=1, unchecked=Counter(schema.unchecked))
         if schema.problem:
             result.problems.append(Problem(found.href, schema.problem))
         for link in _entries(found.document, "links"):

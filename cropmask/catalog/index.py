@@ -66,17 +66,7 @@ class Indexed:
 
 
 def index_results(store: Store, options: IndexOptions, progress: Progress = tell_nobody) -> Indexed:
-    """Add product definitions and datasets to an Open Data Cube, and count what is there.
-
-    Parameters
-    ----------
-    store
-        The results, with their catalog.
-    options
-        How to do it.
-    progress
-        Told the stage.
-    """
+    """Add product definitions and datasets to an Open Data Cube, and count what is there."""
     stored = load_items(store)
     if not stored.products:
         raise Misconfigured("there is no item to index in the results", reason=Reason.NO_RESULTS)

@@ -38,12 +38,8 @@ class SchemaCheck:
 class Schemas:
     """Schemas at hand: those of the core, and those of extensions as far as they are given.
 
-    Parameters
-    ----------
-    folder
-        Schemas of extensions as ``{extension}/{version}/schema.json``.
-    fetch
-        Whether to fetch what is not in the folder.
+    ``folder`` has schemas of extensions as ``{extension}/{version}/schema.json``; ``fetch`` says
+    whether to fetch others.
     """
 
     def __init__(self, folder: Path | None = None, *, fetch: bool = False) -> None:

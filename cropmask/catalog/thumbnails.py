@@ -99,18 +99,13 @@ def _paste(pixels: NDArray[np.uint8], frame: GeoBox, box: shapely.Polygon, pictu
     part[:, shown] = small[:, shown]
 
 
-def _opaque_crop() -> Rgba:
-    return FILTERED.classes[1].color
-
-
 def _shade(percent: float | None) -> Rgba:
     """Between the color of other land and that of cropland."""
     if percent is None:
         return _LAND
     share = min(percent / _RAMP_END, 1.0)
-    red, green, blue = (
-        round(a + (b - a) * share) for a, b in zip(_NO_CROP, _opaque_crop()[:3], strict=True)
-    )
+    crop = FILTERED.classes[1].color[:3]
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(_NO_CROP, crop, strict=True))
     return red, green, blue, 255
 
 

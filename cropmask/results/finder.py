@@ -129,18 +129,9 @@ def find_datasets(
     period: str | None = None,
     tiles: Iterable[Tile] | None = None,
 ) -> tuple[Dataset, ...]:
-    """Datasets of a product, sorted by tile and period.
+    """Datasets of a product, sorted by tile and period; of all periods and tiles by default.
 
-    Parameters
-    ----------
-    store
-        Where to look.
-    product
-        The product, in its version.
-    period
-        Only that of this period.
-    tiles
-        Only these; few of them are looked up one by one, else there is one listing.
+    A few tiles are looked up one by one, else there is one listing.
     """
     wanted = None if tiles is None else set(tiles)
     root = f"{product.folder}/"

@@ -22,17 +22,9 @@ def join(parts: Iterable[str]) -> Html:
 
 
 def tag(name: str, /, *content: str, **attributes: object) -> Html:
-    """An element.
+    """An element of texts, which are escaped, and markup.
 
-    Parameters
-    ----------
-    name
-        Name of the element.
-    content
-        Texts, which are escaped, and markup.
-    attributes
-        Attributes, of which those that are None are left out. ``class_`` is ``class``, and
-        ``aria_label`` is ``aria-label``.
+    Attributes that are None are left out; ``class_`` is ``class``, ``data_x`` is ``data-x``.
     """
     words = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'

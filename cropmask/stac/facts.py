@@ -171,18 +171,16 @@ def lonlat_bounds(tile: Tile) -> Bounds:
     """
     reach_x, reach_y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(180, 90)
     left, bottom, right, top = tile.bounds
-    lonlat = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
-    west, south = lonlat.transform(max(left, -reach_x), max(bottom, -reach_y))
-    east, north = lonlat.transform(min(right, reach_x), min(top, reach_y))
-    return round(west, 9), round(south, 9), round(east, 9), round(north, 9)
+    west_south = max(left, -reach_x), max(bottom, -reach_y)
+    return degrees_box(*west_south, min(right, reach_x), min(top, reach_y), digits=9)
 
 
-def degrees_box(left: float, bottom: float, right: float, top: float) -> Bounds:
+def degrees_box(left: float, bottom: float, right: float, top: float, *, digits: int = 6) -> Bounds:
     """``(west, south, east, north)`` in degrees of a box in EPSG:6933, rounded to 0.1 m."""
     lonlat = Transformer.from_crs(grid.EPSG, 4326, always_xy=True)
     west, south = lonlat.transform(left, bottom)
     east, north = lonlat.transform(right, top)
-    return round(west, 6), round(south, 6), round(east, 6), round(north, 6)
+    return round(west, digits), round(south, digits), round(east, digits), round(north, digits)
 
 
 def visual_box(box: GeoBox) -> GeoBox:
