@@ -9,14 +9,8 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from cropmask.core._segments import (
-    NOBODY,
-    Ints,
-    Segments,
-    move_sums,
-    nearest_neighbor,
-    relabel_segment,
-)
+from cropmask.core._clump import Ints
+from cropmask.core._segments import NOBODY, Segments, move_sums, nearest_neighbor, relabel_segment
 
 _END = 0
 _NOT_QUEUED = -1

@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
 
 COLOR_CODES: Final = 65536
 """Number of two-band colors; the code of a color is ``256 * first + second``."""
@@ -59,14 +59,14 @@ def sample_step(pixels: int) -> int:
     return max(1, min(SAMPLE_STEP, pixels // LEAST_SAMPLE))
 
 
-def _diagonal(values: Ints, clusters: int) -> Floats:
+def _diagonal(values: _Ints, clusters: int) -> _Floats:
     low, high = int(values.min()), int(values.max())
     steps = np.arange(1, clusters + 1, dtype=np.float64)
     return low + steps * ((high - low) / (clusters + 1))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample(colors: NDArray[np.uint8], valid: NDArray[np.bool_], step: int) -> Ints:
+def _sample(colors: NDArray[np.uint8], valid: NDArray[np.bool_], step: int) -> _Ints:
     """Histogram over color codes of every ``step``-th valid pixel, from the first on."""
     counts = np.zeros(COLOR_CODES, np.int64)
     wait = 0
@@ -80,7 +80,7 @@ def _sample(colors: NDArray[np.uint8], valid: NDArray[np.bool_], step: int) -> I
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _assign(centers: Floats, first: Floats, second: Floats, nearest: Ints) -> bool:
+def _assign(centers: _Floats, first: _Floats, second: _Floats, nearest: _Ints) -> bool:
     """Write the nearest center of every color; whether any differs from what was there."""
     distance = np.empty(_BLOCK, np.float64)
     best = np.empty(_BLOCK, np.int64)
@@ -105,7 +105,9 @@ def _assign(centers: Floats, first: Floats, second: Floats, nearest: Ints) -> bo
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _move_centers(centers: Floats, first: Ints, second: Ints, weight: Ints, iterations: int) -> int:
+def _move_centers(
+    centers: _Floats, first: _Ints, second: _Ints, weight: _Ints, iterations: int
+) -> int:
     """Lloyd's iterations on weighted colors, in place; how many it took."""
     clusters = centers.shape[1]
     nearest = np.full(first.size, -1, np.int64)

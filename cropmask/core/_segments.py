@@ -12,9 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cropmask.core._clump import neighbor
-
-Ints = NDArray[np.int32]
+from cropmask.core._clump import Ints, neighbor
 
 NOBODY: Final = 0
 """What :func:`nearest_neighbor` finds where there is no neighbor to merge with."""

@@ -27,6 +27,7 @@ from cropmask.core._walk import (
     ENTRY_BYTES,
     GROUP_ENTRY_BYTES,
     IN_REGISTERS,
+    Masks,
     count_votes,
     sum_leaves,
 )
@@ -37,7 +38,6 @@ from cropmask.errors import Reason, Rejected
 BLOCK_PACKETS: Final = 128
 """Packets that walk together: their ranks stay in the second-level cache."""
 
-Masks = NDArray[np.uint64]
 Wave = NDArray[np.uint16]
 Packets = NDArray[Any]
 """Ranks ``(group, row, lane)``, uint8 or uint16; a group has the lanes of its packets, 64 each."""

@@ -41,7 +41,7 @@ import numpy as np
 import shapely
 from shapely import MultiPolygon, Polygon
 
-MODELS_FOLDER: Final = Path(__file__).parents[2] / "models"
+REGIONS_FOLDER: Final = Path(__file__).parents[2] / "models"
 NPM_PACKAGE: Final = "world-atlas@2.0.2"
 MEMBER: Final = "package/countries-10m.json"
 MEMBER_SHA256: Final = "3bc6f1d367a9bcec479841bae0e76092f512838411d0cef124e92eec4db45f79"
@@ -168,9 +168,9 @@ def load_outlines(path: Path | None) -> CountryOutlines:
 def region_files(names: tuple[str, ...]) -> list[Path]:
     """Region files of names or paths; all regions beside this script without any."""
     if not names:
-        return sorted(MODELS_FOLDER.glob("*/region.toml"))
+        return sorted(REGIONS_FOLDER.glob("*/region.toml"))
     return [
-        Path(name) if name.endswith(".toml") else MODELS_FOLDER / name / "region.toml"
+        Path(name) if name.endswith(".toml") else REGIONS_FOLDER / name / "region.toml"
         for name in names
     ]
 

@@ -29,7 +29,7 @@ _STEP: Final = 5.0
 _OPEN_WATER: Final = 0.45
 _BEND, _TEXTURE, _GRAIN, _PERSON = range(3000, 3400, 100)
 
-Ints = NDArray[np.int64]
+_Ints = NDArray[np.int64]
 
 _S16: Final = np.uint64(16)
 _LOW: Final = np.uint64(0xFFFF)
@@ -37,7 +37,7 @@ _LOW: Final = np.uint64(0xFFFF)
 
 @compiled
 def _field_spectrum(
-    field: Ints, half: int, covers: Covers, salt: int, out: Floats, texture: Floats
+    field: _Ints, half: int, covers: Covers, salt: int, out: Floats, texture: Floats
 ) -> None:
     """Mean raw bands ``(12,)`` of a field, and how three textures move their logs ``(3, 12)``."""
     ci, cj, number, cover, other = field[0], field[1], field[2], field[3], field[4]
@@ -89,7 +89,7 @@ def _draw_pixel(
 
 @compiled
 def _find_fields(
-    left: float, step: float, y: float, sites: Sites, covers: Covers, fields: Ints
+    left: float, step: float, y: float, sites: Sites, covers: Covers, fields: _Ints
 ) -> None:
     """Fill fields ``(5, x)`` of a row: block column and row, number, cover, second cover."""
     salt, columns = sites.salt, fields.shape[1]
@@ -124,7 +124,7 @@ def _draw_row(
     half: int,
     sites: Sites,
     covers: Covers,
-    fields: Ints,
+    fields: _Ints,
     out: Floats,
 ) -> None:
     """Fill raw bands ``(12, x)`` of a row, NaN where the images are missing."""
