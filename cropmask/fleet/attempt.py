@@ -178,21 +178,7 @@ def run_attempt(
 ) -> Outcome:
     """Have a child do the work; whatever becomes of it, it is gone afterwards.
 
-    Parameters
-    ----------
-    work
-        The order and where it is done.
-    held
-        The lease of the message: the child is stopped when it is lost, and may write the item
-        only after it was confirmed.
-    limits
-        When to stop it otherwise.
-    progress
-        Told how far it is.
-    opened
-        Given what the child has opened that others can use.
-    target
-        What the child runs.
+    It is stopped when the lease is lost, and may write the item only after it was confirmed.
     """
     # The container's limit counts the worker's own memory and that of its child.
     own = find_anonymous_memory()

@@ -68,19 +68,7 @@ def judge(
     max_receives: int = MAX_RECEIVES,
     draw: Callable[[float, float], float],
 ) -> Verdict:
-    """Decide about a message.
-
-    Parameters
-    ----------
-    outcome
-        Of its attempt.
-    receives
-        How often the message had been received, at least 1.
-    max_receives
-        Receives after which the queue moves it to the dead letters.
-    draw
-        Random number between two, such as :func:`random.uniform`.
-    """
+    """What follows for a message from the outcome of its attempt and its number of receives."""
     error = outcome.error
     if error is None:
         return Verdict(outcome.state, Step.DELETE)

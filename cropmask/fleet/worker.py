@@ -170,21 +170,7 @@ class OrderRunner:
 
 
 class Worker:
-    """The loop.
-
-    Parameters
-    ----------
-    queue
-        Where tasks come from.
-    runner
-        What does them.
-    rules
-        When to take them.
-    heartbeat
-        Told that we move.
-    stop
-        Whether to stop.
-    """
+    """The loop: takes a message, has its order done, and does with it what the verdict says."""
 
     def __init__(
         self, queue: Queue, runner: OrderRunner, rules: Rules, heartbeat: Heartbeat, stop: Stop
@@ -348,17 +334,7 @@ class Worker:
 
 
 def run_alone(order: Order, runner: OrderRunner, name: str) -> ExitCode:
-    """Do one order that comes from no queue, once.
-
-    Parameters
-    ----------
-    order
-        What to do.
-    runner
-        What does it.
-    name
-        Where it came from, for the log.
-    """
+    """Do one order that comes from no queue, once."""
     lease = Lease(Message(order.body, order.attributes), name, "", 1)
     codes: list[ExitCode] = []
     runner.run(lease, NoLease(), lambda _, outcome: codes.append(outcome.exit_code))

@@ -60,13 +60,8 @@ class ProcessUse:
 def start_forkserver(preload: Sequence[str], folder: Path | None = None) -> None:
     """Start the process that children are forked from; it loads the modules meanwhile.
 
-    Parameters
-    ----------
-    preload
-        Modules to load.
-    folder
-        For its socket, if its path is short enough; it must stay as long as children are wanted.
-        Default: one of its own.
+    Its socket lies in ``folder``, if that path is short enough, which must stay as long as
+    children are wanted; else in a folder of its own.
     """
     # A pool of threads for linear algebra, which no tile needs, would be forked half.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -111,13 +106,8 @@ def _greet(parent: Parent) -> None:
 class Child:
     """A process that runs one function and talks with us.
 
-    Parameters
-    ----------
-    target
-        The function, as ``module:name``: it is looked up in the child, so that we need not load
-        its module. It is given a :class:`Parent`, then ``args``.
-    args
-        Values that pickle carries.
+    The function is named ``module:name`` and looked up in the child, so that we need not load its
+    module; it is given a :class:`Parent`, then ``args``.
     """
 
     def __init__(self, target: str, *args: Any) -> None:  # noqa: ANN401 (any picklable values)

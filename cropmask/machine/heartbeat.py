@@ -22,15 +22,6 @@ class Heartbeat:
 
     The age of the file is how long the process has been silent. In it stands how long nothing had
     moved when it was written, by a clock that nobody sets.
-
-    Parameters
-    ----------
-    path
-        The file; None for none.
-    seconds
-        Interval.
-    clock
-        Seconds that only grow.
     """
 
     def __init__(

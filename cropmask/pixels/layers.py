@@ -40,35 +40,11 @@ def open_layers(
     limits: Limits,
     options: ReadOptions | None = None,
 ) -> TileLayers:
-    """Open every raster of a tile; nothing but rain is read yet.
+    """Open every raster of a tile; nothing but rain is read yet. Leaving it closes every file.
 
-    Parameters
-    ----------
-    sources
-        What :func:`~cropmask.sources.search.find_sources` found.
-    box
-        Pixel grid of the tile, EPSG:6933.
-    boundary
-        The region, EPSG:6933.
-    limits
-        Thresholds of masks and coverage.
-    options
-        Credentials, patience and memory; default those of ``sources``.
-
-    Returns
-    -------
-    TileLayers
-        A context manager: leaving it closes every file.
-
-    Raises
-    ------
-    Rejected
-        If the tile lies outside the region, GeoMAD covers too little of it, has a wrong CRS
-        or type, or does not exist.
-    Misconfigured
-        If access is denied, or a layer that the model needs does not exist.
-    Interrupted
-        If a raster cannot be read.
+    Raises Rejected if the tile lies outside the region, GeoMAD covers too little of it, has a wrong
+    CRS or type, or does not exist; Misconfigured if access is denied, or a layer that the model
+    needs does not exist; Interrupted if a raster cannot be read.
     """
     options = options or sources.options
     hrefs = [band.href for half in _geomads(sources) for band in half.bands.values()]

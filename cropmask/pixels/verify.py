@@ -35,26 +35,8 @@ log = logging.getLogger(__name__)
 def verify_files(bands: Iterable[BandSource], options: ReadOptions) -> int:
     """Compare files with the sizes and checksums that their items declare.
 
-    Parameters
-    ----------
-    bands
-        What to compare; files without either are left alone.
-    options
-        Credentials and patience; files are read in as many threads.
-
-    Returns
-    -------
-    int
-        Files compared.
-
-    Raises
-    ------
-    Rejected
-        If a file is not the one that its item describes.
-    Interrupted
-        If a file is shorter than its item says, or cannot be read.
-    Absent, Misconfigured
-        As :func:`~cropmask.remote.fetch.load_bytes`.
+    Raises Rejected if a file is not the one that its item describes; Interrupted if a file is
+    shorter than its item says, or cannot be read.
     """
     declared = [band for band in bands if band.checksum is not None or band.size is not None]
     with ThreadPoolExecutor(options.threads, thread_name_prefix="verify") as pool:

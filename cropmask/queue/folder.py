@@ -90,15 +90,6 @@ class FolderQueue:
 
     The clock of the machine may be set while messages wait or are in flight: forward, leases end
     early; backward, they begin anew; no message is lost.
-
-    Parameters
-    ----------
-    root
-        The folder; on a local disk.
-    max_receives
-        Receives of a message before it goes to the dead letters.
-    clock
-        Seconds since 1970.
     """
 
     def __init__(

@@ -24,15 +24,6 @@ class LeaseKeeper:
     Times are of a clock that nobody sets, and count from before a renewal is asked for, so that
     the lease ends here no later than in the queue. Nothing here waits for the queue except the
     thread.
-
-    Parameters
-    ----------
-    queue, lease
-        What to renew, where.
-    seconds
-        Length of the lease.
-    clock
-        Seconds that only grow.
     """
 
     def __init__(

@@ -65,23 +65,7 @@ Special = Callable[[str, int], CropmaskError | None]
 
 
 class AwsClient:
-    """A boto3 client that is opened on first use and then shared by all threads.
-
-    Parameters
-    ----------
-    service
-        Such as ``s3`` or ``sqs``.
-    where
-        Address in messages.
-    endpoint_url
-        Address of a stand-in for AWS.
-    attempts
-        Tries of one request before the error is reported; waits grow between them.
-    region_name
-        AWS region, if not the one that is configured.
-    config
-        Further settings of botocore.
-    """
+    """A boto3 client that is opened on first use and then shared by all threads."""
 
     def __init__(
         self,
@@ -159,21 +143,8 @@ def translate_aws_errors(
 ) -> Iterator[None]:
     """Turn what boto3 raises into one line of ours.
 
-    Parameters
-    ----------
-    where
-        Address in messages.
-    advice
-        What to do about error codes that mean a wrong configuration.
-    special
-        Meanings that are looked for first.
-
-    Raises
-    ------
-    Misconfigured
-        If the service refuses, or no request could be made.
-    Interrupted
-        If the connection was lost or the server failed.
+    Raises Misconfigured if the service refuses, or no request could be made; Interrupted if the
+    connection was lost or the server failed.
     """
     try:
         yield

@@ -28,23 +28,8 @@ _BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, R
 def load_boundary(path: Path) -> shapely.Geometry:
     """Union of all polygons of a GeoJSON file, as one valid shape in EPSG:6933.
 
-    Parameters
-    ----------
-    path
-        A geometry, a feature or a collection of them. Coordinates are in the coordinate
-        system of the file's ``crs`` member (x before y, as GDAL writes), else in longitude
-        and latitude. Points and lines are left out.
-
-    Returns
-    -------
-    shapely.Geometry
-        ``Polygon`` or ``MultiPolygon``, meters.
-
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read, is no GeoJSON, has no polygon, names an unknown
-        coordinate system, or has coordinates outside of it.
+    Raises Misconfigured if the file cannot be read, is no GeoJSON, has no polygon, names an unknown
+    coordinate system, or has coordinates outside of it.
     """
     document = _read(path)
     crs = _parse_crs(document, path)

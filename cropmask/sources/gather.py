@@ -27,20 +27,6 @@ def gather(catalog: Catalog, wanted: Iterable[Wanted], tiles: Collection[Tile]) 
 
     A static catalog is walked once for each collection, a folder listed once. An API is left as
     it is: a search for each tile is what it is made for.
-
-    Parameters
-    ----------
-    catalog
-        Any catalog.
-    wanted
-        What will be asked for; anything else is passed on to the catalog.
-    tiles
-        Tiles that will be asked for.
-
-    Raises
-    ------
-    Misconfigured, Interrupted
-        As a search in the catalog.
     """
     if isinstance(catalog, StaticCatalog):
         try:

@@ -145,31 +145,9 @@ def find_sources(
 ) -> Sources:
     """Items and rasters that a tile is computed from, at any resolution.
 
-    Parameters
-    ----------
-    catalog
-        Root of a STAC API, a static catalog or collection (path, http(s), s3), or a folder
-        or ``s3://`` prefix of items; or one that is open already.
-    tile
-        The tile.
-    period
-        The map's year.
-    ancillary
-        Layers beside GeoMAD; those given by collection are searched in the same catalog.
-    options
-        Credentials and patience.
-    collection
-        Collection of the GeoMAD items.
-
-    Raises
-    ------
-    Rejected
-        If a half-year is missing or doubled, a band is missing, the CRS is wrong, or a
-        document cannot be understood.
-    Misconfigured
-        If there is no catalog, access is denied, or the model needs a layer that is absent.
-    Interrupted
-        If the catalog cannot be reached.
+    Raises Rejected if a half-year is missing or doubled, a band is missing, the CRS is wrong, or a
+    document cannot be understood; Misconfigured if there is no catalog, access is denied, or the
+    model needs a layer that is absent; Interrupted if the catalog cannot be reached.
     """
     options = options or ReadOptions()
     place = open_catalog(catalog, options) if isinstance(catalog, str) else catalog

@@ -124,7 +124,7 @@ WORLD = {
 def make_boundary(tmp_path):
     """Runs the script on the made-up world; returns the process and the boundary's path."""
     (tmp_path / "world.json").write_text(json.dumps(WORLD))
-    script = REPOSITORY / "cropmask" / "training" / "make_boundaries.py"
+    script = REPOSITORY / "docs" / "make_boundaries.py"
 
     def make(countries):
         region = tmp_path / "region.toml"

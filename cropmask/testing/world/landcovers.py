@@ -1,7 +1,7 @@
 """Land covers of the made-up world: statistics of real samples, as arrays.
 
 The statistics are those of clusters of Digital Earth Africa's training samples (CC BY 4.0); see
-:mod:`cropmask.testing.world.make_statistics`. The samples only say crop or not: the names of the
+``docs/make_demo_statistics.py``. The samples only say crop or not: the names of the
 non-crop covers describe their spectra.
 """
 

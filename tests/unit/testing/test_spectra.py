@@ -6,13 +6,13 @@ from cropmask.core.strips import Strip
 from cropmask.grid import Tile
 from cropmask.testing.world.landcovers import load_covers, make_covers
 from cropmask.testing.world.landscape import elevation_row, log_rain, make_sites, missing_row
-from cropmask.testing.world.make_statistics import (
+from cropmask.testing.world.spectra import MIXED, draw_covers, draw_half, draw_truth
+from docs.make_demo_statistics import (
     encode_statistics,
     make_statistics,
     read_samples,
     spectra,
 )
-from cropmask.testing.world.spectra import MIXED, draw_covers, draw_half, draw_truth
 from tests.shareddata import needs_shared, shared
 
 TILE = Tile(10, 20)

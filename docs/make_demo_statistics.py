@@ -1,6 +1,6 @@
 """Print the statistics that the made-up world is drawn from, for one file of training samples.
 
-``python -m cropmask.testing.world.make_statistics eastern.txt > statistics.json``
+``python docs/make_demo_statistics.py eastern.txt > statistics.json``
 
 A developer's tool, never run by the package: needs scikit-learn. Only cluster means, factors
 and deviations are kept, no sample.

@@ -2,9 +2,9 @@
 
 ::
 
-    python -m cropmask.training.make_boundaries                # all regions; asks npm for them
-    python -m cropmask.training.make_boundaries --world countries-10m.json eastern sahel
-    python -m cropmask.training.make_boundaries my/region.toml   # any other region file
+    python docs/make_boundaries.py                       # all regions; npm fetches world-atlas
+    python docs/make_boundaries.py --world countries-10m.json eastern sahel
+    python docs/make_boundaries.py my/region.toml   # any other region file
 
 Reads the ``countries`` of each region file, joins their outlines (scale 1:10 million, as
 packaged in TopoJSON by the npm package ``world-atlas``) and writes the region's boundary as
@@ -41,7 +41,7 @@ import numpy as np
 import shapely
 from shapely import MultiPolygon, Polygon
 
-REGIONS_FOLDER: Final = Path(__file__).parents[2] / "models"
+REGIONS_FOLDER: Final = Path(__file__).parents[1] / "models"
 NPM_PACKAGE: Final = "world-atlas@2.0.2"
 MEMBER: Final = "package/countries-10m.json"
 MEMBER_SHA256: Final = "3bc6f1d367a9bcec479841bae0e76092f512838411d0cef124e92eec4db45f79"
