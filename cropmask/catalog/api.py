@@ -38,7 +38,7 @@ CONFORMS: Final = (
 )
 OPENAPI_TYPE: Final = "application/vnd.oai.openapi+json;version=3.0"
 _OWN: Final = frozenset({"self", "root", "parent", "collection", "item", "child", "items"})
-"""Relations that a server's documents say anew."""
+"""Relations whose links are replaced by those of this server."""
 
 
 class Api:
@@ -163,7 +163,7 @@ class Api:
         )
 
     def _address(self, base: str, key: str) -> str:
-        """Where a file is, as readers are to be told."""
+        """Address of a file for readers: in its place, or on this server."""
         return f"{base}{FILES_PATH}{key}" if self._assets == "server" else self._place(key)
 
     def item(self, base: str, collection: str, identity: str) -> Document | None:
@@ -185,27 +185,27 @@ class Api:
             make_link("collection", collection),
         )
 
-    def search(self, base: str, words: Mapping[str, Any], *, post: bool) -> Document:
+    def search(self, base: str, query: Mapping[str, Any], *, post: bool) -> Document:
         """A page of items that match a query; a query that cannot be read is Rejected."""
-        page = self.index().search(Query.parse(words))
-        return self._page(base, f"{base}/search", page, words, post=post)
+        page = self.index().search(Query.parse(query))
+        return self._page(base, f"{base}/search", page, query, post=post)
 
-    def items(self, base: str, name: str, words: Mapping[str, Any]) -> Document | None:
+    def items(self, base: str, name: str, query: Mapping[str, Any]) -> Document | None:
         """A page of the items of a collection."""
         if name not in self.index().collections:
             return None
-        page = self.index().search(Query.parse({**words, "collections": [name]}))
+        page = self.index().search(Query.parse({**query, "collections": [name]}))
         own = f"{base}/collections/{name}"
-        document = self._page(base, f"{own}/items", page, words, post=False)
+        document = self._page(base, f"{own}/items", page, query, post=False)
         document["links"].append(make_link("collection", own))
         return document
 
     def _page(
-        self, base: str, address: str, page: Page, words: Mapping[str, Any], *, post: bool
+        self, base: str, address: str, page: Page, query: Mapping[str, Any], *, post: bool
     ) -> Document:
         links = [make_link("root", f"{base}/"), make_link("self", address, ITEM_TYPE)]
         if page.next_offset is not None:
-            following = {**words, "token": str(page.next_offset)}
+            following = {**query, "token": str(page.next_offset)}
             if post:
                 link = make_link("next", address, ITEM_TYPE)
                 links.append(link | {"method": "POST", "body": following})

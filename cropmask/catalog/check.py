@@ -1,4 +1,4 @@
-"""Whether a catalog keeps its promises: schemas, addresses, sizes, checksums, rasters."""
+"""A catalog checked against its files: schemas, addresses, sizes, checksums, rasters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PARQUET: Final = b"PAR1"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One promise that is not kept."""
+    """Something that is wrong in a document, or is not as the document says."""
 
     where: str
     """Address of the document."""
@@ -168,7 +168,7 @@ def _add(total: Checked, part: Checked) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Checks:
-    """The checks of one document."""
+    """What the checks of all documents share."""
 
     base: str
     """Folder of the catalog."""

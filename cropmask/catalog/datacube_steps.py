@@ -1,8 +1,8 @@
 """Runs in the Open Data Cube's own Python: its programs one after another, and questions to it.
 
-Given a JSON list of steps, ``["program", [words]]`` or ``["ask", [products]]``, it answers each
-with a line of JSON behind a mark. One process for all, since datacube takes seconds to load.
-Nothing of ours is imported here: this file is handed over as text.
+Given a JSON list of steps, ``["program", [arguments]]`` or ``["ask", [products]]``, it answers each
+with a line of JSON that begins with a mark. One process does all steps, since datacube takes
+seconds to load. Nothing of ours is imported here: this file is handed over as text.
 """
 
 import json
@@ -18,13 +18,13 @@ def _say(**answer: object) -> None:
     print(f"\n{MARK}{json.dumps(answer)}", flush=True)  # noqa: T201 (this is a program)
 
 
-def _call(name: str, words: list[str]) -> None:
+def _call(name: str, arguments: list[str]) -> None:
     found = list(entry_points(group="console_scripts", name=name))
     if not found:
         _say(step=name, error=f"there is no program {name}", absent=True)
         return
     try:
-        found[0].load().main(words, standalone_mode=False)
+        found[0].load().main(arguments, standalone_mode=False)
         _say(step=name)
     except SystemExit as ended:
         _say(step=name, code=ended.code)
@@ -51,11 +51,11 @@ def _ask(names: list[str], environment: str) -> None:
 
 def main(steps: list[tuple[str, list[str]]], environment: str) -> None:
     """Do the steps in order."""
-    for name, words in steps:
+    for name, arguments in steps:
         if name == "ask":
-            _ask(words, environment)
+            _ask(arguments, environment)
         else:
-            _call(name, words)
+            _call(name, arguments)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from cropmask.store.s3 import S3Store
 _SECONDS: Final = 24 * 3600
 _STEPS: Final = Path(__file__).with_name("datacube_steps.py")
 ToolStep = tuple[str, list[str]]
-"""A program with its words, or ``ask`` with names of products."""
+"""A program with its arguments, or ``ask`` with names of products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +124,15 @@ def _write_products(store: Store, products: Iterable[str], folder: Path) -> Path
 
 
 def _steps(store: Store, options: IndexOptions, products: Sequence[str]) -> list[ToolStep]:
-    """Programs that add the datasets, with their words."""
+    """Programs that add the datasets, with their arguments."""
     common = _environment(options)
     if not options.lineage:
         common.append("--skip-lineage")
     if options.update:
         common += ["--update-if-exists", "--allow-unsafe"]
     if options.api is not None:
-        words = ["--catalog-href", options.api, "--collections", ",".join(products)]
-        return [("stac-to-dc", [*common, *words])]
+        where = ["--catalog-href", options.api, "--collections", ",".join(products)]
+        return [("stac-to-dc", [*common, *where])]
     if isinstance(store, FolderStore):
         # The Open Data Cube's own documents need no address in them.
         pattern = "**/*.odc-metadata.yaml"
@@ -153,10 +153,10 @@ def _environment(options: IndexOptions) -> list[str]:
 
 def _run(store: Store, options: IndexOptions, steps: Sequence[ToolStep]) -> list[dict[str, Any]]:
     """Answers of the steps, all done in one process of the Open Data Cube's Python."""
-    words = [_find_python(options), str(_STEPS), json.dumps(steps), options.environment]
+    command = [_find_python(options), str(_STEPS), json.dumps(steps), options.environment]
     try:
         done = subprocess.run(
-            [*tool_settings(store), *words],
+            [*tool_settings(store), *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -177,7 +177,7 @@ def _run(store: Store, options: IndexOptions, steps: Sequence[ToolStep]) -> list
         )
     if any(answer.get("absent") for answer in answers):
         raise Misconfigured(
-            f"{words[0]} has no Open Data Cube: pip install datacube odc-apps-dc-tools "
+            f"{command[0]} has no Open Data Cube: pip install datacube odc-apps-dc-tools "
             "psycopg2-binary, or name the folder of its programs with --tools",
             reason=Reason.NO_DATACUBE,
         )
@@ -185,7 +185,7 @@ def _run(store: Store, options: IndexOptions, steps: Sequence[ToolStep]) -> list
 
 
 def tool_settings(store: Store) -> list[str]:
-    """Words before a program of the Open Data Cube that let it reach the store."""
+    """What comes before a program of the Open Data Cube that let it reach the store."""
     if not isinstance(store, S3Store):
         return []
     # GDAL's host:port of an object store is an invalid address for s3-to-dc, which then never ends.

@@ -1,4 +1,4 @@
-"""A copy of a catalog for the world: absolute addresses below one base."""
+"""A copy of a catalog whose addresses are absolute, below one base."""
 
 from __future__ import annotations
 

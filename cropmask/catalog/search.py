@@ -22,7 +22,7 @@ _KNOWN: Final = frozenset(
 )
 _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 _END: Final = datetime.max.replace(tzinfo=UTC)
-_SPOILT: Final = (
+_PARSE_ERRORS: Final = (
     *(ValueError, TypeError, KeyError, AttributeError, IndexError),
     *(OverflowError, RecursionError),
 )
@@ -42,15 +42,15 @@ class Query:
     offset: int = 0
 
     @classmethod
-    def parse(cls, words: Mapping[str, Any]) -> Query:
+    def parse(cls, parameters: Mapping[str, Any]) -> Query:
         """Query of a request's body, or of the parameters of an address.
 
         Raises
         ------
         Rejected
-            If a word is unknown or its value cannot be read: never silently passed over.
+            If a parameter is unknown or its value cannot be read; none is ignored.
         """
-        asked = {key: value for key, value in words.items() if value not in (None, "", [])}
+        asked = {key: value for key, value in parameters.items() if value not in (None, "", [])}
         if unknown := sorted(set(asked) - _KNOWN):
             raise Rejected(
                 f"'{unknown[0]}' is not offered: search by {', '.join(sorted(_KNOWN))}",
@@ -69,7 +69,7 @@ class Query:
                 limit=min(max(int(asked.get("limit", DEFAULT_LIMIT)), 1), MAX_LIMIT),
                 offset=max(int(asked.get("token", 0)), 0),
             )
-        except (*_SPOILT, shapely.errors.ShapelyError) as error:
+        except (*_PARSE_ERRORS, shapely.errors.ShapelyError) as error:
             raise Rejected(f"the query cannot be read: {error}", reason=Reason.BAD_QUERY) from None
 
 
@@ -173,7 +173,7 @@ def can_be_searched(item: Document) -> bool:
         _span(item)
         is_whole = is_document(item) and isinstance(item["collection"], str)
         return is_whole and len(_box(item)) == 4
-    except _SPOILT:
+    except _PARSE_ERRORS:
         return False
 
 

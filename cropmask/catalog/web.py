@@ -111,8 +111,8 @@ def _api_routes(api: Api) -> list[BaseRoute]:
 
     async def search(request: Request) -> Response:
         post = request.method == "POST"
-        words = _parse_body(await request.body()) if post else _parameters(request)
-        found = await run_in_threadpool(api.search, _base(request), words, post=post)
+        query = _parse_body(await request.body()) if post else _parameters(request)
+        found = await run_in_threadpool(api.search, _base(request), query, post=post)
         return JSONResponse(found, media_type=ITEM_TYPE)
 
     one = "/collections/{collection}"
@@ -140,22 +140,22 @@ def _or_absent(found: Document | None, what: str, kind: str) -> Response:
 
 def _parse_body(body: bytes) -> Document:
     try:
-        words = json.loads(body or b"{}")
+        query = json.loads(body or b"{}")
     except (ValueError, RecursionError):
-        words = None
-    if not isinstance(words, dict):
+        query = None
+    if not isinstance(query, dict):
         raise Rejected("the body of a search is a JSON object", reason=Reason.BAD_QUERY)
-    return words
+    return query
 
 
 def _parameters(request: Request) -> Document:
-    words: Document = dict(request.query_params)
-    if "intersects" in words:
+    query: Document = dict(request.query_params)
+    if "intersects" in query:
         try:
-            words["intersects"] = json.loads(words["intersects"])
+            query["intersects"] = json.loads(query["intersects"])
         except (ValueError, RecursionError):
             raise Rejected("intersects is no GeoJSON", reason=Reason.BAD_QUERY) from None
-    return words
+    return query
 
 
 def _pages(store: Store) -> BaseRoute:

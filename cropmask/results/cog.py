@@ -1,4 +1,4 @@
-"""Maps out: cloud-optimized GeoTIFFs, the color overview, the thumbnail.
+"""Maps as files: cloud-optimized GeoTIFFs, the color overview, the thumbnail.
 
 GDAL's COG driver writes them from a raster in memory; it needs a third of the memory of
 rio-cogeo, which checks its work in the tests. No file holds a time or a machine's name, and the
@@ -181,7 +181,7 @@ def _raster(
 
 
 def _save(raster: Any, path: Path, **options: str) -> None:  # noqa: ANN401 (rasterio is untyped)
-    """Encode in memory, then write: GDAL passes over a disk that fills at a file's last bytes."""
+    """Encode in memory, then write: GDAL does not report a disk that is full at the last bytes."""
     with MemoryFile() as encoded:
         rasterio.shutil.copy(raster, encoded.name, **options)
         with translate_os_errors(path, "written"):

@@ -1,4 +1,4 @@
-"""All items of a store in one look: listed each time, read only when new or changed.
+"""All items of a store: listed each time, read only when they are new or have changed.
 
 What was read is kept beside the results, one compressed file per product, with the entity tag of
 every item. It is a cache: when it is lost, all items are read again.
