@@ -121,10 +121,10 @@ def merge_stalled(segments: Segments, min_pixels: int, limit: np.float32, waits:
     """Merge the small segments whose neighbors were all no larger, one after the other.
 
     The published steps say nothing about neighbors of equal size, and would leave a chessboard
-    as it is. Those segments stand in line by size, and by label in the same size. Whose turn
-    comes merges with the neighbor of nearest mean color within the limit, of whatever size, and
-    the result lines up behind those of its size if it is still small; who has grown while
-    waiting lines up again. ``waits`` is what :func:`eliminate` returned, and is used up.
+    as it is. Those segments wait in queues by size, and by label within a size. The first of the
+    smallest merges with its neighbor of nearest mean color within the limit, of whatever size. The
+    result goes to the end of the queue of its size, if it is still small, and so does a segment
+    that has grown while it waited. ``waits`` is what :func:`eliminate` returned, and is used up.
     """
     # One queue for each size, linked through an array: of each queue its first and last segment,
     # of each segment the one behind it. Here a merge changes what the next segment sees, so this

@@ -132,6 +132,7 @@ def _place(p, line, packets):
 @_compiled
 def _rank_table(raw, table, packets, row, line):
     """Look ranks up; ``raw`` is a row of pixels, whose packets lie side by side."""
+    # Whole packets apart from the rest: a loop of always eight is unrolled, without a test each.
     whole = raw.size // EDGE
     for p in range(whole):
         group, first = _place(p, line, packets)

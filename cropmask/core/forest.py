@@ -29,7 +29,11 @@ class Forest:
     baseline: float
     """Added to the sum of the leaves of a ``logit`` ensemble; 0 for ``vote``."""
     cuts: NDArray[np.float32]
-    """Thresholds, strictly ascending within each feature, rounded down from float64."""
+    """Thresholds, strictly ascending within each feature, rounded *down* from float64.
+
+    A float32 value is at most a float64 threshold exactly when it is at most the largest float32
+    that is not above it. Rounded to the nearest, votes would change on one pixel in twenty.
+    """
     offsets: NDArray[np.int32]
     """``(features + 1,)``: cuts of feature f are ``cuts[offsets[f]:offsets[f + 1]]``."""
     roots: NDArray[np.int32]

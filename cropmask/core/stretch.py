@@ -22,8 +22,8 @@ _VALUES: Final = 65536
 def stretch(ndvi: NDArray[np.int16], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Colors of NDVI x 10 000, ``(band, y, x)``: in each band mean +- 2 sd fills 0 to 255.
 
-    Nothing is reserved for nodata: those pixels get some color, and who needs to know keeps
-    ``ndvi[0] != NODATA_NDVI``. A constant band is 128.
+    Nothing is reserved for nodata: those pixels get some color, and a caller that needs to
+    tell them apart keeps ``ndvi[0] != NODATA_NDVI``. A constant band is 128.
 
     Both arrays must be contiguous. ``out`` may be the first half of the memory of ``ndvi``
     (``ndvi.reshape(-1).view(np.uint8)[: ndvi.size].reshape(ndvi.shape)``), which it overwrites.

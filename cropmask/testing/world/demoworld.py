@@ -1,7 +1,8 @@
-"""The made-up world on disk: a static STAC catalog of GeoMAD, layers beside it, a boundary.
+"""A made-up world on disk, each tile drawn: a static STAC catalog of GeoMAD, layers, a boundary.
 
-The default tile, x010y020, lies in the open South Pacific (longitude -170, latitude -48), so
-nothing made from it can be taken for a map.
+:func:`make_world` writes any tiles; :func:`ensure_world` keeps the demo's in a cache. The default
+tile, x010y020, lies in the open South Pacific (longitude -170, latitude -48), so nothing made from
+it can be taken for a map.
 """
 
 from __future__ import annotations

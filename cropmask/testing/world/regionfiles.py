@@ -1,4 +1,4 @@
-"""Files of a made-up region: scenes, and VRT files through which tiles borrow them."""
+"""Files of a made-up region (regionworld.py): scenes, and VRT files that lend them to tiles."""
 
 from __future__ import annotations
 
