@@ -22,8 +22,6 @@ def make_job_definition(
 
     Parameters
     ----------
-    image
-        Container image.
     environment
         Variables of the container; the task file is named when a job is submitted.
     job_role

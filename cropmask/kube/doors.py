@@ -1,4 +1,4 @@
-"""The door to a cluster: that of a kubeconfig, or of the pod itself."""
+"""The door to a cluster: the Kubernetes client is an extra, and loaded only when one is opened."""
 
 from __future__ import annotations
 
@@ -6,20 +6,10 @@ from cropmask.kube.protocol import Cluster
 
 
 def open_cluster(namespace: str, kubeconfig: str | None = None) -> Cluster:
-    """The cluster of a kubeconfig, else of the pod that this runs in.
+    """The cluster of a kubeconfig (default as kubectl finds it), else of the pod this runs in.
 
-    Parameters
-    ----------
-    namespace
-        Namespace of the Jobs.
-    kubeconfig
-        File; default as kubectl finds it.
-
-    Raises
-    ------
-    Misconfigured
-        If there is no configuration, or the Kubernetes client is not installed.
+    Raises Misconfigured if there is no configuration, or the client is not installed.
     """
-    from cropmask.kube.client import KubeCluster  # an extra, which takes a while to load
+    from cropmask.kube.client import KubeCluster  # takes a while to load
 
     return KubeCluster(namespace, kubeconfig)

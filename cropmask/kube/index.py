@@ -21,14 +21,8 @@ _POSTGRES: Final = 5432
 def make_index_cron_job(worker: WorkerPod, command: Sequence[str], schedule: str) -> Manifest:
     """CronJob that indexes what is new; one at a time.
 
-    Parameters
-    ----------
-    worker
-        What the pod is like; the image holds Open Data Cube's tools.
-    command
-        Started as it is, without a shell.
-    schedule
-        In cron's five fields, UTC.
+    The pod is like a worker's, of an image with Open Data Cube's tools; the command is started
+    without a shell, the schedule is in cron's five fields, UTC.
     """
     pod = replace(worker, service_account=INDEXER, command=tuple(command), cpu="500m", memory="2Gi")
     template = make_pod(pod)
@@ -70,13 +64,7 @@ def database_variable() -> Manifest:
 
 
 def make_database_policy(database: str, namespace: str = contract.NAMESPACE) -> Manifest:
-    """Lets the indexing pods, and only them, reach the datacube's database.
-
-    Parameters
-    ----------
-    database
-        Network of the database (CIDR).
-    """
+    """Lets the indexing pods, and only them, reach the network (CIDR) of the datacube's database."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

@@ -95,17 +95,13 @@ def make_queue_job(
     deadline_seconds: int = DAY,
     keep_seconds: int = 2 * DAY,
 ) -> Manifest:
-    """Job whose pods take tasks from a queue until it is empty.
+    """Job whose pods take tasks from a queue until it is empty; the environment names the queue.
 
     Without ``completions``, Kubernetes starts no new pod once one has ended well, and the Job is
     complete when the others have ended: that is what an empty queue looks like.
 
     Parameters
     ----------
-    name
-        Name of the Job.
-    worker
-        Its pods; the environment names the queue.
     workers
         Pods at the same time.
     deadline_seconds
@@ -133,20 +129,9 @@ def make_indexed_job(
     deadline_seconds: int = DAY,
     keep_seconds: int = 2 * DAY,
 ) -> Manifest:
-    """Job with one pod for each line of a task file; no queue is needed.
+    """Job with one pod for each line of a task file, which the environment names; without a queue.
 
-    Parameters
-    ----------
-    name
-        Name of the Job.
-    worker
-        Its pods; the environment names the task file.
-    tasks
-        Lines of the task file.
-    workers
-        Pods at the same time.
-    deadline_seconds, keep_seconds
-        As of :func:`make_queue_job`.
+    ``tasks`` is the number of lines; the rest is as of :func:`make_queue_job`.
     """
     spec = {
         "completionMode": "Indexed",
@@ -218,13 +203,10 @@ def make_container(worker: WorkerPod) -> Manifest:
 
 
 def make_failure_policy(kind: Literal["queue", "index", "tile"]) -> Manifest:
-    """What the end of a pod means for its Job: the exit codes of the contract.
+    """What the end of a pod means for its Job, by the exit codes of the contract.
 
-    Parameters
-    ----------
-    kind
-        ``queue``: pods that take tasks from a queue. ``index``: one pod for each task.
-        ``tile``: a Job of one task.
+    Pods take tasks from a ``queue``, or there is one for each task (``index``), or one task alone
+    (``tile``).
     """
     # A worker of a queue parks what is rejected and goes on: only the other two end by it.
     rejected = {"queue": (), "index": (ExitCode.REJECTED,), "tile": ()}[kind]

@@ -118,13 +118,7 @@ class Cluster(Protocol):
         ...
 
     def watch(self, name: str) -> Iterator[JobState]:
-        """A Job now, and at each change until it has ended.
-
-        Raises
-        ------
-        Rejected
-            If there is no such Job, or somebody deletes it.
-        """
+        """A Job at each change until it ends; Rejected if there is none, or it is deleted."""
         ...
 
     def find(self, labels: Mapping[str, str]) -> tuple[JobState, ...]:

@@ -23,12 +23,8 @@ def make_scaled_job(
 
     Parameters
     ----------
-    worker
-        Its pods; the environment names the queue.
     queue
-        URL of the SQS queue.
-    aws_region
-        AWS region of the queue.
+        URL of the SQS queue; the environment of the pods names it too.
     most
         Most workers at the same time.
     max_minutes
@@ -83,14 +79,9 @@ def _queue_trigger(queue: str, aws_region: str) -> Manifest:
 def make_tile_job(
     name: str, worker: WorkerPod, *, tile: str, region: str, period: str, attempts: int = 3
 ) -> Manifest:
-    """Job of one tile, without a queue.
+    """Job of one tile, without a queue; the environment names the place of the results.
 
-    Parameters
-    ----------
-    worker
-        Its pod; the command is replaced, the environment names the place of the results.
-    attempts
-        Pods that may fail before the Job does; only failures that another try may mend count.
+    ``attempts`` pods may fail before the Job does; only failures that another try may mend count.
     """
     command = [f"{contract.APP}-job", "--tile", tile, "--region", region, "--period", period]
     template = make_pod(worker)

@@ -38,12 +38,8 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
 def make_workflow_template(worker: WorkerPod, indexer_image: str) -> Manifest:
     """WorkflowTemplate with the parameters region, period and version.
 
-    Parameters
-    ----------
-    worker
-        What pods of the steps are like; the image is named without its tag, which is the version.
-    indexer_image
-        Image with Open Data Cube's tools, without its tag.
+    Images are named without their tags, which are the version; the indexer's has Open Data Cube's
+    tools.
     """
     pod = make_pod(worker)["spec"]
     return {

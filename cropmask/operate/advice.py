@@ -30,19 +30,7 @@ def advise_group(group: FailureGroup, commands: CommandWriter = PLAIN_COMMANDS) 
 def advise_failure(
     state: State, reason: str, example: Tile, commands: CommandWriter = PLAIN_COMMANDS
 ) -> str:
-    """What to do about a failure.
-
-    Parameters
-    ----------
-    state
-        FAILED or INVALID.
-    reason
-        As :class:`~cropmask.errors.CropmaskError` groups them.
-    example
-        Tile to name in commands.
-    commands
-        How they are written.
-    """
+    """What to do about a failure of a tile, of one state (FAILED or INVALID) and reason."""
     known = Reason.of(reason)
     cause = (known.advice if known else None) or _READ_IT
     for command in ("logs", "explain"):

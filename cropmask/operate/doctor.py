@@ -49,15 +49,7 @@ class Check:
 
 
 def examine(site: Site, region_name: str) -> Iterator[Check]:
-    """Check one region on a site, cheapest first; checks that build on a failed one are left out.
-
-    Parameters
-    ----------
-    site
-        Where things are.
-    region_name
-        Region, or path of its file.
-    """
+    """Check a region on a site, cheapest first; what builds on a failed check is left out."""
     yield Check("versions", "ok", _versions())
     threads = f"{site.threads} threads"
     memory = f"{site.memory / 1e9:.1f} GB" if site.memory else "no memory limit"

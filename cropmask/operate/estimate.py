@@ -73,21 +73,10 @@ class Estimate:
 
 
 def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles: int) -> Estimate:
-    """What some tiles may take.
+    """What some tiles of a recipe and resolution (meters) may take.
 
-    Records of the same region, recipe and resolution count; without any, those of other
-    regions; without any of these, the figures of :data:`DEFAULTS`.
-
-    Parameters
-    ----------
-    store
-        Where records of earlier runs are.
-    product
-        Name of the region's product.
-    recipe, resolution
-        Model, and pixel size in meters.
-    tiles
-        How many.
+    Records of the product count; without any, those of other regions; without any of these, the
+    figures of :data:`DEFAULTS`.
     """
     others = (name for name in store.folders(f"{RUNS}/") if name != product)
     for products, words in (((product,), product), (others, "other regions")):

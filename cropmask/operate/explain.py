@@ -115,10 +115,7 @@ def find_task(
 ) -> Task:
     """Task that a tile belongs to: as asked for, else that of the newest run that has it.
 
-    Raises
-    ------
-    Rejected
-        If neither is known.
+    Raises Rejected if neither is known.
     """
     if region is not None and period is not None:
         return Task(tile, region, period)
@@ -146,21 +143,13 @@ def explain(
 ) -> Explanation:
     """Find out why a tile is as it is; nothing is written.
 
+    What is wrong with the inputs is part of the answer; only a region that is unknown and a store
+    that fails are errors.
+
     Parameters
     ----------
-    task
-        The tile.
-    site
-        Where inputs and results are.
     recipe, resolution
         The result asked for; default as in the last attempt, else as the site says.
-
-    Raises
-    ------
-    Rejected
-        If the region is unknown.
-    Misconfigured, Interrupted
-        If the store fails. What is wrong with the inputs is part of the answer instead.
     """
     store = site.store()
     product = load_region(task.region, site.models).product

@@ -90,13 +90,7 @@ class Mosaic:
 
 
 def make_grid(tiles: Iterable[Tile], meters: int | None = None) -> MosaicGrid:
-    """Grid over tiles; without a pixel size the finest that keeps it at :data:`MAX_PIXELS` pixels.
-
-    Raises
-    ------
-    Rejected
-        If there is no tile.
-    """
+    """Grid over tiles; by default the finest of at most :data:`MAX_PIXELS` pixels an edge."""
     found = tuple(tiles)
     if not found:
         raise Rejected("the region has no tile: look at its boundary", reason=Reason.NO_TILES)
@@ -129,29 +123,19 @@ def make_mosaic(
 
     Parameters
     ----------
-    store
-        Where the results are.
-    product, period, band
-        Which of them.
     tiles
         Tiles of the region: they say how large the picture is.
     path
         The COG; the PNG is beside it, with ``.png`` in place of the suffix.
     meters
-        Pixel size, one of :data:`~cropmask.grid.MOSAIC_RESOLUTIONS`.
-    options
-        How the results are read.
-    progress
-        Told the share that is done.
+        Pixel size, one of :data:`PIXEL_SIZES`.
 
     Raises
     ------
     Rejected
         If no tile of the region is finished.
-    Misconfigured
-        If access is denied, or the files cannot be written.
-    Interrupted
-        If the store or the disk fails.
+    Misconfigured, Interrupted
+        If the results cannot be read, or the files cannot be written.
     """
     wanted = set(tiles)
     sheet = make_grid(wanted, meters)

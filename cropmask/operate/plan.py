@@ -48,29 +48,19 @@ def make_plan(
 
     Parameters
     ----------
-    region, period
-        What to map.
-    site
-        Where inputs are and results go.
     now
         UTC.
-    recipe
-        Model of the region.
     only
         Tiles of the region, if not all.
     area
         Polygons in EPSG:6933: of these tiles, only those that they reach as well.
-    progress
-        Told how far it is.
 
     Raises
     ------
     Rejected
         If the region is unknown, a tile is not in it, or none is in the area.
-    Misconfigured
-        If the site cannot be used.
-    Interrupted
-        If a server cannot be reached.
+    Misconfigured, Interrupted
+        If the site cannot be used, or a server cannot be reached.
     """
     region = absolute(region) if region.endswith(".toml") else region
     basis = open_basis(region, site, recipe=recipe, stages=Stages(progress))

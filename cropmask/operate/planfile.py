@@ -113,13 +113,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
-        """Plan of a document.
-
-        Raises
-        ------
-        Rejected
-            If it is none, or one of a format that is not known; the message names the field.
-        """
+        """Plan of a document; Rejected if it is none of this format, naming the field."""
         try:
             found = read_object(text)
             if found.pop("plan", None) != PLAN_FORMAT or not isinstance(

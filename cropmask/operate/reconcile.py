@@ -108,22 +108,14 @@ def reconcile(
     verify: bool = False,
     progress: CountDone = lambda _done, _all: None,
 ) -> Reconciliation:
-    """Compare the tiles of a region with what a store holds.
-
-    One listing of the store, and each item read once.
+    """Compare the tiles of a region with what a store holds: one listing, and each item read once.
 
     Parameters
     ----------
-    store
-        Where the results are.
-    product, period
-        Whose.
     expected
         Tiles of the region.
     verify
         Whether to read every file and compare its SHA-256 with ``file:checksum``.
-    progress
-        Told how many datasets of how many are done.
     """
     wanted = set(expected)
     found_datasets = find_datasets(store, product, str(period))

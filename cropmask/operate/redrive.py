@@ -46,13 +46,7 @@ class LetterGroup:
 
 
 def parse_where(words: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Values by field of words such as ``reason=bad message``.
-
-    Raises
-    ------
-    Rejected
-        If a word is not a field and its value.
-    """
+    """Values by field of words like ``reason=bad message``; Rejected for any other."""
     found: dict[str, set[str]] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -67,13 +61,7 @@ def parse_where(words: Iterable[str]) -> dict[str, frozenset[str]]:
 
 
 def parse_age(text: str) -> timedelta:
-    """Length of time of a text such as ``90m``, ``36h``, ``2d`` or ``1w``.
-
-    Raises
-    ------
-    Rejected
-        If it is none.
-    """
+    """Length of time of ``90m``, ``36h``, ``2d`` or ``1w``; Rejected if it is none."""
     match = _AGE.fullmatch(text.strip())
     if match is None:
         raise Rejected(
@@ -108,16 +96,9 @@ def find_letters(queue: Queue, wanted: LetterFilter) -> Iterator[DeadLetter]:
 def redrive_letters(
     queue: Queue, wanted: LetterFilter, *, now: datetime | None = None
 ) -> Iterator[DeadLetter]:
-    """Send wanted dead letters back, each told when it is done; none twice.
+    """Send wanted dead letters back to the queue, each told when it is done; none twice.
 
-    Parameters
-    ----------
-    queue
-        The queue.
-    wanted
-        Which ones. Those that die meanwhile, because they fail again at once, are left alone.
-    now
-        When this began; default the clock.
+    Those that die after ``now`` (default the clock), because they fail again at once, are left alone.
     """
     yield from _act(queue, wanted, queue.redrive, now)
 

@@ -41,10 +41,7 @@ class RunQuery:
 def find_run(store: Store, sought: RunQuery) -> tuple[RunRecord, tuple[RunRecord, ...]]:
     """The run asked for, the newest without a name; and the others, newest first.
 
-    Raises
-    ------
-    Rejected
-        If there is none.
+    Raises Rejected if there is none.
     """
     runs = load_runs(store, sought.product, sought.period)[::-1]
     chosen = next((record for record in runs if sought.run in (None, record.run)), None)
@@ -66,14 +63,9 @@ def find_run(store: Store, sought: RunQuery) -> tuple[RunRecord, tuple[RunRecord
 
 
 def check_worker_catalog(site: Site) -> None:
-    """Look that a worker without a catalog is not asked for tiles of one.
+    """Raise Misconfigured if the newest run has a catalog and this site has none.
 
-    The made-up demo world would reject each of them for good.
-
-    Raises
-    ------
-    Misconfigured
-        If the newest run was submitted with a catalog, and the site has none.
+    Its worker would look in the made-up demo world, and reject every tile for good.
     """
     if not site.synthetic:
         return
@@ -98,16 +90,10 @@ def load_run_status(
     queue: Counts | None = None,
     time_limit: float = TIME_LIMIT_SECONDS,
 ) -> RunStatus:
-    """Where a run stands.
+    """Where a run stands at a moment (UTC).
 
     Parameters
     ----------
-    store
-        Where results and records are.
-    record
-        The run.
-    now
-        UTC.
     queue
         Counts of the queue that the run was sent to, if there is one.
     time_limit

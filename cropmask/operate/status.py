@@ -127,21 +127,10 @@ class RunStatus:
 def tile_statuses(
     keys: Iterable[AttemptKey], wanted: Iterable[Tile], now: datetime, *, stale_after: timedelta
 ) -> tuple[TileStatus, ...]:
-    """State of every tile, from the names of the attempts of one run.
+    """State of every tile of a run, from the names of its attempts, in any order.
 
     The latest attempt of a tile counts; but a tile that was done once is done, whatever became of
-    a message that was delivered twice.
-
-    Parameters
-    ----------
-    keys
-        Attempts of the run, in any order; both names of one that ended while it was listed.
-    wanted
-        Tiles of the run.
-    now
-        UTC.
-    stale_after
-        Age at which an attempt can no longer be running.
+    a message that was delivered twice. An attempt that ended while it was listed has two names.
     """
     by_tile: dict[Tile, dict[str, AttemptKey]] = {tile: {} for tile in wanted}
     for key in keys:
@@ -174,12 +163,7 @@ def stale_age(time_limit: float = TIME_LIMIT_SECONDS, *, is_queue_idle: bool = F
 def is_given_up(status: RunStatus, waiting: int | None) -> bool:
     """Whether all that remains has failed and nobody will try it again.
 
-    Parameters
-    ----------
-    status
-        The run.
-    waiting
-        Messages that somebody will still work on; None if that is not known.
+    ``waiting`` is how many messages somebody will still work on; None if that is not known.
     """
     return waiting == 0 and 0 < status.remaining == status.counts["FAILED"]
 
@@ -214,20 +198,9 @@ def make_run_status(
     loaded: Mapping[AttemptKey, AttemptRecord],
     now: datetime,
 ) -> RunStatus:
-    """Figures of a run.
+    """Figures of a run: of its tiles, of all names of attempts, and of documents of some.
 
-    Parameters
-    ----------
-    record
-        The run.
-    tiles
-        As :func:`tile_statuses` says.
-    keys
-        Attempts of the run.
-    loaded
-        Documents of some of them: of those that failed, and a sample of the others.
-    now
-        UTC.
+    The documents are those of failed attempts and a sample of the others.
     """
     running = {s.latest.attempt for s in tiles if s.latest and s.state == State.PROCESSING}
     spent = _sum_usage(keys, loaded, now, running)

@@ -49,12 +49,6 @@ def make_run(
 
     Parameters
     ----------
-    plan
-        What is there and what is not.
-    run
-        Name of the run.
-    now
-        UTC.
     overwrite
         Whether to compute changed tiles anew, in place of the results that are there.
     everything
@@ -98,25 +92,8 @@ def send(
     """Send the messages of a run that are not known to be sent; the run is written down first.
 
     Each message is sent at least once, however often this is stopped and called again with the
-    document of the run: one that was sent twice is skipped by whoever gets it second.
-
-    Parameters
-    ----------
-    record
-        The run; ``sent`` says where to begin.
-    store
-        Where its document is kept.
-    queue
-        Where its messages go.
-    progress
-        Told the share that is sent.
-    commands
-        How to write the one that goes on.
-
-    Returns
-    -------
-    RunRecord
-        The run, all sent.
+    document of the run (``sent`` says where to begin): one that was sent twice is skipped by
+    whoever gets it second.
 
     Raises
     ------
@@ -232,14 +209,9 @@ def find_obstacles(record: RunRecord, site: Site, *, direct: bool) -> tuple[str,
 
 
 def cancel(cluster: Cluster, run: str, *, dry_run: bool = False) -> tuple[str, ...]:
-    """Delete the Jobs of a run; pods return their tasks. Names of the Jobs.
+    """Delete the Jobs of a run, whose pods return their tasks, and give their names.
 
-    With ``dry_run`` they are only found.
-
-    Raises
-    ------
-    Rejected
-        If there is none.
+    With ``dry_run`` they are only found. Raises Rejected if there is none.
     """
     jobs = cluster.find({contract.LABEL_RUN: run})
     if not jobs:

@@ -65,23 +65,8 @@ def sync(
 
     Only finished datasets are copied. A file that the target has with the size and checksum that
     the item says is not copied again, so an interrupted copy goes on where it stopped; every
-    other is compared with its checksum before it is written. Before another result is replaced,
-    all files are compared: a damaged source leaves the target as it is.
-
-    Parameters
-    ----------
-    source, target
-        From where to where.
-    product
-        Whose datasets these are.
-    datasets
-        As the source has them.
-    overwrite
-        Whether another result in the target may be replaced.
-    dry_run
-        Whether to write nothing.
-    progress
-        Told how many datasets of how many are done.
+    other is compared with its checksum before it is written. Before another result is replaced
+    (``overwrite``), all files are compared: a damaged source leaves the target as it is.
     """
     tiles = {dataset.tile for dataset in datasets}
     there = {(d.tile, d.period): d for d in find_datasets(target, product, tiles=tiles)}
@@ -189,13 +174,7 @@ def remove(
     datasets: Iterable[Dataset],
     progress: CountDone = lambda _done, _all: None,
 ) -> int:
-    """Delete datasets, each item first so that it never leads to files that are gone.
-
-    Returns
-    -------
-    int
-        Files that were deleted.
-    """
+    """Delete datasets, each item first so that it never leads to nothing; count the files."""
 
     def delete(dataset: Dataset) -> int:
         for entry in dataset.item_first:

@@ -29,17 +29,7 @@ class CommandWriter:
     """Names and values of the options that are needed."""
 
     def line(self, command: str, *words: str, leave_out: Collection[str] = ()) -> str:
-        """A command line for a POSIX shell.
-
-        Parameters
-        ----------
-        command
-            One of :data:`PLACE_OPTIONS`.
-        words
-            What it is to do, without quotes.
-        leave_out
-            Options that the words say already.
-        """
+        """A command line for a POSIX shell; ``leave_out`` are options that the words say."""
         places = [
             word
             for name, value in self.options

@@ -23,13 +23,7 @@ class Price:
 
     @classmethod
     def parse(cls, text: str | None) -> Price:
-        """Price of a configured text; the stated default without one.
-
-        Raises
-        ------
-        Misconfigured
-            If it is no finite number of at least 0.
-        """
+        """Price of a configured text, the default without one; Misconfigured if it is no price."""
         if text is None:
             return cls()
         try:

@@ -105,13 +105,7 @@ class Site:
         return open_store(self.output, self.write)
 
     def queue(self) -> Queue:
-        """Queue of the tasks.
-
-        Raises
-        ------
-        Misconfigured
-            If none is named.
-        """
+        """Queue of the tasks; Misconfigured if none is named."""
         if self.queue_address is None:
             raise Misconfigured(
                 "no queue is named: give --queue or set CROPMASK_QUEUE to the URL of an SQS queue "
@@ -159,20 +153,10 @@ class Site:
 def open_site(
     environ: Mapping[str, str] | None = None, options: Mapping[str, object] | None = None
 ) -> Site:
-    """Site of the environment variables and of options that go before them.
+    """Site of the environment variables (of this process), and of options that go before them.
 
-    Parameters
-    ----------
-    environ
-        Environment variables; default those of this process.
-    options
-        Values of a command line by the same names in lower case without the prefix, such as
-        ``catalog`` or ``memory``; None where not given.
-
-    Raises
-    ------
-    Misconfigured
-        If a value cannot be used.
+    Options have the variables' names in lower case without the prefix, such as ``catalog`` or
+    ``memory``; None where not given. Raises Misconfigured if a value cannot be used.
     """
     given = _Given(os.environ if environ is None else environ, options or {})
     environment = _environment(given.text(contract.ENV_ENVIRONMENT) or "local")
