@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from cropmask import contract
@@ -33,6 +34,8 @@ DAY: Final = 86_400
 
 RETRIED: Final = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.MEMORY)
 """Exit codes after which another pod may do better; so are signals, such as SIGKILL."""
+
+APP_LABELS: Final = MappingProxyType({"app.kubernetes.io/name": contract.APP})
 
 _ALIVE: Final = (
     "import os, sys, time; "
@@ -70,6 +73,21 @@ class WorkerPod:
     """Whether to run on nodes that are not meant for tiles, as in a cluster of one's own."""
     command: tuple[str, ...] = (contract.APP, "worker")
     """Started as it is, without a shell, so that SIGTERM arrives."""
+    heartbeat: bool = True
+    """Whether the command has a heartbeat, which Kubernetes then watches; only a worker has."""
+
+
+def make_document(
+    api: str,
+    kind: str,
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str] | None = None,
+    **fields: Any,  # noqa: ANN401 (as Kubernetes has them)
+) -> Manifest:
+    """A document with its metadata, labeled as the application's at least."""
+    metadata = {"name": name, "namespace": namespace, "labels": dict(labels or APP_LABELS)}
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **fields}
 
 
 def job_name(run: str) -> str:
@@ -117,7 +135,7 @@ def make_queue_job(
         **_ends(deadline_seconds, keep_seconds),
         "template": make_pod(worker),
     }
-    return _job(name, worker, spec)
+    return make_job(name, worker, spec)
 
 
 def make_indexed_job(
@@ -142,14 +160,14 @@ def make_indexed_job(
         **_ends(deadline_seconds, keep_seconds),
         "template": make_pod(worker),
     }
-    return _job(name, worker, spec)
+    return make_job(name, worker, spec)
 
 
 def make_pod(worker: WorkerPod) -> Manifest:
     """Pod template of a worker: restricted, read-only but for two folders, stopped gently."""
     node = {} if worker.any_node else _batch_node()
     return {
-        "metadata": {"labels": _labels(worker), "annotations": _undisturbed()},
+        "metadata": {"labels": make_pod_labels(worker), "annotations": _undisturbed()},
         "spec": {
             "restartPolicy": "Never",
             "serviceAccountName": worker.service_account,
@@ -195,9 +213,7 @@ def make_container(worker: WorkerPod) -> Manifest:
             {"name": "tmp", "mountPath": TEMPORARY},
             {"name": "caches", "mountPath": CACHES},
         ],
-        # The first heartbeat comes when the libraries are loaded.
-        "startupProbe": _probe(worker, period=5, failures=24),
-        "livenessProbe": _probe(worker, period=30, failures=2),
+        **(_probes(worker) if worker.heartbeat else {}),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
@@ -227,22 +243,21 @@ def _on_codes(action: str, codes: tuple[ExitCode, ...]) -> Manifest:
     return {"action": action, "onExitCodes": found}
 
 
-def _job(name: str, worker: WorkerPod, spec: Manifest) -> Manifest:
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name, "namespace": worker.namespace, "labels": _labels(worker)},
-        "spec": spec,
-    }
+def make_job(name: str, worker: WorkerPod, spec: Manifest) -> Manifest:
+    """Job of a worker's pods."""
+    return make_document(
+        "batch/v1", "Job", name, worker.namespace, labels=make_pod_labels(worker), spec=spec
+    )
 
 
 def _ends(deadline_seconds: int, keep_seconds: int) -> Manifest:
     return {"activeDeadlineSeconds": deadline_seconds, "ttlSecondsAfterFinished": keep_seconds}
 
 
-def _labels(worker: WorkerPod) -> dict[str, str]:
+def make_pod_labels(worker: WorkerPod) -> dict[str, str]:
+    """Labels of a worker's pods, and of what makes them."""
     return {
-        "app.kubernetes.io/name": contract.APP,
+        **APP_LABELS,
         "app.kubernetes.io/component": "worker",
         "app.kubernetes.io/version": contract.VERSION,
         **worker.labels,
@@ -273,6 +288,14 @@ def _environment(worker: WorkerPod) -> list[Manifest]:
     # Without a CPU limit a container sees all CPUs of its node.
     asked = {"containerName": contract.WORKER, "resource": "requests.cpu", "divisor": "1"}
     return [*entries, {"name": contract.ENV_THREADS, "valueFrom": {"resourceFieldRef": asked}}]
+
+
+def _probes(worker: WorkerPod) -> Manifest:
+    # The first heartbeat comes when the libraries are loaded.
+    return {
+        "startupProbe": _probe(worker, period=5, failures=24),
+        "livenessProbe": _probe(worker, period=30, failures=2),
+    }
 
 
 def _probe(worker: WorkerPod, *, period: int, failures: int) -> Manifest:

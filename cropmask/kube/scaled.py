@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from cropmask import contract
-from cropmask.kube.manifests import DAY, Manifest, WorkerPod, make_failure_policy, make_pod
+from cropmask.kube.manifests import (
+    DAY,
+    Manifest,
+    WorkerPod,
+    make_document,
+    make_failure_policy,
+    make_job,
+    make_pod,
+)
 
 _OVERHEAD_SECONDS = 900
 """Time for a node to come, an image to be pulled, and a message to be waited for."""
@@ -30,35 +38,31 @@ def make_scaled_job(
     max_minutes
         Minutes after which a worker takes no more tasks; sets when a Job is stopped.
     """
-    target: dict[str, Any] = {
+    template = make_pod(worker)
+    target = {
         "parallelism": 1,
         "completions": 1,
         # SQS retries: a message whose worker died is seen by another one.
         "backoffLimit": 0,
         "activeDeadlineSeconds": max_job_seconds(max_minutes),
-        "template": make_pod(worker),
+        "template": template,
     }
-    return {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledJob",
-        "metadata": {
-            "name": contract.WORKER,
-            "namespace": worker.namespace,
-            "labels": target["template"]["metadata"]["labels"],
-        },
-        "spec": {
-            "jobTargetRef": target,
-            "pollingInterval": 30,
-            "minReplicaCount": 0,
-            "maxReplicaCount": most,
-            "successfulJobsHistoryLimit": 5,
-            "failedJobsHistoryLimit": 20,
-            # Workers that run finish their tile when the image changes.
-            "rollout": {"strategy": "gradual", "propagationPolicy": "foreground"},
-            "scalingStrategy": {"strategy": "default"},
-            "triggers": [_queue_trigger(queue, aws_region)],
-        },
+    spec = {
+        "jobTargetRef": target,
+        "pollingInterval": 30,
+        "minReplicaCount": 0,
+        "maxReplicaCount": most,
+        "successfulJobsHistoryLimit": 5,
+        "failedJobsHistoryLimit": 20,
+        # Workers that run finish their tile when the image changes.
+        "rollout": {"strategy": "gradual", "propagationPolicy": "foreground"},
+        "scalingStrategy": {"strategy": "default"},
+        "triggers": [_queue_trigger(queue, aws_region)],
     }
+    labels = template["metadata"]["labels"]
+    return make_document(
+        "keda.sh/v1alpha1", "ScaledJob", contract.WORKER, worker.namespace, labels, spec=spec
+    )
 
 
 def _queue_trigger(queue: str, aws_region: str) -> Manifest:
@@ -83,25 +87,13 @@ def make_tile_job(
 
     ``attempts`` pods may fail before the Job does; only failures that another try may mend count.
     """
-    command = [f"{contract.APP}-job", "--tile", tile, "--region", region, "--period", period]
-    template = make_pod(worker)
-    (container,) = template["spec"]["containers"]
-    container["command"] = command
-    for probe in ("startupProbe", "livenessProbe"):  # only a worker has a heartbeat
-        container.pop(probe, None)
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": worker.namespace,
-            "labels": template["metadata"]["labels"],
-        },
-        "spec": {
-            "backoffLimit": attempts - 1,
-            "podFailurePolicy": make_failure_policy("tile"),
-            "activeDeadlineSeconds": attempts * contract.TIME_LIMIT_SECONDS,
-            "ttlSecondsAfterFinished": 2 * DAY,
-            "template": template,
-        },
+    task = ("--tile", tile, "--region", region, "--period", period)
+    pod = replace(worker, command=(f"{contract.APP}-job", *task), heartbeat=False)
+    spec = {
+        "backoffLimit": attempts - 1,
+        "podFailurePolicy": make_failure_policy("tile"),
+        "activeDeadlineSeconds": attempts * contract.TIME_LIMIT_SECONDS,
+        "ttlSecondsAfterFinished": 2 * DAY,
+        "template": make_pod(pod),
     }
+    return make_job(name, pod, spec)

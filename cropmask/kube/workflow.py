@@ -6,17 +6,25 @@ are small and run beside the controllers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
 from cropmask import contract
 from cropmask.contract import ExitCode
 from cropmask.kube.index import INDEX_COMMAND, database_variable
-from cropmask.kube.manifests import DAY, RETRIED, Manifest, WorkerPod, make_pod
+from cropmask.kube.manifests import (
+    APP_LABELS,
+    DAY,
+    RETRIED,
+    Manifest,
+    WorkerPod,
+    make_document,
+    make_pod,
+)
 
 WORKFLOW: Final = f"{contract.APP}-workflow"
 """Service account of the steps, and name of their AWS role."""
-PARAMETERS: Final = ("region", "period", "version")
 _RUN: Final = "{{workflow.name}}"
 _REGION: Final = "{{workflow.parameters.region}}"
 _PERIOD: Final = "{{workflow.parameters.period}}"
@@ -42,39 +50,27 @@ def make_workflow_template(worker: WorkerPod, indexer_image: str) -> Manifest:
     tools.
     """
     pod = make_pod(worker)["spec"]
-    return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "WorkflowTemplate",
-        "metadata": {
-            "name": contract.APP,
-            "namespace": worker.namespace,
-            "labels": {"app.kubernetes.io/name": contract.APP},
+    parameters = {"region": "eastern", "period": "2019--P1Y", "version": contract.VERSION}
+    spec = {
+        "entrypoint": "region",
+        "arguments": {
+            "parameters": [{"name": name, "value": usual} for name, usual in parameters.items()]
         },
-        "spec": {
-            "entrypoint": "region",
-            "arguments": {
-                "parameters": [
-                    {"name": "region", "value": "eastern"},
-                    {"name": "period", "value": "2019--P1Y"},
-                    {"name": "version", "value": contract.VERSION},
-                ]
-            },
-            "serviceAccountName": WORKFLOW,
-            # Steps do not talk to Kubernetes; what reports their end does.
-            "automountServiceAccountToken": False,
-            "executor": {"serviceAccountName": WORKFLOW},
-            "activeDeadlineSeconds": 3 * DAY,
-            "ttlStrategy": {"secondsAfterCompletion": 7 * DAY},
-            "podGC": {"strategy": "OnWorkflowSuccess"},
-            "podMetadata": {"labels": {"app.kubernetes.io/name": contract.APP}},
-            "securityContext": pod["securityContext"],
-            "volumes": pod["volumes"],
-            "templates": [
-                _sequence(),
-                *(_step(name, worker, indexer_image) for name in STEPS),
-            ],
-        },
+        "serviceAccountName": WORKFLOW,
+        # Steps do not talk to Kubernetes; what reports their end does.
+        "automountServiceAccountToken": False,
+        "executor": {"serviceAccountName": WORKFLOW},
+        "activeDeadlineSeconds": 3 * DAY,
+        "ttlStrategy": {"secondsAfterCompletion": 7 * DAY},
+        "podGC": {"strategy": "OnWorkflowSuccess"},
+        "podMetadata": {"labels": dict(APP_LABELS)},
+        "securityContext": pod["securityContext"],
+        "volumes": pod["volumes"],
+        "templates": [_sequence(), *(_step(name, worker, indexer_image) for name in STEPS)],
     }
+    return make_document(
+        "argoproj.io/v1alpha1", "WorkflowTemplate", contract.APP, worker.namespace, spec=spec
+    )
 
 
 def _sequence() -> Manifest:
@@ -88,9 +84,7 @@ def _sequence() -> Manifest:
 
 
 def _step(name: str, worker: WorkerPod, indexer_image: str) -> Manifest:
-    (container,) = make_pod(worker)["spec"]["containers"]
-    for probe in ("startupProbe", "livenessProbe"):  # only a worker has a heartbeat
-        container.pop(probe, None)
+    (container,) = make_pod(replace(worker, heartbeat=False))["spec"]["containers"]
     image = indexer_image if name == "index" else worker.image
     labels = {"app.kubernetes.io/component": "index" if name == "index" else name}
     if name == "index":
@@ -120,27 +114,17 @@ def _step(name: str, worker: WorkerPod, indexer_image: str) -> Manifest:
 
 def make_workflow_role(namespace: str = contract.NAMESPACE) -> list[Manifest]:
     """What Argo's executor needs to report the end of a step."""
-    labels = {"app.kubernetes.io/name": contract.APP}
-    metadata = {"name": WORKFLOW, "namespace": namespace, "labels": labels}
     api = "rbac.authorization.k8s.io"
+    results = {
+        "apiGroups": ["argoproj.io"],
+        "resources": ["workflowtaskresults"],
+        "verbs": ["create", "patch"],
+    }
+    role = {"apiGroup": api, "kind": "Role", "name": WORKFLOW}
+    subject = {"kind": "ServiceAccount", "name": WORKFLOW, "namespace": namespace}
     return [
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": "Role",
-            "metadata": metadata,
-            "rules": [
-                {
-                    "apiGroups": ["argoproj.io"],
-                    "resources": ["workflowtaskresults"],
-                    "verbs": ["create", "patch"],
-                }
-            ],
-        },
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": api, "kind": "Role", "name": WORKFLOW},
-            "subjects": [{"kind": "ServiceAccount", "name": WORKFLOW, "namespace": namespace}],
-        },
+        make_document(f"{api}/v1", "Role", WORKFLOW, namespace, rules=[results]),
+        make_document(
+            f"{api}/v1", "RoleBinding", WORKFLOW, namespace, roleRef=role, subjects=[subject]
+        ),
     ]

@@ -98,7 +98,7 @@ def redrive_letters(
 ) -> Iterator[DeadLetter]:
     """Send wanted dead letters back to the queue, each told when it is done; none twice.
 
-    Those that die after ``now`` (default the clock), because they fail again at once, are left alone.
+    Those that die after ``now`` (default the clock), as they failed again at once, are left alone.
     """
     yield from _act(queue, wanted, queue.redrive, now)
 
