@@ -36,7 +36,7 @@ DEFAULT_ROWS: Final = 128
 LAST_BAND: Final = "filtered"
 """Band that is final when nothing else is left to compute."""
 
-Stages = Callable[[str], AbstractContextManager[Callable[[float], None]]]
+OpenStage = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 """Opens a stage by its name: a ``with`` block that gives a function to tell the share done."""
 
 Sink = Callable[[str, NDArray[np.uint8]], None]
@@ -133,7 +133,7 @@ def classify_layers(
     need_both: bool = False,
     rows: int = DEFAULT_ROWS,
     threads: int = 1,
-    stages: Stages = _unwatched,
+    stages: OpenStage = _unwatched,
     workspace: NDArray[np.int32] | None = None,
 ) -> ClassifiedPixels:
     """Probability and NDVI of all pixels, strip by strip; parameters as of :func:`map_crops`."""
@@ -163,7 +163,7 @@ def map_crops(
     need_both: bool = False,
     rows: int = DEFAULT_ROWS,
     threads: int = 1,
-    stages: Stages = _unwatched,
+    stages: OpenStage = _unwatched,
     workspace: NDArray[np.int32] | None = None,
     sink: Sink = _drop,
     beside: bool = False,

@@ -20,7 +20,7 @@ from shapely.geometry import Point, mapping
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.grid import CRS, Tile
 from cropmask.remote.fetch import ReadOptions, retry_policy, translate_status
-from cropmask.sources.items import Document
+from cropmask.sources.items import StacFile
 from cropmask.task import Period
 
 _PAGE: Final = 100
@@ -45,7 +45,7 @@ class StacApi:
         self._options = options
         self._own = threading.local()
 
-    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
         """Items over the tile's center; if there are none, over its box, neighbors included."""
         over_center = self._search(collection, period, intersects=_center(tile))
         if over_center:
@@ -53,7 +53,7 @@ class StacApi:
         else:
             yield from self._search(collection, period, bbox=_bbox(tile))
 
-    def _search(self, collection: str, period: Period | None, **where: Any) -> list[Document]:  # noqa: ANN401
+    def _search(self, collection: str, period: Period | None, **where: Any) -> list[StacFile]:  # noqa: ANN401
         try:
             found = self._client().search(
                 collections=[collection],
@@ -68,8 +68,8 @@ class StacApi:
             raise self._unreachable(error) from error
         except (requests.RequestException, ValueError) as error:
             raise self._unreachable(error) from error
-        documents = [Document(item, self.address) for item in items if isinstance(item, dict)]
-        return [Document(it.content, _self_link(it) or self.address) for it in documents]
+        documents = [StacFile(item, self.address) for item in items if isinstance(item, dict)]
+        return [StacFile(it.content, _self_link(it) or self.address) for it in documents]
 
     def _client(self) -> pystac_client.Client:
         """Client of this thread: sessions are not made to be shared."""
@@ -101,7 +101,7 @@ class StacApi:
         )
 
 
-def _self_link(item: Document) -> str | None:
+def _self_link(item: StacFile) -> str | None:
     return next((str(link["href"]) for link in item.links if link.get("rel") == "self"), None)
 
 

@@ -17,7 +17,7 @@ from cropmask.grid import Tile
 from cropmask.remote.address import is_remote, resolve
 from cropmask.remote.fetch import Absent, ReadOptions, find_names, load_json
 from cropmask.remote.threads import map_threads
-from cropmask.sources.items import Document, dicts_in, may_match, may_match_any
+from cropmask.sources.items import StacFile, dicts_in, may_match, may_match_any
 from cropmask.task import Period
 
 _AT_ONCE: Final = 200
@@ -29,7 +29,7 @@ class Catalog(Protocol):
 
     address: str
 
-    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
         """Items of a collection that may be of a tile, and of a period unless it is None."""
         ...
 
@@ -68,7 +68,7 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
         raise Misconfigured(f"the catalog {error}", reason=Reason.NO_CATALOG) from None
     if not isinstance(content, dict):
         raise Misconfigured(f"{address} is no STAC document", reason=Reason.NO_CATALOG)
-    root = Document(content, address)
+    root = StacFile(content, address)
     if is_remote(address) and _is_api(root):
         from cropmask.sources.api import StacApi  # takes a second to load, and is seldom needed
 
@@ -76,7 +76,7 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
     return StaticCatalog(root, options)
 
 
-def _is_api(root: Document) -> bool:
+def _is_api(root: StacFile) -> bool:
     classes = root.content.get("conformsTo")
     return any(link.get("rel") == "search" for link in root.links) or any(
         "item-search" in str(uri) for uri in (classes if isinstance(classes, list) else ())
@@ -96,12 +96,12 @@ class _Walk:
 class StaticCatalog:
     """JSON documents that link to each other; nothing is read that its path rules out."""
 
-    def __init__(self, root: Document, options: ReadOptions) -> None:
+    def __init__(self, root: StacFile, options: ReadOptions) -> None:
         self.address = root.href
         self._root = root
         self._options = options
 
-    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
         """Items of the documents that the root links to."""
         return self.find_all(collection, frozenset({tile}), period)
 
@@ -113,7 +113,7 @@ class StaticCatalog:
         *,
         start: Sequence[str] | None = None,
         passed_over: list[str] | None = None,
-    ) -> Iterator[Document]:
+    ) -> Iterator[StacFile]:
         """The same for several tiles, in one walk: each document is read once.
 
         It begins at the addresses in ``start``, else at the root. Those that were not read for
@@ -131,7 +131,7 @@ class StaticCatalog:
                 elif not self._is_other_collection(document, walk):
                     waiting += self._next(document, walk, seen)
 
-    def _load(self, hrefs: Sequence[str]) -> list[Document]:
+    def _load(self, hrefs: Sequence[str]) -> list[StacFile]:
         if hrefs == [self._root.href]:
             return [self._root]
         if len(hrefs) == 1 or not is_remote(hrefs[0]):
@@ -139,7 +139,7 @@ class StaticCatalog:
         load = partial(load_document, options=self._options)
         return map_threads(load, hrefs)
 
-    def _next(self, document: Document, walk: _Walk, seen: set[str]) -> Iterator[str]:
+    def _next(self, document: StacFile, walk: _Walk, seen: set[str]) -> Iterator[str]:
         """Addresses that a document links to, items first, that were not there before."""
         links = [link for link in document.links if link.get("rel") in ("child", "item")]
         for link in sorted(links, key=lambda link: link["rel"] == "child"):
@@ -154,7 +154,7 @@ class StaticCatalog:
             elif walk.passed_over is not None:
                 walk.passed_over.append(href)
 
-    def _is_other_collection(self, document: Document, walk: _Walk) -> bool:
+    def _is_other_collection(self, document: StacFile, walk: _Walk) -> bool:
         """Whether a collection below the root is not the one looked for."""
         return (
             document is not self._root
@@ -170,7 +170,7 @@ class Folder:
         self.address = address
         self.options = options
 
-    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
         """Items in ``*.json`` files below the folder."""
         for name in self.names_of(tile):
             if may_match(name, tile, period):
@@ -187,7 +187,7 @@ class Folder:
         return find_names(base, self.options, ".json")
 
 
-def load_document(href: str, options: ReadOptions) -> Document:
+def load_document(href: str, options: ReadOptions) -> StacFile:
     """A STAC document that a catalog names.
 
     Raises Rejected if it does not exist, or is none.
@@ -200,14 +200,14 @@ def load_document(href: str, options: ReadOptions) -> Document:
         ) from None
     if not isinstance(content, dict):
         raise Rejected(f"{href} is no STAC document", reason=Reason.BAD_DOCUMENT)
-    return Document(content, href)
+    return StacFile(content, href)
 
 
-def items_in(document: Document, collection: str) -> Iterator[Document]:
+def items_in(document: StacFile, collection: str) -> Iterator[StacFile]:
     """Items of a collection in a document: itself, or the features in it."""
     several = document.content.get("type") == "FeatureCollection"
     features = dicts_in(document.content, "features") if several else (document.content,)
     for feature in features:
-        item = Document(feature, document.href)
+        item = StacFile(feature, document.href)
         if feature.get("type") == "Feature" and item.collection in (None, collection):
             yield item

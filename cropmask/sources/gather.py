@@ -15,7 +15,7 @@ from cropmask.grid import Tile
 from cropmask.remote.fetch import find_names
 from cropmask.remote.threads import map_threads
 from cropmask.sources.catalogs import Catalog, Folder, StaticCatalog
-from cropmask.sources.items import Document, may_match, region_code, tile_in_path
+from cropmask.sources.items import StacFile, may_match, region_code, tile_in_path
 from cropmask.task import Period
 
 Wanted = tuple[str, Period | None]
@@ -47,7 +47,7 @@ class Gathered:
         self.address = catalog.address
         self._catalog = catalog
         self._tiles = tiles
-        self._found: dict[Wanted, Mapping[str | None, Sequence[Document]]] = {}
+        self._found: dict[Wanted, Mapping[str | None, Sequence[StacFile]]] = {}
         self._passed_over: dict[str, tuple[Wanted, Mapping[Tile | None, Sequence[str]]]] = {}
         for collection, period in wanted:
             over: list[str] = []
@@ -56,7 +56,7 @@ class Gathered:
             if period is not None:
                 self._passed_over[collection] = (collection, period), _names_by_tile(over)
 
-    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[Document]:
+    def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
         """Items that the catalog would find for a tile."""
         found = self._found.get((collection, period))
         if tile not in self._tiles or (found is None and period is not None):
@@ -68,7 +68,7 @@ class Gathered:
         else:
             yield from self._find_of_all_periods(collection, tile)
 
-    def _find_of_all_periods(self, collection: str, tile: Tile) -> Iterator[Document]:
+    def _find_of_all_periods(self, collection: str, tile: Tile) -> Iterator[StacFile]:
         """Items of the period, and those that were passed over for theirs."""
         if collection not in self._passed_over:
             yield from self._catalog.find_items(collection, tile, None)
@@ -79,9 +79,9 @@ class Gathered:
         yield from self._catalog.find_all(collection, frozenset({tile}), None, start=start)
 
 
-def _by_tile(items: Iterable[Document]) -> Mapping[str | None, Sequence[Document]]:
+def _by_tile(items: Iterable[StacFile]) -> Mapping[str | None, Sequence[StacFile]]:
     """Items by the tile that they say they are of; under None if they say none."""
-    found: dict[str | None, list[Document]] = defaultdict(list)
+    found: dict[str | None, list[StacFile]] = defaultdict(list)
     for item in items:
         found[region_code(item)].append(item)
     return dict(found)

@@ -11,7 +11,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS
 from cropmask.product import SYNTHETIC
 from cropmask.remote.address import resolve
-from cropmask.sources.items import Document, crs_codes, dicts_in, moment, region_code
+from cropmask.sources.items import StacFile, crs_codes, dicts_in, moment, region_code
 from cropmask.task import Period
 
 GEOMAD: Final = "gm_s2_semiannual"
@@ -71,7 +71,7 @@ class GeoMad:
     """Whether the item says that it is made up."""
 
 
-def parse_geomad(item: Document, period: Period) -> GeoMad:
+def parse_geomad(item: StacFile, period: Period) -> GeoMad:
     """GeoMAD value of an item.
 
     Raises Rejected if a band is missing or doubled, or the item is in another CRS.
@@ -94,18 +94,18 @@ def parse_geomad(item: Document, period: Period) -> GeoMad:
     )
 
 
-def _title(item: Document) -> str:
+def _title(item: StacFile) -> str:
     title = item.properties.get("title")
     line = " ".join(title.split()) if isinstance(title, str) else ""
     return line[:_MAX_TITLE] if line.isprintable() else ""
 
 
-def _created(item: Document) -> str | None:
+def _created(item: StacFile) -> str | None:
     created = item.properties.get("created")
     return str(created) if moment(created) else None
 
 
-def find_asset(item: Document, name: str, aliases: tuple[str, ...] = ()) -> str | None:
+def find_asset(item: StacFile, name: str, aliases: tuple[str, ...] = ()) -> str | None:
     """Key of the asset of a name: by asset key, else by the band names inside the assets.
 
     Raises Rejected if several assets have that band name.
@@ -135,7 +135,7 @@ def names_of(asset: Mapping[str, Any]) -> set[str]:
     return names | ({str(asset["eo:common_name"])} if asset.get("eo:common_name") else set())
 
 
-def _band(item: Document, item_id: str, name: str) -> BandSource:
+def _band(item: StacFile, item_id: str, name: str) -> BandSource:
     key = find_asset(item, name, ALIASES[name])
     if key is None:
         there = ", ".join(sorted(item.assets)) or "none"

@@ -21,7 +21,7 @@ _A_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class StacFile:
     """One JSON document and where it was read: relative links in it start there."""
 
     content: Mapping[str, Any]
@@ -87,7 +87,7 @@ def may_match_any(path: str, tiles: Container[Tile], period: Period | None) -> b
     return when is None or period is None or (when.start <= period.end and period.start <= when.end)
 
 
-def is_of_tile(item: Document, tile: Tile) -> bool:
+def is_of_tile(item: StacFile, tile: Tile) -> bool:
     """Whether an item belongs to a tile: by region code, else by its center."""
     code = region_code(item)
     if code is not None:
@@ -99,7 +99,7 @@ def is_of_tile(item: Document, tile: Tile) -> bool:
     return left <= center[0] < right and bottom <= center[1] < top
 
 
-def region_code(item: Document) -> str | None:
+def region_code(item: StacFile) -> str | None:
     """Tile that an item says it is of, in the padded form; None if it says none of ours."""
     for key in ("odc:region_code", "cubedash:region_code"):
         value = item.properties.get(key)
@@ -111,7 +111,7 @@ def region_code(item: Document) -> str | None:
     return None
 
 
-def interval_of(item: Document) -> tuple[date, date] | None:
+def interval_of(item: StacFile) -> tuple[date, date] | None:
     """First and last day (UTC) of an item; None if it has no date."""
     properties = item.properties
     for prefix in ("", "dtr:"):
@@ -125,7 +125,7 @@ def interval_of(item: Document) -> tuple[date, date] | None:
     return (only.date(), only.date()) if only else None
 
 
-def is_of_period(item: Document, period: Period) -> bool:
+def is_of_period(item: StacFile, period: Period) -> bool:
     """Whether an item is of exactly a period, give or take a day for time zones.
 
     An item with one date instead of an interval is of the period that holds the date.
@@ -139,7 +139,7 @@ def is_of_period(item: Document, period: Period) -> bool:
     return abs(start - period.start) <= _A_DAY and abs(end - period.end) <= _A_DAY
 
 
-def name_of_period(item: Document) -> str | None:
+def name_of_period(item: StacFile) -> str | None:
     """The item's period for messages: ``2019-01--P6M``, or plain dates."""
     interval = interval_of(item)
     if interval is None:
@@ -172,7 +172,7 @@ def moment(text: object) -> datetime | None:
         return None
 
 
-def _center(item: Document) -> tuple[float, float] | None:
+def _center(item: StacFile) -> tuple[float, float] | None:
     """Center of an item in meters of EPSG:6933, from its pixel grid, else its bounding box."""
     try:
         return _center_of_grid(item) or _center_of_box(item)
@@ -180,7 +180,7 @@ def _center(item: Document) -> tuple[float, float] | None:
         return None
 
 
-def _center_of_grid(item: Document) -> tuple[float, float] | None:
+def _center_of_grid(item: StacFile) -> tuple[float, float] | None:
     transform, shape = (item.properties.get(f"proj:{key}") for key in ("transform", "shape"))
     if (
         isinstance(transform, list)
@@ -193,7 +193,7 @@ def _center_of_grid(item: Document) -> tuple[float, float] | None:
     return None
 
 
-def _center_of_box(item: Document) -> tuple[float, float] | None:
+def _center_of_box(item: StacFile) -> tuple[float, float] | None:
     bbox = item.content.get("bbox")
     if not isinstance(bbox, list) or len(bbox) not in (4, 6):
         return None

@@ -27,7 +27,13 @@ from cropmask.sources.geomad import (
     find_asset,
     parse_geomad,
 )
-from cropmask.sources.items import Document, is_of_period, is_of_tile, name_of_period, region_code
+from cropmask.sources.items import (
+    StacFile,
+    is_of_period,
+    is_of_tile,
+    name_of_period,
+    region_code,
+)
 from cropmask.task import Period
 
 __all__ = [
@@ -162,7 +168,7 @@ def find_sources(
 
 def _items_of_tile(
     place: Catalog, collection: str, tile: Tile, period: Period | None
-) -> list[Document]:
+) -> list[StacFile]:
     """Items of a collection and tile; one that was found twice counts once."""
     found = {
         str(item.content.get("id")): item
@@ -173,7 +179,7 @@ def _items_of_tile(
 
 
 def _half(
-    place: Catalog, collection: str, tile: Tile, half: Period, items: Sequence[Document]
+    place: Catalog, collection: str, tile: Tile, half: Period, items: Sequence[StacFile]
 ) -> GeoMad:
     matching = [item for item in items if is_of_period(item, half)]
     if not matching:
@@ -225,14 +231,14 @@ def _layer(
     return _asset_of(_newest(items, name), layer)
 
 
-def _covering(items: Iterator[Document], tile: Tile) -> list[Document]:
+def _covering(items: Iterator[StacFile], tile: Tile) -> list[StacFile]:
     """Items of the tile, else those without a tile of their own, such as continental rasters."""
     found = list({str(item.content.get("id")): item for item in items}.values())
     of_tile = [item for item in found if is_of_tile(item, tile)]
     return of_tile or [item for item in found if region_code(item) is None]
 
 
-def _newest(items: Sequence[Document], name: str) -> Document:
+def _newest(items: Sequence[StacFile], name: str) -> StacFile:
     """The item made last; several versions of an ancillary layer are no mistake of the user."""
     ordered = sorted(
         items,
@@ -248,7 +254,7 @@ def _newest(items: Sequence[Document], name: str) -> Document:
     return ordered[-1]
 
 
-def _asset_of(item: Document, layer: StacLayer) -> LayerSource:
+def _asset_of(item: StacFile, layer: StacLayer) -> LayerSource:
     key = find_asset(item, layer.asset)
     item_id = str(item.content.get("id"))
     if key is None or not item.assets[key].get("href"):

@@ -16,7 +16,7 @@ from cropmask.grid import Tile
 from cropmask.region import Ancillary, StacLayer
 from cropmask.remote.address import resolve
 from cropmask.sources.geomad import find_asset, parse_geomad
-from cropmask.sources.items import Document, interval_of, is_of_period, is_of_tile, may_match
+from cropmask.sources.items import StacFile, interval_of, is_of_period, is_of_tile, may_match
 from cropmask.sources.search import Sources, find_sources
 from cropmask.task import Period
 from tests.worlds import BANDS, TILE, YEAR, World, make_world
@@ -45,8 +45,8 @@ def one_line(error: pytest.ExceptionInfo[Rejected]) -> str:
     return text
 
 
-def item(**properties: Any) -> Document:
-    return Document({"type": "Feature", "id": "a", "properties": properties}, "/x/a.json")
+def item(**properties: Any) -> StacFile:
+    return StacFile({"type": "Feature", "id": "a", "properties": properties}, "/x/a.json")
 
 
 @pytest.mark.parametrize("kind", ["catalog", "collection", "folder", "feature collection"])
@@ -90,16 +90,16 @@ def test_common_names_as_asset_keys(tmp_path: Path, write_dtypes: bool):
 )
 def test_names_inside_assets(bands: dict[str, Any]):
     assets = {"whatever": {"href": "a.tif", **bands}, "B8A": {"href": "b.tif", "title": "nir"}}
-    document = Document({"assets": assets}, "")
+    document = StacFile({"assets": assets}, "")
     assert find_asset(document, "nir") == "whatever"
 
 
 def test_two_assets_of_one_name_are_refused():
     twice = {"eo:bands": [{"common_name": "nir"}]}
-    document = Document({"id": "i", "assets": {"a": twice, "b": twice}}, "")
+    document = StacFile({"id": "i", "assets": {"a": twice, "b": twice}}, "")
     with pytest.raises(Rejected, match="2 assets for band 'nir': a, b"):
         find_asset(document, "nir")
-    keyed = Document({"id": "i", "assets": {"a": twice, "b": twice, "nir": {}}}, "")
+    keyed = StacFile({"id": "i", "assets": {"a": twice, "b": twice, "nir": {}}}, "")
     assert find_asset(keyed, "nir") == "nir"
 
 
@@ -414,11 +414,11 @@ def test_hrefs(base: str, href: str, expected: str):
 
 def test_item_address_is_its_self_link(world: World):
     document = json.loads(world.items[0].read_text())
-    plain = parse_geomad(Document(document, "/data/a.json"), FIRST)
+    plain = parse_geomad(StacFile(document, "/data/a.json"), FIRST)
     assert plain.href == "/data/a.json"
     assert plain.title == plain.item_id
     document["links"] = [{"rel": "self", "href": "https://example.org/a.json"}]
-    assert parse_geomad(Document(document, "/data/a.json"), FIRST).href == (
+    assert parse_geomad(StacFile(document, "/data/a.json"), FIRST).href == (
         "https://example.org/a.json"
     )
 
