@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 from cropmask.catalog.datacube_steps import MARK
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.itemcache import StoredItems, load_items
 from cropmask.stac.datacube import make_products_csv, product_file
+from cropmask.stac.facts import Document
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.store.s3 import S3Store
@@ -151,7 +152,7 @@ def _environment(options: IndexOptions) -> list[str]:
     return ["-E", options.environment] if options.environment else []
 
 
-def _run(store: Store, options: IndexOptions, steps: Sequence[ToolStep]) -> list[dict[str, Any]]:
+def _run(store: Store, options: IndexOptions, steps: Sequence[ToolStep]) -> list[Document]:
     """Answers of the steps, all done in one process of the Open Data Cube's Python."""
     command = [_find_python(options), str(_STEPS), json.dumps(steps), options.environment]
     try:
@@ -210,7 +211,7 @@ def _find_python(options: IndexOptions) -> str:
     return str(python) if python and python.is_file() else sys.executable
 
 
-def _datasets(answer: Mapping[str, Any], products: Iterable[str]) -> dict[str, str]:
+def _datasets(answer: Document, products: Iterable[str]) -> dict[str, str]:
     """Run keys of the datasets in the index, by id."""
     if "error" in answer:
         raise Misconfigured(
@@ -228,7 +229,7 @@ def _datasets(answer: Mapping[str, Any], products: Iterable[str]) -> dict[str, s
     return dict(answer["datasets"])
 
 
-def _failures(answers: Iterable[Mapping[str, Any]]) -> str:
+def _failures(answers: Iterable[Document]) -> str:
     said = [
         f"{answer['step']}: {answer.get('error') or 'exit code ' + str(answer['code'])}"
         for answer in answers

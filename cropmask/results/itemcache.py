@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,7 +17,7 @@ from typing import Final
 from cropmask.machine.stages import ShareDone
 from cropmask.product import FAMILY
 from cropmask.stac.item import ResultItem, parse_item, recognize_item
-from cropmask.store.protocol import Absent, Entry, Store
+from cropmask.store.protocol import Absent, Store
 
 CACHE_FOLDER: Final = "_catalog"
 """Folder of the cache in a store of results."""
@@ -81,10 +81,12 @@ def load_items(
         Told the share that is read.
     """
     entries = [entry for entry in store.list(f"{FAMILY}_") if ITEM_KEY.fullmatch(entry.key)]
-    if before is None:
-        known = _load_cache(store, entries)
-    else:
+    known: _Tagged = {}
+    if before is not None:
         known = {item.key: (before.tags[item.key], item) for item in before.all()}
+    else:
+        for product in sorted({entry.key.partition("/")[0] for entry in entries}):
+            known |= _load_cache(store, product)
     items: dict[str, ResultItem] = {}
     fresh: list[str] = []
     for entry in entries:
@@ -117,14 +119,7 @@ def load_item(store: Store, key: str) -> ResultItem | None:
     return None if text is None else parse_item(key, text)
 
 
-def _load_cache(store: Store, entries: Iterable[Entry]) -> _Tagged:
-    known: _Tagged = {}
-    for product in sorted({entry.key.partition("/")[0] for entry in entries}):
-        known |= _load_known(store, product)
-    return known
-
-
-def _load_known(store: Store, product: str) -> _Tagged:
+def _load_cache(store: Store, product: str) -> _Tagged:
     known: _Tagged = {}
     try:
         data = store.get(f"{CACHE_FOLDER}/{product}.jsonl.gz")

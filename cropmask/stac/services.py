@@ -32,6 +32,10 @@ OWS_URL: Final = "https://ows.digitalearth.africa"
 """Digital Earth Africa's map service."""
 STYLE_NAMES: Final = {MASK.name: "green", FILTERED.name: "filtered_yellow", PROB.name: "prob"}
 """Names of the published styles, the default one first."""
+_LIMITS: Final = {
+    "wms": {"zoomed_out_fill_colour": [150, 180, 200, 160], "min_zoom_factor": 10.0},
+    "wcs": {"max_datasets": 16},
+}
 _BY_NAME: Final = {band.name: band for band in BANDS}
 
 
@@ -76,7 +80,7 @@ def make_ows_config(layers: Iterable[MapLayer]) -> str:
     parts = [
         '"""Layers of the cropland masks for datacube-ows: printed, not to be edited by hand."""',
         _assign("bands_crop_mask", {band.name: list(band.aliases) for band in BANDS}),
-        _assign("reslim_crop_mask", _limits()),
+        _assign("reslim_crop_mask", _LIMITS),
         *(_assign(names[name], _style(_BY_NAME[name])) for name in STYLE_NAMES),
         _assign("layers", _group(layers, [_Name(name) for name in names.values()])),
     ]
@@ -95,13 +99,6 @@ class _Name:
 
 def _assign(name: str, value: Any) -> str:  # noqa: ANN401 (any literal)
     return f"{name} = {pformat(value, width=96, sort_dicts=False)}"
-
-
-def _limits() -> Document:
-    return {
-        "wms": {"zoomed_out_fill_colour": [150, 180, 200, 160], "min_zoom_factor": 10.0},
-        "wcs": {"max_datasets": 16},
-    }
 
 
 def _style(band: Band) -> Document:
