@@ -21,44 +21,36 @@ from cropmask.task import Period
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class WholeNumber(click.IntRange):
-    """A whole number within bounds; what is wrong with another is said in one line."""
-
-    name = "number"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 (as click has it)
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> int:
-        """Parse a number."""
-        try:
-            number: int = super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"'{value}' is no whole number {_describe_bounds(self)}", param, ctx)
-        return number
-
-
-class FiniteNumber(click.FloatRange):
+class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
     """A finite number within bounds; what is wrong with another is said in one line."""
 
     name = "number"
+    kind = "number"
 
     def convert(
         self,
         value: Any,  # noqa: ANN401 (as click has it)
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> float:
+    ) -> Any:  # noqa: ANN401
         """Parse a number."""
         try:
-            number: float = super().convert(value, param, ctx)
+            number = super().convert(value, param, ctx)
         except click.BadParameter:
             number = math.nan
         if not math.isfinite(number):
-            self.fail(f"'{value}' is no number {_describe_bounds(self)}", param, ctx)
+            self.fail(f"'{value}' is no {self.kind} {_describe_bounds(self)}", param, ctx)
         return number
+
+
+class WholeNumber(_Number, click.IntRange):
+    """A whole number within bounds."""
+
+    kind = "whole number"
+
+
+class FiniteNumber(_Number, click.FloatRange):
+    """A finite number within bounds."""
 
 
 class Seconds(FiniteNumber):
@@ -67,7 +59,7 @@ class Seconds(FiniteNumber):
     name = "seconds"
 
 
-def _describe_bounds(bounds: WholeNumber | FiniteNumber) -> str:
+def _describe_bounds(bounds: Any) -> str:  # noqa: ANN401 (an IntRange or FloatRange)
     least, most, is_open = bounds.min, bounds.max, bounds.min_open
     if least is None:
         return "" if most is None else f"up to {most:,}"
@@ -215,11 +207,3 @@ machine_options = combine(
     ),
 )
 """What of the machine may be used."""
-
-
-def put_text(path: Path, text: str) -> None:
-    """Write a file that the user has named."""
-    try:
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None

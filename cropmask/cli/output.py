@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import click
+
+from cropmask.errors import Misconfigured
 
 
 def print_result(document: object, lines: Iterable[str], *, as_json: bool) -> None:
@@ -32,6 +35,14 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
     for row in cells:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(line.rstrip())
+
+
+def put_text(path: Path, text: str) -> None:
+    """Write a file that the user has named."""
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _encode(value: object) -> object:

@@ -13,6 +13,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
+from cropmask.cli.output import put_text
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
 from cropmask.operate.formats import (
@@ -82,7 +83,7 @@ def plan(
     site = open_site(options=site_options)
     made = plan_region(site, region, period, model, tiles, aoi, quiet=as_json)
     if out is not None:
-        options.put_text(out, made.to_json())
+        put_text(out, made.to_json())
     if as_json:
         click.echo(made.to_json(), nl=False)
     else:

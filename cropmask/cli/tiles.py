@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from cropmask.cli import options
+from cropmask.cli.output import put_text
 from cropmask.grid import CRS, Tile
 
 _COLUMNS: Final = (
@@ -64,14 +65,11 @@ def tiles(
     if not found:
         click.echo(f"no tile of {zone.name} lies in the polygons given", err=True)
     if geojson is not None:
-        options.put_text(geojson, _encode_geojson(found))
-    encode = {"text": _encode_text, "csv": _encode_csv, "geojson": _encode_geojson}[form]
-    click.echo(encode(found), nl=False)
-
-
-def _encode_text(found: tuple[Tile, ...]) -> str:
-    """Names of tiles, one a line."""
-    return "".join(f"{tile}\n" for tile in found)
+        put_text(geojson, _encode_geojson(found))
+    if form == "text":
+        click.echo("".join(f"{tile}\n" for tile in found), nl=False)
+    else:
+        click.echo((_encode_csv if form == "csv" else _encode_geojson)(found), nl=False)
 
 
 def _encode_csv(found: tuple[Tile, ...]) -> str:
