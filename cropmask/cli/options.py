@@ -191,6 +191,7 @@ dry_run_option = click.option(
 )
 log_format_option = click.option(
     "--log-format",
+    is_eager=True,  # known before anything else is found wrong
     type=click.Choice(LOG_FORMATS),
     envvar=ENV_LOG_FORMAT,
     default="auto",
