@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -101,3 +102,29 @@ def test_one_word_one_meaning() -> None:
         for name in public_names(TREES[path]):
             homes[name].append(module)
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+def test_the_page_says_where_everyday_changes_go() -> None:
+    """Each of twenty changes has its place: at most two files, and they exist."""
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Where do I put")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2] for line in table.splitlines() if "`" in line]
+    assert len(rows) >= 20
+    for places in rows:
+        named = re.findall(r"`([^`]+)`", places)
+        assert 1 <= len(named) <= 2
+        assert all((REPOSITORY / name).exists() for name in named if "NAME" not in name), places
+
+
+def test_the_page_shows_the_floors_that_are_held() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {room_of(module) for module in MODULES}
+    shown = [
+        {word for word in line[16:60].split() if word in rooms}
+        for line in page.splitlines()
+        if line.startswith("floor")
+    ]
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    assert shown == [set(re.findall(r"\w+", layer)) for layer in layers]
