@@ -91,14 +91,14 @@ def read_with_retries(action: Callable[[], T], href: str, options: ReadOptions) 
             return action()
         except READ_FAILURES as error:
             if attempt == rounds - 1 or _FINAL.search(str(error)):
-                raise _meaning(error, href, options) from error
+                raise _translate_gdal_error(error, href, options) from error
             log.warning("%s failed (%s): trying again", href, error)
             count_retries()
             time.sleep(options.retry_delay_seconds * 2**attempt)
     raise AssertionError("unreachable")
 
 
-def _meaning(error: BaseException, href: str, options: ReadOptions) -> CropmaskError:
+def _translate_gdal_error(error: BaseException, href: str, options: ReadOptions) -> CropmaskError:
     """The error of ours that a failure of GDAL stands for: asked of the file itself."""
     try:
         find_identity(href, options)

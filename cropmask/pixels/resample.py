@@ -70,11 +70,6 @@ class Projector:
         )
         self._axes = self._project_axes() if self._is_separable() else None
 
-    @property
-    def is_separable(self) -> bool:
-        """Whether columns depend on columns only and rows on rows only."""
-        return self._axes is not None
-
     def positions(self, row: int, rows: int) -> Positions:
         """Positions of ``rows`` rows of the tile from ``row`` on."""
         if self._axes is not None:
@@ -97,6 +92,7 @@ class Projector:
         return Positions(at.x[np.newaxis], at.y[np.newaxis])
 
     def _is_separable(self) -> bool:
+        """Whether columns depend on columns only and rows on rows only."""
         upright = all(
             box.transform.b == 0 and box.transform.d == 0 for box in (self._source, self._target)
         )

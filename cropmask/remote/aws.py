@@ -76,9 +76,11 @@ class AwsClient:
         attempts: int = 6,
         region_name: str | None = None,
         config: Mapping[str, Any] | None = None,
+        prepare: Callable[[Any], None] = lambda _client: None,
     ) -> None:
         self._service = service
         self._where = where
+        self._prepare = prepare
         self._place = {"endpoint_url": endpoint_url, "region_name": region_name}
         self._settings = {
             "retries": {"mode": "standard", "total_max_attempts": attempts},
@@ -102,6 +104,7 @@ class AwsClient:
                         self._service, **self._place, config=Config(**self._settings)
                     )
                 count_of_client(client)
+                self._prepare(client)
                 self._opened = (os.getpid(), client)
             return self._opened[1]
 
@@ -112,6 +115,7 @@ def make_s3_client(
     endpoint_url: str | None = None,
     region_name: str | None = None,
     unsigned: bool = False,
+    requester_pays: bool = False,
     attempts: int = 6,
     config: Mapping[str, Any] | None = None,
 ) -> AwsClient:
@@ -132,7 +136,18 @@ def make_s3_client(
         region_name=region_name,
         attempts=attempts,
         config=settings,
+        prepare=_pay_requests if requester_pays else lambda _client: None,
     )
+
+
+def _pay_requests(client: Any) -> None:  # noqa: ANN401 (boto3 makes its classes at run time)
+    """Agree to pay in every request that can say so."""
+
+    def agree(params: dict[str, Any], model: Any, **_: object) -> None:  # noqa: ANN401
+        if "RequestPayer" in model.input_shape.members:
+            params["RequestPayer"] = "requester"
+
+    client.meta.events.register("before-parameter-build.s3", agree)
 
 
 @contextlib.contextmanager
@@ -149,7 +164,7 @@ def translate_aws_errors(
     try:
         yield
     except ClientError as error:
-        raise _meaning(where, error, {**_CREDENTIALS, **(advice or {})}, special) from None
+        raise _translate_answer(where, error, {**_CREDENTIALS, **(advice or {})}, special) from None
     except LOST as error:
         raise Interrupted(f"{where}: {error}: run again", reason=Reason.UNREACHABLE) from None
     except (NoCredentialsError, PartialCredentialsError) as error:
@@ -163,7 +178,7 @@ def translate_aws_errors(
         raise Misconfigured(f"{where}: {error}") from None
 
 
-def _meaning(
+def _translate_answer(
     where: str, error: ClientError, advice: Mapping[str, str], special: Special
 ) -> CropmaskError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

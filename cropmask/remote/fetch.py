@@ -92,6 +92,7 @@ def _s3(options: ReadOptions) -> AwsClient:
         endpoint_url=options.s3_endpoint,
         region_name=options.s3_region,
         unsigned=options.s3_unsigned,
+        requester_pays=options.s3_requester_pays,
         attempts=options.retries + 1,
         config={
             "connect_timeout": min(options.timeout_seconds, 10),
@@ -138,7 +139,7 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
             file.seek(span[0] if span else 0)
             return file.read(span[1] if span else -1)
     except OSError as error:
-        _raise_local_error(href, error)
+        _translate_local_error(href, error)
 
 
 def load_json(href: str, options: ReadOptions) -> Any:  # noqa: ANN401 (any JSON value)
@@ -204,13 +205,13 @@ def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
 
 def translate_status(status: str, href: str) -> CropmaskError:
     """The error that an answer other than success stands for."""
-    return _meaning(status, href) or Interrupted(
+    return _translate_known(status, href) or Interrupted(
         f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
         reason=Reason.UNREACHABLE,
     )
 
 
-def _meaning(status: str, href: str) -> CropmaskError | None:
+def _translate_known(status: str, href: str) -> CropmaskError | None:
     """The error of a status or code that means the same whoever answers it."""
     if status in ABSENT_CODES:
         return Absent(f"{href} does not exist", reason=Reason.ABSENT)
@@ -232,7 +233,7 @@ def check_local(href: str) -> os.stat_result:
         if stat.S_ISDIR(facts.st_mode):
             raise IsADirectoryError(errno.EISDIR, "Is a directory")
     except OSError as error:
-        _raise_local_error(href, error)
+        _translate_local_error(href, error)
     except ValueError:
         raise Rejected(f"'{href}' is no path: correct it", reason=Reason.BAD_DOCUMENT) from None
     if not stat.S_ISREG(facts.st_mode):
@@ -240,7 +241,7 @@ def check_local(href: str) -> os.stat_result:
     return facts
 
 
-def _raise_local_error(href: str, error: OSError) -> NoReturn:
+def _translate_local_error(href: str, error: OSError) -> NoReturn:
     if re.match(r"^[A-Za-z0-9+]+://", href):
         raise Misconfigured(
             f"{href} cannot be read: give a path, or an http(s):// or s3:// address",
@@ -283,8 +284,6 @@ def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  
             f"{href} is no S3 address: write it like s3://bucket/key", reason=Reason.BAD_ADDRESS
         )
     arguments = {"Bucket": bucket, **({"Key": key} if key else {}), **extra}
-    if options.s3_requester_pays:
-        arguments["RequestPayer"] = "requester"
-    with translate_aws_errors(href, special=lambda code, _status: _meaning(code, href)):
+    with translate_aws_errors(href, special=lambda code, _status: _translate_known(code, href)):
         answer = getattr(_s3(options).open(), name)(**arguments)
         return answer | ({"Body": answer["Body"].read()} if "Body" in answer else {})

@@ -131,11 +131,11 @@ def _walk(root: Path, prefix: str) -> Iterator[str]:
     folder_of_prefix = prefix.rpartition("/")[0]
     start = root / checked_key(folder_of_prefix) if folder_of_prefix else root
 
-    def refuse(error: OSError) -> None:
+    def skip_absent(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
-    for folder, _, names in os.walk(start, onerror=refuse):
+    for folder, _, names in os.walk(start, onerror=skip_absent):
         for name in names:
             key = str(PurePosixPath(Path(folder, name).relative_to(root)))
             if key.startswith(prefix) and not name.endswith(PART):

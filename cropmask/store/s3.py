@@ -50,6 +50,7 @@ class S3Store:
             f"s3://{bucket}",
             endpoint_url=options.endpoint_url,
             unsigned=options.unsigned,
+            requester_pays=options.requester_pays,
             attempts=options.attempts,
         )
 
@@ -62,8 +63,7 @@ class S3Store:
         return f"{self.prefix}/{key}" if self.prefix else key
 
     def _where(self, key: str) -> dict[str, str]:
-        payer = {"RequestPayer": "requester"} if self._options.requester_pays else {}
-        return {"Bucket": self.bucket, "Key": self._key(key), **payer}
+        return {"Bucket": self.bucket, "Key": self._key(key)}
 
     def _headers(self, content_type: str) -> dict[str, str]:
         acl = {"ACL": self._options.acl} if self._options.acl else {}
@@ -99,12 +99,10 @@ class S3Store:
 
     def put(self, key: str, source: bytes | Path, content_type: str) -> None:
         """Write an object; a large file goes in parts and appears when the last has arrived."""
+        headers = self._headers(content_type)
         if isinstance(source, bytes):
-            headers = self._headers(content_type)
             self._call(key, lambda c: c.put_object(**self._where(key), **headers, Body=source))
             return
-        extra = {**self._where(key), **self._headers(content_type)}
-        del extra["Bucket"], extra["Key"]
         config = TransferConfig(
             multipart_threshold=_MULTIPART_BYTES,
             multipart_chunksize=_MULTIPART_BYTES,
@@ -114,7 +112,7 @@ class S3Store:
             self._call(
                 key,
                 lambda client: client.upload_fileobj(
-                    file, self.bucket, self._key(key), ExtraArgs=extra, Config=config
+                    file, self.bucket, self._key(key), ExtraArgs=headers, Config=config
                 ),
             )
 
@@ -153,8 +151,6 @@ class S3Store:
 
     def _pages(self, prefix: str, **request: str) -> Iterator[dict[str, Any]]:
         request |= {"Bucket": self.bucket, "Prefix": self._root + prefix}
-        if self._options.requester_pays:
-            request["RequestPayer"] = "requester"
         with _translate_errors(f"s3://{self.bucket}/{self._root}{prefix}"):
             yield from self._client.get_paginator("list_objects_v2").paginate(
                 **request, PaginationConfig={"PageSize": _PAGE_KEYS}

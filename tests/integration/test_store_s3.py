@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 
 import boto3
 import pytest
+from botocore.httpsession import URLLib3Session
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
+from cropmask.remote.fetch import ReadOptions, find_names, find_size, load_bytes
 from cropmask.store import s3
 from cropmask.store.doors import open_store
 from cropmask.store.protocol import Store, StoreOptions
@@ -119,6 +121,43 @@ class TestS3(StoreContract):
         monkeypatch.setenv("AWS_PROFILE", "nobody")
         with pytest.raises(Misconfigured, match="profile"):
             open_store("s3://b").exists("a")
+
+
+def test_every_request_agrees_to_pay_if_asked_to(
+    endpoint: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payers: list[str] = []
+    send = URLLib3Session.send
+
+    def record(session: URLLib3Session, request: Any) -> Any:
+        said = request.headers.get("x-amz-request-payer", "nobody")
+        payers.append(said.decode() if isinstance(said, bytes) else said)
+        return send(session, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", record)
+    (tmp_path / "large").write_bytes(bytes(s3._MULTIPART_BYTES + 1))
+    place = f"s3://{BUCKET}/p"
+
+    def use(*, pays: bool) -> set[str]:
+        payers.clear()
+        store = open_store(place, StoreOptions(endpoint_url=endpoint, requester_pays=pays))
+        store.put("bytes", b"1", TEXT)
+        store.put("large", tmp_path / "large", TEXT)
+        assert not store.put_if_absent("bytes", b"2", TEXT)
+        assert store.exists("bytes")
+        assert store.get("bytes") == b"1"
+        assert [entry.key for entry in store.list()] == ["bytes", "large"]
+        assert store.folders() == ()
+        options = ReadOptions(s3_endpoint=endpoint, s3_requester_pays=pays)
+        assert load_bytes(f"{place}/bytes", options) == b"1"
+        assert find_size(f"{place}/bytes", options) == 1
+        assert find_names(f"{place}/", options, "s") == [f"{place}/bytes"]
+        store.remove("bytes")
+        assert len(payers) >= 13
+        return set(payers)
+
+    assert use(pays=True) == {"requester"}
+    assert use(pays=False) == {"nobody"}
 
 
 class _Scripted(BaseHTTPRequestHandler):
