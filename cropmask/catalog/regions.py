@@ -121,7 +121,7 @@ def describe_model(
         file=found.file,
         href=href,
         model=found.model,
-        description="\n".join(_describe(region, found)),
+        description="\n\n".join(_paragraphs(region, found)),
         evidence={
             "cropmask:validation": _dump(found.card and found.card.validation),
             "cropmask:published": _dump(region.card and region.card.published),
@@ -136,32 +136,26 @@ def _dump(part: BaseModel | None) -> Document | None:
     return part.model_dump(mode="json") if part else None
 
 
-def _describe(region: CatalogRegion, found: RegionModel) -> Iterator[str]:
-    manifest, forest = found.model.manifest, found.model.forest
+def _paragraphs(region: CatalogRegion, found: RegionModel) -> Iterator[str]:
+    """What the model is worth, as paragraphs of CommonMark."""
+    manifest, forest, card = found.model.manifest, found.model.forest, region.card
     yield (
         f"{manifest.estimator} for {region.title}: {len(forest.roots)} trees on "
         f"{len(forest.features)} features of a pixel."
     )
     if manifest.training:
         rows, crop = manifest.training.rows, manifest.training.crop_rows
-        yield ""
         yield f"Fitted on {rows} samples, {100 * crop / rows:.1f} % of them crop."
     if found.card and found.card.validation:
-        yield ""
         yield "Cross-validation, mean ± standard deviation over the folds:"
-        yield ""
-        for scores in found.card.validation.scores:
-            yield (
-                f"- {KINDS[scores.kind]}: balanced accuracy {scores.balanced_accuracy}, "
-                f"F1 {scores.f1}, ROC AUC {scores.auc}"
-            )
-        if found.card.validation.coordinates_only:
-            yield ""
-            only = found.card.validation.coordinates_only.model_dump(mode="json")
-            yield coordinates_text(only)
-    if region.card and region.card.published:
-        yield ""
-        yield independent_text(region.card.published.model_dump(mode="json"))
-    if region.card:
-        yield ""
-        yield from (f"- {sentence}" for sentence in (*region.card.uses, *region.card.limits))
+        yield "\n".join(
+            f"- {KINDS[scores.kind]}: balanced accuracy {scores.balanced_accuracy}, "
+            f"F1 {scores.f1}, ROC AUC {scores.auc}"
+            for scores in found.card.validation.scores
+        )
+        if only := found.card.validation.coordinates_only:
+            yield coordinates_text(only.model_dump(mode="json"))
+    if card and card.published:
+        yield independent_text(card.published.model_dump(mode="json"))
+    if card:
+        yield "\n".join(f"- {sentence}" for sentence in (*card.uses, *card.limits))

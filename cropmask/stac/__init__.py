@@ -1,5 +1,5 @@
 """Documents as values: items, collections and catalogs, EO3, styles and map services.
 
-Imports the vocabulary and the figures of ``core``.
+Imports the vocabulary, the figures of ``core`` and the form of model files.
 Nothing is read or written here.
 """
