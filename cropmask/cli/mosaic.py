@@ -75,12 +75,12 @@ def mosaic(
             options=replace(site.read, s3_unsigned=False, s3_region=None),
             progress=lambda share: progress("reading overviews", share),
         )
-    height, width = made.sheet.box.shape
+    height, width = made.grid.geobox.shape
     if made.synthetic:
         click.echo("SYNTHETIC: made from made-up GeoMAD. Not a map of any place.")
     click.echo(
         f"{shown.title}: {made.mapped:,} of {made.tiles:,} tiles, {width} x {height} pixels of "
-        f"{made.sheet.meters} m"
+        f"{made.grid.meters} m"
     )
     if made.unreadable:
         names = ", ".join(map(str, made.unreadable[:5]))

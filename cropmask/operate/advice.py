@@ -53,7 +53,9 @@ def advise_run(
     """What to do next about a run; empty while all goes well."""
     counts, record = status.counts, status.record
     if status.remaining == 0:
-        check = f"all done; check it: {_line(commands, 'reconcile', record)}"
+        check = (
+            f"all done; check it: {commands.line_for('reconcile', record.region, record.period)}"
+        )
         lines = [] if counts["INVALID"] else [check]
     else:
         lines = _advise_unfinished(status, queue, commands)
@@ -97,15 +99,8 @@ def _advise_unfinished(
 
 def advise_resume(record: RunRecord, commands: CommandWriter) -> str:
     """How far a submission that was stopped has come, and how to go on."""
-    words = ("--region", record.region, "--period", record.period, "--resume", record.run)
-    return (
-        f"{record.sent} of {len(record.tiles)} tasks were sent: "
-        f"'{commands.line('submit', *words)}' sends the rest"
-    )
-
-
-def _line(commands: CommandWriter, command: str, record: RunRecord, *words: str) -> str:
-    return commands.line(command, "--region", record.region, "--period", record.period, *words)
+    line = commands.line_for("submit", record.region, record.period, "--resume", record.run)
+    return f"{record.sent} of {len(record.tiles)} tasks were sent: '{line}' sends the rest"
 
 
 def _submit(commands: CommandWriter, status: RunStatus) -> str:
@@ -116,4 +111,5 @@ def _submit(commands: CommandWriter, status: RunStatus) -> str:
         if found.state not in ("SUCCEEDED", "SKIPPED", "INVALID")
     ]
     made = ("--model", record.recipe, "--resolution", str(record.resolution))
-    return _line(commands, "submit", record, *made, *tiles_argument(left, MAX_NAMED_TILES))
+    words = (*made, *tiles_argument(left, MAX_NAMED_TILES))
+    return commands.line_for("submit", record.region, record.period, *words)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Final
+from typing import Final
 
 from cropmask.fleet.recordfiles import find_attempts, load_attempts
 from cropmask.fleet.records import RUNS, AttemptKey, AttemptRecord, State
+from cropmask.operate.formats import format_count
 from cropmask.operate.status import choose_sample
 from cropmask.product import Recipe
 from cropmask.site.price import Price, occupied_seconds
@@ -67,10 +68,6 @@ class Estimate:
         """Cost of the occupied CPUs."""
         return price.of(self.cpu_seconds)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON value."""
-        return asdict(self)
-
 
 def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles: int) -> Estimate:
     """What some tiles of a recipe and resolution (meters) may take.
@@ -105,11 +102,8 @@ def _from_records(records: list[AttemptRecord], tiles: int, words: str) -> Estim
     seconds = fmean(record.seconds or 0.0 for record in records)
     occupied = fmean(occupied_seconds(record.seconds, record.threads) for record in records)
     memory = max(record.peak_memory or 0 for record in records)
-    count = len(records)
-    plural = "" if count == 1 else "s"
-    return Estimate(
-        tiles, seconds, occupied, memory, count, f"{count} earlier tile{plural} of {words}"
-    )
+    basis = f"{format_count(len(records), 'earlier tile')} of {words}"
+    return Estimate(tiles, seconds, occupied, memory, len(records), basis)
 
 
 def _default(recipe: Recipe, resolution: int, tiles: int) -> Estimate:

@@ -10,7 +10,7 @@ from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_r
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
-from cropmask.product import RECIPES, Recipe
+from cropmask.product import RECIPES, Product, Recipe
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
@@ -105,9 +105,9 @@ class Explanation:
         return f"the last attempt failed: {advice}"
 
     def _submit(self) -> str:
-        where = ("--region", self.task.region, "--period", str(self.task.period))
         made = ("--model", self.recipe, "--resolution", str(self.resolution))
-        return self.commands.line("submit", *where, "--tiles", str(self.task.tile), *made)
+        words = ("--tiles", str(self.task.tile), *made)
+        return self.commands.line_for("submit", self.task.region, self.task.period, *words)
 
 
 def find_task(
@@ -124,8 +124,7 @@ def find_task(
         if str(tile) in record.tiles:
             return Task(tile, record.region, Period.year_of(record.period))
     raise Rejected(
-        f"no run has tile {tile}: name its --region and --period",
-        reason=Reason.UNKNOWN_RUN,
+        f"no run has tile {tile}: name its --region and --period", reason=Reason.UNKNOWN_RUN
     )
 
 
@@ -159,7 +158,7 @@ def explain(
     asked_recipe = recipe or made_with
     asked = replace(site, resolution=resolution or (last and last.resolution) or site.resolution)
     place = make_place(product, task)
-    presence, item = _look(store, task, site)
+    presence, item = _look(store, product, task)
     old_key = item.run_key if item is not None else None
     new_key: str | None = None
     changes: tuple[str, ...] = ()
@@ -172,6 +171,7 @@ def explain(
             changes = tuple(map(str, found))
     except CropmaskError as error:
         trouble = error
+    runs = reversed(load_runs(store, product.name, str(task.period)))
     return Explanation(
         task=task,
         attempts=attempts,
@@ -183,18 +183,12 @@ def explain(
         new_key=new_key,
         changes=changes,
         trouble=trouble,
-        run=_find_run(store, product.name, task),
+        run=next((run.run for run in runs if str(task.tile) in run.tiles), None),
         commands=site.commands,
     )
 
 
-def _find_run(store: Store, product: str, task: Task) -> str | None:
-    runs = load_runs(store, product, str(task.period))
-    return next((run.run for run in reversed(runs) if str(task.tile) in run.tiles), None)
-
-
-def _look(store: Store, task: Task, site: Site) -> tuple[Presence, ResultItem | None]:
-    product = load_region(task.region, site.models).product
+def _look(store: Store, product: Product, task: Task) -> tuple[Presence, ResultItem | None]:
     try:
         item = find_item(store, make_place(product, task))
     except Rejected as error:

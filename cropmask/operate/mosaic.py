@@ -37,7 +37,7 @@ _BATCH: Final = 64
 """Tiles that are in memory at the same time."""
 
 log = logging.getLogger(__name__)
-Tiled = tuple[Tile, "NDArray[np.uint8] | None"]
+_TilePixels = tuple[Tile, "NDArray[np.uint8] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class MosaicGrid:
         return int(AFRICA_10.size) // self.meters
 
     @property
-    def box(self) -> GeoBox:
-        """As a geobox."""
+    def geobox(self) -> GeoBox:
+        """Its geobox."""
         left, _, _, top = Tile(self.west, self.north).bounds
         right, bottom = left + self.columns * AFRICA_10.size, top - self.rows * AFRICA_10.size
         return GeoBox.from_bbox((left, bottom, right, top), CRS, resolution=self.meters, tight=True)
@@ -78,7 +78,7 @@ class Mosaic:
 
     cog: Path
     picture: Path
-    sheet: MosaicGrid
+    grid: MosaicGrid
     mapped: int
     """Tiles of the region that are in it."""
     tiles: int
@@ -97,11 +97,11 @@ def make_grid(tiles: Iterable[Tile], meters: int | None = None) -> MosaicGrid:
     west, north = min(tile.x for tile in found), max(tile.y for tile in found)
     columns = max(tile.x for tile in found) - west + 1
     rows = north - min(tile.y for tile in found) + 1
-    sheets = [MosaicGrid(size, west, north, columns, rows) for size in MOSAIC_RESOLUTIONS]
+    grids = [MosaicGrid(size, west, north, columns, rows) for size in MOSAIC_RESOLUTIONS]
     if meters is not None:
-        return next(sheet for sheet in sheets if sheet.meters == meters)
-    fitting = (sheet for sheet in sheets if max(sheet.box.shape) <= MAX_PIXELS)
-    return next(fitting, sheets[-1])
+        return next(grid for grid in grids if grid.meters == meters)
+    fitting = (grid for grid in grids if max(grid.geobox.shape) <= MAX_PIXELS)
+    return next(fitting, grids[-1])
 
 
 def make_mosaic(
@@ -138,7 +138,7 @@ def make_mosaic(
         If the results cannot be read, or the files cannot be written.
     """
     wanted = set(tiles)
-    sheet = make_grid(wanted, meters)
+    grid = make_grid(wanted, meters)
     datasets = [
         dataset
         for dataset in find_datasets(store, product, str(period))
@@ -154,13 +154,13 @@ def make_mosaic(
     with TemporaryDirectory(prefix="cropmask-") as temporary:
         folder = Path(temporary)
         raw, cog, picture = (folder / name for name in ("raw.tif", "mosaic.tif", "mosaic.png"))
-        with _open_raw(raw, sheet) as raster:
+        with _open_raw(raw, grid) as raster:
             raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=_describe(product, period, band, synthetic))
-            for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, sheet, options)):
+            for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, grid, options)):
                 if pixels is None:
                     unreadable.append(tile)
                 else:
-                    raster.write(pixels, 1, window=sheet.window(tile))
+                    raster.write(pixels, 1, window=grid.window(tile))
                 progress((done + 1) / len(datasets))
         copy_cog(raw, cog, band)
         write_picture(picture, _read_small(cog, band), band)
@@ -170,7 +170,7 @@ def make_mosaic(
     return Mosaic(
         path,
         path.with_suffix(".png"),
-        sheet,
+        grid,
         len(datasets) - len(unreadable),
         len(wanted),
         tuple(unreadable),
@@ -182,9 +182,9 @@ def _describe(product: Product, period: Period, band: Band, synthetic: bool) -> 
     return mark_title(f"{product.name} {period}, quick look: {band.title}", synthetic=synthetic)
 
 
-def _open_raw(path: Path, sheet: MosaicGrid) -> Any:  # noqa: ANN401 (rasterio is untyped)
+def _open_raw(path: Path, grid: MosaicGrid) -> Any:  # noqa: ANN401 (rasterio is untyped)
     """A file to fill tile by tile; what is never written takes no room and reads as nodata."""
-    height, width = sheet.box.shape
+    height, width = grid.geobox.shape
     return rasterio.open(
         path,
         "w",
@@ -195,7 +195,7 @@ def _open_raw(path: Path, sheet: MosaicGrid) -> Any:  # noqa: ANN401 (rasterio i
         dtype="uint8",
         nodata=NODATA,
         crs=CRS,
-        transform=sheet.box.transform,
+        transform=grid.geobox.transform,
         tiled=True,
         blockxsize=BLOCK,
         blockysize=BLOCK,
@@ -209,18 +209,18 @@ def _read_all(
     store: Store,
     datasets: list[Dataset],
     band: Band,
-    sheet: MosaicGrid,
+    grid: MosaicGrid,
     options: ReadOptions | None,
-) -> Iterator[Tiled]:
+) -> Iterator[_TilePixels]:
     """Pixels of every dataset, a batch at a time; None where they cannot be read."""
     settings = options or ReadOptions()
     ends = {dataset.tile: store.uri(_key(dataset, band)) for dataset in datasets}
     s3 = any(href.startswith("s3://") for href in ends.values())
 
-    def read(dataset: Dataset) -> Tiled:
+    def read(dataset: Dataset) -> _TilePixels:
         href = ends[dataset.tile]
         try:
-            pixels = read_with_retries(lambda: _read_tile(href, sheet.edge, band), href, settings)
+            pixels = read_with_retries(lambda: _read_tile(href, grid.edge, band), href, settings)
         except (Interrupted, Absent) as error:
             log.warning("tile %s is left out: %s", dataset.tile, error)
             return dataset.tile, None

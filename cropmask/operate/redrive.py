@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -29,6 +29,13 @@ class LetterFilter:
     since: datetime | None = None
     """Those that died at this moment or later."""
     limit: int | None = None
+
+    def accepts(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter is one of them; the limit is not looked at."""
+        if self.since is not None and letter.died < self.since:
+            return False
+        fields = find_fields(letter)
+        return all(fields.get(name) in values for name, values in self.where.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +79,20 @@ def parse_age(text: str) -> timedelta:
 
 def find_fields(letter: DeadLetter) -> dict[str, str]:
     """Fields of a dead letter; a message that is no task has a reason only."""
-    facts = {"reason": letter.reason}
+    fields = {"reason": letter.reason}
     try:
         order = Order.parse(letter.message.body, letter.message.attributes)
     except Rejected:
-        return facts
+        return fields
     task = order.task
-    return {
-        **facts,
-        "run": order.run,
-        "region": task.region,
-        "tile": str(task.tile),
-        "period": str(task.period),
-    }
+    where = {"region": task.region, "tile": str(task.tile), "period": str(task.period)}
+    return {**fields, "run": order.run, **where}
 
 
-def find_letters(queue: Queue, wanted: LetterFilter) -> Iterator[DeadLetter]:
+def find_letters(queue: Queue, wanted: LetterFilter) -> Generator[DeadLetter, None, None]:
     """Dead letters that are wanted; they stay where they are."""
     with closing(queue.dead_letters()) as letters:
-        yield from islice(filter(_test(wanted), letters), wanted.limit)
+        yield from islice(filter(wanted.accepts, letters), wanted.limit)
 
 
 def redrive_letters(
@@ -114,22 +116,11 @@ def _act(
     queue: Queue, wanted: LetterFilter, action: Callable[[DeadLetter], None], now: datetime | None
 ) -> Iterator[DeadLetter]:
     began = now or datetime.now(UTC)
-    old = (letter for letter in find_letters(queue, LetterFilter(wanted.where, wanted.since)))
-    with closing(old):
-        chosen = (letter for letter in old if letter.died <= began)
+    with closing(find_letters(queue, replace(wanted, limit=None))) as letters:
+        chosen = (letter for letter in letters if letter.died <= began)
         for letter in islice(chosen, wanted.limit):
             action(letter)
             yield letter
-
-
-def _test(wanted: LetterFilter) -> Callable[[DeadLetter], bool]:
-    def test(letter: DeadLetter) -> bool:
-        if wanted.since is not None and letter.died < wanted.since:
-            return False
-        facts = find_fields(letter)
-        return all(facts.get(name) in values for name, values in wanted.where.items())
-
-    return test
 
 
 def group_letters(letters: Iterable[DeadLetter]) -> tuple[LetterGroup, ...]:

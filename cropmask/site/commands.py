@@ -38,6 +38,10 @@ class CommandWriter:
         ]
         return shlex.join(["cropmask", command, *words, *places])
 
+    def line_for(self, command: str, region: str, period: object, *words: str) -> str:
+        """A command line about a region in a period."""
+        return self.line(command, "--region", region, "--period", str(period), *words)
+
 
 PLAIN_COMMANDS: Final = CommandWriter()
 """Commands without options: everything is as the environment variables say."""

@@ -10,10 +10,10 @@ With no configuration the site is ``local``: the made-up demo world as the catal
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cropmask import contract
 from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
@@ -142,9 +142,8 @@ class Site:
         if self.catalog is not None:
             public = PUBLIC_ANCILLARY.model_copy(update={"protected_areas": region.protected_areas})
             return Inputs(self.catalog, region.ancillary or public, region.boundary, False)
-        from cropmask.testing.world.demoworld import (
-            ensure_world,  # its kernels take a while to load
-        )
+        # Its kernels take a while to load.
+        from cropmask.testing.world.demoworld import ensure_world
 
         demo = ensure_world(self.cache, self.resolution, progress=progress)
         return Inputs(str(demo.catalog), demo.ancillary, demo.boundary, True)
@@ -158,55 +157,50 @@ def open_site(
     Options have the variables' names in lower case without the prefix, such as ``catalog`` or
     ``memory``; None where not given. Raises Misconfigured if a value cannot be used.
     """
-    given = _Given(os.environ if environ is None else environ, options or {})
-    environment = _environment(given.text(contract.ENV_ENVIRONMENT) or "local")
-    catalog = _catalog(given, environment)
-    resolution = given.number(contract.ENV_RESOLUTION)
-    memory = given.text(contract.ENV_MEMORY)
-    models = given.text(contract.ENV_MODELS)
-    output = _output(given.text(contract.ENV_OUTPUT), environment)
+    given = _Settings(options or {}, os.environ if environ is None else environ)
+    environment: Environment = given.read(contract.ENV_ENVIRONMENT, "local")
+    catalog = _find_catalog(given, environment)
+    output = given.read(contract.ENV_OUTPUT) or _default_output(environment)
+    resolution = 10 if environment == "local" and catalog else _RESOLUTION[environment]
     site = Site(
         environment=environment,
         catalog=catalog,
         output=output,
-        resolution=_resolution(
-            resolution or (10 if environment == "local" and catalog else _RESOLUTION[environment])
-        ),
-        models=Path(models) if models else None,
-        cache=_cache(given),
-        threads=given.number(contract.ENV_THREADS) or find_cpus(),
-        memory=parse_memory(memory) if memory else find_memory_limit(),
+        resolution=given.read(contract.ENV_RESOLUTION, resolution),
+        models=given.read(contract.ENV_MODELS),
+        cache=given.read(contract.ENV_CACHE) or _default_cache(given.environ),
+        threads=given.read(contract.ENV_THREADS) or find_cpus(),
+        memory=given.read(contract.ENV_MEMORY) or find_memory_limit(),
         read=_read_options(given, environment),
         write=StoreOptions(
-            endpoint_url=given.text(contract.ENV_S3_ENDPOINT),
-            acl=given.text(contract.ENV_S3_ACL),
+            endpoint_url=given.read(contract.ENV_S3_ENDPOINT),
+            acl=given.read(contract.ENV_S3_ACL),
         ),
-        queue_address=given.text(contract.ENV_QUEUE) or _queue_beside(output),
+        queue_address=given.read(contract.ENV_QUEUE) or _queue_beside(output),
         queue_options=QueueOptions(
-            endpoint_url=given.text(contract.ENV_SQS_ENDPOINT),
-            dead_letters=given.text(contract.ENV_DEAD_LETTERS),
+            endpoint_url=given.read(contract.ENV_SQS_ENDPOINT),
+            dead_letters=given.read(contract.ENV_DEAD_LETTERS),
         ),
-        metrics_namespace=given.text(contract.ENV_METRICS),
+        metrics_namespace=given.read(contract.ENV_METRICS),
         price=Price.parse(given.text(contract.ENV_CPU_HOUR_PRICE)),
     )
-    return replace(site, commands=_commands(site, _Given(given.environ, {})))
+    return replace(site, commands=_find_commands(site, _Settings({}, given.environ)))
 
 
-def _commands(site: Site, bare: _Given) -> CommandWriter:
+def _find_commands(site: Site, bare: _Settings) -> CommandWriter:
     """Options that say what the environment variables alone would not, in any folder."""
-    queue = bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)
-    opened: dict[str, tuple[object, str | None]] = {
+    usual: dict[str, tuple[object, str | None]] = {
         "env": (site.environment, bare.text(contract.ENV_ENVIRONMENT) or "local"),
-        "catalog": (site.catalog, _catalog(bare, site.environment)),
+        "catalog": (site.catalog, _find_catalog(bare, site.environment)),
         "output": (site.output, bare.text(contract.ENV_OUTPUT) or LOCAL_OUTPUT),
         "models": (site.models, bare.text(contract.ENV_MODELS)),
-        "queue": (site.queue_address, queue),
+        "queue": (site.queue_address, bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)),
     }
     return CommandWriter(
         tuple(
             (name, str(value) if name == "env" else absolute(str(value)))
-            for name, (value, usual) in opened.items()
-            if value is not None and (usual is None or absolute(str(value)) != absolute(usual))
+            for name, (value, known) in usual.items()
+            if value is not None and (known is None or absolute(str(value)) != absolute(known))
         )
     )
 
@@ -216,82 +210,104 @@ def absolute(place: str) -> str:
     return place if "://" in place else str(Path(place).absolute())
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """Options of the command line, then environment variables; empty counts as not given."""
-
-    environ: Mapping[str, str]
-    options: Mapping[str, object]
-
-    def text(self, variable: str) -> str | None:
-        option = self.options.get(variable.removeprefix(contract.ENV_PREFIX).lower())
-        return str(option) if option is not None else self.environ.get(variable) or None
-
-    def number(self, variable: str) -> int | None:
-        text = self.text(variable)
-        if text is None:
-            return None
-        if not text.isdecimal() or int(text) < 1:
-            raise Misconfigured(f"{variable} is '{text}': it must be a whole number of at least 1")
-        return int(text)
-
-    def flag(self, variable: str, *, default: bool = False) -> bool:
-        text = (self.text(variable) or str(default)).lower()
-        if text not in ("0", "1", "true", "false", "yes", "no"):
-            raise Misconfigured(f"{variable} is '{text}': it must be 1 or 0")
-        return text in ("1", "true", "yes")
-
-
-def _catalog(given: _Given, environment: Environment) -> str | None:
-    """Where GeoMAD items are: the named place, else the environment's own."""
-    catalog = given.text(contract.ENV_CATALOG)
-    return EXPLORER if catalog is None and environment != "local" else catalog
-
-
-def _environment(name: str) -> Environment:
+def _parse_environment(_variable: str, text: str) -> Environment:
     for known in ENVIRONMENTS:
-        if name == known:
+        if text == known:
             return known
-    raise Misconfigured(f"unknown environment '{name}': choose one of {', '.join(ENVIRONMENTS)}")
+    raise Misconfigured(f"unknown environment '{text}': choose one of {', '.join(ENVIRONMENTS)}")
 
 
-def _output(output: str | None, environment: Environment) -> str:
-    if output is None and environment != "local":
-        raise Misconfigured(
-            f"environment {environment} has no place for results: give --output or set "
-            f"{contract.ENV_OUTPUT} to a folder or s3://bucket/prefix"
-        )
-    return output or LOCAL_OUTPUT
+def _parse_number(variable: str, text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise Misconfigured(f"{variable} is '{text}': it must be a whole number of at least 1")
+    return int(text)
 
 
-def _queue_beside(output: str) -> str | None:
-    """On one machine the queue is a folder beside the results."""
-    return (
-        None if output.startswith("s3://") else f"{output.removeprefix('file://')}/{QUEUE_FOLDER}"
-    )
-
-
-def _resolution(resolution: int) -> int:
+def _parse_resolution(variable: str, text: str) -> int:
+    resolution = _parse_number(variable, text)
     if resolution not in RESOLUTIONS:
         known = ", ".join(map(str, RESOLUTIONS))
         raise Misconfigured(f"resolution {resolution} m is not offered: choose one of {known}")
     return resolution
 
 
-def _cache(given: _Given) -> Path:
-    named = given.text(contract.ENV_CACHE)
-    if named:
-        return Path(named)
-    base = given.environ.get("XDG_CACHE_HOME")
+def _parse_flag(variable: str, text: str) -> bool:
+    if text.lower() not in ("0", "1", "true", "false", "yes", "no"):
+        raise Misconfigured(f"{variable} is '{text.lower()}': it must be 1 or 0")
+    return text.lower() in ("1", "true", "yes")
+
+
+def _parse_path(_variable: str, text: str) -> Path:
+    return Path(text)
+
+
+_PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
+    contract.ENV_ENVIRONMENT: _parse_environment,
+    contract.ENV_RESOLUTION: _parse_resolution,
+    contract.ENV_MODELS: _parse_path,
+    contract.ENV_CACHE: _parse_path,
+    contract.ENV_THREADS: _parse_number,
+    contract.ENV_MEMORY: lambda _variable, text: parse_memory(text),
+    contract.ENV_S3_UNSIGNED: _parse_flag,
+    contract.ENV_S3_REQUESTER_PAYS: _parse_flag,
+    contract.ENV_VERIFY_INPUTS: _parse_flag,
+}
+"""What is not read as plain text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """Where settings come from, the first place first; what is empty is not given."""
+
+    options: Mapping[str, object]
+    environ: Mapping[str, str]
+
+    def text(self, variable: str) -> str | None:
+        # A file of settings would be asked last, after the options and the environment.
+        option = self.options.get(variable.removeprefix(contract.ENV_PREFIX).lower())
+        return str(option) if option is not None else self.environ.get(variable) or None
+
+    def read(self, variable: str, default: object = None) -> Any:  # noqa: ANN401 (see _PARSERS)
+        text = self.text(variable)
+        if not text:
+            return default
+        parse = _PARSERS.get(variable)
+        return parse(variable, text) if parse else text
+
+
+def _find_catalog(given: _Settings, environment: Environment) -> str | None:
+    """Where GeoMAD items are: the named place, else the environment's own."""
+    catalog = given.text(contract.ENV_CATALOG)
+    return EXPLORER if catalog is None and environment != "local" else catalog
+
+
+def _default_output(environment: Environment) -> str:
+    if environment != "local":
+        raise Misconfigured(
+            f"environment {environment} has no place for results: give --output or set "
+            f"{contract.ENV_OUTPUT} to a folder or s3://bucket/prefix"
+        )
+    return LOCAL_OUTPUT
+
+
+def _default_cache(environ: Mapping[str, str]) -> Path:
+    base = environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "cropmask"
 
 
-def _read_options(given: _Given, environment: Environment) -> ReadOptions:
+def _queue_beside(output: str) -> str | None:
+    """On one machine the queue is a folder beside the results."""
+    if output.startswith("s3://"):
+        return None
+    return f"{output.removeprefix('file://')}/{QUEUE_FOLDER}"
+
+
+def _read_options(given: _Settings, environment: Environment) -> ReadOptions:
     public = environment != "local" and contract.ENV_S3_UNSIGNED not in given.environ
     return ReadOptions(
-        s3_endpoint=given.text(contract.ENV_S3_ENDPOINT),
+        s3_endpoint=given.read(contract.ENV_S3_ENDPOINT),
         s3_region=PUBLIC_REGION if public else None,
-        s3_unsigned=public or given.flag(contract.ENV_S3_UNSIGNED),
-        s3_requester_pays=given.flag(contract.ENV_S3_REQUESTER_PAYS),
-        verify=given.flag(contract.ENV_VERIFY_INPUTS, default=True),
+        s3_unsigned=public or given.read(contract.ENV_S3_UNSIGNED, False),
+        s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
+        verify=given.read(contract.ENV_VERIFY_INPUTS, True),
     )

@@ -128,17 +128,17 @@ def test_nothing_finished(tmp_path: Path) -> None:
     ),
     st.sampled_from([None, *MOSAIC_RESOLUTIONS]),
 )
-def test_a_sheet_holds_every_tile_once(tiles: set[Tile], meters: int | None) -> None:
-    sheet = make_grid(tiles, meters)
-    height, width = sheet.box.shape
-    assert (height, width) == (sheet.rows * sheet.edge, sheet.columns * sheet.edge)
+def test_a_grid_holds_every_tile_once(tiles: set[Tile], meters: int | None) -> None:
+    grid = make_grid(tiles, meters)
+    height, width = grid.geobox.shape
+    assert (height, width) == (grid.rows * grid.edge, grid.columns * grid.edge)
     corners = set()
     for tile in tiles:
-        window = sheet.window(tile)
-        assert 0 <= window.col_off <= width - sheet.edge
-        assert 0 <= window.row_off <= height - sheet.edge
+        window = grid.window(tile)
+        assert 0 <= window.col_off <= width - grid.edge
+        assert 0 <= window.row_off <= height - grid.edge
         corners.add((window.row_off, window.col_off))
-        x, y = sheet.box.affine @ (window.col_off, window.row_off)
+        x, y = grid.geobox.affine @ (window.col_off, window.row_off)
         assert (x, y) == pytest.approx((tile.bounds[0], tile.bounds[3]))
     assert len(corners) == len(tiles)
-    assert meters or max(height, width) <= MAX_PIXELS or sheet.meters == MOSAIC_RESOLUTIONS[-1]
+    assert meters or max(height, width) <= MAX_PIXELS or grid.meters == MOSAIC_RESOLUTIONS[-1]
