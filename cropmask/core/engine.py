@@ -225,34 +225,27 @@ def aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
     return raw[start : start + size].view(kind).reshape(shape)
 
 
-def score(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.float64]:
+def score(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[Any]:
     """Scores ``(packet, lane)`` of ranked packets: numbers of votes, or sums of leaf values."""
+    shape = active.size, LANES
     if engine.counts_votes:
-        return _count(engine, packets, active, wave).astype(np.float64)
-    return _sum(engine, packets, active, wave)
+        votes = aligned(shape, np.dtype(np.uint16))
+        count_votes(engine.words, engine.roots, packets, active, wave, votes)
+        return votes
+    sums = aligned(shape, np.dtype(np.float64))
+    leaves = engine.leaf_values, engine.leaf_starts, engine.baseline
+    sum_leaves(engine.words, engine.roots, *leaves, packets, active, wave, sums)
+    return sums
 
 
 def percent(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.uint8]:
     """Probability in percent ``(packet, lane)`` of ranked packets, over 50 exactly for crop."""
+    scores = score(engine, packets, active, wave)
     if engine.counts_votes:
-        return engine.percents[_count(engine, packets, active, wave)]
-    reached = np.empty((active.size, LANES), np.uint8)
-    sums = _sum(engine, packets, active, wave)
-    count_reached(*engine.percent_search, sums, reached)
+        return np.asarray(engine.percents[scores])
+    reached = np.empty(scores.shape, np.uint8)
+    count_reached(*engine.percent_search, scores, reached)
     return reached
-
-
-def _count(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.uint16]:
-    votes = aligned((active.size, LANES), np.dtype(np.uint16))
-    count_votes(engine.words, engine.roots, packets, active, wave, votes)
-    return votes
-
-
-def _sum(engine: Engine, packets: Packets, active: Masks, wave: Wave) -> NDArray[np.float64]:
-    sums = aligned((active.size, LANES), np.dtype(np.float64))
-    leaves = engine.leaf_values, engine.leaf_starts, engine.baseline
-    sum_leaves(engine.words, engine.roots, *leaves, packets, active, wave, sums)
-    return sums
 
 
 def predict(forest: Forest, x: NDArray[np.float32]) -> NDArray[np.float64]:
