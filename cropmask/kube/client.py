@@ -1,4 +1,4 @@
-"""Jobs of a real cluster, through the Kubernetes client."""
+"""Jobs of a real cluster, through the Kubernetes client; its errors become ours here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -71,7 +71,9 @@ class KubeCluster:
         except _Refused as error:
             if error.status == 409:
                 return None
-            _raise(error, f"Job {manifest['metadata']['name']}", self.namespace)
+            raise _translate_status(
+                error, f"Job {manifest['metadata']['name']}", self.namespace
+            ) from None
 
     def get(self, name: str) -> JobState | None:
         """A Job; None if there is none."""
@@ -80,7 +82,7 @@ class KubeCluster:
         except _Refused as error:
             if error.status == 404:
                 return None
-            _raise(error, f"Job {name}", self.namespace)
+            raise _translate_status(error, f"Job {name}", self.namespace) from None
 
     def watch(self, name: str) -> Iterator[JobState]:
         """A Job at each change until it has ended; connections may break meanwhile."""
@@ -128,7 +130,7 @@ class KubeCluster:
         try:
             found = self._ask(self._api.list_namespaced_job, label_selector=selector)
         except _Refused as error:
-            _raise(error, f"Jobs with {selector}", self.namespace)
+            raise _translate_status(error, f"Jobs with {selector}", self.namespace) from None
         return tuple(sorted(map(parse_job, found["items"]), key=lambda state: state.name))
 
     def delete(self, name: str) -> bool:
@@ -138,7 +140,7 @@ class KubeCluster:
         except _Refused as error:
             if error.status == 404:
                 return False
-            _raise(error, f"Job {name}", self.namespace)
+            raise _translate_status(error, f"Job {name}", self.namespace) from None
         return True
 
     def _ask(self, call: Callable[..., Any], **words: Any) -> Manifest:  # noqa: ANN401
@@ -198,11 +200,7 @@ def _message(error: ApiException) -> str:
         return str(error.reason)
 
 
-def _raise(error: _Refused, what: str, namespace: str) -> NoReturn:
-    raise _meaning(error, what, namespace) from None
-
-
-def _meaning(error: _Refused, what: str, namespace: str) -> CropmaskError:
+def _translate_status(error: _Refused, what: str, namespace: str) -> CropmaskError:
     """What an answer other than success means."""
     if error.status in (401, 403):
         return Misconfigured(

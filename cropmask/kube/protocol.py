@@ -1,20 +1,18 @@
-"""Jobs of a Kubernetes cluster: one small Protocol, and a fake that keeps its laws in memory."""
+"""Jobs of a Kubernetes cluster: what is asked of them, and their state, without the API's client.
+
+``kube.client`` keeps these laws on a real cluster, ``testing.cluster`` in memory.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from cropmask import contract
 from cropmask.errors import Reason, Rejected
 from cropmask.kube.manifests import Manifest
-
-__all__ = ["Cluster", "JobCondition", "JobState", "parse_job"]
-
-JOB_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class JobCondition(StrEnum):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from cropmask import contract
 from cropmask.errors import Misconfigured
 from cropmask.kube.manifests import Manifest
-from cropmask.kube.protocol import JOB_NAME, JobState, no_such_job, parse_job
+from cropmask.kube.protocol import JobState, no_such_job, parse_job
+
+_JOB_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""Names that Kubernetes takes for a Job."""
 
 
 class MemoryCluster:
@@ -46,7 +50,7 @@ class MemoryCluster:
         if namespace != self.namespace:
             raise Misconfigured(f"the manifest is for namespace {namespace}, not {self.namespace}")
         pod = manifest["spec"]["template"]["spec"]
-        if not JOB_NAME.fullmatch(name) or pod.get("restartPolicy") not in ("Never", "OnFailure"):
+        if not _JOB_NAME.fullmatch(name) or pod.get("restartPolicy") not in ("Never", "OnFailure"):
             raise Misconfigured(f"the cluster refuses the manifest of Job {name}: it is invalid")
         return name
 
