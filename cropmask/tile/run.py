@@ -118,6 +118,8 @@ def run_tile(
     job = prepare(task, site, recipe=recipe, stages=stages, basis=basis)
     if not overwrite and (item := find_same(store, job)) is not None:
         return _result(job, store, "SKIPPED", stages, item.statistics)
+    box = geobox(task.tile, site.resolution)
+    budget = plan_memory(box, site.memory)
     with stages.stage("load"):
         store.check_writable()
         if site.read.verify:
@@ -125,15 +127,13 @@ def run_tile(
         region = job.basis.region
         model = region.model(recipe)
         forest = load_forest(model.file, model.sha256)
-    box = geobox(task.tile, site.resolution)
-    budget = plan_memory(box, site.memory)
     with (
         TemporaryDirectory(prefix="cropmask-") as temporary,
         open_layers(
             job.sources,
             box,
             boundary=job.basis.boundary,
-            limits=job.basis.region.limits,
+            limits=region.limits,
             options=site.read,
         ) as layers,
     ):
@@ -157,10 +157,11 @@ def run_tile(
         )
         stages.add_bytes("classify", layers.pixel_bytes)
         with stages.stage("write"):
+            facts = make_facts(job, statistics, layers.not_applied)
             published = put_dataset(
                 store,
                 job.place,
-                make_facts(job, statistics, layers.not_applied),
+                facts,
                 crop_map,
                 make_product_collection(job),
                 folder=folder,
