@@ -93,13 +93,7 @@ class Engine:
 
 
 def make_engine(forest: Forest) -> Engine:
-    """Lay out a forest for walking.
-
-    Raises
-    ------
-    Rejected
-        If a tree has more than 32 768 inner nodes or the forest more than 254 features.
-    """
+    """Lay out a forest for walking; Rejected if its trees or features do not fit a word."""
     if len(forest.features) > MAX_FEATURES:
         raise Rejected(
             f"a model of {len(forest.features)} features is too wide: at most {MAX_FEATURES}",

@@ -93,10 +93,9 @@ def cross_validate(
     jobs: int,
     done: Done,
 ) -> Scores:
-    """Scores of a recipe on folds: pairs of training rows and test rows.
+    """Scores on folds, which are training rows and test rows; one without both classes is left out.
 
-    A fold without both classes in both is left out. ``groups`` has the cluster ``(row,)`` that the
-    folds keep whole.
+    ``groups`` has the cluster ``(row,)`` that the folds keep whole.
     """
     rows = []
     for train, test in folds:
