@@ -215,7 +215,6 @@ def _read_all(
     """Pixels of every dataset, a batch at a time; None where they cannot be read."""
     settings = options or ReadOptions()
     ends = {dataset.tile: store.uri(_key(dataset, band)) for dataset in datasets}
-    s3 = any(href.startswith("s3://") for href in ends.values())
 
     def read(dataset: Dataset) -> _TilePixels:
         href = ends[dataset.tile]
@@ -226,7 +225,7 @@ def _read_all(
             return dataset.tile, None
         return dataset.tile, pixels
 
-    with open_reading_threads(settings, s3=s3) as pool:
+    with open_reading_threads(settings, ends.values()) as pool:
         for start in range(0, len(datasets), _BATCH):
             yield from pool.map(read, datasets[start : start + _BATCH])
 

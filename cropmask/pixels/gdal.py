@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -20,8 +20,6 @@ from cropmask.errors import CropmaskError, Interrupted, Reason
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.remote.retries import count_retries
-
-__all__ = ["ReadOptions", "gdal_settings", "open_reading_threads", "read_with_retries"]
 
 T = TypeVar("T")
 
@@ -65,10 +63,11 @@ def gdal_settings(options: ReadOptions) -> dict[str, Any]:
     return settings
 
 
-def open_reading_threads(options: ReadOptions, *, s3: bool) -> ThreadPoolExecutor:
-    """Threads in which GDAL has our settings for as long as they live."""
+def open_reading_threads(options: ReadOptions, hrefs: Iterable[str]) -> ThreadPoolExecutor:
+    """Threads in which GDAL has our settings for as long as they live, to read these rasters."""
     session: Session = DummySession()
-    if s3:
+    # This session looks for credentials, which a machine without S3 need not have.
+    if any(href.startswith("s3://") for href in hrefs):
         session = AWSSession(aws_unsigned=options.s3_unsigned, region_name=options.s3_region)
     settings = gdal_settings(options)
 

@@ -49,7 +49,7 @@ def open_layers(
     options = options or sources.options
     hrefs = [band.href for half in _geomads(sources) for band in half.bands.values()]
     hrefs += [layer.href for layer in sources.ancillary.values() if layer.href]
-    threads = open_reading_threads(options, s3=any(href.startswith("s3://") for href in hrefs))
+    threads = open_reading_threads(options, hrefs)
     layers = TileLayers(sources, box, boundary, limits, options, threads)
     try:
         layers._open()

@@ -48,13 +48,13 @@ class Gathered:
         self._catalog = catalog
         self._tiles = tiles
         self._found: dict[Wanted, Mapping[str | None, Sequence[StacFile]]] = {}
-        self._passed_over: dict[str, tuple[Wanted, Mapping[Tile | None, Sequence[str]]]] = {}
+        self._passed_over: dict[str, tuple[Period, Mapping[Tile | None, Sequence[str]]]] = {}
         for collection, period in wanted:
             over: list[str] = []
             items = catalog.find_all(collection, tiles, period, passed_over=over)
             self._found[collection, period] = _by_tile(items)
             if period is not None:
-                self._passed_over[collection] = (collection, period), _names_by_tile(over)
+                self._passed_over[collection] = period, _names_by_tile(over)
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
         """Items that the catalog would find for a tile."""
@@ -73,7 +73,7 @@ class Gathered:
         if collection not in self._passed_over:
             yield from self._catalog.find_items(collection, tile, None)
             return
-        (_, period), over = self._passed_over[collection]
+        period, over = self._passed_over[collection]
         yield from self.find_items(collection, tile, period)
         start = [*over.get(tile, ()), *over.get(None, ())]
         yield from self._catalog.find_all(collection, frozenset({tile}), None, start=start)

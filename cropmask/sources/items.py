@@ -28,6 +28,11 @@ class StacFile:
     href: str
 
     @property
+    def id(self) -> str:
+        """Id as text, whatever stands there; it may name nothing."""
+        return str(self.content.get("id"))
+
+    @property
     def properties(self) -> Mapping[str, Any]:
         """Properties of an item."""
         found = self.content.get("properties")

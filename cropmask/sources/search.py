@@ -36,16 +36,6 @@ from cropmask.sources.items import (
 )
 from cropmask.task import Period
 
-__all__ = [
-    "GEOMAD",
-    "BandSource",
-    "GeoMad",
-    "LayerSource",
-    "ReadOptions",
-    "Sources",
-    "find_sources",
-]
-
 FEATURE_LAYERS: Final = ("rain_first_half", "rain_second_half", "slope")
 """Layers that the model needs."""
 MASK_LAYERS: Final = ("protected_areas", "water", "steepness", "elevation")
@@ -171,7 +161,7 @@ def _items_of_tile(
 ) -> list[StacFile]:
     """Items of a collection and tile; one that was found twice counts once."""
     found = {
-        str(item.content.get("id")): item
+        item.id: item
         for item in place.find_items(collection, tile, period)
         if is_of_tile(item, tile)
     }
@@ -185,7 +175,7 @@ def _half(
     if not matching:
         raise _missing(place, collection, tile, half)
     if len(matching) > 1:
-        ids = " and ".join(str(item.content.get("id")) for item in matching)
+        ids = " and ".join(item.id for item in matching)
         raise Rejected(
             f"tile {tile} has {len(matching)} GeoMAD items for {_name(half)} in {place.address}: "
             f"{ids}; remove all but one",
@@ -233,7 +223,7 @@ def _layer(
 
 def _covering(items: Iterator[StacFile], tile: Tile) -> list[StacFile]:
     """Items of the tile, else those without a tile of their own, such as continental rasters."""
-    found = list({str(item.content.get("id")): item for item in items}.values())
+    found = list({item.id: item for item in items}.values())
     of_tile = [item for item in found if is_of_tile(item, tile)]
     return of_tile or [item for item in found if region_code(item) is None]
 
@@ -245,18 +235,18 @@ def _newest(items: Sequence[StacFile], name: str) -> StacFile:
         key=lambda item: (
             str(item.properties.get("odc:dataset_version") or ""),
             str(item.properties.get("created") or ""),
-            str(item.content.get("id")),
+            item.id,
         ),
     )
     if len(ordered) > 1:
-        ids = ", ".join(str(item.content.get("id")) for item in ordered)
+        ids = ", ".join(item.id for item in ordered)
         log.warning("%d items for layer '%s' (%s): the newest is used", len(ordered), name, ids)
     return ordered[-1]
 
 
 def _asset_of(item: StacFile, layer: StacLayer) -> LayerSource:
     key = find_asset(item, layer.asset)
-    item_id = str(item.content.get("id"))
+    item_id = item.id
     if key is None or not item.assets[key].get("href"):
         there = ", ".join(sorted(item.assets)) or "none"
         raise Misconfigured(

@@ -54,8 +54,7 @@ def open_result(
     def read(href: str) -> tuple[Any, GeoBox]:
         return read_with_retries(lambda: _read(href), href, options)
 
-    is_s3 = any(href.startswith("s3://") for href in hrefs.values())
-    with open_reading_threads(options, s3=is_s3) as pool:
+    with open_reading_threads(options, hrefs.values()) as pool:
         found = dict(zip(hrefs, pool.map(read, hrefs.values()), strict=True))
     arrays = {
         name: wrap_xr(pixels, box, nodata=NODATA).assign_attrs(_describe(band))

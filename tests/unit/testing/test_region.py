@@ -73,7 +73,7 @@ def test_every_tile_is_read_on_its_own_grid_and_shows_its_scene(world: RegionWor
         for half in (sources.first, sources.second):
             assert half.synthetic
             assert set(half.bands) == set(ASSETS)
-        with open_reading_threads(options, s3=False) as pool:
+        with open_reading_threads(options, []) as pool:
 
             def read(name: str, tile: Tile = tile, sources: Sources = sources) -> np.ndarray:
                 band = sources.second.bands[name]
