@@ -23,7 +23,7 @@ from cropmask.task import Order
 
 TARGET: Final = "cropmask.fleet.compute:compute"
 """What the child runs; it is loaded there only."""
-POLL_SECONDS: Final = 0.2
+WATCH_SECONDS: Final = 0.2
 """How often the limits of a child are looked at."""
 PUBLISH_SECONDS: Final = 10.0
 """How long a child that is writing its item is waited for, whatever else happens."""
@@ -184,7 +184,7 @@ def run_attempt(
     own = find_anonymous_memory()
     memory = None if work.site.memory is None else max(1, work.site.memory - own)
     work = replace(work, site=replace(work.site, memory=memory))
-    kills = find_oom_kills()
+    kills = find_oom_kills()  # counted before, so that an older kill is not taken for this one
     try:
         child = Child(target, work)
     except (OSError, EOFError) as error:
@@ -235,7 +235,7 @@ class _Watch:
         Raises the CropmaskError that says why it must be stopped.
         """
         while True:
-            said = self._child.receive(POLL_SECONDS)
+            said = self._child.receive(WATCH_SECONDS)
             if said is ENDED:
                 return None
             if isinstance(said, Outcome):
@@ -246,6 +246,7 @@ class _Watch:
                 self._opened(said.basis)
             elif isinstance(said, PublishRequest):
                 self._asked = self._held.ask()
+            # Checked first: a child that is to be stopped must not be allowed to publish.
             self._check()
             self._answer()
 
@@ -256,6 +257,7 @@ class _Watch:
 
     def _check(self) -> None:
         now = time.monotonic()
+        # An item that is half written helps nobody: who may publish is given time to finish.
         if self._publishing is not None and now < self._publishing + PUBLISH_SECONDS:
             return
         if why := self._limits.stopping():

@@ -13,11 +13,10 @@ from functools import lru_cache, partial
 from importlib import metadata
 from typing import Final
 
-from cropmask.contract import VERSION
+from cropmask.contract import RUNS, VERSION
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.fleet.outcome import Outcome, Verdict
 from cropmask.fleet.records import (
-    RUNS,
     AttemptKey,
     AttemptRecord,
     RunRecord,
@@ -42,13 +41,10 @@ log = logging.getLogger(__name__)
 def put_attempt(store: Store, record: AttemptRecord) -> None:
     """Write the document of an attempt; one that ended takes the place of its own beginning."""
     key = record.key
+    # The end first: whoever dies between the two leaves both, and the later state counts.
     store.put(key.key, record.to_json().encode(), _JSON)
     if key.state is not State.PROCESSING:
-        store.remove(_in_state(key, State.PROCESSING).key)
-
-
-def _in_state(key: AttemptKey, state: State) -> AttemptKey:
-    return AttemptKey(key.tile, key.started, key.attempt, state, key.product, key.period, key.run)
+        store.remove(replace(key, state=State.PROCESSING).key)
 
 
 def find_attempts(store: Store, product: str, period: str, run: str = "") -> Iterator[AttemptKey]:

@@ -16,14 +16,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from cropmask import contract
+from cropmask.contract import RUNS
 from cropmask.errors import Reason, Rejected
 from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES
 from cropmask.task import Order, Period, Task, parse_run_id
 
-RUNS: Final = contract.RUNS
 _MOMENT: Final = "%Y%m%dT%H%M%S%fZ"
 _WRONG: Final = (ValueError, TypeError, KeyError, StopIteration, OverflowError, Rejected)
 _KEY: Final = re.compile(

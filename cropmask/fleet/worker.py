@@ -189,7 +189,7 @@ class Worker:
         self._failed_in_a_row = 0
 
     def run(self) -> ExitCode:
-        """ChildWork until there is nothing to do, or a reason to stop.
+        """Work until there is nothing to do, or a reason to stop.
 
         Raises Misconfigured if the queue refuses; Interrupted if it has failed for long.
         """

@@ -122,6 +122,7 @@ class Child:
             ours.close()
             raise
         finally:
+            # Else we would hold the child's end, and its death would not close the pipe.
             theirs.close()
         _die_first(self._process.pid)
 
@@ -208,6 +209,7 @@ class _Terminated(BaseException):
 
 
 def _terminate(_number: int, _frame: object) -> None:
+    # A second SIGTERM must not interrupt the cleaning up that the first has begun.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _Terminated
 

@@ -18,9 +18,9 @@ from cropmask.contract import HEARTBEAT_LATE_SECONDS
 class Pulse:
     """Two ages of a heartbeat file, seconds."""
 
-    alive: float
+    silent_seconds: float
     """Since the worker's process last wrote."""
-    progress: float
+    idle_seconds: float
     """Since anything last moved: a stage, a tile, an empty poll."""
     doing: str
 
@@ -31,10 +31,10 @@ def load_pulse(path: Path, now: float | None = None) -> Pulse:
     Raises OSError if the file cannot be read; ValueError if it is no heartbeat.
     """
     moment = time.time() if now is None else now
-    alive = max(0.0, moment - path.stat().st_mtime)
+    silent = max(0.0, moment - path.stat().st_mtime)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Pulse(alive, alive + float(content["idle_seconds"]), str(content["doing"]))
+        return Pulse(silent, silent + float(content["idle_seconds"]), str(content["doing"]))
     except (KeyError, TypeError):
         raise ValueError(f"{path} is no heartbeat") from None
 
@@ -50,9 +50,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"no heartbeat: {error}\n")
         return 1
     sys.stdout.write(
-        f"alive {pulse.alive:.0f} s ago, progress {pulse.progress:.0f} s ago: {pulse.doing}\n"
+        f"alive {pulse.silent_seconds:.0f} s ago, "
+        f"progress {pulse.idle_seconds:.0f} s ago: {pulse.doing}\n"
     )
-    return int(pulse.alive > HEARTBEAT_LATE_SECONDS)
+    return int(pulse.silent_seconds > HEARTBEAT_LATE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ class Stop:
 def listen(stop: Stop) -> None:
     """Let SIGTERM and the first Ctrl-C be noted, and a second Ctrl-C end the program at once."""
 
+    # A handler runs between any two steps of the main thread, which may hold a lock: it sets a
+    # name and neither logs nor raises.
     def note(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             signal.signal(number, _leave)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
+from cropmask.contract import RUNS
 from cropmask.fleet.recordfiles import find_attempts, load_attempts
-from cropmask.fleet.records import RUNS, AttemptKey, AttemptRecord, State
+from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.operate.formats import format_count
 from cropmask.operate.status import choose_sample
 from cropmask.product import Recipe

@@ -29,7 +29,7 @@ from uuid import uuid4
 
 from cropmask.contract import MAX_RECEIVES
 from cropmask.errors import LeaseLost, Reason
-from cropmask.queue.protocol import Counts, DeadLetter, Lease, Message, note, poll
+from cropmask.queue.protocol import Counts, DeadLetter, Lease, Message, lease_ended, note, poll
 from cropmask.remote.localfiles import (
     folders_removed_after,
     part_of,
@@ -159,6 +159,7 @@ class FolderQueue:
     def done(self, lease: Lease) -> None:
         """Delete the message, unless another worker may have it."""
         with contextlib.suppress(LeaseLost):
+            # A renewal on another thread may rename the file after it was found: find it again.
             while not self._remove(f"{_LEASED}/{self._find(lease)}"):
                 pass
 
@@ -174,6 +175,7 @@ class FolderQueue:
 
     def park(self, lease: Lease, reason: str, error: str) -> None:
         """Write the reason, then move the message."""
+        # Notes go first: a dead letter whose reason is missing would look used up.
         notes = {"error": note(error), "reason": note(reason)}
         self._write(f"{_NOTES}/{lease.receipt}", notes)
         try:
@@ -238,14 +240,14 @@ class FolderQueue:
             for text in self._names(_LEASED):
                 if text.endswith(f".{lease.receipt}"):
                     return _Name.parse(text)
-        raise _lost(lease)
+        raise lease_ended(lease)
 
     def _step(self, lease: Lease, to: Callable[[_Name], str]) -> None:
         """Move a message out of the state in which its holder left it."""
         while True:
             old = self._find(lease)
             if old.ends() <= self._now():
-                raise _lost(lease)
+                raise lease_ended(lease)
             if self._move(f"{_LEASED}/{old}", to(old)):
                 return
 
@@ -266,6 +268,7 @@ class FolderQueue:
                 try:
                     (self.root / source).rename(path)
                 except FileNotFoundError:
+                    # Either the source is gone, or the target's folder was never made.
                     if path.parent.is_dir():
                         return False
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -313,10 +316,4 @@ def _message_of(document: Mapping[str, Any]) -> Message:
     known = attributes if isinstance(attributes, dict) else {}
     return Message(
         str(document.get("body", "")), {str(name): str(value) for name, value in known.items()}
-    )
-
-
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(
-        f"the lease of message {lease.message_id} has ended: another worker may have it"
     )

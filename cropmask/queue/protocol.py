@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from cropmask.errors import Reason, one_line
+from cropmask.errors import LeaseLost, Reason, one_line
 
 __all__ = ["Counts", "DeadLetter", "Lease", "Message", "Queue", "QueueOptions"]
 
 MAX_ATTRIBUTES: Final = 8
 """Attributes of a message."""
-"""Reason of a dead letter that was received too often."""
 _POLL_SECONDS: Final = 0.1
 
 
@@ -72,7 +71,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """How to reach SQS; a folder needs none of it, except the number of receives."""
+    """How to reach SQS; a folder needs none of it."""
 
     endpoint_url: str | None = None
     """Address of a stand-in for SQS."""
@@ -174,6 +173,13 @@ class Queue(Protocol):
 def note(text: str) -> str:
     """A reason or an error as a queue keeps it: one line, never empty."""
     return one_line(text) or Reason.UNKNOWN
+
+
+def lease_ended(lease: Lease) -> LeaseLost:
+    """Error that every queue raises for a lease that has ended."""
+    return LeaseLost(
+        f"the lease of message {lease.message_id} has ended: another worker may have it"
+    )
 
 
 def poll(

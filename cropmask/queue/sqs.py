@@ -24,6 +24,7 @@ from cropmask.queue.protocol import (
     Lease,
     Message,
     QueueOptions,
+    lease_ended,
     note,
 )
 from cropmask.remote.aws import AwsClient, translate_aws_errors
@@ -145,6 +146,7 @@ class SqsQueue:
         now = self._clock()
         receipt = str(message["ReceiptHandle"])
         with self._lock:
+            # SQS ends every lease after twelve hours: older ones need not be remembered.
             old = now - LONGEST_LEASE_SECONDS
             self._held = {key: held for key, held in self._held.items() if held.began > old}
             self._held[receipt] = _Held(now, now + _whole(seconds))
@@ -176,6 +178,7 @@ class SqsQueue:
 
     def done(self, lease: Lease) -> None:
         """Delete a message; after the end of its lease SQS may keep it all the same."""
+        # Whether or not SQS deletes it, no later call of ours may count on this lease.
         self._end(lease)
         with contextlib.suppress(LeaseLost):
             self._call("delete_message", ReceiptHandle=lease.receipt)
@@ -197,6 +200,7 @@ class SqsQueue:
         room = MAX_ATTRIBUTES + len(notes) - len(lease.message.attributes)
         kept = dict(list(notes.items())[: max(0, room)])
         message = Message(lease.message.body, {**lease.message.attributes, **kept})
+        # In this order: a worker that dies between the two leaves the message twice, never nowhere.
         self._call("send_message", queue=self._dead_address(), **_body_of(message))
         self.done(lease)
 
@@ -294,9 +298,7 @@ class SqsQueue:
         with self._lock:
             held = self._held.get(lease.receipt)
         if held is not None and self._clock() >= held.ends:
-            raise LeaseLost(
-                f"the lease of message {lease.message_id} has ended: another worker may have it"
-            )
+            raise lease_ended(lease)
         return held
 
     def _end(self, lease: Lease) -> None:

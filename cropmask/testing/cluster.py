@@ -25,6 +25,16 @@ class MemoryCluster:
     ----------
     namespace
         Namespace of its Jobs; manifests of another one are refused.
+
+    Examples
+    --------
+    >>> cluster = MemoryCluster()
+    >>> pod = {"spec": {"restartPolicy": "Never"}}
+    >>> cluster.create({"metadata": {"name": "tiles"}, "spec": {"template": pod}})
+    True
+    >>> cluster.patch("tiles", active=3)
+    >>> cluster.get("tiles").active
+    3
     """
 
     def __init__(self, namespace: str = contract.NAMESPACE) -> None:

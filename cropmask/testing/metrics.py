@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class MemoryMetrics:
-    """Keeps the figures, for tests."""
+    """Keeps the figures, for tests.
+
+    Examples
+    --------
+    >>> metrics = MemoryMetrics()
+    >>> metrics.add("TilesSucceeded", 1, region="eastern")
+    >>> metrics.values
+    [('TilesSucceeded', 1, 'eastern')]
+    """
 
     values: list[tuple[str, float, str | None]] = field(default_factory=list)
     """Name, value, region."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from cropmask.contract import MAX_RECEIVES
 from cropmask.errors import LeaseLost, Misconfigured, Reason
-from cropmask.queue.protocol import Counts, DeadLetter, Lease, Message, note, poll
+from cropmask.queue.protocol import Counts, DeadLetter, Lease, Message, lease_ended, note, poll
 
 
 @dataclass(slots=True)
@@ -38,6 +38,17 @@ class MemoryQueue:
         Whether every method works, or refuses as a queue does for which permission is missing.
     lag_seconds
         What users are told about the counts, which are exact all the same.
+
+    Examples
+    --------
+    >>> from cropmask.queue.protocol import Message
+    >>> queue = MemoryQueue()
+    >>> queue.send([Message("a task")])
+    1
+    >>> lease = queue.lease(seconds=60)
+    >>> queue.done(lease)
+    >>> queue.counts().waiting
+    0
     """
 
     def __init__(
@@ -157,9 +168,7 @@ class MemoryQueue:
         waiting = self._waiting.get(lease.message_id)
         ended = waiting is None or waiting.hidden_until <= self._clock()
         if waiting is None or ended or waiting.receipt != lease.receipt:
-            raise LeaseLost(
-                f"the lease of message {lease.message_id} has ended: another worker may have it"
-            )
+            raise lease_ended(lease)
         return waiting
 
     def _bury(self, key: str, reason: str, error: str | None) -> None:

@@ -20,6 +20,15 @@ class MemoryStore:
     ----------
     writable
         Whether writing works, or is refused.
+
+    Examples
+    --------
+    >>> store = MemoryStore()
+    >>> store.put("a/note.txt", b"maize", "text/plain")
+    >>> store.get("a/note.txt")
+    b'maize'
+    >>> store.folders()
+    ('a',)
     """
 
     def __init__(self, *, writable: bool = True) -> None:

@@ -26,9 +26,9 @@ def test_alive_and_progress_are_two_ages(tmp_path: Path) -> None:
         pulse.write()
     now = file.stat().st_mtime
     found = load_pulse(file, now + 3)
-    assert (found.alive, found.progress) == pytest.approx((3, 10), abs=0.1)
+    assert (found.silent_seconds, found.idle_seconds) == pytest.approx((3, 10), abs=0.1)
     assert found.doing == "x010y020 classify"
-    assert load_pulse(file, now - 1000).alive == 0  # a clock that was set back
+    assert load_pulse(file, now - 1000).silent_seconds == 0  # a clock that was set back
 
 
 def test_it_beats_while_nothing_moves(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cropmask.contract import RUNS
 from cropmask.errors import Misconfigured
 from cropmask.fleet.recordfiles import find_runs, put_attempt
-from cropmask.fleet.records import RUNS, AttemptRecord, State
+from cropmask.fleet.records import AttemptRecord, State
 from cropmask.queue.protocol import Message
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets
