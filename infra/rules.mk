@@ -29,7 +29,7 @@ infra-test: infra-synth
 	$(WITH_NODE) $(INFRA)/bin/pytest -c infra/pytest.ini infra/tests
 
 infra-standins: infra-synth .venv/.dev
-	$(BIN)/pytest -c pyproject.toml -W ignore::UserWarning:moto infra/standins
+	$(BIN)/pytest -c pyproject.toml infra/standins
 
 infra/cdk.out/%/manifest.json: node_modules/.ready $(INFRA)/.ready $(CLOUD_SOURCES)
 	@rm -rf infra/cdk.out/$*
