@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,10 +16,8 @@ from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.product import RECIPES, Recipe
 
 if TYPE_CHECKING:
-    from cropmask.modelfile.model import Model
     from cropmask.training.card import ModelCard
 
-_PROBE_TOLERANCE: Final = 1e-6
 """How far the engine may be from scikit-learn; in practice the difference is 0."""
 
 
@@ -153,7 +151,7 @@ def import_model(
             reason=Reason.NOT_TRUSTED,
         )
     from cropmask.core.features import FEATURES
-    from cropmask.modelfile.model import SUFFIX, read_model, write_model
+    from cropmask.modelfile.model import SUFFIX, check_probes, read_model, write_model
 
     with translate_missing_packages():
         from cropmask.training.importer import import_joblib
@@ -162,7 +160,7 @@ def import_model(
     fitted = import_joblib(old, names, region)
     file = output or old.with_suffix(SUFFIX)
     sha256 = write_model(file, fitted.forest, fitted.manifest, fitted.probes)
-    worst = _check_probes(read_model(file, sha256), file)
+    worst = check_probes(read_model(file, sha256), file)
     click.echo(f"wrote {file}: {len(fitted.forest.roots)} trees, {worst}")
     click.echo("name it in a region.toml with these lines at its end:")
     click.echo(model_table(fitted.manifest.recipe, file.name, sha256), nl=False)
@@ -185,32 +183,14 @@ def _find_models(names: tuple[str, ...], folder: Path | None) -> Iterator[NamedM
 
 
 def _verify(item: NamedModel) -> str:
-    from cropmask.modelfile.model import read_model
+    from cropmask.modelfile.model import check_probes, read_model
 
     model = read_model(item.file, item.sha256)
-    text = _check_probes(model, item.file)
+    text = check_probes(model, item.file)
     card = _card_of(item.file, model.forest.digest)
     if item.sha256 is not None and card is None:
         return f"{text}; no card.json beside it describes it"
     return text
-
-
-def _check_probes(model: Model, file: Path) -> str:
-    import numpy as np
-
-    from cropmask.core.engine import predict
-
-    found = predict(model.forest, model.probes.x)
-    expected = model.probes.probability
-    worst = float(np.abs(found - expected).max(initial=0.0))
-    flipped = int(np.count_nonzero((found > 0.5) != (expected > 0.5)))
-    if flipped or not worst <= _PROBE_TOLERANCE:
-        raise Rejected(
-            f"model file {file.name} does not reproduce its probes ({flipped} of {len(expected)} "
-            f"labels differ, probabilities by up to {worst:.2g}): report this, with the file",
-            reason=Reason.PROBES_DIFFER,
-        )
-    return f"{len(expected)} probes reproduced, largest difference {worst:.1g}"
 
 
 def _card_of(file: Path, digest: str) -> ModelCard | None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cropmask.core.engine import predict
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Reason, Rejected
 from cropmask.modelfile.container import (
@@ -44,6 +45,7 @@ __all__ = [
     "ModelManifest",
     "Probes",
     "TrainingData",
+    "check_probes",
     "load_forest",
     "read_model",
     "write_model",
@@ -51,6 +53,8 @@ __all__ = [
 
 MAX_PROBES: Final = 4096
 CLASSES: Final = ("non-crop", "crop")
+_PROBE_TOLERANCE: Final = 1e-6
+"""Largest difference of a probability from its probe: sums of boosted trees differ in last bits."""
 
 
 class _Strict(BaseModel):
@@ -174,6 +178,23 @@ def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Pro
     data = encode_content(_content(forest, manifest, probes))
     replace_file(path, data)
     return sha256(data).hexdigest()
+
+
+def check_probes(model: Model, file: Path) -> str:
+    """Whether a model gives its probes the probabilities that are stored with them, in words.
+
+    Raises Rejected if a label differs, or a probability by more than rounding.
+    """
+    found, expected = predict(model.forest, model.probes.x), model.probes.probability
+    worst = float(np.abs(found - expected).max(initial=0.0))
+    flipped = int(np.count_nonzero((found > 0.5) != (expected > 0.5)))
+    if flipped or not worst <= _PROBE_TOLERANCE:
+        raise Rejected(
+            f"model file {file.name} does not reproduce its probes ({flipped} of {len(expected)} "
+            f"labels differ, probabilities by up to {worst:.2g}): restore it, or report this",
+            reason=Reason.PROBES_DIFFER,
+        )
+    return f"{len(expected)} probes reproduced, largest difference {worst:.1g}"
 
 
 def _content(forest: Forest, manifest: ModelManifest, probes: Probes) -> Content:

@@ -10,16 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
-import numpy as np
 import rasterio
 from pyproj import Transformer
 
 from cropmask.contract import VERSION
-from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.grid import EPSG, tiles_within
-from cropmask.modelfile.model import read_model
+from cropmask.modelfile.model import check_probes, read_model
 from cropmask.operate.formats import format_count
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster
@@ -31,7 +29,6 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.sources.catalogs import open_catalog
 from cropmask.sources.search import FEATURE_LAYERS
 
-PROBE_TOLERANCE: Final = 1e-6
 PACKAGES: Final = ("numpy", "numba", "rasterio", "odc-geo", "odc-stac", "pystac-client", "boto3")
 
 CheckState = Literal["ok", "warning", "failed"]
@@ -116,13 +113,7 @@ def _check_model(file: Path, sha256: str) -> str:
         raise Rejected(
             f"the model asks for the unknown feature '{unknown[0]}'", reason=Reason.BAD_MODEL
         )
-    error = float(np.abs(predict(model.forest, model.probes.x) - model.probes.probability).max())
-    if not error <= PROBE_TOLERANCE:
-        raise Rejected(
-            f"the model misses its stored probabilities by {error:.2g}: restore {file}",
-            reason=Reason.PROBES_DIFFER,
-        )
-    return f"reproduces its {len(model.probes.x)} probe rows within {max(error, 1e-16):.0e}"
+    return check_probes(model, file)
 
 
 def _check_catalog(site: Site, region: Region, found: list[Inputs]) -> str:
