@@ -23,7 +23,7 @@ from cropmask.task import Order
 
 TARGET: Final = "cropmask.fleet.compute:compute"
 """What the child runs; it is loaded there only."""
-WATCH_SECONDS: Final = 0.2
+CHILD_POLL_SECONDS: Final = 0.2
 """How often the limits of a child are looked at."""
 PUBLISH_SECONDS: Final = 10.0
 """How long a child that is writing its item is waited for, whatever else happens."""
@@ -235,7 +235,7 @@ class _Watch:
         Raises the CropmaskError that says why it must be stopped.
         """
         while True:
-            said = self._child.receive(WATCH_SECONDS)
+            said = self._child.receive(CHILD_POLL_SECONDS)
             if said is ENDED:
                 return None
             if isinstance(said, Outcome):
