@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.demo_run import Results, ensure_results
 from tests.shareddata import ABSENT, SHARED
@@ -19,6 +20,10 @@ REPOSITORY = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+
+# How long an example takes says more about the load of a machine than about the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 WARM_UP = "from cropmask.core.warmup import warm_kernels; warm_kernels()"
 

@@ -61,11 +61,8 @@ def test_every_member_is_raised_by_somebody() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, CropmaskError)
     }
-    unused = [
-        member.name
-        for member in Reason
-        if member.name not in named_members() and member not in usual
-    ]
+    named = named_members()
+    unused = [member.name for member in Reason if member.name not in named and member not in usual]
     assert unused == []
 
 
