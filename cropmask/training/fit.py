@@ -65,11 +65,12 @@ def make_estimator(recipe: Recipe, training: Training, jobs: int = 1) -> Any:  #
     return RandomForestClassifier(**arguments, n_jobs=jobs)
 
 
-def limit_threads(jobs: int) -> AbstractContextManager[object]:
-    """Keep the threads within scikit-learn's compiled code to ``jobs``."""
+def limit_threads() -> AbstractContextManager[object]:
+    """Keep scikit-learn's compiled code to one thread."""
     # Boosting and k-means have no n_jobs: they take all CPUs, and threads that wait for another
-    # one spin. Where other work keeps that one off its CPU, seconds become minutes.
-    limits: AbstractContextManager[object] = threadpool_limits(jobs, user_api="openmp")
+    # one spin. Where other work keeps that one off its CPU, seconds become minutes; some thousand
+    # samples gain nothing from a second thread.
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="openmp")
     return limits
 
 
@@ -88,7 +89,7 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
         CPUs to use; the result does not depend on it.
     """
     estimator = make_estimator(recipe, region.training, jobs)
-    with limit_threads(jobs):
+    with limit_threads():
         estimator.fit(samples.features, samples.labels)
     manifest = ModelManifest(
         region=region.name,

@@ -64,7 +64,7 @@ def validate(
     count = region.training.folds
     if len(samples.labels) < 2 * count:
         raise Rejected(f"{len(samples.labels)} samples are too few for {count} folds")
-    with limit_threads(jobs):
+    with limit_threads():
         rain = rain_clusters(samples)
     grouped = min(count, len(np.unique(rain)))
     if grouped < 2:
@@ -74,7 +74,7 @@ def validate(
         return cross_validate(kind, samples, folds, groups, region.training, recipe, jobs, done)
 
     only = None if coordinates is None else coordinates_baseline(samples, coordinates, count)
-    with limit_threads(jobs):
+    with limit_threads():
         return Validation(
             random=score("random", random_folds(len(samples.labels), count), None),
             grouped=score("grouped", _group_folds(GroupKFold(grouped), rain), rain),
