@@ -35,7 +35,7 @@ def publish(parent: Parent, work: ChildWork) -> None:
 
 
 def hang(parent: Parent, work: ChildWork) -> None:
-    """ChildWork for ever, deaf to SIGTERM, with a file half written."""
+    """Work for ever, deaf to SIGTERM, with a file half written."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     (work.folder / "half").write_bytes(b"x" * 1000)
     parent.tell(StageReport("classify", 0.1))
@@ -44,7 +44,7 @@ def hang(parent: Parent, work: ChildWork) -> None:
 
 
 def clean_up(parent: Parent, work: ChildWork) -> None:
-    """ChildWork for ever, and tidy up when stopped."""
+    """Work for ever, and tidy up when stopped."""
     mark = Path(work.order.task.region)
     try:
         mark.write_text("begun")

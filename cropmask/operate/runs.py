@@ -38,18 +38,18 @@ class RunQuery:
     run: str | None = None
 
 
-def find_run(store: Store, sought: RunQuery) -> tuple[RunRecord, tuple[RunRecord, ...]]:
+def find_run(store: Store, query: RunQuery) -> tuple[RunRecord, tuple[RunRecord, ...]]:
     """The run asked for, the newest without a name; and the others, newest first.
 
     Raises Rejected if there is none.
     """
-    runs = load_runs(store, sought.product, sought.period)[::-1]
-    chosen = next((record for record in runs if sought.run in (None, record.run)), None)
+    runs = load_runs(store, query.product, query.period)[::-1]
+    chosen = next((record for record in runs if query.run in (None, record.run)), None)
     if chosen is not None:
         return chosen, tuple(record for record in runs if record is not chosen)
-    where = f"of {sought.product} " if sought.product else ""
-    where += f"in {sought.period} " if sought.period else ""
-    if sought.run is None:
+    where = f"of {query.product} " if query.product else ""
+    where += f"in {query.period} " if query.period else ""
+    if query.run is None:
         raise Rejected(
             f"no run {where}was submitted to {_address(store)} yet: start one with 'cropmask "
             "submit --region ...', or name another --output",
@@ -57,7 +57,7 @@ def find_run(store: Store, sought: RunQuery) -> tuple[RunRecord, tuple[RunRecord
         )
     known = ", ".join(record.run for record in runs[:3]) or "none"
     raise Rejected(
-        f"there is no run '{sought.run}' {where}in {_address(store)}; the newest are: {known}",
+        f"there is no run '{query.run}' {where}in {_address(store)}; the newest are: {known}",
         reason=Reason.UNKNOWN_RUN,
     )
 

@@ -72,7 +72,7 @@ class Attempting:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nursery() -> None:
+def running_forkserver() -> None:
     start_forkserver(["tests.children"])
 
 
