@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from cropmask import contract
-from cropmask.kube import batch, index, namespace, scaled, workflow
+from cropmask.kube import awsbatch, index, namespace, scaled, workflow
 from cropmask.kube.manifests import (
     WorkerPod,
     job_name,
@@ -110,7 +110,7 @@ def make_batch() -> dict[str, Any]:
     }
     left = {contract.ENV_QUEUE, contract.ENV_DEAD_LETTERS}
     settings = {name: value for name, value in SETTINGS.items() if name not in left}
-    return batch.make_job_definition(IMAGE, settings, **roles)
+    return awsbatch.make_job_definition(IMAGE, settings, **roles)
 
 
 def encode_files() -> dict[str, str]:

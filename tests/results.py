@@ -13,7 +13,7 @@ from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile
 from cropmask.product import Product
 from cropmask.results.finder import make_place
-from cropmask.results.writer import put_dataset
+from cropmask.results.publish import put_dataset
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import ASSET_SUFFIXES, FileFacts, ItemFacts, ModelFacts, encode_json
 from cropmask.stac.item import make_item

@@ -99,7 +99,7 @@ Exit codes
     "--heartbeat",
     envvar=contract.ENV_HEARTBEAT,
     type=options.FILE,
-    help="Rewrite this file every ten seconds, for 'python -m cropmask.machine.pulse FILE'.",
+    help="Rewrite this file every ten seconds, for 'python -m cropmask.machine.liveness FILE'.",
 )
 @click.option(
     "--metrics", type=options.NAME, help="CloudWatch namespace of metrics.  [default: none]"

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Rewrites a file from a thread of its own; :mod:`cropmask.machine.pulse` reads it.
+    """Rewrites a file from a thread of its own; :mod:`cropmask.machine.liveness` reads it.
 
     The age of the file is how long the process has been silent. In it stands how long nothing had
     moved when it was written, by a clock that nobody sets.

@@ -19,7 +19,7 @@ from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
 from cropmask.tile.job import prepare
-from cropmask.tile.runkey import find_changes
+from cropmask.tile.runkey import list_changes
 
 
 class Presence(StrEnum):
@@ -166,8 +166,8 @@ def explain(
     try:
         job = prepare(task, asked, recipe=asked_recipe)
         new_key = str(job.run_key)
-        if item is not None and old_key != new_key:
-            found = find_changes(item.properties, job.parts, job.basis.words)
+        if item is not None:
+            found = list_changes(item.properties, job.parts, job.basis.words)
             changes = tuple(map(str, found))
     except CropmaskError as error:
         trouble = error

@@ -24,13 +24,13 @@ from cropmask.remote.fetch import find_identity
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import find_item, make_place
 from cropmask.site.site import Site, absolute
+from cropmask.sources.bands import GEOMAD
 from cropmask.sources.catalogs import Catalog, open_catalog
 from cropmask.sources.gather import Wanted, gather
-from cropmask.sources.geomad import GEOMAD
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
 from cropmask.tile.job import Basis, open_basis, prepare_on
-from cropmask.tile.runkey import Change, ChangeCause, find_changes
+from cropmask.tile.runkey import Change, ChangeCause, list_changes
 
 
 def make_plan(
@@ -179,7 +179,5 @@ class _Search:
             return replace(planned, need=Need.CHANGED, changes=change, detail=str(error))
         if item is None:  # removed since it was listed
             return planned
-        if item.run_key == key:
-            return replace(planned, need=Need.UNCHANGED)
-        changes = find_changes(item.properties, job.parts, self.basis.words)
-        return replace(planned, need=Need.CHANGED, changes=changes)
+        changes = list_changes(item.properties, job.parts, self.basis.words)
+        return replace(planned, need=Need.CHANGED if changes else Need.UNCHANGED, changes=changes)

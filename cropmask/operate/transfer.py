@@ -19,7 +19,7 @@ from cropmask.results.finder import (
     has_checksum,
     is_synthetic,
 )
-from cropmask.results.writer import put_catalogs
+from cropmask.results.publish import put_catalogs
 from cropmask.stac.item import parse_item
 from cropmask.stac.links import ITEM_TYPE, media_type
 from cropmask.store.protocol import Absent, Store

@@ -21,7 +21,7 @@ from cropmask.pixels.rasters import BandRows, Raster, RowSource, open_rows
 from cropmask.pixels.sampled import SampledLayer, SmoothLayer
 from cropmask.region import Limits
 from cropmask.remote.fetch import Absent, ReadOptions
-from cropmask.sources.geomad import GeoMad
+from cropmask.sources.bands import GeoMad
 from cropmask.sources.search import FEATURE_LAYERS, MASK_LAYERS, Sources, missing_layer
 
 _MASK_ROWS: Final = 128

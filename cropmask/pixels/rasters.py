@@ -25,7 +25,7 @@ from cropmask.pixels.gdal import read_with_retries
 from cropmask.pixels.resample import Window
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, check_local
-from cropmask.sources.geomad import BandSource
+from cropmask.sources.bands import BandSource
 
 if TYPE_CHECKING:
     import pystac

@@ -16,7 +16,7 @@ from typing import Final
 from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, find_size, load_bytes
-from cropmask.sources.geomad import BandSource
+from cropmask.sources.bands import BandSource
 
 _KINDS: Final = {
     "1114": "sha1",

@@ -20,7 +20,7 @@ from shapely.geometry import Point, mapping
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.grid import CRS, Tile
 from cropmask.remote.fetch import ReadOptions, retry_policy, translate_status
-from cropmask.sources.items import StacFile
+from cropmask.sources.matching import StacFile
 from cropmask.task import Period
 
 _PAGE: Final = 100

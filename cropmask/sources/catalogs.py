@@ -1,7 +1,7 @@
 """Where items are found: a STAC API, a static catalog, or a folder of items.
 
 Each yields candidates; whether an item really is of the tile and period is decided by
-its own properties, in :mod:`cropmask.sources.items`.
+its own properties, in :mod:`cropmask.sources.matching`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cropmask.grid import Tile
 from cropmask.remote.address import is_remote, resolve
 from cropmask.remote.fetch import Absent, ReadOptions, find_names, load_json
 from cropmask.remote.threads import map_threads
-from cropmask.sources.items import StacFile, dicts_in, may_match, may_match_any
+from cropmask.sources.matching import StacFile, dicts_in, may_match, may_match_any
 from cropmask.task import Period
 
 _AT_ONCE: Final = 200

@@ -15,7 +15,7 @@ from cropmask.grid import Tile
 from cropmask.remote.fetch import find_names
 from cropmask.remote.threads import map_threads
 from cropmask.sources.catalogs import Catalog, Folder, StaticCatalog
-from cropmask.sources.items import StacFile, may_match, region_code, tile_in_path
+from cropmask.sources.matching import StacFile, may_match, region_code, tile_in_path
 from cropmask.task import Period
 
 Wanted = tuple[str, Period | None]

@@ -18,8 +18,7 @@ from cropmask.grid import Tile
 from cropmask.region import Ancillary, StacLayer
 from cropmask.remote.address import resolve
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity
-from cropmask.sources.catalogs import Catalog, open_catalog
-from cropmask.sources.geomad import (
+from cropmask.sources.bands import (
     GEOMAD,
     BandSource,
     GeoMad,
@@ -27,7 +26,8 @@ from cropmask.sources.geomad import (
     find_asset,
     parse_geomad,
 )
-from cropmask.sources.items import (
+from cropmask.sources.catalogs import Catalog, open_catalog
+from cropmask.sources.matching import (
     StacFile,
     is_of_period,
     is_of_tile,

@@ -151,7 +151,7 @@ class S3Store:
 
     def _pages(self, prefix: str, **request: str) -> Iterator[dict[str, Any]]:
         request |= {"Bucket": self.bucket, "Prefix": self._root + prefix}
-        with _translate_errors(f"s3://{self.bucket}/{self._root}{prefix}"):
+        with _translate_s3_errors(f"s3://{self.bucket}/{self._root}{prefix}"):
             yield from self._client.get_paginator("list_objects_v2").paginate(
                 **request, PaginationConfig={"PageSize": _PAGE_KEYS}
             )
@@ -171,7 +171,7 @@ class S3Store:
             raise Misconfigured(f"s3://{self.bucket}: {_ADVICE['NoSuchBucket']}") from None
 
     def _call(self, key: str, request: Callable[[Any], T]) -> T:
-        with _translate_errors(self.uri(key)):
+        with _translate_s3_errors(self.uri(key)):
             return request(self._client)
 
 
@@ -184,7 +184,7 @@ class _Conflict(Interrupted):
 
 
 @contextlib.contextmanager
-def _translate_errors(uri: str) -> Iterator[None]:
+def _translate_s3_errors(uri: str) -> Iterator[None]:
     """Turn what boto3 raises into one line of ours."""
 
     def special(code: str, status: int) -> CropmaskError | None:

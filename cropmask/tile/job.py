@@ -23,7 +23,7 @@ from cropmask.sources.search import Identify, Sources, find_sources
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey, Task
-from cropmask.tile.runkey import KeyParts, digest_json, find_changes, model_words
+from cropmask.tile.runkey import KeyParts, digest_json, list_changes, model_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +180,12 @@ def find_same(store: Store, job: Job) -> ResultItem | None:
     Raises Rejected if a result with another run key is in its place.
     """
     item = find_item(store, job.place)
-    if item is None or item.run_key == str(job.run_key):
+    if item is None:
+        return None
+    changes = list_changes(item.properties, job.parts, job.basis.words)
+    if not changes:
         return item
-    why = " and ".join(map(str, find_changes(item.properties, job.parts, job.basis.words)))
+    why = " and ".join(map(str, changes))
     raise Rejected(
         f"{store.uri(job.place.item)} is there with {why}: "
         "use --overwrite to replace it, or another version or --output",

@@ -21,13 +21,13 @@ from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
 from cropmask.remote.fetch import ReadOptions
-from cropmask.results.writer import put_dataset, write_band
+from cropmask.results.publish import put_dataset, write_band
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 from cropmask.task import Task
+from cropmask.tile.itemfacts import make_facts, make_product_collection
 from cropmask.tile.job import Basis, Job, find_same, prepare
 from cropmask.tile.memory import open_stages, plan_memory
-from cropmask.tile.publish import make_facts, make_product_collection
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -112,10 +112,12 @@ class Change:
         return f"another {name} ({self.old}, now {self.new})" if self.old else f"other {name}"
 
 
-def find_changes(
+def list_changes(
     properties: Mapping[str, Any], parts: KeyParts, words: Mapping[str, str]
 ) -> tuple[Change, ...]:
-    """Why a result with another run key is another one."""
+    """Why a result is not the one asked for now; empty if it is, since run keys are equal."""
+    if properties.get("cropmask:run_key") == str(parts.key):
+        return ()
     old, kept = item_words(properties), properties.get("cropmask:run_key_parts")
     if isinstance(kept, dict):
         names = parts.differing(kept)

@@ -18,9 +18,9 @@ from cropmask.operate.plan import make_plan
 from cropmask.operate.planfile import Need, Plan
 from cropmask.remote.fetch import ReadOptions
 from cropmask.site.site import open_site
+from cropmask.sources.bands import GEOMAD
 from cropmask.sources.catalogs import open_catalog
 from cropmask.sources.gather import Listed, gather
-from cropmask.sources.geomad import GEOMAD
 from tests.clouds import serve_aws, use_made_up_credentials
 from tests.regions import YEAR, RegionWorld, block, make_region
 from tests.servers import serve_files, serve_stac_api

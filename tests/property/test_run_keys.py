@@ -14,8 +14,8 @@ from cropmask.tile.runkey import (
     Change,
     ChangeCause,
     KeyParts,
-    find_changes,
     item_words,
+    list_changes,
 )
 
 PARTS = tuple(f.name for f in fields(KeyParts))
@@ -64,7 +64,7 @@ def test_what_changes_is_named_and_nothing_else(values: dict[str, Any], names: l
     before = KeyParts.of(**values)
     after = KeyParts.of(**{**values, **{name: ["other", values[name]] for name in names}})
     assert after.key != before.key
-    changes = find_changes(item_of(before), after, WORDS)
+    changes = list_changes(item_of(before), after, WORDS)
     assert {change.part for change in changes} == set(names)
     assert all(change.cause is CAUSE_OF_PART[change.part] for change in changes)
     assert after.differing(after.short) == ()
@@ -98,21 +98,22 @@ PART_VALUES = dict.fromkeys(PARTS, 1)
 def test_what_has_words_is_said_in_words(part: str, now: str, said: str) -> None:
     before, after = KeyParts.of(**PART_VALUES), KeyParts.of(**{**PART_VALUES, part: 2})
     for item in (item_of(before), item_of(before, **{"cropmask:run_key_parts": None})):
-        (change,) = find_changes(item, after, {**WORDS, part: now})
+        (change,) = list_changes(item, after, {**WORDS, part: now})
         assert said in str(change)
 
 
 def test_what_has_no_words_is_named() -> None:
     before = KeyParts.of(**PART_VALUES)
     after = KeyParts.of(**{**PART_VALUES, "geomad": 2, "limits": 2})
-    changes = find_changes(item_of(before), after, WORDS)
+    changes = list_changes(item_of(before), after, WORDS)
     assert [str(change) for change in changes] == ["other limits", "other GeoMAD"]
 
 
 def test_an_item_that_does_not_tell_is_said_to_not_tell() -> None:
     after = KeyParts.of(**PART_VALUES)
-    properties = item_of(after)
+    assert list_changes(item_of(after), after, WORDS) == ()
+    properties = item_of(after) | {"cropmask:run_key": "0" * 64}
     del properties["cropmask:run_key_parts"]
-    assert find_changes(properties, after, WORDS) == (Change(ChangeCause.OTHER, "run_key"),)
+    assert list_changes(properties, after, WORDS) == (Change(ChangeCause.OTHER, "run_key"),)
     assert "does not tell" in str(Change(ChangeCause.OTHER, "run_key"))
     assert item_words({"cropmask:model": "?"}) == {}

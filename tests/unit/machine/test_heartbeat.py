@@ -12,7 +12,7 @@ import pytest
 
 from cropmask.contract import HEARTBEAT_LATE_SECONDS
 from cropmask.machine.heartbeat import Heartbeat
-from cropmask.machine.pulse import load_pulse, main
+from cropmask.machine.liveness import load_pulse, main
 from tests.workers import Time
 
 
@@ -76,7 +76,7 @@ def test_the_probe_needs_the_standard_library_only(tmp_path: Path) -> None:
         pass
     program = (
         "import runpy, sys; sys.argv[1:] = sys.argv[1:]\n"
-        "try: runpy.run_module('cropmask.machine.pulse', run_name='__main__')\n"
+        "try: runpy.run_module('cropmask.machine.liveness', run_name='__main__')\n"
         "except SystemExit as end: code = end.code\n"
         "heavy = {'numpy', 'boto3', 'pydantic', 'click'} & set(sys.modules)\n"
         "sys.exit(code or len(heavy))"

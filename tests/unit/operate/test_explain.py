@@ -22,8 +22,8 @@ from cropmask.site.site import Site, open_site
 from cropmask.store.folder import FolderStore
 from cropmask.task import Period, Task
 from cropmask.testing.store import MemoryStore
+from cropmask.tile.itemfacts import make_facts as make_job_facts
 from cropmask.tile.job import prepare
-from cropmask.tile.publish import make_facts as make_job_facts
 from tests.results import make_facts, put_facts
 from tests.runs import PERIOD, PRODUCT, make_attempt, make_run, put_records
 

@@ -11,7 +11,7 @@ from cropmask.errors import Interrupted, Rejected
 from cropmask.pixels import verify
 from cropmask.pixels.verify import verify_files
 from cropmask.remote.fetch import Absent, ReadOptions
-from cropmask.sources.geomad import BandSource
+from cropmask.sources.bands import BandSource
 from tests.servers import Fault, FileServer, serve_files
 
 CONTENT = bytes(range(256)) * 100

@@ -15,7 +15,7 @@ from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.product import Product
 from cropmask.results.finder import find_item, make_place
-from cropmask.results.writer import put_catalogs, put_dataset
+from cropmask.results.publish import put_catalogs, put_dataset
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import ItemFacts, ModelFacts
 from cropmask.store.folder import FolderStore

@@ -12,10 +12,10 @@ from cropmask.grid import Tile
 from cropmask.region import Ancillary
 from cropmask.remote.fetch import ReadOptions
 from cropmask.sources import catalogs
+from cropmask.sources.bands import GEOMAD
 from cropmask.sources.catalogs import Catalog, open_catalog
 from cropmask.sources.gather import Gathered, Listed, gather
-from cropmask.sources.geomad import GEOMAD
-from cropmask.sources.items import is_of_tile
+from cropmask.sources.matching import is_of_tile
 from cropmask.sources.search import find_sources
 from cropmask.task import Period
 from tests.regions import YEAR, RegionWorld, block, make_region

@@ -15,8 +15,8 @@ from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.region import Ancillary, StacLayer
 from cropmask.remote.address import resolve
-from cropmask.sources.geomad import find_asset, parse_geomad
-from cropmask.sources.items import StacFile, interval_of, is_of_period, is_of_tile, may_match
+from cropmask.sources.bands import find_asset, parse_geomad
+from cropmask.sources.matching import StacFile, interval_of, is_of_period, is_of_tile, may_match
 from cropmask.sources.search import Sources, find_sources
 from cropmask.task import Period
 from tests.worlds import BANDS, TILE, YEAR, World, make_world

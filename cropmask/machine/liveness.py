@@ -1,4 +1,4 @@
-"""Whether a worker is alive, for a liveness probe: ``python -m cropmask.machine.pulse FILE``.
+"""Whether a worker is alive, for a liveness probe: ``python -m cropmask.machine.liveness FILE``.
 
 Standard library only, so that a probe costs a few hundredths of a second.
 """
@@ -42,7 +42,7 @@ def load_pulse(path: Path, now: float | None = None) -> Pulse:
 def main(arguments: list[str]) -> int:
     """Print both ages; 1 if the file is older than a live worker lets it become, or absent."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        sys.stderr.write("usage: python -m cropmask.machine.pulse FILE\n")
+        sys.stderr.write("usage: python -m cropmask.machine.liveness FILE\n")
         return 2
     try:
         pulse = load_pulse(Path(arguments[0]))

@@ -11,7 +11,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS
 from cropmask.product import SYNTHETIC
 from cropmask.remote.address import resolve
-from cropmask.sources.items import StacFile, crs_codes, dicts_in, moment, region_code
+from cropmask.sources.matching import StacFile, crs_codes, dicts_in, moment, region_code
 from cropmask.task import Period
 
 GEOMAD: Final = "gm_s2_semiannual"
