@@ -270,6 +270,8 @@ class _Watch:
                 "CROPMASK_TIME_LIMIT",
                 reason=Reason.TIMED_OUT,
             )
+        # The kernel would kill the child without a reason that an operator could read, and only
+        # when the whole container is full.
         used = self._child.use().memory
         if self._memory is not None and used > self._memory:
             raise _too_much(used, self._memory)

@@ -65,6 +65,7 @@ class Heartbeat:
         content = {"pid": os.getpid(), "doing": doing, "idle_seconds": self._clock() - since}
         part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
+            # Renamed when it is whole: a probe may read at any moment.
             part.write_text(json.dumps(content), encoding="utf-8")
             part.replace(self._path)
         except OSError as error:

@@ -84,6 +84,8 @@ class LeaseKeeper:
         wait = self._renewed + self._seconds / 2 - self._clock()
         while True:
             self._wake.wait(max(0.0, wait))
+            # Cleared before the renewal: who asks while it is under way gets another one, because
+            # the answer to the first may be older than the question.
             self._wake.clear()
             if self._left or self.lost is not None:
                 return

@@ -54,7 +54,7 @@ class World:
     items: dict[str, int] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)
 
-    def __call__(self, order: Order, record: AttemptRecord, hold: HeldLease) -> Outcome:
+    def __call__(self, order: Order, record: AttemptRecord, held: HeldLease) -> Outcome:
         event = self.script.pop() if self.script else "done"
         self.time.now += 20
         if event == "late":  # as if the machine had slept: the lease ends meanwhile
@@ -67,8 +67,8 @@ class World:
             if event == "rejected":
                 self.wrong.add(record.tile)
             return Outcome(error=ERRORS[event]())
-        if hold.lost is not None:
-            return Outcome(error=hold.lost)
+        if held.lost is not None:
+            return Outcome(error=held.lost)
         if record.tile in self.items:
             return Outcome(state=State.SKIPPED)
         self.items[record.tile] = self.items.get(record.tile, 0) + 1
@@ -120,7 +120,7 @@ def test_every_message_ends_done_parked_or_visible(
 
 
 @dataclass
-class ScriptedHold:
+class ScriptedLease:
     """A lease that is renewed, or lost, at a step."""
 
     lost_at: int | None
@@ -146,23 +146,23 @@ class ScriptedChild:
     """A child that says what it is told to, and writes its item when it may."""
 
     says: list[Any]
-    hold: ScriptedHold
+    held: ScriptedLease
     items: int = 0
     waiting: bool = False
 
     def receive(self, timeout: float) -> Any:
-        self.hold.step += 1
+        self.held.step += 1
         if self.waiting:
-            return None if self.hold.step < 40 else ENDED
+            return None if self.held.step < 40 else ENDED
         said = self.says.pop(0) if self.says else ENDED
         self.waiting = isinstance(said, PublishRequest)
         return said
 
     def answer(self, value: Any) -> None:
         assert value is None
-        assert self.hold.lost is None
-        assert self.hold.asked_at is not None
-        assert self.hold.step >= self.hold.renewed_at
+        assert self.held.lost is None
+        assert self.held.asked_at is not None
+        assert self.held.step >= self.held.renewed_at
         self.items += 1
         self.waiting = False
         self.says = [Outcome(state=State.SUCCEEDED)]
@@ -181,14 +181,14 @@ class ScriptedChild:
 def test_no_item_without_a_lease_confirmed_after_the_question(
     before: list[str], asks: bool, lost_at: int | None, renewed_at: int, stop_at: int | None
 ) -> None:
-    hold = ScriptedHold(lost_at, renewed_at)
+    held = ScriptedLease(lost_at, renewed_at)
     words = {"progress": StageReport("classify", 0.5), "silent": None}
-    child = ScriptedChild([words[w] for w in before] + ([PublishRequest()] if asks else []), hold)
+    child = ScriptedChild([words[w] for w in before] + ([PublishRequest()] if asks else []), held)
 
     def stopping() -> str | None:
-        return "SIGTERM" if stop_at is not None and hold.step >= stop_at else None
+        return "SIGTERM" if stop_at is not None and held.step >= stop_at else None
 
-    watch = _Watch(child, hold, AttemptLimits(1000, stopping), None, lambda _: None, lambda _: None)  # type: ignore[arg-type]
+    watch = _Watch(child, held, AttemptLimits(1000, stopping), None, lambda _: None, lambda _: None)  # type: ignore[arg-type]
     try:
         outcome = watch.until_it_ends()
     except (LeaseLost, Drained):

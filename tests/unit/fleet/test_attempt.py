@@ -55,7 +55,7 @@ class Attempting:
         self,
         name: str,
         *,
-        hold: HeldLease | None = None,
+        held: HeldLease | None = None,
         seconds: float = 60,
         stopping: Callable[[], str | None] = lambda: None,
         memory: int | None = None,
@@ -64,7 +64,7 @@ class Attempting:
         work = ChildWork(make_order(region=str(self.mark)), site, self.folder, nothing)
         return run_attempt(
             work,
-            hold or NoLease(),
+            held or NoLease(),
             AttemptLimits(seconds, stopping),
             progress=self.progress.append,
             target=f"tests.children:{name}",
@@ -139,7 +139,7 @@ def test_a_child_that_is_stopped_may_tidy_up(attempt: Attempting, why: str) -> N
     def stopping() -> str | None:
         return why if why == "SIGTERM" and attempt.progress else None
 
-    error = attempt("clean_up", hold=Losing(), stopping=stopping).error
+    error = attempt("clean_up", held=Losing(), stopping=stopping).error
     assert isinstance(error, Drained if why == "SIGTERM" else LeaseLost)
     assert attempt.mark.read_text() == "tidy"
 
@@ -159,7 +159,7 @@ def test_the_item_waits_for_the_lease(attempt: Attempting) -> None:
             Slow.looked += 1
             return Slow.looked > 2
 
-    assert attempt("publish", hold=Slow()).state is State.SUCCEEDED
+    assert attempt("publish", held=Slow()).state is State.SUCCEEDED
     assert (Slow.asked, Slow.looked) == (1, 3)
     assert attempt.mark.read_text() == "item"
 
@@ -176,7 +176,7 @@ def test_a_lease_that_cannot_be_confirmed_writes_no_item(attempt: Attempting) ->
             self.looks += 1
             return False
 
-    error = attempt("publish", hold=Losing()).error
+    error = attempt("publish", held=Losing()).error
     assert isinstance(error, LeaseLost)
     assert not attempt.mark.exists()
 

@@ -41,7 +41,7 @@ class Script:
         self.began: list[float] = []
         self.time = time or Time()
 
-    def __call__(self, order: Order, record: AttemptRecord, hold: HeldLease) -> Outcome:
+    def __call__(self, order: Order, record: AttemptRecord, held: HeldLease) -> Outcome:
         self.orders.append(order)
         self.began.append(self.time.now)
         self.time.now += 10
