@@ -87,6 +87,11 @@ class Jobs:
         assert answer, "the program ended"
         return int(answer)
 
+    def close(self) -> None:
+        """End the program."""
+        self.process.kill()
+        self.process.communicate()  # closes its pipes, and waits
+
     @property
     def steps(self) -> list[str]:
         """What the last job did to the store, step by step."""
@@ -99,7 +104,7 @@ class Jobs:
 
 
 def start_jobs(world: World, folder: Path, environ: dict[str, str]) -> Jobs:
-    """Start the program; end it with ``.process.kill()``."""
+    """Start the program; end it with ``.close()``."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CROPMASK_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.killer"],

@@ -40,8 +40,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     world = make_tiny(folder / "world")
     jobs = start_jobs(world, folder, {})
     yield jobs
-    jobs.process.kill()
-    jobs.process.wait()
+    jobs.close()
 
 
 def test_in_a_folder(jobs: Jobs, tmp_path: Path) -> None:
@@ -108,5 +107,4 @@ def test_in_s3(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, j
             assert remote.run(place) == 0, (kill, remote.said)
             assert contents(store) == whole, (kill, steps[kill - 1])
     finally:
-        remote.process.kill()
-        remote.process.wait()
+        remote.close()

@@ -174,7 +174,7 @@ def _rest(order: object) -> tuple[object, object]:
 
 def test_a_small_drill(tmp_path: Path) -> None:
     region = make_region_world(tmp_path / "world", 20)
-    drill = Drill(kill_seconds=15, lease_seconds=10, recipe="boosted", most_seconds=600)
+    drill = Drill(kill_seconds=7, lease_seconds=10, recipe="boosted", most_seconds=600)
     figures = run_drill(region, tmp_path / "run", drill)
     assert not find_faults(figures), figures
     assert figures.kills >= 1
