@@ -68,6 +68,7 @@ def _problem_of(band: BandSource, options: ReadOptions) -> str | None:
 
 
 def _compare(band: BandSource, options: ReadOptions) -> str | None:
+    kind, expected = _parse(band.checksum)
     size = find_size(band.href, options)
     if band.size is not None and size < band.size:
         raise Interrupted(
@@ -77,7 +78,6 @@ def _compare(band: BandSource, options: ReadOptions) -> str | None:
         )
     if band.size is not None and size != band.size:
         return f"{band.href} has {size} bytes, its item says {band.size}"
-    kind, expected = _parse(band.checksum)
     if kind is None:
         if band.checksum is not None:
             log.warning("%s has a checksum of an unknown kind: it is not verified", band.href)

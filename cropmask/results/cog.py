@@ -29,7 +29,7 @@ from cropmask.core.cropmap import CropMap
 from cropmask.errors import CropmaskError, Interrupted, Reason
 from cropmask.product import CREDIT, FILTERED, LICENSE, MASK, NODATA, Band, Rgba
 from cropmask.remote.localfiles import translate_os_errors
-from cropmask.stac.facts import FileFacts, visual_box
+from cropmask.stac.facts import FileFacts
 
 BLOCK: Final = 512
 THUMBNAIL_PIXELS: Final = 512
@@ -90,13 +90,12 @@ def write_cog(
         )
 
 
-def write_visual(path: Path, crop_map: CropMap, box: GeoBox) -> None:
+def write_visual(path: Path, crop_map: CropMap, box: GeoBox, small: GeoBox) -> None:
     """Write the mask in its published color as a small RGBA cloud-optimized GeoTIFF.
 
     A pixel of it is the most frequent class of the pixels below: cropland is opaque, everything
-    else transparent. At most 1024 pixels a side (:func:`cropmask.stac.facts.visual_box`).
+    else transparent. ``small`` is its grid, ``box`` that of the map.
     """
-    small = visual_box(box)
     classes = _reduce(crop_map.mask, box, (small.height, small.width))
     pixels = _paint(classes, {found.value: found.color for found in MASK.classes})
     with _translate_encoding_errors(path), _raster(pixels, small) as raster:

@@ -68,7 +68,7 @@ def write_dataset(
         if not paths[band.name].exists():
             pixels = getattr(crop_map, band.name)
             write_cog(paths[band.name], pixels, facts.box, band, threads=threads)
-    write_visual(paths["visual"], crop_map, facts.box)
+    write_visual(paths["visual"], crop_map, facts.box, facts.visual_box)
     write_thumbnail(paths["thumbnail"], crop_map, facts.box)
     paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
     files = {key: load_file_facts(path) for key, path in paths.items()}
@@ -150,9 +150,9 @@ def _refuse_another(store: Store, place: Place, text: bytes) -> None:
 
 def put_catalogs(store: Store, collection: Document, *, synthetic: bool) -> None:
     """Put the collection and the root catalog that items link to, where they are not yet."""
+    root = make_root_catalog([collection], synthetic=synthetic)
     key = f"{collection['id']}/collection.json"
     store.put_if_absent(key, encode_json(collection).encode(), JSON_TYPE)
-    root = make_root_catalog([collection], synthetic=synthetic)
     if store.put_if_absent(ROOT_KEY, encode_json(root).encode(), JSON_TYPE):
         return
     known = find_json(store, ROOT_KEY)

@@ -255,4 +255,5 @@ def _asset_of(item: StacFile, layer: StacLayer) -> LayerSource:
             reason=Reason.MISSING_BAND,
         )
     asset = item.assets[key]
-    return LayerSource(resolve(item.href, str(asset["href"])), None, item_id, checksum_of(asset))
+    checksum = checksum_of(asset)
+    return LayerSource(resolve(item.href, str(asset["href"])), None, item_id, checksum)

@@ -131,6 +131,11 @@ class ItemFacts:
         return grid.geobox(self.tile, self.resolution)
 
     @property
+    def visual_box(self) -> GeoBox:
+        """Pixel grid of the visual asset: see :func:`visual_box`."""
+        return visual_box(self.box)
+
+    @property
     def lineage(self) -> dict[str, list[str]]:
         """Sources as the Open Data Cube names them: those whose id is a UUID."""
         ids = [source.id for source in self.sources if _is_uuid(source.id)]

@@ -22,7 +22,6 @@ from cropmask.stac.facts import (
     FileFacts,
     ItemFacts,
     lonlat_bounds,
-    visual_box,
 )
 from cropmask.stac.links import ITEM_TYPE, is_document, make_link
 
@@ -134,7 +133,7 @@ def _asset(key: str, facts: ItemFacts, file: FileFacts) -> Document:
     if key == PROB.name:
         described |= _statistics(facts)
     if key == "visual":
-        described |= _pixels(visual_box(facts.box))
+        described |= _pixels(facts.visual_box)
     return described | {"file:size": file.size, "file:checksum": file.multihash}
 
 

@@ -16,7 +16,7 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
     """What the item of a job says."""
     basis, geomads = job.basis, (job.sources.first, job.sources.second)
     end = f"{job.task.period.end}T23:59:59Z"
-    sha256 = basis.region.model(basis.recipe).sha256
+    sha256 = basis.model.sha256
     href = model_href(basis.region.name, basis.recipe, sha256)
     return ItemFacts(
         product=basis.region.product,

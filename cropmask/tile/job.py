@@ -13,7 +13,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import intersects
 from cropmask.machine.stages import Stages
 from cropmask.product import Recipe
-from cropmask.region import Region, load_region
+from cropmask.region import ModelRef, Region, load_region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.results.finder import Place, find_item, make_place
 from cropmask.site.site import Inputs, Site
@@ -32,6 +32,7 @@ class Basis:
 
     region: Region
     recipe: Recipe
+    model: ModelRef
     resolution: int
     inputs: Inputs
     boundary: shapely.Geometry
@@ -42,7 +43,7 @@ class Basis:
     def words(self) -> dict[str, str]:
         """Parts of the run key that have words; see :func:`~cropmask.tile.runkey.item_words`."""
         return {
-            "model": model_words(self.recipe, self.region.model(self.recipe).sha256),
+            "model": model_words(self.recipe, self.model.sha256),
             "resolution": str(self.resolution),
             "region": self.region.version,
             "code": VERSION,
@@ -122,12 +123,12 @@ def open_basis(
     Raises Rejected if the region or its model is unknown; Misconfigured if the site cannot be used.
     """
     found = load_region(region, site.models)
-    found.model(recipe)
+    model = found.model(recipe)
     # A stage only where there is something to make: nothing is told of a world that is there.
     inputs = site.inputs(found, partial((stages or Stages()).tell, "demo world"))
     boundary = load_boundary(inputs.boundary)
     digest = digest_json(boundary.wkb_hex)
-    return Basis(found, recipe, site.resolution, inputs, boundary, digest)
+    return Basis(found, recipe, model, site.resolution, inputs, boundary, digest)
 
 
 def prepare_on(
@@ -148,7 +149,7 @@ def prepare_on(
     inputs = sources.fingerprint(identify)
     geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
     parts = KeyParts.of(
-        model=region.model(basis.recipe).sha256,
+        model=basis.model.sha256,
         region={"name": region.name, "version": region.version},
         limits=region.limits.model_dump(),
         boundary=basis.boundary_digest,

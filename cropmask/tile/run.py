@@ -125,8 +125,7 @@ def run_tile(
         if site.read.verify:
             verify_files(job.sources.bands, site.read)
         region = job.basis.region
-        model = region.model(recipe)
-        forest = load_forest(model.file, model.sha256)
+        forest = load_forest(job.basis.model.file, job.basis.model.sha256)
     with (
         TemporaryDirectory(prefix="cropmask-") as temporary,
         open_layers(
@@ -158,12 +157,13 @@ def run_tile(
         stages.add_bytes("classify", layers.pixel_bytes)
         with stages.stage("write"):
             facts = make_facts(job, statistics, layers.not_applied)
+            collection = make_product_collection(job)
             published = put_dataset(
                 store,
                 job.place,
                 facts,
                 crop_map,
-                make_product_collection(job),
+                collection,
                 folder=folder,
                 overwrite=overwrite,
                 check=check,

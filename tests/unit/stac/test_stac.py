@@ -309,7 +309,7 @@ def write_results(root: Path, facts: ItemFacts) -> tuple[Path, CropMap]:
     paths = {key: folder / facts.file_name(key) for key in ASSET_SUFFIXES}
     for band in BANDS:
         write_cog(paths[band.name], getattr(crop_map, band.name), facts.box, band)
-    write_visual(paths["visual"], crop_map, facts.box)
+    write_visual(paths["visual"], crop_map, facts.box, facts.visual_box)
     write_thumbnail(paths["thumbnail"], crop_map, facts.box)
     paths["odc_metadata"].write_text(make_eo3(facts))
     written = [load_file_facts(path) for path in paths.values() if path.exists()]
