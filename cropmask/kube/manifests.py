@@ -285,8 +285,9 @@ def _environment(worker: WorkerPod) -> list[Manifest]:
     entries = [{"name": name, "value": known[name]} for name in sorted(known)]
     if contract.ENV_THREADS in known:
         return entries
-    # Without a CPU limit a container sees all CPUs of its node.
-    asked = {"containerName": contract.WORKER, "resource": "requests.cpu", "divisor": "1"}
+    # Without a CPU limit a container sees all CPUs of its node. The container is not named: it is
+    # its own by default, and other names would be refused where Argo or the indexer give theirs.
+    asked = {"resource": "requests.cpu", "divisor": "1"}
     return [*entries, {"name": contract.ENV_THREADS, "valueFrom": {"resourceFieldRef": asked}}]
 
 

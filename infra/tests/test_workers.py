@@ -8,6 +8,7 @@ from cropmask.kube.manifests import make_pod
 from infra.places import Places
 from infra.settings import Settings
 from infra.tests.synthesized import Synthesized
+from tests.references import missing_references
 
 
 def test_the_namespace_admits_restricted_pods_only(cloud: Synthesized) -> None:
@@ -106,6 +107,11 @@ def test_every_pod_has_an_account_that_has_a_role(cloud: Synthesized) -> None:
     }
     assert pods
     assert pods <= associated
+
+
+def test_every_reference_names_something_that_exists(cloud: Synthesized) -> None:
+    made_elsewhere = [("Secret", "cropmask-datacube")]  # by the operator: docs/datacube.md
+    assert missing_references(cloud.manifests(), made_elsewhere) == []
 
 
 def test_results_are_indexed_where_the_settings_say_so(dev: Synthesized, prod: Synthesized) -> None:

@@ -22,6 +22,7 @@ from cropmask.kube.manifests import CACHES, TEMPORARY
 from cropmask.kube.namespace import make_quota
 from cropmask.kube.scaled import max_job_seconds
 from jobs.make_manifests import encode_files
+from tests.references import missing_references, pods_of
 
 JOBS = Path(__file__).parents[2] / "jobs"
 CUSTOM = ("ScaledJob", "WorkflowTemplate")
@@ -38,24 +39,32 @@ def document_of(name: str, kind: str) -> dict[str, Any]:
     return found
 
 
-def pods_of(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every pod template in a document, wherever it stands."""
-    found = []
-    if isinstance(document, dict):
-        if "containers" in document:
-            found.append(document)
-        for value in document.values():
-            found += pods_of(value)
-    elif isinstance(document, list):
-        for value in document:
-            found += pods_of(value)
-    return found
-
-
 def test_files_are_what_is_printed() -> None:
     printed = encode_files()
     on_disk = {f.name: f.read_text() for f in (*JOBS.glob("*.yaml"), *JOBS.glob("*.json"))}
     assert on_disk == printed, "run 'make manifests'"
+
+
+def test_every_reference_names_something_that_exists() -> None:
+    documents = [parameter.values[0] for parameter in DOCUMENTS]
+    # The address of the datacube's database is the operator's to put there: docs/datacube.md.
+    assert missing_references(documents, elsewhere=[("Secret", "cropmask-datacube")]) == []
+
+
+def test_a_reference_that_leads_nowhere_is_found() -> None:
+    job = document_of("worker-job.yaml", "Job")
+    pod = job["spec"]["template"]["spec"]
+    pod["serviceAccountName"] = "nobody"
+    pod["volumes"] = []
+    container = pod["containers"][0]
+    field = {"resourceFieldRef": {"containerName": "other", "resource": "requests.cpu"}}
+    container["env"].append({"name": "X", "valueFrom": field})
+    container["envFrom"] = [{"secretRef": {"name": "gone"}}]
+    job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["containerName"] = "main"
+    found = missing_references([job])
+    for words in ("from container other", "no volume", "ServiceAccount nobody", "Secret gone"):
+        assert any(words in problem for problem in found), (words, found)
+    assert any("podFailurePolicy names container main" in problem for problem in found)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
