@@ -110,7 +110,7 @@ def test_every_pod_has_an_account_that_has_a_role(cloud: Synthesized) -> None:
 
 
 def test_every_reference_names_something_that_exists(cloud: Synthesized) -> None:
-    made_elsewhere = [("Secret", "cropmask-datacube")]  # by the operator: docs/datacube.md
+    made_elsewhere = [("Secret", "cropmask-datacube")]  # by the operator: docs/deploy.md
     assert missing_references(cloud.manifests(), made_elsewhere) == []
 
 

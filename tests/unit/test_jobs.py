@@ -47,7 +47,7 @@ def test_files_are_what_is_printed() -> None:
 
 def test_every_reference_names_something_that_exists() -> None:
     documents = [parameter.values[0] for parameter in DOCUMENTS]
-    # The address of the datacube's database is the operator's to put there: docs/datacube.md.
+    # The address of the datacube's database is the operator's to put there: docs/deploy.md.
     assert missing_references(documents, elsewhere=[("Secret", "cropmask-datacube")]) == []
 
 
