@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -30,8 +28,6 @@ from cropmask.remote.retries import count_of_client
 
 ABSENT_CODES: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 """What S3 says of a key that holds nothing; a bucket that does not exist is another matter."""
-BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[\w:/-]+")
-"""Names of buckets and of access points."""
 _TRANSIENT: Final = frozenset(
     {
         "ConditionalRequestConflict",
@@ -89,7 +85,7 @@ class AwsClient:
             **(config or {}),
         }
         self._lock = threading.Lock()
-        self._opened: tuple[int, Any] | None = None
+        self._opened: Any = None
 
     def open(self) -> Any:  # noqa: ANN401 (boto3 makes its classes at run time)
         """The client.
@@ -97,16 +93,15 @@ class AwsClient:
         Raises Misconfigured if profile, region or endpoint cannot be used.
         """
         with self._lock:
-            # A forked child must not talk over its parent's connections.
-            if self._opened is None or self._opened[0] != os.getpid():
+            if self._opened is None:
                 with translate_aws_errors(self._where):
                     client = boto3.session.Session().client(
                         self._service, **self._place, config=Config(**self._settings)
                     )
                 count_of_client(client)
                 self._prepare(client)
-                self._opened = (os.getpid(), client)
-            return self._opened[1]
+                self._opened = client
+            return self._opened
 
 
 def make_s3_client(

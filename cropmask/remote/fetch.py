@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import requests
+from botocore.exceptions import BotoCoreError, ParamValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
@@ -25,7 +26,6 @@ from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, R
 from cropmask.remote.address import is_remote
 from cropmask.remote.aws import (
     ABSENT_CODES,
-    BUCKET,
     AwsClient,
     make_s3_client,
     translate_aws_errors,
@@ -104,6 +104,7 @@ def _s3(options: ReadOptions) -> AwsClient:
 
 # A forked child must not talk over its parent's connections.
 os.register_at_fork(after_in_child=_session.cache_clear)
+os.register_at_fork(after_in_child=_s3.cache_clear)
 
 
 def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None = None) -> bytes:
@@ -130,7 +131,11 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
     wanted = f"bytes={span[0]}-{span[0] + span[1] - 1}" if span else None
     if href.startswith("s3://"):
         extra = {"Range": wanted} if wanted else {}
-        return bytes(_s3_call("get_object", href, options, **extra)["Body"])
+        body = _s3_call("get_object", href, options, **extra)["Body"]
+        try:
+            return bytes(body.read())
+        except (BotoCoreError, OSError) as error:
+            raise Interrupted(f"{href} broke off: {error}", reason=Reason.UNREACHABLE) from error
     if is_remote(href):
         return bytes(_http("GET", href, options, {"Range": wanted} if wanted else {}).content)
     check_local(href)
@@ -205,14 +210,6 @@ def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
 
 def translate_status(status: str, href: str) -> CropmaskError:
     """The error that an answer other than success stands for."""
-    return _translate_known(status, href) or Interrupted(
-        f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
-        reason=Reason.UNREACHABLE,
-    )
-
-
-def _translate_known(status: str, href: str) -> CropmaskError | None:
-    """The error of a status or code that means the same whoever answers it."""
     if status in ABSENT_CODES:
         return Absent(f"{href} does not exist", reason=Reason.ABSENT)
     if status == "NoSuchBucket":
@@ -223,7 +220,10 @@ def _translate_known(status: str, href: str) -> CropmaskError | None:
             "CROPMASK_S3_UNSIGNED=1 for a public bucket",
             reason=Reason.ACCESS_DENIED,
         )
-    return None
+    return Interrupted(
+        f"{urlsplit(href).netloc} answered {status} for {href}: try again later",
+        reason=Reason.UNREACHABLE,
+    )
 
 
 def check_local(href: str) -> os.stat_result:
@@ -277,13 +277,15 @@ def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str])
 
 
 def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  # noqa: ANN401
-    """Answer of S3, its body included, to a request about an address."""
+    """Answer of S3 to a request about an address."""
     bucket, _, key = href.removeprefix("s3://").partition("/")
-    if not BUCKET.fullmatch(bucket):
-        raise Rejected(
-            f"{href} is no S3 address: write it like s3://bucket/key", reason=Reason.BAD_ADDRESS
-        )
     arguments = {"Bucket": bucket, **({"Key": key} if key else {}), **extra}
-    with translate_aws_errors(href, special=lambda code, _status: _translate_known(code, href)):
-        answer = getattr(_s3(options).open(), name)(**arguments)
-        return answer | ({"Body": answer["Body"].read()} if "Body" in answer else {})
+    # Whatever else an address is answered, another try may help: it says nothing of our settings.
+    with translate_aws_errors(href, special=lambda code, _status: translate_status(code, href)):
+        try:
+            return getattr(_s3(options).open(), name)(**arguments)
+        except ParamValidationError:  # no bucket, or no key
+            raise Rejected(
+                f"{href} is no S3 address: write it like s3://bucket/key",
+                reason=Reason.BAD_ADDRESS,
+            ) from None

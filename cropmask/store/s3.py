@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,12 +12,14 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
-from cropmask.remote.aws import ABSENT_CODES, BUCKET, make_s3_client, translate_aws_errors
+from cropmask.remote.aws import ABSENT_CODES, make_s3_client, translate_aws_errors
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.store.protocol import Absent, Entry, StoreOptions, checked_key
 
 _MULTIPART_BYTES: Final = 16 << 20
 """Files over this are sent in parts; three bands of a tile rarely are."""
+_BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[\w:/-]+")
+"""Names of buckets and of access points."""
 _PAGE_KEYS: Final = 1000
 _ADVICE: Final = {
     "NoSuchBucket": "the bucket does not exist: create it or name another",
@@ -39,7 +42,7 @@ class S3Store:
     """
 
     def __init__(self, bucket: str, prefix: str, options: StoreOptions) -> None:
-        if not BUCKET.fullmatch(bucket):
+        if not _BUCKET.fullmatch(bucket):
             raise Misconfigured(
                 f"'{bucket}' is not the name of an S3 bucket: write s3://bucket/prefix"
             )

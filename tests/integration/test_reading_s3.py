@@ -10,9 +10,11 @@ import boto3
 import numpy as np
 import pytest
 import shapely
+from botocore.exceptions import FlexibleChecksumError
+from botocore.response import StreamingBody
 from moto.server import ThreadedMotoServer
 
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
 from cropmask.region import Ancillary, Limits
@@ -160,3 +162,25 @@ def test_no_credentials(
     fresh = ReadOptions(s3_endpoint=options.s3_endpoint, s3_region="eu-west-1")
     with pytest.raises(Misconfigured, match="no AWS credentials"):
         find_sources(CATALOGS[0], TILE, YEAR, in_s3(made), options=fresh)
+
+
+@pytest.mark.parametrize("href", ["s3://world", "s3://a b/key"])
+def test_what_is_no_address_is_the_fault_of_who_named_it(made: World, options: ReadOptions, href):
+    with pytest.raises(Rejected, match="write it like s3://bucket/key"):
+        load_bytes(href, options)
+
+
+def test_an_answer_that_says_nothing_of_our_settings_may_pass(made: World, options: ReadOptions):
+    with pytest.raises(Interrupted, match="try again later"):
+        load_bytes("s3://world/catalog.json", options, span=(10**9, 5))  # 416
+
+
+def test_a_body_that_is_damaged_on_the_way_is_read_again_later(
+    made: World, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
+):
+    def damaged(self: StreamingBody) -> bytes:
+        raise FlexibleChecksumError(error_msg="it differs")
+
+    monkeypatch.setattr(StreamingBody, "read", damaged)
+    with pytest.raises(Interrupted, match="broke off"):
+        load_bytes("s3://world/catalog.json", options)
