@@ -10,6 +10,10 @@ A message is a file, and its state is its name::
 
 Every step is one rename, of which exactly one process is the winner: whoever is killed at any
 point leaves the message in one state or in the next. Times are milliseconds of the wall clock.
+
+Folders are not listed for every message: a queue takes what its last look showed, one rename each,
+and looks again when that is used up or no longer fresh. What it does not know of yet, such as a
+lease of another process that has ended, it sees with the next look.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +59,10 @@ _LISTINGS: Final = 3
 _GONE: Final = (FileNotFoundError, NotADirectoryError)
 _SLACK_MS: Final = 5000
 """A clock may be set back by so much without a lease beginning anew."""
+_FRESH_MS: Final = 1000
+"""How long messages are taken from one look while there are any."""
+_ENTRIES_PER_FRESH_MS: Final = 20
+"""A look at n names takes n microseconds or two: a large one stays fresh for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,12 @@ class FolderQueue:
         self.lag_seconds = 0.0
         self._max_receives = max_receives
         self._clock = clock
+        self._ready: list[str] = []
+        """What the last look showed and nobody here has tried to take, oldest last."""
+        self._fresh = range(0)
+        """Times at which the last look may still be used; a clock set back is not among them."""
+        self._held: dict[str, _Name] = {}
+        """Where this object left the messages of its leases, by receipt; others may move them."""
 
     def _now(self) -> int:
         return round(self._clock() * 1000)
@@ -125,8 +139,7 @@ class FolderQueue:
         return poll(lambda: self._take(seconds), wait_seconds, time.monotonic, time.sleep)
 
     def _take(self, seconds: float) -> Lease | None:
-        self._wake()
-        for name in self._names(_READY):
+        for name in self._visible():
             id_, receives = name.split(".")
             if int(receives) >= self._max_receives:
                 self._move(f"{_READY}/{name}", f"{_DEAD}/{self._now():014d}.{id_}.{uuid4().hex}")
@@ -135,26 +148,46 @@ class FolderQueue:
             if self._move(f"{_READY}/{name}", f"{_LEASED}/{taken}"):
                 document = self._read(f"{_LEASED}/{taken}")
                 if document is not None:
+                    self._held[taken.token] = taken
                     return Lease(_message_of(document), id_, taken.token, taken.receives)
         return None
 
-    def _wake(self) -> None:
-        """Make visible what has waited or been in flight for long enough."""
+    def _visible(self) -> Iterator[str]:
+        """Names below ``ready``, oldest first: of the last look while it is fresh, then of one now.
+
+        Others may have moved them. Each is given once a look, whoever asks.
+        """
+        if self._now() in self._fresh:
+            yield from _popped(self._ready)
+        self._look()
+        yield from _popped(self._ready)
+
+    def _look(self) -> None:
+        """Make visible what is due, and list what is visible."""
+        woken = self._wake()
+        self._ready = self._names(_READY)[::-1]
+        now, entries = self._now(), woken + len(self._ready)
+        self._fresh = range(now, now + max(_FRESH_MS, entries // _ENTRIES_PER_FRESH_MS))
+
+    def _wake(self) -> int:
+        """Make visible what has waited or been in flight for long enough; how many were seen."""
         now = self._now()
-        for folder in (_LATER, _LEASED):
-            for text in self._names(folder):
-                name = _Name.parse(text)
-                if name.ends() <= now:
-                    self._move(f"{folder}/{text}", f"{_READY}/{name.visible}")
-                elif name.start > now + _SLACK_MS:
-                    # The clock was set back: nobody knows how long it has been.
-                    again = replace(name, start=now)
-                    self._move(f"{folder}/{text}", f"{folder}/{again}")
+        seen = [(folder, text) for folder in (_LATER, _LEASED) for text in self._names(folder)]
+        for folder, text in seen:
+            name = _Name.parse(text)
+            if name.ends() <= now:
+                self._move(f"{folder}/{text}", f"{_READY}/{name.visible}")
+            elif name.start > now + _SLACK_MS:
+                # The clock was set back: nobody knows how long it has been.
+                again = replace(name, start=now)
+                self._move(f"{folder}/{text}", f"{folder}/{again}")
+        return len(seen)
 
     def renew(self, lease: Lease, seconds: float) -> None:
         """Rename the message after the new end of its lease."""
         start, length = self._now(), round(seconds * 1000)
-        self._step(lease, lambda old: f"{_LEASED}/{replace(old, start=start, length=length)}")
+        old = self._step(lease, lambda old: f"{_LEASED}/{replace(old, start=start, length=length)}")
+        self._held[lease.receipt] = replace(old, start=start, length=length)
 
     def done(self, lease: Lease) -> None:
         """Delete the message, unless another worker may have it."""
@@ -232,24 +265,27 @@ class FolderQueue:
         self._names(_READY)
 
     def _find(self, lease: Lease) -> _Name:
-        """Name of a message that is in flight.
+        """Name of a message that is in flight, first as it was left here: it may be moved by now.
 
-        Raises LeaseLost if it is not, or another worker has it.
+        Raises LeaseLost if it is not in flight, or another worker has it.
         """
+        left = self._held.pop(lease.receipt, None)
+        if left is not None and left.ends() > self._now():
+            return left
         for _ in range(_LISTINGS):
             for text in self._names(_LEASED):
                 if text.endswith(f".{lease.receipt}"):
                     return _Name.parse(text)
         raise lease_ended(lease)
 
-    def _step(self, lease: Lease, to: Callable[[_Name], str]) -> None:
-        """Move a message out of the state in which its holder left it."""
+    def _step(self, lease: Lease, to: Callable[[_Name], str]) -> _Name:
+        """Move a message out of the state in which its holder left it; its name before."""
         while True:
             old = self._find(lease)
             if old.ends() <= self._now():
                 raise lease_ended(lease)
             if self._move(f"{_LEASED}/{old}", to(old)):
-                return
+                return old
 
     def _names(self, folder: str) -> list[str]:
         path = self.root / folder
@@ -288,7 +324,9 @@ class FolderQueue:
     def _write(self, name: str, document: Mapping[str, Any]) -> None:
         path = self.root / name
         content = json.dumps(document, sort_keys=True).encode()
-        with translate_os_errors(path, "written"), part_of(path, content) as part:
+        # The part lies above the messages: looking there for old parts does not list them.
+        with translate_os_errors(path, "written"), part_of(self.root / path.name, content) as part:
+            path.parent.mkdir(exist_ok=True)
             part.rename(path)
 
     def _read(self, name: str) -> dict[str, Any] | None:
@@ -303,6 +341,13 @@ class FolderQueue:
             return dict(json.loads(text))
         except (ValueError, TypeError, RecursionError):
             return {"body": text}
+
+
+def _popped(names: list[str]) -> Iterator[str]:
+    """Names from the end of a list, until it is empty; threads may share it."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield names.pop()
 
 
 def _id_of(name: str) -> str:

@@ -130,6 +130,84 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path):
         FolderQueue(tmp_path / "q").check()
 
 
+class Entries:
+    """Counts the names that listings of folders give."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read = 0
+        listdir, scandir = os.listdir, os.scandir
+
+        def count_names(path: str | Path) -> list[str]:
+            names = listdir(path)
+            self.read += len(names)
+            return names
+
+        def count_entries(path: str | Path):
+            self.read += len(listdir(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "listdir", count_names)
+        monkeypatch.setattr(os, "scandir", count_entries)
+
+
+@pytest.mark.parametrize("number", [50, 400])
+def test_names_are_read_once_a_message_however_many_wait(
+    queue: FolderQueue, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    entries = Entries(monkeypatch)
+    queue.send([Message(str(n)) for n in range(2 * number)])
+    assert entries.read <= 8 * number, "sending lists no messages"
+    for _ in range(number):  # many that are delayed, and many in flight, are not listed either
+        queue.release(taken(queue), 3600)
+    held = [taken(queue) for _ in range(number // 2)]
+    entries.read = 0
+    while (lease := queue.lease(seconds=300)) is not None:
+        queue.renew(lease, 300)
+        queue.done(lease)
+    for lease in held:
+        queue.done(lease)
+    assert entries.read <= 4 * number
+    assert queue.counts() == Counts(0, 0, number, 0)
+
+
+def test_a_lease_that_ended_comes_back_before_younger_messages(queue: FolderQueue, clock: Clock):
+    """A look is used for a second, then what has happened meanwhile counts."""
+    queue.send([Message(str(n)) for n in range(50)])
+    other = FolderQueue(queue.root, clock=clock)
+    lost = taken(other, 10)
+    assert taken(queue).message.body == "1"
+    clock.now += 9.5
+    assert taken(queue).message.body == "2"
+    clock.now += 1.01
+    assert taken(queue).message_id == lost.message_id
+
+
+def test_what_others_took_is_not_taken_from_an_old_look(queue: FolderQueue, clock: Clock):
+    queue.send([Message(str(n)) for n in range(20)])
+    other = FolderQueue(queue.root, clock=clock)
+    bodies = [taken(one).message.body for _ in range(10) for one in (queue, other)]
+    assert sorted(map(int, bodies)) == list(range(20))
+    assert queue.lease(seconds=1) is None
+    queue.send([Message("new")])
+    assert taken(other).message.body == "new", "nothing left to take: it looks again at once"
+
+
+def test_a_lease_is_held_by_whoever_has_its_receipt(queue: FolderQueue, clock: Clock):
+    """What one object remembers of a lease is no more than where to look first."""
+    queue.send([Message("a"), Message("b")])
+    first, second = taken(queue, 10), taken(queue, 10)
+    other = FolderQueue(queue.root, clock=clock)
+    other.renew(first, 60)
+    other.park(second, "r", "e")
+    clock.now += 30
+    queue.renew(first, 60)
+    with pytest.raises(LeaseLost):
+        queue.renew(second, 60)
+    other.done(first)
+    queue.done(first)
+    assert queue.counts() == Counts(0, 0, 0, 1)
+
+
 def work(root: str, log: str, delay: float) -> None:
     """Take messages until none is left; write each one's body to a file of its own."""
     queue = FolderQueue(Path(root))
