@@ -7,6 +7,7 @@ segmentation  the object filter from 1 to 92 million pixels
 files         size of the model files, and how long they take to load
 reference     the published way in xarray, dask and scikit-learn, beside ours
 tile          whole processes from 24 COGs to 3 COGs, their growth and their cost
+operating     the folder queue and the records of attempts, by their number
 
 Leave the machine alone meanwhile: the full run takes 12 to 25 minutes on two cores.
 """
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, forest, reference, segmentation, tile
+from benchmarks import files, forest, operating, reference, segmentation, tile
 from benchmarks.inputs import ensure_inputs, find_resolution
 from benchmarks.measure import (
     SAMPLES,
@@ -30,7 +31,7 @@ from benchmarks.measure import (
 )
 from benchmarks.models import fit_models
 
-NAMES = ("forest", "segmentation", "files", "reference", "tile")
+NAMES = ("forest", "segmentation", "files", "reference", "tile", "operating")
 SIZES: dict[bool, dict[str, dict[str, Any]]] = {
     False: {name: {} for name in NAMES},
     True: {
@@ -39,6 +40,7 @@ SIZES: dict[bool, dict[str, dict[str, Any]]] = {
         "files": {"rounds": 1},
         "reference": {"edges": (300, 600)},
         "tile": {"edges": (600, 1200)},
+        "operating": operating.QUICK,
     },
 }
 """Arguments of the benchmarks, by whether the run is a quick one."""
@@ -81,6 +83,11 @@ def main() -> None:
             "Whole tile, growth and cost",
             lambda: tile.measure(resolution=resolution, price=price, **sizes["tile"]),
             tile.report,
+        ),
+        "operating": (
+            "Queue and records",
+            lambda: operating.measure(**sizes["operating"]),
+            operating.report,
         ),
     }
     found = {}

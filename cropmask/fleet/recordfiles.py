@@ -6,12 +6,13 @@ import logging
 import platform
 import secrets
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib import metadata
-from typing import Final
+from typing import Final, TypeVar
 
 from cropmask.contract import RUNS, VERSION
 from cropmask.errors import CropmaskError, Reason, Rejected
@@ -34,6 +35,11 @@ from cropmask.task import Order
 _PACKAGES: Final = ("numba", "numpy", "odc-stac", "rasterio")
 """Packages whose version may matter for a result or its speed."""
 _JSON: Final = "application/json"
+_NEAR_SECONDS: Final = 0.001
+"""A document that is there sooner is on a disk of this machine; parsing it is part of the time."""
+_PATIENCE_SECONDS: Final = 0.05
+
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -129,34 +135,49 @@ def load_runs(
         for year in ([period] if period else store.folders(f"{RUNS}/{found}/"))
         for run in store.folders(run_folder(found, year))
     ]
-    records = [record for record in map_threads(partial(_load_run, store), keys) if record]
+    # Messages sent by hand have a run without a document.
+    records = _parse_valid(store, keys, RunRecord.from_json).values()
     return tuple(sorted(records, key=lambda record: (record.submitted, record.run)))
-
-
-def _load_run(store: Store, key: str) -> RunRecord | None:
-    try:
-        return RunRecord.from_json(store.get(key))
-    except Absent:  # messages sent by hand have a run without
-        return None
-    except Rejected as error:
-        log.warning("%s is left out: %s", key, error)
-        return None
 
 
 def load_attempts(store: Store, keys: Sequence[AttemptKey]) -> dict[AttemptKey, AttemptRecord]:
     """Documents of attempts; those that are gone or are no records are left out."""
+    names = [key.key for key in keys]
+    loaded = _parse_valid(store, names, AttemptRecord.from_json)
+    return {key: loaded[name] for key, name in zip(keys, names, strict=True) if name in loaded}
 
-    def load(key: AttemptKey) -> AttemptRecord | None:
+
+def _parse_valid(store: Store, keys: Sequence[str], parse: Callable[[bytes], R]) -> dict[str, R]:
+    """What is parsed of documents, by key; those that are not there or not valid are left out."""
+    records = {}
+    for key, document in zip(keys, _get_all(store, keys), strict=True):
+        if document is not None:
+            try:
+                records[key] = parse(document)
+            except Rejected as error:
+                log.warning("%s is left out: %s", key, error)
+    return records
+
+
+def _get_all(store: Store, keys: Sequence[str]) -> Iterator[bytes | None]:
+    """Documents of keys in their order, None where there is none.
+
+    They are read one after the other, because threads that wait for nothing only hinder each
+    other, until that takes longer than it does on a disk; from then on a few at a time.
+    """
+
+    def get(key: str) -> bytes | None:
         try:
-            return load_attempt(store, key)
+            return store.get(key)
         except Absent:
             return None
-        except Rejected as error:
-            log.warning("%s is left out: %s", key.key, error)
-            return None
 
-    loaded = zip(keys, map_threads(load, keys), strict=True)
-    return {key: record for key, record in loaded if record is not None}
+    began = time.perf_counter()
+    for number, key in enumerate(keys):
+        if time.perf_counter() - began > _PATIENCE_SECONDS + number * _NEAR_SECONDS:
+            yield from map_threads(get, keys[number:])
+            return
+        yield get(key)
 
 
 def _now() -> datetime:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from cropmask.contract import RUNS
@@ -27,8 +28,12 @@ _MOMENT: Final = "%Y%m%dT%H%M%S%fZ"
 _WRONG: Final = (ValueError, TypeError, KeyError, StopIteration, OverflowError, Rejected)
 _KEY: Final = re.compile(
     rf"{RUNS}/(?P<product>[^/]+)/(?P<period>[^/]+)/(?P<run>[^/]+)/(?P<tile>x\d{{3}}y\d{{3}})/"
-    r"(?P<started>\d{8}T\d{12}Z)-(?P<attempt>[0-9a-f]+)\.(?P<state>[A-Z]+)\.json"
+    r"(?P<started>\d{8}T(?:[01]\d|2[0-3])\d{10}Z)-(?P<attempt>[0-9a-f]+)\.(?P<state>[A-Z]+)\.json"
 )
+
+
+_tile_of = lru_cache(maxsize=4096)(Tile.parse)
+"""Records name the same tiles over and over."""
 
 
 class State(StrEnum):
@@ -76,17 +81,20 @@ class AttemptKey:
     def parse(cls, key: str) -> AttemptKey | None:
         """The attempt that a key names; None if it names something else."""
         found = _KEY.fullmatch(key)
-        if found is None or found["state"] not in set(State):
+        if found is None:
             return None
+        text = found["started"]
         try:
-            started = datetime.strptime(found["started"], _MOMENT).replace(tzinfo=UTC)
+            # Not strptime, which takes longer than all the rest.
+            started = datetime.fromisoformat(f"{text[:15]}.{text[15:]}")
+            state = State(found["state"])
         except ValueError:
             return None
         return cls(
-            Tile.parse(found["tile"]),
+            _tile_of(found["tile"]),
             started,
             found["attempt"],
-            State(found["state"]),
+            state,
             found["product"],
             found["period"],
             found["run"],
@@ -148,7 +156,7 @@ class AttemptRecord:
     def key(self) -> AttemptKey:
         """Name of the document."""
         return AttemptKey(
-            Tile.parse(self.tile),
+            _tile_of(self.tile),
             datetime.fromisoformat(self.started).astimezone(UTC),
             self.attempt,
             self.state,
@@ -172,7 +180,8 @@ class AttemptRecord:
             found["state"] = State(found["state"])
             found["stages"] = tuple(found.get("stages", ()))
             record = check_fields(cls, found)
-            if AttemptKey.parse(record.key.key) != record.key:
+            key = record.key
+            if AttemptKey.parse(key.key) != key:
                 raise ValueError("it names no attempt")
         except _WRONG as error:
             raise Rejected(
@@ -265,4 +274,9 @@ class RunRecord:
 def _known_fields(kind: type, text: str | bytes) -> dict[str, Any]:
     """What a document says of the fields of a dataclass; what a later version added is left out."""
     found = read_object(text)
-    return {field.name: found[field.name] for field in fields(kind) if field.name in found}
+    return {name: found[name] for name in _names_of(kind) if name in found}
+
+
+@cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 T = TypeVar("T")
 
@@ -20,7 +21,9 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     a few words.
     """
     try:
-        found = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text))
+        found = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(found, dict):
@@ -40,6 +43,9 @@ def _finite(text: str) -> float:
     return number
 
 
+_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+
+
 def check_fields(kind: type[T], values: Mapping[str, Any]) -> T:
     """Dataclass of its fields, each of exactly the type that it declares.
 
@@ -47,26 +53,24 @@ def check_fields(kind: type[T], values: Mapping[str, Any]) -> T:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{kind.__name__.lower()}: it is no JSON object")
-    adapters = _find_adapters(kind)  # type: ignore[arg-type]  # mypy: a type is hashable
-    if unknown := sorted(set(values) - set(adapters)):
+    names, adapter = _find_adapter(kind)  # type: ignore[arg-type]  # mypy: a type is hashable
+    if unknown := sorted(values.keys() - names):
         raise ValueError(f"{unknown[0]}: it is not known")
-    checked = {name: _check(adapters[name], name, value) for name, value in values.items()}
+    try:
+        checked = adapter.validate_python(dict(values), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}") from None
     try:
         return kind(**checked)
     except TypeError:
-        missing = [name for name in adapters if name not in values]
+        missing = [name for name in names if name not in values]
         raise ValueError(f"{missing[0]}: it is missing") from None
 
 
-def _check(adapter: TypeAdapter[Any], name: str, value: object) -> Any:  # noqa: ANN401
-    try:
-        return adapter.validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, (name, *first["loc"])))
-        raise ValueError(f"{place}: {first['msg']}") from None
-
-
 @cache
-def _find_adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
-    return {name: TypeAdapter(hint) for name, hint in get_type_hints(kind).items()}
+def _find_adapter(kind: type) -> tuple[dict[str, Any], TypeAdapter[dict[str, Any]]]:
+    """Types of the fields by name, and one check of them all: many times faster than one each."""
+    hints = get_type_hints(kind)
+    return hints, TypeAdapter(TypedDict(kind.__name__, hints, total=False))  # type: ignore[operator]

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
@@ -92,7 +92,7 @@ class FolderStore:
                 translate_os_errors(self.root / key, "read"),
                 contextlib.suppress(FileNotFoundError),
             ):
-                facts = (self.root / key).stat()
+                facts = os.stat(f"{self.root}/{key}")  # noqa: PTH116 (there may be many)
                 yield Entry(key, facts.st_size, f"{facts.st_mtime_ns:x}-{facts.st_size:x}")
 
     def folders(self, prefix: str = "") -> tuple[str, ...]:
@@ -136,7 +136,8 @@ def _walk(root: Path, prefix: str) -> Iterator[str]:
             raise error
 
     for folder, _, names in os.walk(start, onerror=skip_absent):
+        inside = Path(folder).relative_to(root).as_posix()
         for name in names:
-            key = str(PurePosixPath(Path(folder, name).relative_to(root)))
+            key = name if inside == "." else f"{inside}/{name}"
             if key.startswith(prefix) and not name.endswith(PART):
                 yield key

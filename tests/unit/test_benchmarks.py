@@ -14,7 +14,7 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks import __main__ as everything
-from benchmarks import files, forest, objects, part, reference, segmentation, tile
+from benchmarks import files, forest, objects, operating, part, reference, segmentation, tile
 from benchmarks.measure import Usage, put_results, run_module, table
 from benchmarks.models import Models, draw_scene, fit_models
 from cropmask.core.features import features
@@ -187,6 +187,7 @@ def test_every_model_file_is_measured() -> None:
 TINY: dict[str, dict[str, Any]] = {
     "files": {"rounds": 1},
     "forest": {"rows": 8, "width": 72, "rounds": 2, "seconds": 0},
+    "operating": {"messages": (3, 5), "records": 7},
     "reference": {"edges": (48, 96)},
     "segmentation": {"edges": (64, 96)},
     "tile": {"edges": (64,), "threads": (1,), "recipes": ("boosted",)},
@@ -208,6 +209,7 @@ def run_program(
     [
         ("files", "--rounds 1"),
         ("forest", "--quick"),
+        ("operating", "--quick"),
         ("reference", "--edges 48,96 --resolution 100"),
         ("segmentation", "--edges 64,96"),
         ("tile", "--edges 64 --threads 1 --models boosted --resolution 100"),
@@ -217,6 +219,7 @@ def test_every_benchmark_is_a_program_of_its_own(
     name: str, words: str, models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(forest, "QUICK", TINY["forest"])
+    monkeypatch.setattr(operating, "QUICK", TINY["operating"])
     output = tmp_path / "out.json"
     module = import_module(f"benchmarks.{name}")
     run_program(module, [*words.split(), "--output", str(output)], models, monkeypatch)

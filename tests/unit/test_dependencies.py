@@ -19,7 +19,13 @@ IMPORTED_AS = {
     "rio-cogeo": "rio_cogeo",
     "scikit-learn": "sklearn",
 }
-COME_WITH = {"affine": "rasterio", "llvmlite": "numba", "botocore": "boto3", "urllib3": "requests"}
+COME_WITH = {
+    "affine": "rasterio",
+    "llvmlite": "numba",
+    "botocore": "boto3",
+    "typing_extensions": "pydantic",
+    "urllib3": "requests",
+}
 """What is imported without being declared, by what brings it."""
 ELSEWHERE = {"datacube"}
 """Imported by a file that runs in the environment of Open Data Cube's programs, not in ours."""

@@ -93,6 +93,13 @@ def test_other_keys_name_no_attempt(text: str) -> None:
     assert AttemptKey.parse(f"_runs/a/b/c/{text}.json") is None
 
 
+@pytest.mark.parametrize("moment", ["20190704T240000000000Z", "20190731T236000000000Z"])
+def test_moments_that_no_clock_shows_name_no_attempt(moment: str) -> None:
+    key = "_runs/a/b/c/x215y075/{}-0a1b.FAILED.json"
+    assert AttemptKey.parse(key.format("20190704T230000000000Z")) is not None
+    assert AttemptKey.parse(key.format(moment)) is None
+
+
 def record(**changes: object) -> AttemptRecord:
     known = {
         "tile": "x215y075",

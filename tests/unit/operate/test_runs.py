@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from benchmarks import operating
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.fleet.recordfiles import load_attempts, load_runs
 from cropmask.fleet.records import State, run_key_of
@@ -21,6 +24,7 @@ from cropmask.operate.runs import (
     load_run_status,
 )
 from cropmask.queue.protocol import Counts
+from cropmask.remote.threads import THREADS
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
 from cropmask.testing.store import MemoryStore
@@ -124,6 +128,45 @@ def test_a_worker_without_a_catalog_leaves_tiles_of_one_alone(tmp_path: Path) ->
     check_worker_catalog(open_site({}, {"output": str(tmp_path), "catalog": "/c/catalog.json"}))
     put_records(store, make_run(TILES, "20270101t000000-0000", submitted="2027-01-01T00:00:00Z"))
     check_worker_catalog(site)
+
+
+class Remote(MemoryStore):
+    """A store that one waits for; knows how many waited at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = self.most = 0
+        self.lock = threading.Lock()
+
+    def get(self, key: str) -> bytes:
+        with self.lock:
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+        time.sleep(0.02)
+        with self.lock:
+            self.waiting -= 1
+        return super().get(key)
+
+
+def test_documents_that_are_far_away_are_read_a_few_at_a_time() -> None:
+    store = Remote()
+    run = make_run(TILES[:60])
+    attempts = [make_attempt(run, tile, State.SUCCEEDED, 0, n) for n, tile in enumerate(TILES[:60])]
+    put_records(store, run, attempts)
+    keys = [attempt.key for attempt in attempts]
+    for gone in (0, 40):
+        store.remove(keys[gone].key)
+    loaded = load_attempts(store, keys)
+    assert list(loaded) == [key for n, key in enumerate(keys) if n not in (0, 40)]
+    assert all(record.key == key for key, record in loaded.items())
+    assert 1 < store.most <= THREADS
+
+
+def test_loading_records_costs_little_more_than_parsing_them(tmp_path: Path) -> None:
+    """CPU time against a baseline of the same moment; loaded each by a thread it was over six."""
+    found = [operating.measure_records(1000, tmp_path / str(turn)) for turn in range(3)]
+    ratios = [one["load"]["cpu_ms"] / one["baseline"]["cpu_ms"] for one in found]
+    assert min(ratios) < 4.5
 
 
 @pytest.mark.parametrize("damaged", ["[]", "{", '{"tiles": "all", "seconds": "long"}', "more"])
