@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from cropmask.machine.limits import find_cpus
+from cropmask.machine.limits import find_cpus, find_resident_memory
 
 Result = dict[str, Any]
 """What a benchmark found: JSON's types only."""
@@ -83,23 +82,7 @@ def run_module(name: str, request: Mapping[str, Any]) -> Usage:
 
 def answer(found: Mapping[str, Any]) -> None:
     """Tell :func:`run_module` what this process found."""
-    print(json.dumps({**found, "peak": peak_bytes()}))
-
-
-def peak_bytes() -> int:
-    """Largest resident size of this process so far, bytes.
-
-    Not ``ru_maxrss`` on Linux: a child begins with the peak of the process that launched it.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-    except OSError:
-        status = ""
-    match = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
-    if match:
-        return int(match[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    print(json.dumps({**found, "peak": find_resident_memory()[1]}))
 
 
 class StageClock:

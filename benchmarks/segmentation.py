@@ -23,7 +23,6 @@ from benchmarks.measure import (
     answer,
     make_parser,
     numbers,
-    peak_bytes,
     put_results,
     run_module,
     show,
@@ -32,6 +31,7 @@ from benchmarks.measure import (
 from cropmask.core.segment import segment
 from cropmask.core.stretch import NODATA_NDVI, stretch
 from cropmask.core.vote import majority
+from cropmask.machine.limits import find_resident_memory
 
 BLOCK = 400
 EDGES = (1000, 2400, 9600)
@@ -101,9 +101,9 @@ def run(edge: int, noise: float) -> Result:
     crop = (ndvi[1] > 4000).astype(np.uint8)
     colors, stretching = _timed(stretch, ndvi)
     del ndvi
-    before = peak_bytes()
+    before = find_resident_memory()[1]
     labels, segmenting = _timed(segment, colors, valid)
-    after = peak_bytes()
+    after = find_resident_memory()[1]
     _, voting = _timed(majority, labels, crop)
     return {
         "mpx": valid.size / 1e6,

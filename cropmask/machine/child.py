@@ -54,7 +54,7 @@ class ProcessUse:
     memory: int = 0
     """Bytes that no file backs."""
     peak_memory: int = 0
-    """Largest resident size since the child last reset it, bytes."""
+    """Largest resident size so far, bytes."""
 
 
 def start_forkserver(preload: Sequence[str], folder: Path | None = None) -> None:

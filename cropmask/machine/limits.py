@@ -136,20 +136,18 @@ def _glibc() -> ctypes.CDLL | None:
     return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
 
 
-def reset_peak_memory() -> bool:
-    """Let :func:`find_resident_peak` count from now on; False where the system cannot."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return False
-    return True
+def find_resident_memory() -> tuple[int, int]:
+    """Resident size of this process in bytes: now, and the largest so far.
 
-
-def find_resident_peak() -> int:
-    """Largest resident size since the last reset, bytes; without resets that of the process."""
+    The latter not from ``getrusage`` on Linux, where a child begins with the peak of the process
+    that launched it. Where there is no ``/proc``, the largest size stands for both.
+    """
     status = _read(Path("/proc/self/status")) or ""
-    match = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
-    return int(match[1]) * 1024 if match else find_peak_memory()
+    sizes = dict(re.findall(r"^(VmRSS|VmHWM):\s*(\d+) kB", status, re.MULTILINE))
+    if len(sizes) < 2:
+        return (find_peak_memory(),) * 2
+    now, peak = int(sizes["VmRSS"]) * 1024, int(sizes["VmHWM"]) * 1024
+    return now, max(now, peak)
 
 
 def open_workspace(shape: tuple[int, int], *, on_disk: bool) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cropmask.machine.limits import find_resident_peak, release_heap, reset_peak_memory
+from cropmask.machine.limits import find_resident_memory, release_heap
 
 Progress = Callable[[str, float], None]
 """Told the name of a stage and the share of it that is done, 0 to 1."""
@@ -33,7 +33,11 @@ class StageUse:
     bytes: int | None
     """Bytes of pixels read, or of files written, where the stage does either."""
     peak_memory: int
-    """Largest resident size while it ran, bytes."""
+    """Largest resident size while it ran, bytes.
+
+    Exact of a stage that took more than all before it, so the largest of a run is what the system
+    says of the whole process; of others the largest that was seen whenever something was told.
+    """
 
 
 class Stages:
@@ -58,6 +62,7 @@ class Stages:
         # Loading the program is a stage too, and only the process itself knows its CPU.
         self._stage = "start"
         self._wall, self._cpu = time.perf_counter(), 0.0
+        self._seen = self._peak = 0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[ShareDone]:
@@ -72,6 +77,7 @@ class Stages:
     def tell(self, name: str, share: float) -> None:
         """Say how far a stage is; another name than before ends the stage before it."""
         self._enter(name)
+        self._look_at_memory()
         self._progress(name, share)
         if share == 0.0:
             release_heap()  # what the stage before has freed is not held for later
@@ -91,17 +97,27 @@ class Stages:
         if name == self._stage:
             return
         wall, cpu = time.perf_counter(), time.process_time()
+        peak = self._look_at_memory()
         self._uses.append(
             StageUse(
                 self._stage,
                 round(wall - self._wall, 3),
                 round(cpu - self._cpu, 3),
                 None,
-                find_resident_peak(),
+                peak if peak > self._peak else self._seen,
             )
         )
-        reset_peak_memory()
         self._stage, self._wall, self._cpu = name, wall, cpu
+        self._seen, self._peak = 0, peak
+
+    def _look_at_memory(self) -> int:
+        """Note what is resident now; the largest that the process ever had.
+
+        The system's own mark is never reset: others read it, such as ``/usr/bin/time``.
+        """
+        now, peak = find_resident_memory()
+        self._seen = max(self._seen, now)
+        return peak
 
 
 def format_uses(uses: Iterable[StageUse]) -> str:

@@ -100,6 +100,27 @@ def test_with_no_configuration_the_demo_world_is_mapped(job: Job) -> None:
     assert 0 < item.properties["cropmask:statistics"]["crop_hectares"] < 921_600
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count in other units")
+def test_the_profile_says_the_peak_that_others_measure(job: Job) -> None:
+    """As ``/usr/bin/time`` would: a small process of its own waits for the job."""
+    measure = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run([sys.executable, *sys.argv[1:]], check=True, stdout=2)\n"
+        "print(1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    )
+    program = ("-c", "from cropmask.cli.job import main; main()", *TILE, *QUICK, "--profile")
+    ran = subprocess.run(
+        [sys.executable, "-c", measure, *program],
+        cwd=job.folder,
+        env=job.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = (line for line in ran.stderr.splitlines() if line.startswith("all "))
+    assert int(line.split()[-1]) == pytest.approx(int(ran.stdout) / 1e6, rel=0.02)
+
+
 def test_a_finished_tile_is_skipped_and_nothing_is_touched(job: Job) -> None:
     assert job(*TILE, *QUICK).returncode == 0
     before = {name: (job.folder / "output" / name).stat().st_mtime_ns for name in job.files()}
