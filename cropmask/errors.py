@@ -17,6 +17,8 @@ reports, and says what an operator can do about all of a kind.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar, Final, Self
 
@@ -116,6 +118,7 @@ class Reason(StrEnum):
         "GeoMAD covers too little of the tile: complete it, or lower "
         "limits.min_coverage_percent in the region file",
     )
+    NO_RASTER = "no raster", "a file is no raster: put the right one there, or correct the item"
     CORRUPT_INPUT = "corrupt input", "a file is not what its item declares: mend the file or item"
     TRUNCATED_INPUT = "truncated input", _DAMAGED
     UNREADABLE_RASTER = "unreadable raster", _DAMAGED
@@ -210,6 +213,18 @@ class Misconfigured(CropmaskError):
 
     exit_code = ExitCode.MISCONFIGURED
     usual = Reason.MISCONFIGURED
+
+
+@contextmanager
+def blame_configuration() -> Iterator[None]:
+    """What is wrong with something that the configuration names is not the fault of a task.
+
+    Raises Misconfigured in place of Rejected.
+    """
+    try:
+        yield
+    except Rejected as error:
+        raise Misconfigured(str(error), reason=error.reason) from error
 
 
 class Interrupted(CropmaskError):

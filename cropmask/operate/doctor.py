@@ -15,7 +15,7 @@ from pyproj import Transformer
 
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
-from cropmask.errors import CropmaskError, Reason, Rejected
+from cropmask.errors import CropmaskError, Reason, Rejected, blame_configuration
 from cropmask.grid import EPSG, tiles_within
 from cropmask.modelfile.model import check_probes, read_model
 from cropmask.operate.formats import format_count
@@ -130,7 +130,8 @@ def _check_layer(site: Site, inputs: Inputs, name: str, layer: object) -> Check:
     if isinstance(layer, StacLayer):
         return Check(f"layer {name}", "ok", f"searched tile by tile in {layer.collection}")
     try:
-        covers, detail = _describe_raster(site, inputs, str(layer))
+        with blame_configuration():
+            covers, detail = _describe_raster(site, inputs, str(layer))
     except CropmaskError as error:
         if needed:
             return _failed(f"layer {name}", error)

@@ -16,9 +16,10 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.session import AWSSession, DummySession, Session
 
-from cropmask.errors import CropmaskError, Interrupted, Reason
+from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected
+from cropmask.pixels.header import find_header_fault
 from cropmask.remote.address import is_remote
-from cropmask.remote.fetch import ReadOptions, find_identity
+from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.retries import count_retries
 
 T = TypeVar("T")
@@ -81,8 +82,8 @@ def open_reading_threads(options: ReadOptions, hrefs: Iterable[str]) -> ThreadPo
 def read_with_retries(action: Callable[[], T], href: str, options: ReadOptions) -> T:
     """Result of reading from a raster, tried again where another try may help.
 
-    Raises Absent if there is no such file; Misconfigured if access is denied; Interrupted if it
-    cannot be read: truncated, corrupt, or a server that keeps failing.
+    Raises Absent if there is no such file; Rejected if access is denied, or it is no raster;
+    Interrupted if it cannot be read: truncated, corrupt, or a server that keeps failing.
     """
     rounds = _ROUNDS if is_remote(href) else 1
     for attempt in range(rounds):
@@ -100,9 +101,14 @@ def read_with_retries(action: Callable[[], T], href: str, options: ReadOptions) 
 def _translate_gdal_error(error: BaseException, href: str, options: ReadOptions) -> CropmaskError:
     """The error of ours that a failure of GDAL stands for: asked of the file itself."""
     try:
-        find_identity(href, options)
+        fault = find_header_fault(href, options)
     except CropmaskError as known:
         return known
+    if fault is not None:
+        return Rejected(
+            f"{href} is no raster, it {fault}: put the right file there, or correct the item",
+            reason=Reason.NO_RASTER,
+        )
     cause = error.__cause__ or error.__context__
     detail = str(cause if isinstance(cause, CPLE_BaseError) else error)
     return Interrupted(

@@ -22,7 +22,7 @@ from cropmask.pixels.sampled import SampledLayer, SmoothLayer
 from cropmask.region import Limits
 from cropmask.remote.fetch import Absent, ReadOptions
 from cropmask.sources.bands import GeoMad
-from cropmask.sources.search import FEATURE_LAYERS, MASK_LAYERS, Sources, missing_layer
+from cropmask.sources.search import FEATURE_LAYERS, MASK_LAYERS, Sources
 
 _MASK_ROWS: Final = 128
 """Rows of the masks computed at once."""
@@ -43,8 +43,8 @@ def open_layers(
     """Open every raster of a tile; nothing but rain is read yet. Leaving it closes every file.
 
     Raises Rejected if the tile lies outside the region, GeoMAD covers too little of it, has a wrong
-    CRS or type, or does not exist; Misconfigured if access is denied, or a layer that the model
-    needs does not exist; Interrupted if a raster cannot be read.
+    CRS or type, does not exist or may not be read; Misconfigured if this is so of a layer that the
+    configuration names; Interrupted if a raster cannot be read.
     """
     options = options or sources.options
     hrefs = [band.href for half in _geomads(sources) for band in half.bands.values()]
@@ -256,22 +256,18 @@ class TileLayers:
                 )
 
     def _open_features(self) -> None:
-        hrefs: list[str] = []
-        for name in FEATURE_LAYERS:
+        def open_feature(name: str) -> SmoothLayer | SampledLayer:
             layer = self._sources.ancillary[name]
             if layer.href is None:
-                raise missing_layer(name, str(layer.reason))
-            hrefs.append(layer.href)
+                raise layer.missing(name, str(layer.reason))
+            with layer.blame():
+                try:
+                    raster = self._open_raster(layer.href)
+                except Absent:
+                    raise layer.missing(name, layer.href) from None
+                return (SampledLayer if name == "slope" else SmoothLayer)(raster, self._box)
 
-        def open_feature(pair: tuple[str, str]) -> SmoothLayer | SampledLayer:
-            name, href = pair
-            try:
-                raster = self._open_raster(href)
-            except Absent:
-                raise missing_layer(name, href) from None
-            return (SampledLayer if name == "slope" else SmoothLayer)(raster, self._box)
-
-        *self._rain, slope = self._run(open_feature, zip(FEATURE_LAYERS, hrefs, strict=True))  # type: ignore[assignment]
+        *self._rain, slope = self._run(open_feature, FEATURE_LAYERS)  # type: ignore[assignment]
         assert isinstance(slope, SampledLayer)
         self._sampled["slope"] = slope
         tile = self._sources.tile
@@ -286,10 +282,11 @@ class TileLayers:
             layer = self._sources.ancillary[name]
             if layer.href is None:
                 return layer.reason or "absent"
-            try:
-                sampled = SampledLayer(self._open_raster(layer.href), self._box)
-            except Absent:
-                return f"{layer.href} does not exist"
+            with layer.blame():
+                try:
+                    sampled = SampledLayer(self._open_raster(layer.href), self._box)
+                except Absent:
+                    return f"{layer.href} does not exist"
             return sampled if sampled.overlaps else f"{layer.href} does not cover the tile"
 
         for name, opened in zip(MASK_LAYERS, self._run(open_mask, MASK_LAYERS), strict=True):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from cropmask.errors import Interrupted, Reason, Rejected
+from cropmask.pixels.header import find_header_fault
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, find_size, load_bytes
 from cropmask.sources.bands import BandSource
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 def verify_files(bands: Iterable[BandSource], options: ReadOptions) -> int:
     """Compare files with the sizes and checksums that their items declare.
 
-    Raises Rejected if a file is not the one that its item describes; Interrupted if a file is
-    shorter than its item says, or cannot be read.
+    Raises Rejected if a file is not the one that its item describes, or no raster; Interrupted if
+    it is shorter than its item says, or cannot be read.
     """
     declared = [band for band in bands if band.checksum is not None or band.size is not None]
     with ThreadPoolExecutor(options.threads, thread_name_prefix="verify") as pool:
@@ -71,6 +72,8 @@ def _compare(band: BandSource, options: ReadOptions) -> str | None:
     kind, expected = _parse(band.checksum)
     size = find_size(band.href, options)
     if band.size is not None and size < band.size:
+        if fault := find_header_fault(band.href, options):
+            return f"{band.href} is not the file that its item describes: it {fault}"
         raise Interrupted(
             f"{band.href} has {size} of {band.size} bytes: it is cut short, or still being "
             "written; check it, then try again",

@@ -43,6 +43,8 @@ _CREDENTIALS: Final = {
     "ExpiredToken": "the session token has expired: renew the credentials",
     "ExpiredTokenException": "the session token has expired: renew the credentials",
     "InvalidAccessKeyId": "the access key is unknown: check the credentials",
+    "InvalidToken": "the session token is unknown: renew the credentials",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it",
     "InvalidClientTokenId": "the access key is unknown: check the credentials",
     "SignatureDoesNotMatch": "the secret key is wrong: check the credentials",
     "UnrecognizedClientException": "the access key is unknown: check the credentials",

@@ -1,6 +1,8 @@
 """Documents and identities of files behind paths, http(s) and s3 addresses.
 
-Only 404 means absent; 401 and 403 are a matter of credentials; everything else may pass.
+Only 404 means absent. What is wrong with an address is the fault of whoever names it (Rejected);
+credentials that no address would accept are the fault of the site (Misconfigured); the rest may
+pass.
 """
 
 from __future__ import annotations
@@ -18,11 +20,23 @@ from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import requests
-from botocore.exceptions import BotoCoreError, ParamValidationError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointProviderError,
+    InvalidDNSNameError,
+    InvalidHostLabelError,
+    InvalidRegionError,
+    ParamValidationError,
+    UnsupportedOutpostResourceError,
+    UnsupportedS3AccesspointConfigurationError,
+    UnsupportedS3ArnError,
+    UnsupportedS3ConfigurationError,
+)
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
+from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected, blame_configuration
 from cropmask.remote.address import is_remote
 from cropmask.remote.aws import (
     ABSENT_CODES,
@@ -34,7 +48,20 @@ from cropmask.remote.retries import CountedRetry
 
 PASSING: Final = (429, 500, 502, 503, 504)
 """Statuses of a server that may do better in a moment."""
-_DENIED: Final = frozenset({"401", "403", "AccessDenied"})
+_DENIED: Final = frozenset({"401", "403", "AccessDenied", "AllAccessDisabled"})
+_NO_S3_ADDRESS: Final = (
+    EndpointProviderError,
+    InvalidDNSNameError,
+    InvalidHostLabelError,
+    InvalidRegionError,
+    ParamValidationError,
+    UnsupportedOutpostResourceError,
+    UnsupportedS3AccesspointConfigurationError,
+    UnsupportedS3ArnError,
+    UnsupportedS3ConfigurationError,
+)
+"""What botocore says of bucket names that it can ask nobody for."""
+_NO_FILE: Final = frozenset({errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL})
 _EDGE_BYTES: Final = 64 * 1024
 
 
@@ -123,8 +150,10 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
     ------
     Absent
         If there is no such file.
+    Rejected
+        If access to it is denied, or it is no file.
     Misconfigured
-        If access is denied.
+        If there are no credentials, or nobody accepts them.
     Interrupted
         If it cannot be read now.
     """
@@ -194,14 +223,18 @@ def find_size(href: str, options: ReadOptions) -> int:
 
 
 def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
-    """Addresses below a local folder or an ``s3://`` prefix that end with ``suffix``, sorted."""
+    """Addresses below a local folder or an ``s3://`` prefix that end with ``suffix``, sorted.
+
+    Raises Misconfigured if it may not be listed: only the configuration names what is listed.
+    """
     if not prefix.startswith("s3://"):
         return sorted(str(path) for path in Path(prefix).rglob(f"*{suffix}"))
     bucket, _, key = prefix.removeprefix("s3://").partition("/")
     names: list[str] = []
     token: dict[str, str] = {}
     while True:
-        page = _s3_call("list_objects_v2", f"s3://{bucket}", options, Prefix=key, **token)
+        with blame_configuration():
+            page = _s3_call("list_objects_v2", f"s3://{bucket}", options, Prefix=key, **token)
         names += [f"s3://{bucket}/{entry['Key']}" for entry in page.get("Contents", ())]
         if not page.get("IsTruncated"):
             return sorted(name for name in names if name.endswith(suffix))
@@ -213,9 +246,11 @@ def translate_status(status: str, href: str) -> CropmaskError:
     if status in ABSENT_CODES:
         return Absent(f"{href} does not exist", reason=Reason.ABSENT)
     if status == "NoSuchBucket":
-        return Misconfigured(f"the bucket of {href} does not exist: check its name")
+        return Rejected(
+            f"the bucket of {href} does not exist: check its name", reason=Reason.ABSENT
+        )
     if status in _DENIED:
-        return Misconfigured(
+        return Rejected(
             f"access to {href} is denied ({status}): check the credentials, or set "
             "CROPMASK_S3_UNSIGNED=1 for a public bucket",
             reason=Reason.ACCESS_DENIED,
@@ -237,22 +272,24 @@ def check_local(href: str) -> os.stat_result:
     except ValueError:
         raise Rejected(f"'{href}' is no path: correct it", reason=Reason.BAD_DOCUMENT) from None
     if not stat.S_ISREG(facts.st_mode):
-        raise Misconfigured(f"{href} is not a file: check the path", reason=Reason.ACCESS_DENIED)
+        raise Rejected(
+            f"{href} is not a file: a pipe or device cannot be read", reason=Reason.BAD_ADDRESS
+        )
     return facts
 
 
 def _translate_local_error(href: str, error: OSError) -> NoReturn:
     if re.match(r"^[A-Za-z0-9+]+://", href):
-        raise Misconfigured(
+        raise Rejected(
             f"{href} cannot be read: give a path, or an http(s):// or s3:// address",
             reason=Reason.BAD_ADDRESS,
         ) from None
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         raise Absent(f"{href} does not exist", reason=Reason.ABSENT) from None
-    if isinstance(error, PermissionError | IsADirectoryError):
-        raise Misconfigured(
+    if isinstance(error, PermissionError) or error.errno in _NO_FILE:
+        raise Rejected(
             f"{href} cannot be read: {error.strerror}; check the path and its permissions",
-            reason=Reason.ACCESS_DENIED,
+            reason=Reason.BAD_ADDRESS if error.errno in _NO_FILE else Reason.ACCESS_DENIED,
         ) from None
     raise Interrupted(f"{href} cannot be read: {error}", reason=Reason.UNREADABLE_FILE) from error
 
@@ -284,7 +321,11 @@ def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  
     with translate_aws_errors(href, special=lambda code, _status: translate_status(code, href)):
         try:
             return getattr(_s3(options).open(), name)(**arguments)
-        except ParamValidationError:  # no bucket, or no key
+        except ClientError:
+            if name == "head_object":  # its answer has no room for a code: asked for a byte
+                _s3_call("get_object", href, options, Range="bytes=0-0")["Body"].close()
+            raise
+        except _NO_S3_ADDRESS:
             raise Rejected(
                 f"{href} is no S3 address: write it like s3://bucket/key",
                 reason=Reason.BAD_ADDRESS,

@@ -17,7 +17,7 @@ from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
 from shapely.geometry import Point, mapping
 
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, Tile
 from cropmask.remote.fetch import ReadOptions, retry_policy, translate_status
 from cropmask.sources.matching import StacFile
@@ -82,7 +82,7 @@ class StacApi:
 
     def _translate(self, status: int, text: str) -> CropmaskError:
         if status == 400:
-            return Misconfigured(
+            return Rejected(  # of a tile and a period
                 f"the STAC API {self.address} refuses our search: {text[:200]}",
                 reason=Reason.SEARCH_REFUSED,
             )
@@ -91,7 +91,10 @@ class StacApi:
                 f"the STAC API {self.address} has no search: check the address",
                 reason=Reason.NO_CATALOG,
             )
-        return translate_status(str(status), self.address)
+        known = translate_status(str(status), self.address)
+        if isinstance(known, Rejected):
+            return Misconfigured(str(known), reason=known.reason)
+        return known
 
     def _unreachable(self, error: Exception) -> Interrupted:
         return Interrupted(

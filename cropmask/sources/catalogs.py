@@ -65,7 +65,9 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
             reason=Reason.NO_CATALOG,
         ) from None
     except Rejected as error:
-        raise Misconfigured(f"the catalog {error}", reason=Reason.NO_CATALOG) from None
+        raise Misconfigured(
+            f"the catalog cannot be used: {error}", reason=Reason.NO_CATALOG
+        ) from None
     if not isinstance(content, dict):
         raise Misconfigured(f"{address} is no STAC document", reason=Reason.NO_CATALOG)
     root = StacFile(content, address)

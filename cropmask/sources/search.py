@@ -8,12 +8,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import (
+    CropmaskError,
+    Misconfigured,
+    Reason,
+    Rejected,
+    blame_configuration,
+)
 from cropmask.grid import Tile
 from cropmask.region import Ancillary, StacLayer
 from cropmask.remote.address import resolve
@@ -58,6 +65,14 @@ class LayerSource:
     """STAC item that it was found in."""
     checksum: str | None = None
 
+    def blame(self) -> AbstractContextManager[None]:
+        """Within it, what is wrong with the raster is the fault of whoever names it."""
+        return nullcontext() if self.item_id else blame_configuration()
+
+    def missing(self, name: str, what: str) -> CropmaskError:
+        """The error for a layer that the model needs and that is not there."""
+        return missing_layer(name, what, Rejected if self.item_id else Misconfigured)
+
 
 @dataclass(frozen=True, slots=True)
 class Sources:
@@ -84,9 +99,9 @@ class Sources:
         Item ids under ``first`` and ``second``, rasters under ``first/blue`` or ``slope``:
         the item's checksum, else the ETag, else a hash of size and both ends of the file.
 
-        Raises Rejected if a raster that an item names does not exist; Misconfigured if access is
-        denied, or a raster that the model needs does not exist; Interrupted if a server cannot be
-        reached.
+        Raises Rejected if a raster that an item names does not exist or may not be read;
+        Misconfigured if one that the configuration names does or may not; Interrupted if a server
+        cannot be reached.
         """
         rasters = [
             (f"{half}/{name}", band.href, band.checksum)
@@ -111,19 +126,21 @@ class Sources:
         name, href, checksum = raster
         if checksum is not None:
             return f"checksum:{checksum}"
-        try:
-            return identify(href, self.options)
-        except Absent:
-            if name in MASK_LAYERS:
-                return "absent"
-            if name in FEATURE_LAYERS:
-                raise missing_layer(name, href) from None
-            raise
+        layer = self.ancillary.get(name)
+        with layer.blame() if layer else nullcontext():
+            try:
+                return identify(href, self.options)
+            except Absent:
+                if name in MASK_LAYERS:
+                    return "absent"
+                if layer is not None:
+                    raise layer.missing(name, href) from None
+                raise
 
 
-def missing_layer(name: str, what: str) -> Misconfigured:
+def missing_layer(name: str, what: str, kind: type[CropmaskError]) -> CropmaskError:
     """The error for a layer that the model needs and that is not there."""
-    return Misconfigured(
+    return kind(
         f"the layer '{name}' is a feature of the model and does not exist: {what}; "
         "set it in the region file or the environment",
         reason=Reason.NO_LAYER,
@@ -142,8 +159,8 @@ def find_sources(
     """Items and rasters that a tile is computed from, at any resolution.
 
     Raises Rejected if a half-year is missing or doubled, a band is missing, the CRS is wrong, or a
-    document cannot be understood; Misconfigured if there is no catalog, access is denied, or the
-    model needs a layer that is absent; Interrupted if the catalog cannot be reached.
+    document cannot be understood; Misconfigured if there is no catalog, or access to it is denied;
+    Interrupted if the catalog cannot be reached.
     """
     options = options or ReadOptions()
     place = open_catalog(catalog, options) if isinstance(catalog, str) else catalog
@@ -216,7 +233,7 @@ def _layer(
         during = f" in {period.start.year}" if layer.dated else ""
         reason = f"no item of {layer.collection} over tile {tile}{during}"
         if name in FEATURE_LAYERS:
-            raise missing_layer(name, reason)
+            raise missing_layer(name, reason, Rejected)
         return LayerSource(None, reason)
     return _asset_of(_newest(items, name), layer)
 
@@ -249,7 +266,7 @@ def _asset_of(item: StacFile, layer: StacLayer) -> LayerSource:
     item_id = item.id
     if key is None or not item.assets[key].get("href"):
         there = ", ".join(sorted(item.assets)) or "none"
-        raise Misconfigured(
+        raise Rejected(
             f"item {item_id} of {layer.collection} has no asset '{layer.asset}': "
             f"its assets are {there}",
             reason=Reason.MISSING_BAND,

@@ -142,7 +142,7 @@ def test_busy_api(made: World, items: list[dict[str, Any]]):
 @pytest.mark.parametrize(
     ("status", "error", "text"),
     [
-        (400, Misconfigured, "refuses our search"),
+        (400, Rejected, "refuses our search"),
         (403, Misconfigured, "access to .* is denied"),
         (404, Misconfigured, "has no search"),
         (418, Interrupted, "answered 418"),

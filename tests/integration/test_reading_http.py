@@ -139,7 +139,7 @@ CUT = Fault(BLUE, keep_bytes=700, methods=("GET",))
     [
         (BOX, Fault(BLUE, status=503), Interrupted, BLUE),
         (BOX, Fault(BLUE, status=404), Rejected, f"{BLUE} does not exist"),
-        (BOX, Fault(BLUE, status=403), Misconfigured, f"{BLUE} is denied"),
+        (BOX, Fault(BLUE, status=403), Rejected, f"{BLUE} is denied"),
         (BOX, CUT, Interrupted, f"{BLUE} cannot be read"),
         (COARSE, CUT, Interrupted, f"{BLUE} cannot be read"),
     ],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
 from cropmask.region import Ancillary, Limits
-from cropmask.remote.fetch import ReadOptions, find_identity, load_bytes
+from cropmask.remote.fetch import ReadOptions, find_identity, find_size, load_bytes
 from cropmask.sources.search import find_sources
 from tests.worlds import TILE, YEAR, World, make_world
 
@@ -164,7 +167,51 @@ def test_no_credentials(
         find_sources(CATALOGS[0], TILE, YEAR, in_s3(made), options=fresh)
 
 
-@pytest.mark.parametrize("href", ["s3://world", "s3://a b/key"])
+class Refusing(BaseHTTPRequestHandler):
+    """An S3 that refuses every request with the code that the key names; a HEAD has no body."""
+
+    def do_HEAD(self) -> None:
+        self.refuse(b"")
+
+    def do_GET(self) -> None:
+        code = self.path.rpartition("/")[2].partition("?")[0]
+        self.refuse(f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
+
+    def refuse(self, body: bytes) -> None:
+        self.send_response(400 if "Expired" in self.path else 403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("AccessDenied", Rejected),
+        ("AllAccessDisabled", Rejected),
+        ("ExpiredToken", Misconfigured),
+        ("InvalidAccessKeyId", Misconfigured),
+        ("InvalidToken", Misconfigured),
+        ("RequestTimeTooSkewed", Misconfigured),
+        ("SignatureDoesNotMatch", Misconfigured),
+    ],
+)
+@pytest.mark.parametrize("find", [find_identity, find_size, load_bytes])
+def test_one_object_denied_is_its_own_fault_and_bad_credentials_are_ours(
+    options: ReadOptions, find: Callable[[str, ReadOptions], object], code: str, error: type
+):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(error):
+            find(f"s3://world/{code}", replace(options, s3_endpoint=address))
+        server.shutdown()
+
+
+@pytest.mark.parametrize("href", ["s3://world", "s3://a b/key", "s3://arn:x/k"])
 def test_what_is_no_address_is_the_fault_of_who_named_it(made: World, options: ReadOptions, href):
     with pytest.raises(Rejected, match="write it like s3://bucket/key"):
         load_bytes(href, options)

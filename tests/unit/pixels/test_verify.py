@@ -14,7 +14,9 @@ from cropmask.remote.fetch import Absent, ReadOptions
 from cropmask.sources.bands import BandSource
 from tests.servers import Fault, FileServer, serve_files
 
-CONTENT = bytes(range(256)) * 100
+HEADER = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
+"""Of a TIFF with an empty directory."""
+CONTENT = HEADER + (bytes(range(256)) * 100)[len(HEADER) :]
 QUICK = ReadOptions(retry_delay_seconds=0.01, retries=1, threads=2)
 PREFIXES = {"sha1": "1114", "sha256": "1220", "sha512": "1340", "md5": "d50110"}
 
@@ -54,6 +56,13 @@ def test_size_alone(file: Path):
         verify_files([band(str(file), size=7)], QUICK)
     with pytest.raises(Interrupted, match="25600 of 25601 bytes"):
         verify_files([band(str(file), size=25_601)], QUICK)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", CONTENT[:9]])
+def test_a_file_that_is_no_raster_is_not_read_again(file: Path, content: bytes):
+    file.write_bytes(content)
+    with pytest.raises(Rejected, match=r"band\.tif is not the file that its item describes"):
+        verify_files([band(str(file), size=len(CONTENT))], QUICK)
 
 
 def test_what_is_not_declared_or_not_known_is_left_alone(

@@ -276,14 +276,14 @@ def test_absent_masks_are_recorded_and_absent_features_are_errors(world: World):
         "no item of wofs_ls_summary_annual over tile x215y075 in 2019"
     )
     assert ancillary["protected_areas"].reason == "not configured for this region"
-    with pytest.raises(Misconfigured, match="'slope' is a feature of the model"):
-        find(world, slope=WATER)
+    with pytest.raises(Rejected, match="'slope' is a feature of the model"):
+        find(world, slope=WATER)  # of this tile: another may have an item
 
 
-def test_layer_without_its_asset_is_misconfigured(world: World):
+def test_layer_without_its_asset_is_the_items_fault(world: World):
     add_collection(world, "wofs_ls_summary_annual", [water_item(world, 2019)])
     wrong = WATER.model_copy(update={"asset": "freq"})
-    with pytest.raises(Misconfigured, match="no asset 'freq': its assets are count, frequency"):
+    with pytest.raises(Rejected, match="no asset 'freq': its assets are count, frequency"):
         find(world, water=wrong)
 
 
