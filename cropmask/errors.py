@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar, Final, Self
 
-from cropmask.contract import ENV_TIME_LIMIT, ExitCode
+from cropmask.contract import ENV_TIME_LIMIT, ENV_TRUST_CATALOG, ExitCode
 
 MAX_MESSAGE: Final = 800
 """Characters of a message; what is longer loses its middle."""
@@ -111,6 +111,11 @@ class Reason(StrEnum):
     WRONG_RASTER = "wrong raster", _CATALOG
     BAD_DOCUMENT = "bad document", _CATALOG
     BAD_ADDRESS = "bad address", _CATALOG
+    OUTSIDE_ZONE = (
+        "outside zone",
+        "look at the item that the error names: it points to where its catalog must not lead; "
+        f"{ENV_TRUST_CATALOG}=1 allows it",
+    )
     NO_LAYER = "no layer", _REGION
     BAD_BOUNDARY = "bad boundary", _REGION
     PARTIAL_COVERAGE = (

@@ -59,7 +59,7 @@ class FileServer:
 
 
 @contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(
@@ -151,7 +151,7 @@ def serve_files(folder: Path) -> Iterator[FileServer]:
     state = FileServer("")
 
     handler = type("Handler", (_FileHandler,), {"state": state, "folder": folder})
-    with _serving(handler) as url:
+    with serving(handler) as url:
         state.url = url
         yield state
 
@@ -235,7 +235,7 @@ def serve_stac_api(
 
     values = {"state": state, "items": items, "spoil": staticmethod(spoil)}
     handler = type("Handler", (_ApiHandler,), values)
-    with _serving(handler) as url:
+    with serving(handler) as url:
         state.url = f"{url}/stac"
         yield state
 

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from rasterio.errors import RasterioError
@@ -96,6 +96,8 @@ def verify_catalog(
         Told the share of the documents that are checked.
     """
     checked = Checked()
+    # A catalog on a disk of ours says where its inputs were, anywhere on that disk.
+    options = replace(options, trust_catalog=not is_remote(root)).at(root)
     try:
         first = load_json(root, options)
     except Absent:
@@ -208,7 +210,7 @@ class _Checks:
             result.problems.append(Problem(found.href, f"asset {href}: {problem}"))
 
     def _is_inside(self, href: str) -> bool:
-        return href.startswith(f"{self.base}/") or not is_remote(href)
+        return href.startswith(f"{self.base}/") or not (is_remote(href) or is_remote(self.base))
 
     def _find(self, href: str, result: Checked) -> str | None:
         if not self._is_inside(href) and not self.depth.elsewhere:

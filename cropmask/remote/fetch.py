@@ -12,11 +12,12 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 import requests
@@ -33,7 +34,6 @@ from botocore.exceptions import (
     UnsupportedS3ArnError,
     UnsupportedS3ConfigurationError,
 )
-from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected, blame_configuration
@@ -45,6 +45,8 @@ from cropmask.remote.aws import (
     translate_aws_errors,
 )
 from cropmask.remote.retries import CountedRetry
+from cropmask.remote.session import make_session
+from cropmask.remote.zones import OutsideZone, Zone
 
 PASSING: Final = (429, 500, 502, 503, 504)
 """Statuses of a server that may do better in a moment."""
@@ -86,6 +88,21 @@ class ReadOptions:
     timeout_seconds: float = 60.0
     verify: bool = True
     """Whether GeoMAD files are compared with the checksums that their items declare."""
+    trust_catalog: bool = False
+    """Whether a local catalog may point to any file, and any catalog to any address."""
+    zone: Zone | None = None
+    """What may be read; by default what an address itself may lead to, so that it is for what the
+    user names, and for nothing that a document says."""
+
+    def at(self, catalog: str, named: Iterable[str] = ()) -> Self:
+        """The same options for what a catalog points to, and for what the user names beside it."""
+        zone = Zone(catalog, self.s3_endpoint, self.trust_catalog, frozenset(named))
+        return replace(self, zone=zone)
+
+    def zone_of(self, href: str) -> Zone:
+        """The zone in which to read an address."""
+        zone = self.zone or Zone(href, self.s3_endpoint, self.trust_catalog)
+        return zone.of(href)
 
 
 class Absent(Rejected):
@@ -103,13 +120,15 @@ def retry_policy(options: ReadOptions) -> Retry:
     )
 
 
-@lru_cache(maxsize=8)
+def session_for(href: str, options: ReadOptions) -> requests.Session:
+    """Shared session for an http(s) address: it goes nowhere outside of the address's zone."""
+    return _session(replace(options, zone=options.zone_of(href)))
+
+
+@lru_cache(maxsize=32)
 def _session(options: ReadOptions) -> requests.Session:
-    session = requests.Session()
-    adapter = HTTPAdapter(max_retries=retry_policy(options), pool_maxsize=options.threads)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+    assert options.zone is not None
+    return make_session(options.zone, retry_policy(options), options.threads)
 
 
 @lru_cache(maxsize=8)
@@ -167,6 +186,7 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
             raise Interrupted(f"{href} broke off: {error}", reason=Reason.UNREACHABLE) from error
     if is_remote(href):
         return bytes(_http("GET", href, options, {"Range": wanted} if wanted else {}).content)
+    options.zone_of(href).check(href, "the catalog")
     check_local(href)
     try:
         with Path(href).open("rb") as file:
@@ -202,6 +222,7 @@ def find_identity(href: str, options: ReadOptions) -> str:
             return "etag:" + str(headers["ETag"]).removeprefix("W/").strip('"')
         size = int(headers.get("Content-Length", 0))
     else:
+        options.zone_of(href).check(href, "the catalog")
         size = check_local(href).st_size
     digest = sha256(str(size).encode())
     digest.update(load_bytes(href, options, span=(0, min(size, _EDGE_BYTES))) if size else b"")
@@ -215,6 +236,7 @@ def find_size(href: str, options: ReadOptions) -> int:
     if href.startswith("s3://"):
         return int(_s3_call("head_object", href, options)["ContentLength"])
     if not is_remote(href):
+        options.zone_of(href).check(href, "the catalog")
         return check_local(href).st_size
     length = _http("HEAD", href, options, {"Accept-Encoding": "identity"}).headers.get(
         "Content-Length", ""
@@ -297,9 +319,11 @@ def _translate_local_error(href: str, error: OSError) -> NoReturn:
 def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str]) -> Any:  # noqa: ANN401
     timeout = (min(options.timeout_seconds, 10), options.timeout_seconds)
     try:
-        answer = _session(options).request(
+        answer = session_for(href, options).request(
             method, href, headers=headers, timeout=timeout, allow_redirects=True
         )
+    except OutsideZone as error:
+        raise OutsideZone(f"reading {href} leads to {error}") from None
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError):
         raise Rejected(f"{href} is no address: correct it", reason=Reason.BAD_ADDRESS) from None
     except requests.RequestException as error:

@@ -133,6 +133,7 @@ class Site:
             contract.ENV_S3_ACL: self.write.acl,
             contract.ENV_S3_UNSIGNED: None if is_public else unsigned,
             contract.ENV_S3_REQUESTER_PAYS: "1" if self.read.s3_requester_pays else None,
+            contract.ENV_TRUST_CATALOG: "1" if self.read.trust_catalog else None,
             contract.ENV_METRICS: self.metrics_namespace,
         }
         return {name: value for name, value in known.items() if value is not None}
@@ -171,7 +172,7 @@ def open_site(
         cache=given.read(contract.ENV_CACHE) or _default_cache(given.environ),
         threads=given.read(contract.ENV_THREADS) or find_cpus(),
         memory=given.read(contract.ENV_MEMORY) or find_memory_limit(),
-        read=_read_options(given, environment),
+        read=_read_options(given, environment, catalog),
         write=StoreOptions(
             endpoint_url=given.read(contract.ENV_S3_ENDPOINT),
             acl=given.read(contract.ENV_S3_ACL),
@@ -251,6 +252,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_S3_UNSIGNED: _parse_flag,
     contract.ENV_S3_REQUESTER_PAYS: _parse_flag,
     contract.ENV_VERIFY_INPUTS: _parse_flag,
+    contract.ENV_TRUST_CATALOG: _parse_flag,
 }
 """What is not read as plain text."""
 
@@ -302,12 +304,14 @@ def _queue_beside(output: str) -> str | None:
     return f"{output.removeprefix('file://')}/{QUEUE_FOLDER}"
 
 
-def _read_options(given: _Settings, environment: Environment) -> ReadOptions:
+def _read_options(given: _Settings, environment: Environment, catalog: str | None) -> ReadOptions:
     public = environment != "local" and contract.ENV_S3_UNSIGNED not in given.environ
-    return ReadOptions(
+    options = ReadOptions(
         s3_endpoint=given.read(contract.ENV_S3_ENDPOINT),
         s3_region=PUBLIC_REGION if public else None,
         s3_unsigned=public or given.read(contract.ENV_S3_UNSIGNED, False),
         s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
         verify=given.read(contract.ENV_VERIFY_INPUTS, True),
+        trust_catalog=given.read(contract.ENV_TRUST_CATALOG, False),
     )
+    return options.at(catalog) if catalog is not None else options

@@ -160,7 +160,7 @@ def _band(item: StacFile, item_id: str, name: str) -> BandSource:
             reason=Reason.BAD_DOCUMENT,
         ) from None
     return BandSource(
-        href=resolve(item.href, href),
+        href=item.address_of(href, f"asset '{key}'"),
         dtype=str(metadata.get("data_type") or default_dtype),
         nodata=number,
         checksum=checksum_of(asset),

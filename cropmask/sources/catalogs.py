@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import Tile
-from cropmask.remote.address import is_remote, resolve
+from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions, find_names, load_json
 from cropmask.remote.threads import map_threads
 from cropmask.sources.matching import StacFile, dicts_in, may_match, may_match_any
@@ -53,6 +53,7 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
         If it cannot be reached.
     """
     address = address.removeprefix("file://")
+    options = options.at(address)
     is_folder = not is_remote(address) and os.path.isdir(address)  # noqa: PTH112 (never raises)
     if is_folder or (address.startswith("s3://") and not address.endswith("json")):
         return Folder(address, options)
@@ -70,7 +71,7 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
         ) from None
     if not isinstance(content, dict):
         raise Misconfigured(f"{address} is no STAC document", reason=Reason.NO_CATALOG)
-    root = StacFile(content, address)
+    root = StacFile(content, address, options.zone)
     if is_remote(address) and _is_api(root):
         from cropmask.sources.api import StacApi  # takes a second to load, and is seldom needed
 
@@ -145,7 +146,7 @@ class StaticCatalog:
         """Addresses that a document links to, items first, that were not there before."""
         links = [link for link in document.links if link.get("rel") in ("child", "item")]
         for link in sorted(links, key=lambda link: link["rel"] == "child"):
-            href = resolve(document.href, link["href"])
+            href = document.address_of(link["href"], f"link '{link['rel']}'")
             if href in seen:
                 continue
             seen.add(href)
@@ -202,7 +203,7 @@ def load_document(href: str, options: ReadOptions) -> StacFile:
         ) from None
     if not isinstance(content, dict):
         raise Rejected(f"{href} is no STAC document", reason=Reason.BAD_DOCUMENT)
-    return StacFile(content, href)
+    return StacFile(content, href, options.zone)
 
 
 def items_in(document: StacFile, collection: str) -> Iterator[StacFile]:
@@ -210,6 +211,6 @@ def items_in(document: StacFile, collection: str) -> Iterator[StacFile]:
     several = document.content.get("type") == "FeatureCollection"
     features = dicts_in(document.content, "features") if several else (document.content,)
     for feature in features:
-        item = StacFile(feature, document.href)
+        item = StacFile(feature, document.href, document.zone)
         if feature.get("type") == "Feature" and item.collection in (None, collection):
             yield item

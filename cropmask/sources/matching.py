@@ -13,6 +13,8 @@ from pyproj import Transformer
 
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG, Tile
+from cropmask.remote.address import resolve
+from cropmask.remote.zones import Zone
 from cropmask.task import Period
 
 _TILE_IN_PATH: Final = re.compile(r"x(\d{3})[/_]?y(\d{3})")
@@ -26,6 +28,21 @@ class StacFile:
 
     content: Mapping[str, Any]
     href: str
+    zone: Zone | None = None
+    """What it may point to; by default what a catalog at its own address may."""
+
+    def address_of(self, href: str, what: str) -> str:
+        """An href that is written in it, made absolute.
+
+        Raises Rejected if it is no address, or leads out of the zone; ``what`` says what has it.
+        """
+        found = resolve(self.href, href)
+        (self.zone or Zone(self.href)).check(found, f"{what} of {self._name}")
+        return found
+
+    @property
+    def _name(self) -> str:
+        return f"item {self.id}" if self.content.get("type") == "Feature" else self.href
 
     @property
     def id(self) -> str:

@@ -23,7 +23,6 @@ from cropmask.errors import (
 )
 from cropmask.grid import Tile
 from cropmask.region import Ancillary, StacLayer
-from cropmask.remote.address import resolve
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity
 from cropmask.sources.bands import (
     GEOMAD,
@@ -164,13 +163,17 @@ def find_sources(
     """
     options = options or ReadOptions()
     place = open_catalog(catalog, options) if isinstance(catalog, str) else catalog
+    layers_named = (getattr(ancillary, name) for name in (*FEATURE_LAYERS, *MASK_LAYERS))
+    named = [layer for layer in layers_named if isinstance(layer, str)]
     items = _items_of_tile(place, collection, tile, period)
     first, second = (_half(place, collection, tile, half, items) for half in period.halves)
     layers = {
         name: _layer(place, name, getattr(ancillary, name), tile, period)
         for name in (*FEATURE_LAYERS, *MASK_LAYERS)
     }
-    return Sources(tile, period, first, second, MappingProxyType(layers), options)
+    return Sources(
+        tile, period, first, second, MappingProxyType(layers), options.at(place.address, named)
+    )
 
 
 def _items_of_tile(
@@ -272,5 +275,5 @@ def _asset_of(item: StacFile, layer: StacLayer) -> LayerSource:
             reason=Reason.MISSING_BAND,
         )
     asset = item.assets[key]
-    checksum = checksum_of(asset)
-    return LayerSource(resolve(item.href, str(asset["href"])), None, item_id, checksum)
+    href = item.address_of(str(asset["href"]), f"asset '{key}'")
+    return LayerSource(href, None, item_id, checksum_of(asset))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cropmask.errors import Reason, Rejected
 from cropmask.pixels.gdal import open_reading_threads, read_with_retries
 from cropmask.product import BANDS, NODATA, Band
-from cropmask.remote.address import resolve
 from cropmask.remote.fetch import ReadOptions, load_json
+from cropmask.sources.matching import StacFile
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,9 +47,9 @@ def open_result(
     import xarray as xr
     from odc.geo.xr import wrap_xr
 
-    options = options or ReadOptions()
+    options = (options or ReadOptions()).at(item)
     document = load_json(item, options)
-    hrefs = _hrefs(document, item, bands)
+    hrefs = _hrefs(StacFile(document, item, options.zone), bands)
 
     def read(href: str) -> tuple[Any, GeoBox]:
         return read_with_retries(lambda: _read(href), href, options)
@@ -65,19 +65,19 @@ def open_result(
     return xr.Dataset(arrays, attrs=_facts(document, item))
 
 
-def _hrefs(document: Any, item: str, bands: Sequence[str]) -> dict[str, str]:  # noqa: ANN401
+def _hrefs(item: StacFile, bands: Sequence[str]) -> dict[str, str]:
     """Addresses by band of an item, which may be anything that JSON can say."""
     known = tuple(band.name for band in BANDS)
     try:
-        assets = {name: str(document["assets"][name]["href"]) for name in known}
+        assets = {name: str(item.content["assets"][name]["href"]) for name in known}
     except (TypeError, KeyError):
-        raise Rejected(f"{item} is no item of a crop mask", reason=Reason.BAD_ITEM) from None
+        raise Rejected(f"{item.href} is no item of a crop mask", reason=Reason.BAD_ITEM) from None
     if unknown := sorted(set(bands) - set(known)):
         raise Rejected(
             f"there is no band '{unknown[0]}': choose of {', '.join(known)}",
             reason=Reason.BAD_VALUE,
         )
-    return {name: resolve(item, assets[name]) for name in bands or known}
+    return {name: item.address_of(assets[name], f"asset '{name}'") for name in bands or known}
 
 
 def _read(href: str) -> tuple[Any, GeoBox]:

@@ -123,7 +123,7 @@ def run_tile(
     with stages.stage("load"):
         store.check_writable()
         if site.read.verify:
-            verify_files(job.sources.bands, site.read)
+            verify_files(job.sources.bands, job.sources.options)
         region = job.basis.region
         forest = load_forest(job.basis.model.file, job.basis.model.sha256)
     with (
@@ -133,7 +133,6 @@ def run_tile(
             box,
             boundary=job.basis.boundary,
             limits=region.limits,
-            options=site.read,
         ) as layers,
     ):
         folder = Path(temporary)
