@@ -106,6 +106,7 @@ ENV_ENVIRONMENT = "CROPMASK_ENV"
 ENV_CATALOG = "CROPMASK_CATALOG"
 ENV_OUTPUT = "CROPMASK_OUTPUT"
 ENV_MODELS = "CROPMASK_MODELS"
+ENV_REGION_FILES = "CROPMASK_REGION_FILES"
 ENV_CACHE = "CROPMASK_CACHE"
 ENV_RESOLUTION = "CROPMASK_RESOLUTION"
 ENV_THREADS = "CROPMASK_THREADS"
@@ -136,6 +137,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_CATALOG: "STAC API, static catalog or folder that holds the GeoMAD items",
     ENV_OUTPUT: "folder or s3:// prefix that results are written to",
     ENV_MODELS: "folder of regions and models, instead of the ones in the package",
+    ENV_REGION_FILES: "region files that a worker knows beside that folder, separated by ':'",
     ENV_CACHE: "folder of the made-up demo world",
     ENV_RESOLUTION: "pixel size in meters: 10, 20, 60 or 100",
     ENV_THREADS: "computing threads, instead of the CPUs that the container may use",

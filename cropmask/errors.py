@@ -87,8 +87,12 @@ class Reason(StrEnum):
     BAD_MESSAGE = "bad message", "a message that is no task: discard it, and look who sends it"
     BAD_TILE = "bad tile", "correct the name of the tile where the task was made"
     BAD_PERIOD = "bad period", "correct the period where the task was made"
+    BAD_REGION = "bad region", "correct the name of the region where the task was made"
     BAD_RUN = "bad run", "correct the name of the run where the task was made"
-    UNKNOWN_REGION = "unknown region", _REGION
+    UNKNOWN_REGION = (
+        "unknown region",
+        "name its folder or file to the workers, with --models or --region-file",
+    )
     OUTSIDE_REGION = "outside region", "the tile is not the region's, so there is nothing to map"
     BAD_RECORD = "bad record", None
     BAD_PLAN = "bad plan", None

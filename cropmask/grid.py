@@ -45,7 +45,7 @@ class TileGrid:
 AFRICA_10: Final = TileGrid(CRS, -17_376_000.0, -7_392_000.0, 96_000.0, 362, 154)
 """Digital Earth Africa's grid, extended so that indices of the whole CRS are positive."""
 
-_NAMES = re.compile(r"\s*(?:[xX](\d{1,3})[yY](\d{1,3})|(\d{1,3})\s*,\s*(\d{1,3}))\s*")
+_NAMES = re.compile(r"\s*(?:[xX](\d{1,3})[yY](\d{1,3})|(\d{1,3})\s*,\s*(\d{1,3}))\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)

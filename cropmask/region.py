@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -179,7 +180,29 @@ def region_names(models: Path | None = None) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in folder.glob(f"*/{REGION_FILE}")))
 
 
-def load_region(name: str, models: Path | None = None) -> Region:
+def is_region_file(name: str) -> bool:
+    """Whether what a command was given for a region is the path of its file, not a name."""
+    return Path(name).suffix == ".toml" and name.isprintable()
+
+
+def load_region_files(files: Sequence[Path]) -> dict[str, Region]:
+    """Regions of files, by the names that these say.
+
+    Raises
+    ------
+    Misconfigured
+        If a file cannot be used, or two have the same name.
+    """
+    found: dict[str, Region] = {}
+    for file in files:
+        region = _read_region(file)
+        if region.name in found:
+            raise Misconfigured(f"two region files have the name '{region.name}': {file} is one")
+        found[region.name] = region
+    return found
+
+
+def load_region(name: str, models: Path | None = None, files: Sequence[Path] = ()) -> Region:
     """Region of a name, or of the path of a region file.
 
     Parameters
@@ -188,6 +211,8 @@ def load_region(name: str, models: Path | None = None) -> Region:
         ``eastern``, or a path such as ``my/region.toml``.
     models
         Folder of regions; default the one in the package.
+    files
+        Region files that are looked through first, for the name that they say.
 
     Raises
     ------
@@ -196,8 +221,11 @@ def load_region(name: str, models: Path | None = None) -> Region:
     Misconfigured
         If the region file cannot be used.
     """
+    known_files = load_region_files(files)
+    if name in known_files:
+        return known_files[name]
     path = Path(name)
-    if path.suffix != ".toml" or not name.isprintable():  # a name that no file can have
+    if not is_region_file(name):
         folder = models or models_folder()
         path = folder / name / REGION_FILE
         if not folder.is_dir():

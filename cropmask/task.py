@@ -15,7 +15,11 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES, Recipe
 
-_PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])")
+_PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])", re.ASCII)
+_YEAR: Final = re.compile(r"\d{4}", re.ASCII)
+_REGION: Final = re.compile("[a-z][a-z0-9_]{0,40}")
+MAX_BODY: Final = 1000
+"""Characters of a message; a task needs less than 120."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,7 +40,7 @@ class Period:
         Rejected
             If the text is no such period.
         """
-        match = _PERIOD.fullmatch(f"{text}--P1Y" if re.fullmatch(r"\d{4}", text) else text)
+        match = _PERIOD.fullmatch(f"{text}--P1Y" if _YEAR.fullmatch(text) else text)
         year, month, count, unit = match.groups() if match else ("0", None, "0", "Y")
         months = int(count) * (12 if unit == "Y" else 1)
         if not (1 <= int(year) <= 9988 and 1 <= int(month or 1) <= 12 and 1 <= months <= 120):
@@ -95,7 +99,7 @@ class Task:
 
     tile: Tile
     region: str
-    """Name of the region, or path of its file."""
+    """Name of the region; what a command line asks for may be the path of its file."""
     period: Period
 
     def to_json(self) -> str:
@@ -107,15 +111,21 @@ class Task:
 
     @classmethod
     def from_json(cls, text: str) -> Task:
-        """Task of a message.
+        """Task of a message, which names its region by name: no message says what is opened.
 
         Raises
         ------
         Rejected
             If the message is not exactly a task.
         """
+        if len(text) > MAX_BODY:
+            raise Rejected(
+                f"the message is not a task: it has {len(text):,} characters, and a task at most "
+                f"{MAX_BODY:,}",
+                reason=Reason.BAD_MESSAGE,
+            )
         try:
-            document = json.loads(text)
+            document = json.loads(text, object_pairs_hook=_without_doubles)
         except (ValueError, RecursionError):
             document = None
         keys = {"period", "region", "tile"}
@@ -129,8 +139,34 @@ class Task:
                 reason=Reason.BAD_MESSAGE,
             )
         return cls(
-            Tile.parse(document["tile"]), document["region"], Period.year_of(document["period"])
+            Tile.parse(document["tile"]),
+            parse_region_name(document["region"]),
+            Period.year_of(document["period"]),
         )
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Object of its fields; ValueError if one is there twice, as readers would not agree on it."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+def parse_region_name(text: str) -> str:
+    """The name, if it can name a region.
+
+    Raises
+    ------
+    Rejected
+        If it is anything else, such as a path.
+    """
+    if not _REGION.fullmatch(text):
+        raise Rejected(
+            f"'{text}' is not the name of a region: a message names one as 'cropmask models list' "
+            "does; a region file is named to the worker, with --region-file",
+            reason=Reason.BAD_REGION,
+        )
+    return text
 
 
 @dataclass(frozen=True, slots=True)

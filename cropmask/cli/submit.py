@@ -249,7 +249,11 @@ def _submit(submission: Submission) -> None:
     key = task_file_key(record.product, record.period, record.run)
     task_file = site.store().uri(key) if given["direct"] else None
     manifest = make_run_job(record, site, pods, task_file) if pods else None
-    obstacles = find_obstacles(record, site, direct=given["direct"]) if pods else ()
+    obstacles = (
+        find_obstacles(record, site, direct=given["direct"], variables=pods.variables)
+        if pods
+        else ()
+    )
     if given["dry_run"]:
         _print_dry_run(submission, manifest, obstacles)
         return
@@ -377,6 +381,8 @@ def _format_not_sent(submission: Submission) -> Iterator[str]:
 
 def _format_sent(submission: Submission, document: dict[str, Any]) -> Iterator[str]:
     """What was sent, and what to do next."""
+    from cropmask.operate.advice import region_words
+
     record, site = submission.record, submission.site
     task_file, job = document["task_file"], document["job"]
     what = f"{format_count(len(record.tiles), 'tile')} of {record.product} {record.period}"
@@ -393,8 +399,9 @@ def _format_sent(submission: Submission, document: dict[str, Any]) -> Iterator[s
         yield f"Next: {look}"
         return
     if task_file is not None:
-        line = site.commands.line("worker", "--tasks", task_file, leave_out=("queue",))
+        words = ("--tasks", task_file, *region_words(record))
+        line = site.commands.line("worker", *words, leave_out=("queue",))
         yield f"Next: start that many pods of an array, each with: {line}"
     else:
-        yield f"Next: {site.commands.line('worker')}"
+        yield f"Next: {site.commands.line('worker', *region_words(record))}"
     yield f"      {look}"

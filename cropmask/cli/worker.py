@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -106,6 +107,15 @@ Exit codes
 )
 @options.place_options
 @click.option(
+    "--region-file",
+    "region_files",
+    multiple=True,
+    type=options.FILE,
+    callback=lambda _context, _option, files: os.pathsep.join(map(str, files)) or None,
+    help="File of a region that messages may name, beside those in the folder of regions; may be "
+    f"given several times.  [env var: {contract.ENV_REGION_FILES}]",
+)
+@click.option(
     "--resolution", type=options.RESOLUTION, help="Pixel size in meters of tasks that name none."
 )
 @options.machine_options
@@ -143,9 +153,11 @@ def worker(
         from cropmask.machine.heartbeat import Heartbeat
         from cropmask.machine.metrics import open_metrics
         from cropmask.operate.runs import check_worker_catalog
+        from cropmask.region import load_region_files
         from cropmask.site.site import open_site
 
         site = open_site(options=site_options)
+        load_region_files(site.region_files)  # what cannot be read is said before a task is taken
         order = None if tasks is None else _load_order(site, tasks, index)
         limits = AttemptLimits(time_limit, stop)
         rules = Rules(

@@ -21,7 +21,8 @@ from cropmask.contract import RUNS
 from cropmask.errors import Reason, Rejected
 from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import RECIPES
+from cropmask.product import FAMILY, RECIPES
+from cropmask.region import is_region_file
 from cropmask.task import Order, Period, Task, parse_run_id
 
 _MOMENT: Final = "%Y%m%dT%H%M%S%fZ"
@@ -197,6 +198,7 @@ class RunRecord:
 
     run: str
     region: str
+    """As it was asked for: a name, or the absolute path of a region file."""
     product: str
     period: str
     submitted: str
@@ -219,12 +221,15 @@ class RunRecord:
     """URL of the queue that it was sent to, if not a folder."""
 
     def orders(self) -> tuple[Order, ...]:
-        """Orders of the run, in the sequence of its tiles."""
+        """Orders of the run, in the sequence of its tiles; they name the region by its name."""
+        region = self.region
+        if is_region_file(region):
+            region = self.product.removeprefix(f"{FAMILY}_")
         recipe = next(recipe for recipe in RECIPES if recipe == self.recipe)
         period = Period.parse(self.period)
         return tuple(
             Order(
-                Task(Tile.parse(tile), self.region, period),
+                Task(Tile.parse(tile), region, period),
                 self.run,
                 recipe,
                 self.resolution,

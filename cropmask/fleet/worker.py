@@ -35,7 +35,6 @@ from cropmask.machine.metrics import Metrics
 from cropmask.machine.signals import Stop
 from cropmask.queue.lease import LeaseKeeper
 from cropmask.queue.protocol import Lease, Message, Queue
-from cropmask.region import load_region
 from cropmask.task import Order
 
 NAP_SECONDS: Final = 0.25
@@ -103,7 +102,7 @@ class OrderRunner:
         record: AttemptRecord | None = None
         try:
             order = Order.parse(lease.message.body, lease.message.attributes)
-            product = load_region(order.task.region, self.journal.site.models).product
+            product = self.journal.site.region(order.task.region).product
             record = self.journal.begin(order, product, lease.receives)
             outcome = self._attempt(order, record, held)
         except CropmaskError as error:

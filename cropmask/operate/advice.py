@@ -12,6 +12,7 @@ from cropmask.grid import Tile
 from cropmask.operate.formats import format_count
 from cropmask.operate.status import STALE, FailureGroup, RunStatus
 from cropmask.queue.protocol import Counts
+from cropmask.region import is_region_file
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, tiles_argument
 
 SILENCE: Final = timedelta(minutes=10)
@@ -71,6 +72,7 @@ def _advise_unfinished(
     status: RunStatus, queue: Counts | None, commands: CommandWriter
 ) -> list[str]:
     counts, record = status.counts, status.record
+    worker = commands.line("worker", *region_words(record))
     lines = []
     if counts[STALE]:
         lines.append(
@@ -91,10 +93,15 @@ def _advise_unfinished(
             f"submitted with --direct, else {advise_resume(record, commands)}"
         )
     elif status.last is None:
-        lines.append(f"no worker has begun a tile yet; start one: {commands.line('worker')}")
+        lines.append(f"no worker has begun a tile yet; start one: {worker}")
     elif not counts["PROCESSING"] and status.moment - status.last > SILENCE:
-        lines.append(f"no tile is being worked on; start workers: {commands.line('worker')}")
+        lines.append(f"no tile is being worked on; start workers: {worker}")
     return lines
+
+
+def region_words(record: RunRecord) -> tuple[str, ...]:
+    """What a worker must be told to find the region of a run, whose messages only name it."""
+    return ("--region-file", record.region) if is_region_file(record.region) else ()
 
 
 def advise_resume(record: RunRecord, commands: CommandWriter) -> str:

@@ -19,7 +19,7 @@ from cropmask.machine.stages import Progress, Stages, tell_nobody
 from cropmask.operate.estimate import estimate
 from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.product import Product, Recipe
-from cropmask.region import StacLayer
+from cropmask.region import StacLayer, is_region_file
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import find_item, make_place
@@ -62,7 +62,7 @@ def make_plan(
     Misconfigured, Interrupted
         If the site cannot be used, or a server cannot be reached.
     """
-    region = absolute(region) if region.endswith(".toml") else region
+    region = absolute(region) if is_region_file(region) else region
     basis = open_basis(region, site, recipe=recipe, stages=Stages(progress))
     every = tiles_within(basis.boundary)
     tiles = every if only is None else _chosen(only, every, region)

@@ -27,6 +27,7 @@ from cropmask.operate.advice import advise_resume
 from cropmask.operate.planfile import Need, Plan
 from cropmask.product import FAMILY
 from cropmask.queue.protocol import Message, Queue
+from cropmask.region import is_region_file
 from cropmask.remote.address import is_remote
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site, absolute
@@ -190,8 +191,14 @@ def make_run_job(
     )
 
 
-def find_obstacles(record: RunRecord, site: Site, *, direct: bool) -> tuple[str, ...]:
-    """Why pods elsewhere could not do a run: places that only this machine has."""
+def find_obstacles(
+    record: RunRecord, site: Site, *, direct: bool, variables: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Why pods elsewhere could not do a run: places that only this machine has.
+
+    ``variables`` are those that the pods are given beside the site's.
+    """
+    given = variables or {}
     obstacles = []
     if not site.output.startswith("s3://"):
         obstacles.append(f"results go to the folder {site.output}: name --output s3://...")
@@ -199,11 +206,18 @@ def find_obstacles(record: RunRecord, site: Site, *, direct: bool) -> tuple[str,
         obstacles.append(f"the catalog is the folder {site.catalog}: put it where pods can read it")
     if not direct and not is_remote(site.queue_address or ""):
         obstacles.append("the queue is a folder: name the URL of an SQS queue with --queue")
-    if site.models is not None:
-        obstacles.append(f"models are in the folder {site.models}: build an image that has them")
-    if record.region.endswith(".toml"):
+    if site.models is not None and contract.ENV_MODELS not in given:
         obstacles.append(
-            f"the region is the file {record.region}: build an image that has the region"
+            f"models are in the folder {site.models}: build an image that has them, and name them "
+            f"with --set {contract.ENV_MODELS}=..."
+        )
+    if is_region_file(record.region) and not {
+        contract.ENV_MODELS,
+        contract.ENV_REGION_FILES,
+    }.intersection(given):
+        obstacles.append(
+            f"the region is the file {record.region}: build an image that has it, and name it with "
+            f"--set {contract.ENV_REGION_FILES}=..."
         )
     return tuple(obstacles)
 

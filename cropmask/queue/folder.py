@@ -54,6 +54,8 @@ _NAMES: Final = {
     _DEAD: re.compile(rf"\d+\.{_ID.pattern}\.[0-9a-f]+"),
 }
 """Names of files that are ours; others are left alone."""
+_NO_TEXT: Final = "(no text)"
+"""Stands for what is in the place of a body or of an attribute's value, and is no text."""
 _LISTINGS: Final = 3
 """A listing may miss a file that is being renamed: it is looked for again."""
 _GONE: Final = (FileNotFoundError, NotADirectoryError)
@@ -357,8 +359,8 @@ def _id_of(name: str) -> str:
 
 def _message_of(document: Mapping[str, Any]) -> Message:
     """The message of a file, whatever a hand has written into it."""
-    attributes = document.get("attributes")
+    attributes, body = document.get("attributes"), document.get("body")
     known = attributes if isinstance(attributes, dict) else {}
-    return Message(
-        str(document.get("body", "")), {str(name): str(value) for name, value in known.items()}
-    )
+    # Whatever is no text is no task: to write nested values as text could fail.
+    words = {name: value if isinstance(value, str) else _NO_TEXT for name, value in known.items()}
+    return Message(body if isinstance(body, str) else _NO_TEXT, words)

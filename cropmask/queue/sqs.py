@@ -37,6 +37,8 @@ _ROUNDS: Final = 4
 """How often entries are sent that SQS reports as failed."""
 _ROUND_SECONDS: Final = 0.2
 """First wait between them; doubles."""
+_MAX_BYTES: Final = 262_144
+"""Size of a message that every queue takes: its body, and names, types and values of attributes."""
 _HIDDEN_SECONDS: Final = 300
 """How long dead letters are hidden, unless they are shown before."""
 _REASON: Final = "cropmask.reason"
@@ -196,10 +198,7 @@ class SqsQueue:
     def park(self, lease: Lease, reason: str, error: str) -> None:
         """Send a copy to the dead letters with the reason as an attribute, then delete."""
         self._still_held(lease)
-        notes = {_REASON: note(reason), _ERROR: note(error)}
-        room = MAX_ATTRIBUTES + len(notes) - len(lease.message.attributes)
-        kept = dict(list(notes.items())[: max(0, room)])
-        message = Message(lease.message.body, {**lease.message.attributes, **kept})
+        message = _annotated(lease.message, {_REASON: note(reason), _ERROR: note(error)})
         # In this order: a worker that dies between the two leaves the message twice, never nowhere.
         self._call("send_message", queue=self._dead_address(), **_body_of(message))
         self.done(lease)
@@ -341,6 +340,21 @@ def _body_of(message: Message) -> dict[str, Any]:
         for name, value in message.attributes.items()
     }
     return {"MessageBody": message.body, "MessageAttributes": attributes}
+
+
+def _annotated(message: Message, notes: Mapping[str, str]) -> Message:
+    """The message with as many of some attributes, the first ones first, as there is room for."""
+    attributes = dict(message.attributes)
+    free = _MAX_BYTES - len(message.body.encode()) - sum(map(_size_of, attributes.items()))
+    for name, value in notes.items():
+        free -= _size_of((name, value))
+        if free >= 0 and len(attributes) < MAX_ATTRIBUTES + len(notes):
+            attributes[name] = value
+    return Message(message.body, attributes)
+
+
+def _size_of(attribute: tuple[str, str]) -> int:
+    return len("String") + sum(len(word.encode()) for word in attribute)
 
 
 def _attributes_of(message: Mapping[str, Any]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from cropmask.machine.limits import find_cpus, find_memory_limit, parse_memory
 from cropmask.machine.stages import ShareDone
 from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
-from cropmask.region import Ancillary, Region, StacLayer
+from cropmask.region import Ancillary, Region, StacLayer, load_region
 from cropmask.remote.fetch import ReadOptions
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
@@ -78,6 +78,8 @@ class Site:
     """Pixel size in meters."""
     models: Path | None
     """Folder of regions, if not the package's."""
+    region_files: tuple[Path, ...]
+    """Files of regions that a worker knows by their names, beside those in the folder."""
     cache: Path
     """Folder of the demo world."""
     threads: int
@@ -100,6 +102,10 @@ class Site:
         """Whether inputs come from the demo world."""
         return self.catalog is None
 
+    def region(self, name: str) -> Region:
+        """Region of a name, or of the path of a region file; see :func:`load_region`."""
+        return load_region(name, self.models, self.region_files)
+
     def store(self) -> Store:
         """Where results go."""
         return open_store(self.output, self.write)
@@ -117,7 +123,7 @@ class Site:
     def worker_environment(self) -> dict[str, str]:
         """Environment variables that open the same site in a worker elsewhere.
 
-        Threads, memory, models and caches are the worker's own.
+        Threads, memory, models, region files and caches are the worker's own.
         """
         is_public = self.read.s3_region == PUBLIC_REGION  # unsigned by itself
         unsigned = "1" if self.read.s3_unsigned else "0" if self.environment != "local" else None
@@ -169,6 +175,7 @@ def open_site(
         output=output,
         resolution=given.read(contract.ENV_RESOLUTION, resolution),
         models=given.read(contract.ENV_MODELS),
+        region_files=given.read(contract.ENV_REGION_FILES, ()),
         cache=given.read(contract.ENV_CACHE) or _default_cache(given.environ),
         threads=given.read(contract.ENV_THREADS) or find_cpus(),
         memory=given.read(contract.ENV_MEMORY) or find_memory_limit(),
@@ -242,10 +249,15 @@ def _parse_path(_variable: str, text: str) -> Path:
     return Path(text)
 
 
+def _parse_paths(_variable: str, text: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in text.split(os.pathsep) if part)
+
+
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_ENVIRONMENT: _parse_environment,
     contract.ENV_RESOLUTION: _parse_resolution,
     contract.ENV_MODELS: _parse_path,
+    contract.ENV_REGION_FILES: _parse_paths,
     contract.ENV_CACHE: _parse_path,
     contract.ENV_THREADS: _parse_number,
     contract.ENV_MEMORY: lambda _variable, text: parse_memory(text),

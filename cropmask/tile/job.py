@@ -13,7 +13,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import intersects
 from cropmask.machine.stages import Stages
 from cropmask.product import Recipe
-from cropmask.region import ModelRef, Region, load_region
+from cropmask.region import ModelRef, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.results.finder import Place, find_item, make_place
 from cropmask.site.site import Inputs, Site
@@ -122,7 +122,7 @@ def open_basis(
 
     Raises Rejected if the region or its model is unknown; Misconfigured if the site cannot be used.
     """
-    found = load_region(region, site.models)
+    found = site.region(region)
     model = found.model(recipe)
     # A stage only where there is something to make: nothing is told of a world that is there.
     inputs = site.inputs(found, partial((stages or Stages()).tell, "demo world"))

@@ -21,6 +21,7 @@ from cropmask.region import (
     StacLayer,
     Training,
     load_region,
+    load_region_files,
     models_folder,
     region_names,
 )
@@ -255,6 +256,19 @@ def test_a_folder_instead_of_a_region_file_gives_one_line(tmp_path):
 def test_a_title_of_several_lines_becomes_one(highlands):
     highlands.write_text(MINIMAL.replace('"Highlands"', '"""High\n  lands"""'))
     assert load_region(str(highlands)).title == "High lands"
+
+
+def test_region_files_are_found_by_the_names_that_they_say(highlands, tmp_path):
+    assert load_region("highlands", tmp_path, [highlands]).product.name == "crop_mask_highlands"
+    assert load_region("eastern", None, [highlands]).name == "eastern"
+    with pytest.raises(Rejected, match="unknown region 'lowlands'"):
+        load_region("lowlands", None, [highlands])
+    copy = highlands.with_name("copy.toml")
+    copy.write_text(highlands.read_text())
+    with pytest.raises(Misconfigured, match=r"two region files have the name 'highlands': .*copy"):
+        load_region_files([highlands, copy])
+    with pytest.raises(Misconfigured, match=r"nowhere\.toml cannot be read"):
+        load_region("eastern", None, [tmp_path / "nowhere.toml"])
 
 
 GUIDE = Path(__file__).parents[2] / "docs" / "add-a-region.md"

@@ -16,7 +16,7 @@ PERIODS = st.builds(Period, MONTHS, st.integers(1, 120))
 TASKS = st.builds(
     Task,
     st.builds(Tile, st.integers(0, AFRICA_10.columns - 1), st.integers(0, AFRICA_10.rows - 1)),
-    st.text(min_size=1),
+    st.from_regex("[a-z][a-z0-9_]{0,40}", fullmatch=True),
     st.builds(Period, st.builds(date, st.integers(1, 9980), st.just(1), st.just(1)), st.just(12)),
 )
 
@@ -43,7 +43,13 @@ def test_periods_parse_and_print(text, printed, start, end):
     [
         *("", "19", "2019-", "2019--", "2019--P", "2019--P0Y", "2019--P1D", "2019-13--P1M"),
         *("2019-00--P1M", "0000--P1Y", "9999--P10Y", "2019--P11Y", "2019-7--P6M", "x2019--P1Y"),
-        *("2019--P1Y ", "2019/2020", "2019--P1Y\n"),
+        *(
+            "2019--P1Y ",
+            "2019/2020",
+            "2019--P1Y\n",
+            "\uff12\uff10\uff11\uff19",
+            "\u0662\u0660\u0661\u0669--P1Y",
+        ),
     ],
 )
 def test_other_periods_are_refused_in_one_line(text):
@@ -114,6 +120,8 @@ GOOD = {"tile": "x215y075", "region": "eastern", "period": "2019--P1Y"}
         json.dumps(GOOD | {"tile": 215}),
         json.dumps(GOOD | {"region": None}),
         json.dumps(GOOD)[:-1],
+        json.dumps(GOOD)[:-1] + ', "tile": "x215y076"}',
+        json.dumps(GOOD) + " " * 1000,
     ],
 )
 def test_other_messages_are_refused(text):
@@ -124,11 +132,35 @@ def test_other_messages_are_refused(text):
 
 @pytest.mark.parametrize(
     ("change", "problem"),
-    [({"tile": "nowhere"}, "not a tile name"), ({"period": "2019-01--P6M"}, "calendar year")],
+    [
+        ({"tile": "nowhere"}, "not a tile name"),
+        ({"tile": "x\uff12\uff11\uff15y\uff10\uff17\uff15"}, "not a tile name"),
+        ({"period": "2019-01--P6M"}, "calendar year"),
+    ],
 )
 def test_words_of_a_message_are_checked(change, problem):
     with pytest.raises(Rejected, match=problem):
         Task.from_json(json.dumps(GOOD | change))
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        *("", "/x.toml", "x.toml", "../eastern", "eastern/", "./eastern", "eastern\0", "Eastern"),
+        *(
+            "https://x/region.toml",
+            "s3://b/region.toml",
+            "eastern.",
+            "a" * 42,
+            "\ud800",
+            "\u0435astern",
+        ),
+    ],
+)
+def test_a_message_names_its_region_by_name_only(region):
+    with pytest.raises(Rejected, match="is not the name of a region") as caught:
+        Task.from_json(json.dumps(GOOD | {"region": region}))
+    assert caught.value.reason == "bad region"
 
 
 def test_run_keys_depend_on_values_and_not_on_their_order():

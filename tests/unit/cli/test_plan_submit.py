@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from cropmask.cli.console import STOPPED
 from cropmask.cli.plan import plan
+from cropmask.cli.status import status
 from cropmask.cli.submit import submit
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Rejected
@@ -134,7 +135,12 @@ def test_a_plan_is_sent_and_is_then_a_run(world: RegionWorld) -> None:
     assert "not sent: 1 unchanged (--all sends them, to be skipped)" in text
     assert "not sent: 1 without GeoMAD" in text
     places = f"--catalog {world.catalog.absolute()} --output {Path('out').absolute()}"
-    assert f"Next: cropmask worker {places}" in text
+    file = world.region.absolute()
+    assert f"Next: cropmask worker --region-file {file} {places}" in text
+    status_said = run(status, "--run", "first", "--output", "out").output
+    assert f"cropmask worker --region-file {file}" in status_said
+    worker_site = open_site({"CROPMASK_REGION_FILES": str(file)})
+    assert worker_site.region("testland").product.name == PRODUCT
     assert f"cropmask status --run first --watch {places}" in text
     record = load_run(FolderStore(Path("out")), PRODUCT, "2019--P1Y", "first")
     assert record.places == {"env": "local", "catalog": str(world.catalog.absolute())}

@@ -28,7 +28,7 @@ ORDERS = st.builds(
     st.builds(
         Task,
         st.builds(Tile, st.integers(10, 99), st.integers(10, 99)),
-        st.text(min_size=1, max_size=12),
+        st.from_regex("[a-z][a-z0-9_]{0,40}", fullmatch=True),
         st.just(TASK.period),
     ),
     st.just("night-1"),

@@ -154,12 +154,15 @@ def test_a_task_that_always_fails_ends_among_the_dead_letters() -> None:
     assert "try" not in str(found[0].error)
 
 
-@pytest.mark.parametrize("region", ["a\0.toml", "\ud800.toml", "nowhere"])
-def test_a_message_that_names_no_region_does_not_end_the_worker(region: str) -> None:
+@pytest.mark.parametrize(
+    ("region", "reason"),
+    [("a\0.toml", "bad region"), ("\ud800.toml", "bad region"), ("nowhere", "unknown region")],
+)
+def test_a_message_that_names_no_region_does_not_end_the_worker(region: str, reason: str) -> None:
     at = office(DONE)
     at.queue.send([message_of(make_order(region=region)), message_of(make_order(11))])
     assert at.worker().run() is ExitCode.DONE
-    assert [letter.reason for letter in at.queue.dead_letters()] == ["unknown region"]
+    assert [letter.reason for letter in at.queue.dead_letters()] == [reason]
     assert [r.tile for r in records(at)] == ["x011y020"]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -291,7 +292,22 @@ def test_places_that_pods_cannot_reach_are_named() -> None:
     assert "the queue is a folder" in obstacles(here, record)
     assert obstacles(here, record, direct=True) == ""
     assert "models are in" in obstacles({**SITE, "CROPMASK_MODELS": "m"}, record)
-    assert "build an image" in obstacles(SITE, replace(record, region="/my/region.toml"))
+    mine = replace(record, region="/my/region.toml")
+    assert "build an image" in obstacles(SITE, mine)
+    pods = {"CROPMASK_REGION_FILES": "/in/the/image.toml"}
+    assert find_obstacles(mine, open_site(SITE), direct=False, variables=pods) == ()
+    there = open_site({**SITE, "CROPMASK_MODELS": "m"})
+    variables = {"CROPMASK_MODELS": "/in/the/image"}
+    assert find_obstacles(record, there, direct=False, variables=variables) == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [("eastern", "eastern"), ("/my/region.toml", "highlands")]
+)
+def test_messages_of_a_region_file_name_the_region(asked: str, said: str) -> None:
+    record = replace(run_of(2), region=asked, product=f"crop_mask_{said}")
+    assert {json.loads(message.body)["region"] for message in make_messages(record)} == {said}
+    assert RunRecord.from_json(record.to_json()) == record
 
 
 def test_jobs_of_a_run_are_cancelled() -> None:
@@ -308,7 +324,12 @@ def test_jobs_of_a_run_are_cancelled() -> None:
 tiles = st.builds(Tile, st.integers(0, 361), st.integers(0, 153))
 orders = st.builds(
     Order,
-    st.builds(Task, tiles, st.text(min_size=1), st.builds(Period.parse, st.just("2019"))),
+    st.builds(
+        Task,
+        tiles,
+        st.from_regex("[a-z][a-z0-9_]{0,40}", fullmatch=True),
+        st.builds(Period.parse, st.just("2019")),
+    ),
     st.from_regex(r"[a-z0-9][a-z0-9-]{0,38}[a-z0-9]", fullmatch=True),
     st.sampled_from(RECIPES),
     st.none() | st.sampled_from(RESOLUTIONS),
