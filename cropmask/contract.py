@@ -48,6 +48,8 @@ GRACE_SECONDS = 100
 """Time from SIGTERM to SIGKILL; a spot instance is taken 120 s after its notice."""
 TIME_LIMIT_SECONDS = 3600
 """Time after which an attempt is stopped."""
+BREAKER_TILES = 10
+"""Different tiles in a row that fail for the same reason, at which a worker stops."""
 BACKOFF_SECONDS = 15
 """First wait before a failed task is tried again; doubles with every receive."""
 LONGEST_BACKOFF_SECONDS = 900
@@ -119,6 +121,7 @@ ENV_MAX_TASKS = "CROPMASK_MAX_TASKS"
 ENV_MAX_MINUTES = "CROPMASK_MAX_MINUTES"
 ENV_IDLE_EXIT = "CROPMASK_IDLE_EXIT"
 ENV_TIME_LIMIT = "CROPMASK_TIME_LIMIT"
+ENV_BREAKER = "CROPMASK_BREAKER"
 ENV_HEARTBEAT = "CROPMASK_HEARTBEAT"
 ENV_METRICS = "CROPMASK_METRICS"
 ENV_SQS_ENDPOINT = "CROPMASK_SQS_ENDPOINT"
@@ -150,6 +153,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_MAX_MINUTES: "minutes after which a worker takes no more tasks",
     ENV_IDLE_EXIT: "seconds without a task after which a worker leaves",
     ENV_TIME_LIMIT: "seconds after which an attempt is stopped",
+    ENV_BREAKER: "different tiles in a row with the same failure at which a worker stops; 0: never",
     ENV_HEARTBEAT: "file that a worker touches while it is alive",
     ENV_METRICS: "CloudWatch namespace of the worker's metrics; none are put without it",
     ENV_SQS_ENDPOINT: "SQS endpoint, for stand-ins of AWS",

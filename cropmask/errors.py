@@ -27,6 +27,10 @@ from cropmask.contract import ENV_TIME_LIMIT, ENV_TRUST_CATALOG, ExitCode
 MAX_MESSAGE: Final = 800
 """Characters of a message; what is longer loses its middle."""
 
+_SHARED: Final = True
+"""Marks a reason that tiles do not have by themselves: if many in a row do, something that they
+share is wrong, such as the catalog, the worker's rights or its version."""
+
 _CATALOG: Final = "look at the item that the error names, and correct the catalog"
 _CREDENTIALS: Final = "correct the credentials or the address; 'cropmask doctor' shows which"
 _DAMAGED: Final = "a file is damaged or could not be read: check it if it goes on"
@@ -42,16 +46,21 @@ class Reason(StrEnum):
     """Why something failed, in a word or two: written into records, dead letters and reports.
 
     Each member carries what an operator does about tiles that failed for it, or None where only
-    the command that raises it ever says it: its message then holds the advice.
+    the command that raises it ever says it: its message then holds the advice. ``is_shared`` says
+    whether the same on many different tiles in a row stops a worker. That is not so of what a tile
+    may well have by itself (no GeoMAD, outside the region), of what is wrong with a message, and of
+    what passes (a server that is down, a worker that is stopped).
     """
 
     advice: str | None
+    is_shared: bool
 
-    def __new__(cls, word: str, advice: str | None) -> Self:
-        """A member from its word and its advice."""
+    def __new__(cls, word: str, advice: str | None, is_shared: bool = False) -> Self:
+        """A member from its word, its advice, and whether it is no tile's own."""
         member = str.__new__(cls, word)
         member._value_ = word
         member.advice = advice
+        member.is_shared = is_shared
         return member
 
     @classmethod
@@ -70,15 +79,21 @@ class Reason(StrEnum):
     TIMED_OUT = (
         "timed out",
         f"raise {ENV_TIME_LIMIT}, or see where the time goes: 'cropmask logs TILE'",
+        _SHARED,
     )
-    OUT_OF_MEMORY = "out of memory", _MEMORY
-    TOO_LITTLE_MEMORY = "too little memory", _MEMORY
-    CRASHED = "crashed", "see where it ended: 'cropmask logs TILE'"
+    OUT_OF_MEMORY = "out of memory", _MEMORY, _SHARED
+    TOO_LITTLE_MEMORY = "too little memory", _MEMORY, _SHARED
+    CRASHED = "crashed", "see where it ended: 'cropmask logs TILE'", _SHARED
     KILLED = "killed", _STOPPED
-    SYSTEM = "system", "the system of a worker refuses what it needs: see 'cropmask logs TILE'"
+    SYSTEM = (
+        "system",
+        "the system of a worker refuses what it needs: see 'cropmask logs TILE'",
+        _SHARED,
+    )
     FAULT = (
         "fault",
         "a fault of the program: please report it with what 'cropmask logs TILE' shows",
+        _SHARED,
     )
     RECEIVES_USED_UP = "receives used up", "see why its attempts failed: 'cropmask logs TILE'"
     UNKNOWN = "unknown", "see what the error says"
@@ -92,6 +107,7 @@ class Reason(StrEnum):
     UNKNOWN_REGION = (
         "unknown region",
         "name its folder or file to the workers, with --models or --region-file",
+        _SHARED,
     )
     OUTSIDE_REGION = "outside region", "the tile is not the region's, so there is nothing to map"
     BAD_RECORD = "bad record", None
@@ -103,49 +119,62 @@ class Reason(StrEnum):
 
     # Inputs.
     NO_CATALOG = "no catalog", _CREDENTIALS
-    SEARCH_REFUSED = "search refused", _CREDENTIALS
+    SEARCH_REFUSED = "search refused", _CREDENTIALS, _SHARED
     MISSING_GEOMAD = (
         "missing geomad",
         "add GeoMAD of this tile and year to the catalog: without it there can be no map",
     )
-    DOUBLED_GEOMAD = "doubled geomad", _CATALOG
-    MISSING_BAND = "missing band", _CATALOG
-    DOUBLED_BAND = "doubled band", _CATALOG
-    WRONG_CRS = "wrong crs", _CATALOG
-    WRONG_RASTER = "wrong raster", _CATALOG
-    BAD_DOCUMENT = "bad document", _CATALOG
-    BAD_ADDRESS = "bad address", _CATALOG
+    DOUBLED_GEOMAD = "doubled geomad", _CATALOG, _SHARED
+    MISSING_BAND = "missing band", _CATALOG, _SHARED
+    DOUBLED_BAND = "doubled band", _CATALOG, _SHARED
+    WRONG_CRS = "wrong crs", _CATALOG, _SHARED
+    WRONG_RASTER = "wrong raster", _CATALOG, _SHARED
+    BAD_DOCUMENT = "bad document", _CATALOG, _SHARED
+    BAD_ADDRESS = "bad address", _CATALOG, _SHARED
     OUTSIDE_ZONE = (
         "outside zone",
         "look at the item that the error names: it points to where its catalog must not lead; "
         f"{ENV_TRUST_CATALOG}=1 allows it",
+        _SHARED,
     )
-    NO_LAYER = "no layer", _REGION
+    NO_LAYER = "no layer", _REGION, _SHARED
     BAD_BOUNDARY = "bad boundary", _REGION
     PARTIAL_COVERAGE = (
         "partial coverage",
         "GeoMAD covers too little of the tile: complete it, or lower "
         "limits.min_coverage_percent in the region file",
     )
-    NO_RASTER = "no raster", "a file is no raster: put the right one there, or correct the item"
-    CORRUPT_INPUT = "corrupt input", "a file is not what its item declares: mend the file or item"
-    TRUNCATED_INPUT = "truncated input", _DAMAGED
-    UNREADABLE_RASTER = "unreadable raster", _DAMAGED
-    UNREADABLE_FILE = "unreadable file", _DAMAGED
+    NO_RASTER = (
+        "no raster",
+        "a file is no raster: put the right one there, or correct the item",
+        _SHARED,
+    )
+    CORRUPT_INPUT = (
+        "corrupt input",
+        "a file is not what its item declares: mend the file or item",
+        _SHARED,
+    )
+    TRUNCATED_INPUT = "truncated input", _DAMAGED, _SHARED
+    UNREADABLE_RASTER = "unreadable raster", _DAMAGED, _SHARED
+    UNREADABLE_FILE = "unreadable file", _DAMAGED, _SHARED
 
     # Models.
-    NO_MODEL = "no model", _REGION
-    BAD_MODEL = "bad model", _MODEL
-    MODEL_DIGEST_DIFFERS = "model digest differs", _MODEL
-    PROBES_DIFFER = "probes differ", _MODEL
+    NO_MODEL = "no model", _REGION, _SHARED
+    BAD_MODEL = "bad model", _MODEL, _SHARED
+    MODEL_DIGEST_DIFFERS = "model digest differs", _MODEL, _SHARED
+    PROBES_DIFFER = "probes differ", _MODEL, _SHARED
     BAD_ESTIMATOR = "bad estimator", None
     BAD_JOBLIB = "bad joblib", None
     NOT_TRUSTED = "not trusted", None
     BAD_SAMPLES = "bad samples", None
 
     # Places: stores, queues, servers, disks.
-    ABSENT = "absent", "a file that is named does not exist: correct its address, or put it there"
-    ACCESS_DENIED = "access denied", _CREDENTIALS
+    ABSENT = (
+        "absent",
+        "a file that is named does not exist: correct its address, or put it there",
+        _SHARED,
+    )
+    ACCESS_DENIED = "access denied", _CREDENTIALS, _SHARED
     UNREACHABLE = "unreachable", _WORLD
     DISK = "disk", "a disk could not be written or read: look at it if it goes on"
     DISK_FULL = "disk full", _FULL
@@ -159,8 +188,9 @@ class Reason(StrEnum):
         "changed",
         "another result is there: 'cropmask explain TILE' says how it differs; "
         "submit with --overwrite to replace it",
+        _SHARED,
     )
-    BAD_ITEM = "bad item", "remove what is in the item's place, or submit with --overwrite"
+    BAD_ITEM = "bad item", "remove what is in the item's place, or submit with --overwrite", _SHARED
     BAD_CATALOG = "bad catalog", None
     NO_RESULTS = "no results", None
 

@@ -44,7 +44,8 @@ Exit codes
   10  the queue has failed for a quarter of an hour; with --tasks: the task failed
   11  with --tasks: the time limit was exceeded
   12  with --tasks: the memory limit was exceeded
-  13  configuration or credentials are wrong
+  13  configuration or credentials are wrong, or as many tiles in a row as --breaker
+      says failed for the same reason
 """
 
 
@@ -97,6 +98,14 @@ Exit codes
     help="How long others wait for a task whose worker has died; renewed at half of it.",
 )
 @click.option(
+    "--breaker",
+    envvar=contract.ENV_BREAKER,
+    type=options.WholeNumber(0),
+    default=contract.BREAKER_TILES,
+    help="Stop with 13 after so many different tiles in a row that fail for the same reason, if it "
+    "is none that a tile may have by itself; 0 to go on.",
+)
+@click.option(
     "--heartbeat",
     envvar=contract.ENV_HEARTBEAT,
     type=options.FILE,
@@ -128,6 +137,7 @@ def worker(
     idle_exit: float | None,
     time_limit: float,
     lease_seconds: float,
+    breaker: int,
     heartbeat: Path | None,
     log_format: str,
     **site_options: object,
@@ -148,6 +158,7 @@ def worker(
         start_forkserver(_PRELOADED, scratch)
         # The rest is loaded here while the forkserver loads its own.
         from cropmask.fleet.attempt import AttemptLimits, ChildAttempts
+        from cropmask.fleet.breaker import Breaker
         from cropmask.fleet.recordfiles import Journal
         from cropmask.fleet.worker import OrderRunner, Rules, Worker, run_alone
         from cropmask.machine.heartbeat import Heartbeat
@@ -171,7 +182,8 @@ def worker(
                 site, scratch, pulse, limits, partial(open_logging, log_format)
             )
             metrics = open_metrics(site.metrics_namespace, site.environment)
-            runner = OrderRunner(attempts, Journal(site.store(), site), metrics)
+            journal = Journal(site.store(), site)
+            runner = OrderRunner(attempts, journal, metrics, breaker=Breaker(breaker))
             if order is None:
                 queue = site.queue()
                 loop = Worker(queue, runner, rules, pulse, stop)

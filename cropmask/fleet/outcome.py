@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from cropmask.contract import BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS, MAX_RECEIVES, ExitCode
-from cropmask.errors import CropmaskError, Drained, LeaseLost, Misconfigured, Rejected
+from cropmask.errors import CropmaskError, Drained, LeaseLost, Misconfigured, Reason, Rejected
 from cropmask.fleet.records import State
 
 
@@ -76,8 +76,10 @@ def judge(
         return Verdict(State.FAILED, Step.LEAVE)
     if isinstance(error, Rejected):
         return Verdict(State.INVALID, Step.PARK)
-    # Of a wrong configuration nobody can tell whether the task is right: others find out later.
-    stop = error.exit_code if isinstance(error, Drained | Misconfigured) else None
+    # Of a wrong configuration nobody can tell whether the task is right: others find out later. How
+    # much memory is needed says the task, by its resolution: another one may do with less.
+    is_ours = isinstance(error, Misconfigured) and error.reason != Reason.TOO_LITTLE_MEMORY
+    stop = error.exit_code if is_ours or isinstance(error, Drained) else None
     if receives >= max_receives:
         note = f"this was try {receives} of {max_receives}, so it goes to the dead letters"
         return Verdict(State.FAILED, Step.RELEASE, note=note, exit_code=stop)

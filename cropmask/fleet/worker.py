@@ -27,6 +27,7 @@ from cropmask.contract import (
 )
 from cropmask.errors import CropmaskError, Interrupted, LeaseLost, Reason
 from cropmask.fleet.attempt import HeldLease, NoLease
+from cropmask.fleet.breaker import Breaker
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
 from cropmask.fleet.recordfiles import Journal, describe
 from cropmask.fleet.records import AttemptRecord, State
@@ -93,6 +94,7 @@ class OrderRunner:
     clock: Clock = field(default_factory=Clock)
     draw: Callable[[float, float], float] = random.uniform
     max_receives: int = MAX_RECEIVES
+    breaker: Breaker = field(default_factory=Breaker)
 
     def run(
         self, lease: Lease, held: HeldLease, follow: Callable[[Verdict, Outcome], None]
@@ -100,14 +102,17 @@ class OrderRunner:
         """Have a message's order done; ``follow`` does with the message what the verdict says."""
         began = self.clock.now()
         record: AttemptRecord | None = None
+        tile: str | None = None
         try:
             order = Order.parse(lease.message.body, lease.message.attributes)
+            tile = str(order.task.tile)
             product = self.journal.site.region(order.task.region).product
             record = self.journal.begin(order, product, lease.receives)
             outcome = self._attempt(order, record, held)
         except CropmaskError as error:
             outcome = Outcome(error=error)
         verdict = judge(outcome, lease.receives, max_receives=self.max_receives, draw=self.draw)
+        verdict = self.breaker.look(tile, outcome, verdict, lease.receives)
         # A message that is released must be visible to others as soon as possible: a worker that
         # is being stopped has seconds. In all other cases the record is written first: a kill
         # before the message is deleted then costs a skip, and the record tells what happened.
@@ -300,6 +305,8 @@ class Worker:
             verdict = self._runner.run(lease, keeper, follow)
         self._heartbeat.progress("between tasks")
         self._runner.metrics.flush_if_due()
+        if self._runner.breaker.opened:
+            log.error("%s", self._runner.breaker.opened)
         if verdict.exit_code is not None:
             return verdict.exit_code
         self._pause_after(verdict)
