@@ -201,8 +201,9 @@ def write_cog(
     crs: str = CRS,
     nodata: float | None = None,
     block: int = 128,
+    scaling: tuple[float, float] | None = None,
 ) -> None:
-    """Write a one-band COG ``(y, x)`` with overviews."""
+    """Write a one-band COG ``(y, x)`` with overviews; ``scaling`` is a scale and an offset."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows, columns = values.shape
     with MemoryFile() as memory:
@@ -217,6 +218,8 @@ def write_cog(
             nodata=nodata,
         ) as plain:
             plain.write(values, 1)
+            if scaling is not None:
+                plain.scales, plain.offsets = ([number] for number in scaling)
         options = {"BLOCKSIZE": block, "COMPRESS": "DEFLATE", "RESAMPLING": "AVERAGE"}
         rasterio.shutil.copy(memory.name, path, driver="COG", **options)
 

@@ -15,12 +15,13 @@ from pyproj import Transformer
 
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
+from cropmask.core.scaling import LAYER, UNDECLARED
 from cropmask.errors import CropmaskError, Reason, Rejected, blame_configuration
 from cropmask.grid import EPSG, tiles_within
 from cropmask.modelfile.model import check_probes, read_model
 from cropmask.operate.formats import format_count
 from cropmask.pixels.gdal import open_reading_threads
-from cropmask.pixels.rasters import Raster
+from cropmask.pixels.rasters import Raster, agree
 from cropmask.product import NODATA
 from cropmask.queue.protocol import Queue
 from cropmask.region import Region, StacLayer, load_region
@@ -158,7 +159,9 @@ def _describe_raster(site: Site, inputs: Inputs, href: str) -> tuple[bool, str]:
     )
     name = f"EPSG:{box.crs.epsg}" if box.crs and box.crs.epsg else "a CRS without EPSG code"
     shape = f"{box.shape.x} x {box.shape.y}"
-    return covers, f"{shape}, {raster.dtype}, nodata {raster.nodata}, {name}"
+    declared = agree(raster, UNDECLARED, LAYER)
+    scaling = f", {declared.scaling}" if declared.scaling else ""
+    return covers, f"{shape}, {raster.dtype}, nodata {declared.nodata}{scaling}, {name}"
 
 
 def _check_output(site: Site) -> str:

@@ -265,7 +265,8 @@ class TileLayers:
                     raster = self._open_raster(layer.href)
                 except Absent:
                     raise layer.missing(name, layer.href) from None
-                return (SampledLayer if name == "slope" else SmoothLayer)(raster, self._box)
+                kind = SampledLayer if name == "slope" else SmoothLayer
+                return kind(raster, self._box, layer.declared)
 
         *self._rain, slope = self._run(open_feature, FEATURE_LAYERS)  # type: ignore[assignment]
         assert isinstance(slope, SampledLayer)
@@ -284,9 +285,10 @@ class TileLayers:
                 return layer.reason or "absent"
             with layer.blame():
                 try:
-                    sampled = SampledLayer(self._open_raster(layer.href), self._box)
+                    raster = self._open_raster(layer.href)
                 except Absent:
                     return f"{layer.href} does not exist"
+                sampled = SampledLayer(raster, self._box, layer.declared)
             return sampled if sampled.overlaps else f"{layer.href} does not cover the tile"
 
         for name, opened in zip(MASK_LAYERS, self._run(open_mask, MASK_LAYERS), strict=True):

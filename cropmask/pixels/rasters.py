@@ -6,6 +6,7 @@ A read that fails raises; it never becomes nodata.
 
 from __future__ import annotations
 
+import logging
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -19,6 +20,15 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as RasterWindow
 from shapely.geometry import mapping
 
+from cropmask.core.scaling import (
+    UNSCALED,
+    Declared,
+    Kept,
+    Scaling,
+    find_nonsense,
+    is_as_kept,
+    rescale,
+)
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS, EPSG
 from cropmask.pixels.gdal import read_with_retries
@@ -35,6 +45,12 @@ _MAX_CHUNK_ROWS: Final = 512
 _MIN_CHUNK_ROWS: Final = 64
 _BLOCK_PIXELS: Final = 2**20
 """Pixels resampled at once: the same cut for every strip height, so the same bytes."""
+_NUMBERS: Final = frozenset(
+    "uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64".split()
+)
+"""Types of pixels that can be calculated with."""
+
+log = logging.getLogger(__name__)
 
 
 class Raster:
@@ -55,7 +71,9 @@ class Raster:
         self.geobox = box
         self.bands = int(dataset.count)
         self.dtype = str(dataset.dtypes[0])
-        self.nodata: float | None = dataset.nodata
+        self.declared = Declared(
+            dataset.nodata, Scaling(float(dataset.scales[0]), float(dataset.offsets[0]))
+        )
         self.block_rows = int(dataset.block_shapes[0][0])
 
     def read(self, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -149,8 +167,55 @@ def _offset(source: GeoBox, box: GeoBox) -> tuple[int, int] | None:
     return (row, column) if same_size and aligned else None
 
 
-def _fill_value(dtype: str) -> float:
-    return 0.0 if dtype == "uint16" else float("nan")
+def agree(raster: Raster, by_item: Declared, kept: Kept) -> Declared:
+    """What stored numbers mean, said by the file or by its item; unscaled where they are as kept.
+
+    Raises Rejected if they do not agree on scale and offset, or say what cannot be meant. Where
+    they do not agree on nodata, the file's counts, as for every reader of rasters.
+    """
+    by_file, href = raster.declared, raster.href
+    if raster.dtype not in _NUMBERS:
+        raise Rejected(f"{href} holds {raster.dtype}, not numbers", reason=Reason.WRONG_RASTER)
+    problem = find_nonsense(by_file.scaling, kept)
+    if problem is not None:
+        raise Rejected(
+            f"{href} cannot have {by_file.scaling}, as the file says: {problem}; correct it",
+            reason=Reason.WRONG_RASTER,
+        )
+    if by_file.scaling and by_item.scaling and not by_file.scaling.equals(by_item.scaling):
+        raise Rejected(
+            f"{href} has {by_file.scaling}, its item says {by_item.scaling}: correct one of them",
+            reason=Reason.WRONG_RASTER,
+        )
+    scaling = by_file.scaling or by_item.scaling
+    mine, other = (_holdable(said.nodata, raster.dtype) for said in (by_file, by_item))
+    if None not in (mine, other) and not np.array_equal(mine, other, equal_nan=True):
+        log.warning("%s has nodata %g, its item says %g: the file's counts", href, mine, other)
+    nodata = other if mine is None else mine
+    return Declared(
+        None if nodata is None else float(nodata),
+        UNSCALED if is_as_kept(scaling, kept) else scaling,
+    )
+
+
+def _holdable(nodata: float | None, dtype: str) -> Any:  # noqa: ANN401 (any numpy scalar)
+    """A nodata value in the type of the pixels; None if no pixel can have it."""
+    if nodata is None:
+        return None
+    with np.errstate(all="ignore"):
+        held = np.asarray(nodata).astype(dtype)
+    is_exact = np.dtype(dtype).kind == "f" or float(held) == nodata
+    return held[()] if is_exact else None
+
+
+def keep(rows: NDArray[Any], agreed: Declared, kept: Kept) -> None:
+    """Turn stored numbers ``(y, x)`` into kept ones in place, without a second array of all."""
+    nodata = agreed.nodata
+    if nodata is not None and nodata != kept.fill and not np.isnan(nodata):
+        rows[rows == nodata] = kept.fill
+    if agreed.scaling:
+        for row in rows:
+            row[:] = rescale(row, agreed.scaling, kept)
 
 
 class GridRows:
@@ -160,8 +225,8 @@ class GridRows:
         self, raster: Raster, band: BandSource, box: GeoBox, offset: tuple[int, int]
     ) -> None:
         self._raster = raster
-        self._nodata = band.nodata if raster.nodata is None else raster.nodata
-        self._fill = _fill_value(band.dtype)
+        self._kept = band.kept
+        self._agreed = agree(raster, band.declared, band.kept)
         self._row, self._column = offset
         rows, columns = raster.geobox.shape
         # In rows and columns of the raster, what lies in the tile.
@@ -179,7 +244,7 @@ class GridRows:
         last = min(row - self._row + out.shape[0], inside.row + inside.rows)
         covered = inside.pixels > 0 and first < last
         if not covered or last - first < out.shape[0] or inside.columns < out.shape[1]:
-            out[:] = self._fill
+            out[:] = self._kept.fill
         if not covered:
             return
         left = inside.column + self._column
@@ -188,8 +253,7 @@ class GridRows:
             to = top + self._row - row
             target = out[to : to + bottom - top, left : left + inside.columns]
             self._read_part(start, top, target)
-        if self._nodata != self._fill and not np.isnan(self._nodata):
-            out[out == self._nodata] = self._fill
+        keep(out, self._agreed, self._kept)
 
     def release(self) -> None:
         """Give back the memory of decoded rows; reading takes it anew."""
@@ -227,10 +291,12 @@ class ResampledRows:
         self._raster = raster
         self._box = box
         self._options = options
-        self._fill = _fill_value(band.dtype)
-        self._dtype = band.dtype
+        self._kept = band.kept
+        self._agreed = agree(raster, band.declared, band.kept)
+        # The warper keeps nodata as it is stored: it fails to write 0 for another.
+        self._nodata = band.kept.fill if self._agreed.nodata is None else self._agreed.nodata
         self._item = _make_item(raster)
-        self._config = {"*": {"assets": {"*": {"data_type": band.dtype, "nodata": band.nodata}}}}
+        self._config = {"*": {"assets": {"*": {"data_type": band.dtype, "nodata": self._nodata}}}}
         self._block_rows = max(_BLOCK_PIXELS // box.shape.x, 1)
         self._block: tuple[int, NDArray[Any]] | None = None
         raster.close()
@@ -252,6 +318,7 @@ class ResampledRows:
             self._block = None
             block = self._box[start : start + self._block_rows, :]
             values = read_with_retries(lambda: self._warp(block), self._raster.href, self._options)
+            keep(values, self._agreed, self._kept)
             self._block = (start, values)
         return self._block[1]
 
@@ -263,13 +330,29 @@ class ResampledRows:
             bands=["band"],
             geobox=block,
             resampling="bilinear",
-            dtype=self._dtype,
-            nodata=self._fill,
+            dtype=self._kept.dtype,
+            nodata=self._nodata,
             stac_cfg=self._config,
             fail_on_error=True,
+            driver=_make_driver(self._nodata),
         )
         values: NDArray[Any] = loaded["band"].values[0]
         return values
+
+
+def _make_driver(nodata: float) -> Any:  # noqa: ANN401 (a class of odc-loader, which is untyped)
+    """What reads rasters for odc-stac, told the nodata of those whose file does not say it."""
+    from odc.loader import RioDriver, RioReader
+
+    class Reader(RioReader):
+        def read(self, cfg: Any, *where: Any, **how: Any) -> Any:  # noqa: ANN401
+            return super().read(cfg.patch(src_nodata_override=nodata), *where, **how)
+
+    class Driver(RioDriver):
+        def open(self, src: Any, ctx: Any) -> Reader:  # noqa: ANN401
+            return Reader(src, ctx)
+
+    return Driver()
 
 
 def _make_item(raster: Raster) -> pystac.Item:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from cropmask.pixels.rasters import Raster
+from cropmask.core.scaling import LAYER, Declared, rescale
+from cropmask.pixels.rasters import Raster, agree
 from cropmask.pixels.resample import (
     Projector,
     Window,
@@ -31,8 +32,9 @@ _WINDOW_PIXELS: Final = 2**23
 class SampledLayer:
     """An ancillary raster, nearest cell at every pixel center."""
 
-    def __init__(self, raster: Raster, box: GeoBox) -> None:
+    def __init__(self, raster: Raster, box: GeoBox, by_item: Declared) -> None:
         self._raster = raster
+        self._declared = agree(raster, by_item, LAYER)
         self._projector = Projector(raster.geobox, box)
         self._columns = box.shape.x
 
@@ -43,7 +45,10 @@ class SampledLayer:
         return nearest_window(at).clipped(*self._raster.geobox.shape).pixels > 0
 
     def values(self, row: int, rows: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Values ``(y, x)`` of the tile's rows from ``row`` on, and where they are known."""
+        """Values ``(y, x)`` of the tile's rows from ``row`` on, and where they are known.
+
+        They have the raster's type, or float32 where it has a scale and offset.
+        """
         at = self._projector.positions(row, rows)
         window = nearest_window(at).clipped(*self._raster.geobox.shape)
         if window.pixels > _WINDOW_PIXELS and rows > 1:
@@ -54,9 +59,10 @@ class SampledLayer:
             shape = (rows, self._columns)
             return np.zeros(shape, self._raster.dtype), np.zeros(shape, np.bool_)
         cells = self._raster.read(window)
-        known = self._is_known(cells)
+        known = _is_known(cells, self._declared.nodata)
+        scaling, values = self._declared.scaling, sample_nearest(cells, window, at, 0)
         return (
-            sample_nearest(cells, window, at, 0),
+            rescale(values, scaling, LAYER) if scaling else values,
             np.asarray(sample_nearest(known, window, at, 0), np.bool_),
         )
 
@@ -65,9 +71,6 @@ class SampledLayer:
         values, known = self.values(row, out.shape[0])
         out[:] = values
         out[~known] = np.nan
-
-    def _is_known(self, cells: NDArray[Any]) -> NDArray[np.bool_]:
-        return _is_known(cells, self._raster.nodata)
 
 
 def _is_known(cells: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
@@ -84,10 +87,11 @@ class SmoothLayer:
     the raster's edge, take the mean of the known.
     """
 
-    def __init__(self, raster: Raster, box: GeoBox) -> None:
+    def __init__(self, raster: Raster, box: GeoBox, by_item: Declared) -> None:
+        declared = agree(raster, by_item, LAYER)
         self._projector = Projector(raster.geobox, box)
         self._window = bilinear_window(self._projector.outline())
-        self._cells = fill_with_mean(_load_cells(raster, self._window))
+        self._cells = fill_with_mean(_load_cells(raster, self._window, declared))
         raster.close()
 
     @property
@@ -106,13 +110,15 @@ class SmoothLayer:
             part[:] = sample_bilinear(self._cells, self._window, at)
 
 
-def _load_cells(raster: Raster, window: Window) -> NDArray[np.float64]:
+def _load_cells(raster: Raster, window: Window, declared: Declared) -> NDArray[np.float64]:
     """Cells ``(y, x)`` of a window that may reach over the raster's edges; NaN if unknown."""
     cells = np.full((window.rows, window.columns), np.nan)
     inside = window.clipped(*raster.geobox.shape)
     if inside.pixels:
         top, left = inside.row - window.row, inside.column - window.column
         read = raster.read(inside)
-        known = _is_known(read, raster.nodata)
+        known = _is_known(read, declared.nodata)
+        if declared.scaling:
+            read = rescale(read, declared.scaling, LAYER)
         cells[top : top + inside.rows, left : left + inside.columns] = np.where(known, read, np.nan)
     return cells

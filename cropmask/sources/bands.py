@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cropmask.core.scaling import KEPT, Declared, Kept
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS
 from cropmask.product import SYNTHETIC
 from cropmask.remote.address import resolve
-from cropmask.sources.matching import StacFile, crs_codes, dicts_in, moment, region_code
+from cropmask.sources.matching import StacFile, crs_codes, moment, region_code
+from cropmask.sources.statements import Statements
 from cropmask.task import Period
 
 GEOMAD: Final = "gm_s2_semiannual"
@@ -35,8 +38,12 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 
 ``B8A`` is called ``nir08`` or ``nir_2`` and is not our ``nir``.
 """
+_BAND_NAMES: Final = frozenset(ALIASES).union(*ALIASES.values())
+_COUNTS: Final = re.compile(r"band_\d+")
 
 _MAX_TITLE: Final = 300
+MAX_ID: Final = 1000
+"""Most characters of an item's id; a UUID has 36."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +51,18 @@ class BandSource:
     """One band's raster."""
 
     href: str
-    dtype: str
-    nodata: float
-    checksum: str | None
+    kept: Kept
+    declared: Declared
+    """What the item says of its numbers."""
+    checksum: str | None = None
     """Multihash from the item."""
     size: int | None = None
     """Bytes of the file, as the item says it."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the file's pixels."""
+        return self.kept.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,12 @@ def parse_geomad(item: StacFile, period: Period) -> GeoMad:
     item_id = item.content.get("id")
     if not (isinstance(item_id, str) and item_id and item_id.isprintable()):
         raise Rejected(f"the item {item.href} has no id: give it one", reason=Reason.BAD_DOCUMENT)
+    if len(item_id) > MAX_ID:
+        raise Rejected(
+            f"the id of the item {item.href} has {len(item_id):,} characters: it may have "
+            f"{MAX_ID:,}",
+            reason=Reason.BAD_DOCUMENT,
+        )
     _check_crs(item.properties, item_id)
     base = item.href
     itself = next((link["href"] for link in item.links if link.get("rel") == "self"), None)
@@ -101,68 +120,73 @@ def _title(item: StacFile) -> str:
 
 
 def _created(item: StacFile) -> str | None:
-    created = item.properties.get("created")
-    return str(created) if moment(created) else None
+    created = moment(item.properties.get("created"))
+    return created.isoformat().replace("+00:00", "Z") if created else None
 
 
 def find_asset(item: StacFile, name: str, aliases: tuple[str, ...] = ()) -> str | None:
     """Key of the asset of a name: by asset key, else by the band names inside the assets.
 
+    Names inside go before a key that they contradict: that of another band, or any other name if
+    the key only counts, as ``band_02`` does.
+
     Raises Rejected if several assets have that band name.
     """
-    names = (name, *aliases)
-    for candidate in names:
-        if candidate in item.assets:
-            return candidate
-    keys = [key for key, asset in item.assets.items() if not names_of(asset).isdisjoint(names)]
-    if len(keys) > 1:
+    wanted, assets = (name, *aliases), item.assets
+    keyed = [key for key in wanted if key in assets]
+    for key in keyed:
+        inside = names_of(item, key)
+        if not inside or not inside.isdisjoint(wanted):
+            return key
+    names = {key: names_of(item, key) for key in assets}
+    found = [key for key, inside in names.items() if not inside.isdisjoint(wanted)]
+    if len(found) > 1:
         raise Rejected(
-            f"item {item.content.get('id')} has {len(keys)} assets for band '{name}': "
-            f"{', '.join(keys)}; one must stay",
+            f"item {item.id} has {len(found)} assets for band '{name}': "
+            f"{', '.join(found)}; one must stay",
             reason=Reason.DOUBLED_BAND,
         )
-    return keys[0] if keys else None
+    found += (
+        key for key in keyed if names[key].isdisjoint(_BAND_NAMES) and not _COUNTS.fullmatch(key)
+    )
+    return found[0] if found else None
 
 
-def names_of(asset: Mapping[str, Any]) -> set[str]:
-    """Band names and common names of a one-band asset: ``eo:bands``, or ``bands`` in STAC 1.1."""
-    lists = [dicts_in(asset, "eo:bands"), dicts_in(asset, "bands")]
-    if max(map(len, lists)) > 1:
-        return set()
-    described = [band for bands in lists for band in bands]
-    keys = ("name", "common_name", "eo:common_name")
-    names = {str(band[key]) for band in described for key in keys if band.get(key)}
-    return names | ({str(asset["eo:common_name"])} if asset.get("eo:common_name") else set())
+def names_of(item: StacFile, key: str) -> frozenset[str]:
+    """Band names and common names of an asset."""
+    return Statements.of(item, key).names
+
+
+def _name_asset(item: StacFile, key: str) -> str:
+    """Key of an asset, with the names inside that it contradicts."""
+    inside = names_of(item, key)
+    return key if not inside or key in inside else f"{key} ({', '.join(sorted(inside))})"
 
 
 def _band(item: StacFile, item_id: str, name: str) -> BandSource:
     key = find_asset(item, name, ALIASES[name])
     if key is None:
-        there = ", ".join(sorted(item.assets)) or "none"
+        there = ", ".join(_name_asset(item, key) for key in sorted(item.assets)) or "none"
         raise Rejected(
             f"item {item_id} has no band '{name}' ({' or '.join(ALIASES[name][:1])}): "
             f"its assets are {there}",
             reason=Reason.MISSING_BAND,
         )
-    asset = item.assets[key]
+    asset, kept = item.assets[key], KEPT[name]
+    said = Statements.of(item, key)
     _check_crs(asset, item_id)
     href = asset.get("href")
     if not isinstance(href, str) or not href:
         raise Rejected(f"asset '{key}' of item {item_id} has no href", reason=Reason.BAD_DOCUMENT)
-    metadata = _raster_metadata(asset)
-    default_dtype, default_nodata = ("uint16", 0.0) if name in REFLECTANCE else ("float32", "nan")
-    nodata = metadata.get("nodata")
-    try:
-        number = float(default_nodata if nodata is None else nodata)
-    except (TypeError, ValueError, OverflowError):
-        raise Rejected(
-            f"asset '{key}' of item {item_id} has the nodata value '{nodata}': it must be a number",
-            reason=Reason.BAD_DOCUMENT,
-        ) from None
+    dtype = said.data_type(kept.dtype)
+    if dtype not in (kept.dtype, "other"):
+        raise said.refused(f"it holds {dtype}, where GeoMAD has {kept.dtype}")
+    if said.bands > 1:
+        raise said.refused(f"it has {said.bands} bands, where GeoMAD has one file for each")
     return BandSource(
         href=item.address_of(href, f"asset '{key}'"),
-        dtype=str(metadata.get("data_type") or default_dtype),
-        nodata=number,
+        kept=kept,
+        declared=said.declared(kept),
         checksum=checksum_of(asset),
         size=_size_of(asset),
     )
@@ -171,22 +195,12 @@ def _band(item: StacFile, item_id: str, name: str) -> BandSource:
 def checksum_of(asset: Mapping[str, Any]) -> str | None:
     """Multihash of an asset's file, where the item has it."""
     value = asset.get("file:checksum") or asset.get("checksum:multihash")
-    return str(value) if value else None
+    return value if isinstance(value, str) and value else None
 
 
 def _size_of(asset: Mapping[str, Any]) -> int | None:
     value = asset.get("file:size")
     return value if type(value) is int and value >= 0 else None
-
-
-def _raster_metadata(asset: Mapping[str, Any]) -> dict[str, Any]:
-    """``data_type`` and ``nodata`` of a one-band asset, wherever STAC 1.0 or 1.1 keeps them."""
-    merged: dict[str, Any] = {}
-    for holder in (asset, *dicts_in(asset, "bands")[:1], *dicts_in(asset, "raster:bands")[:1]):
-        for key in ("data_type", "nodata"):
-            if holder.get(key) is not None:
-                merged[key] = holder[key]
-    return merged
 
 
 def _check_crs(holder: Mapping[str, Any], item_id: str) -> None:

@@ -47,7 +47,7 @@ class StacFile:
     @property
     def id(self) -> str:
         """Id as text, whatever stands there; it may name nothing."""
-        return str(self.content.get("id"))
+        return show(self.content.get("id"))
 
     @property
     def properties(self) -> Mapping[str, Any]:
@@ -58,7 +58,8 @@ class StacFile:
     @property
     def collection(self) -> str | None:
         """Collection of an item, or the product that it names instead."""
-        return self.content.get("collection") or self.properties.get("odc:product")
+        found = self.content.get("collection") or self.properties.get("odc:product")
+        return found if isinstance(found, str) else None
 
     @property
     def assets(self) -> Mapping[str, Mapping[str, Any]]:
@@ -78,6 +79,11 @@ def dicts_in(holder: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """Objects in a list of a foreign document; empty if it is no list."""
     found = holder.get(key)
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def show(value: object) -> str:
+    """A value of a foreign document for a message; what holds others may be too deep to show."""
+    return f"a {type(value).__name__}" if isinstance(value, dict | list) else str(value)
 
 
 def tile_in_path(path: str) -> Tile | None:
@@ -134,12 +140,14 @@ def region_code(item: StacFile) -> str | None:
 
 
 def interval_of(item: StacFile) -> tuple[date, date] | None:
-    """First and last day (UTC) of an item; None if it has no date."""
+    """First and last day (UTC) of an item; None if it has no date, or ends before it starts."""
     properties = item.properties
     for prefix in ("", "dtr:"):
         start = moment(properties.get(f"{prefix}start_datetime"))
         end = moment(properties.get(f"{prefix}end_datetime"))
         if start and end:
+            if end < start:
+                return None
             # An end at midnight means the end of the day before.
             last = max(start, end - timedelta(microseconds=1))
             return start.date(), last.date()
@@ -178,9 +186,9 @@ def name_of_period(item: StacFile) -> str | None:
 def crs_codes(holder: Mapping[str, Any]) -> Iterator[str]:
     """Reference systems that an item or asset names, in STAC 1.0 or 1.1."""
     if holder.get("proj:epsg"):
-        yield f"EPSG:{holder['proj:epsg']}"
+        yield f"EPSG:{show(holder['proj:epsg']).removesuffix('.0')}"
     if holder.get("proj:code"):
-        yield str(holder["proj:code"]).upper()
+        yield show(holder["proj:code"]).upper()
 
 
 def moment(text: object) -> datetime | None:

@@ -14,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+from cropmask.core.scaling import LAYER, UNDECLARED, Declared
 from cropmask.errors import (
     CropmaskError,
     Misconfigured,
@@ -40,6 +41,7 @@ from cropmask.sources.matching import (
     name_of_period,
     region_code,
 )
+from cropmask.sources.statements import Statements
 from cropmask.task import Period
 
 FEATURE_LAYERS: Final = ("rain_first_half", "rain_second_half", "slope")
@@ -63,6 +65,8 @@ class LayerSource:
     item_id: str | None = None
     """STAC item that it was found in."""
     checksum: str | None = None
+    declared: Declared = UNDECLARED
+    """What the item says of its numbers."""
 
     def blame(self) -> AbstractContextManager[None]:
         """Within it, what is wrong with the raster is the fault of whoever names it."""
@@ -267,13 +271,15 @@ def _newest(items: Sequence[StacFile], name: str) -> StacFile:
 def _asset_of(item: StacFile, layer: StacLayer) -> LayerSource:
     key = find_asset(item, layer.asset)
     item_id = item.id
-    if key is None or not item.assets[key].get("href"):
+    href = item.assets[key].get("href") if key is not None else None
+    if key is None or not (isinstance(href, str) and href):
         there = ", ".join(sorted(item.assets)) or "none"
         raise Rejected(
             f"item {item_id} of {layer.collection} has no asset '{layer.asset}': "
             f"its assets are {there}",
             reason=Reason.MISSING_BAND,
         )
-    asset = item.assets[key]
-    href = item.address_of(str(asset["href"]), f"asset '{key}'")
-    return LayerSource(href, None, item_id, checksum_of(asset))
+    checksum = checksum_of(item.assets[key])
+    declared = Statements.of(item, key).declared(LAYER)
+    address = item.address_of(href, f"asset '{key}'")
+    return LayerSource(address, None, item_id, checksum, declared)

@@ -21,8 +21,9 @@ IMPORTED_AS = {
 }
 COME_WITH = {
     "affine": "rasterio",
-    "llvmlite": "numba",
     "botocore": "boto3",
+    "llvmlite": "numba",
+    "odc.loader": "odc.stac",
     "typing_extensions": "pydantic",
     "urllib3": "requests",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cropmask.core.scaling import KEPT, Declared
 from cropmask.errors import Interrupted, Rejected
 from cropmask.pixels import verify
 from cropmask.pixels.verify import verify_files
@@ -26,7 +27,7 @@ def multihash(kind: str, content: bytes = CONTENT) -> str:
 
 
 def band(href: str, checksum: str | None = None, size: int | None = None) -> BandSource:
-    return BandSource(href, "uint16", 0.0, checksum, size)
+    return BandSource(href, KEPT["blue"], Declared(0.0), checksum, size)
 
 
 @pytest.fixture
