@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from cropmask.core.scaling import LAYER, UNDECLARED, Declared
+from cropmask.core.scaling import LAYER, UNDECLARED, Declared, Kept, name_unusual
 from cropmask.errors import (
     CropmaskError,
     Misconfigured,
@@ -100,35 +99,36 @@ class Sources:
         """Identity of every input, for the run key: the same on every machine, never a time.
 
         Item ids under ``first`` and ``second``, rasters under ``first/blue`` or ``slope``:
-        the item's checksum, else the ETag, else a hash of size and both ends of the file.
+        the item's checksum, else the ETag, else a hash of size and both ends of the file; and
+        the item's scale, offset and nodata where they change what is read.
 
         Raises Rejected if a raster that an item names does not exist or may not be read;
         Misconfigured if one that the configuration names does or may not; Interrupted if a server
         cannot be reached.
         """
-        rasters = [
-            (f"{half}/{name}", band.href, band.checksum)
+        bands = {
+            f"{half}/{name}": (band, band.href, band.kept)
             for half, geomad in (("first", self.first), ("second", self.second))
             for name, band in geomad.bands.items()
-        ]
-        layers = [
-            (name, layer.href, layer.checksum)
+        }
+        layers = {
+            name: (layer, layer.href, LAYER)
             for name, layer in self.ancillary.items()
             if layer.href is not None
-        ]
-        found = {"first": self.first.item_id, "second": self.second.item_id}
-        with ThreadPoolExecutor(self.options.threads) as pool:
-            identities = pool.map(partial(self._identity, identify), [*rasters, *layers])
-            found.update(
-                (name, identity)
-                for (name, _, _), identity in zip([*rasters, *layers], identities, strict=True)
-            )
-        return found
+        }
 
-    def _identity(self, identify: Identify, raster: tuple[str, str, str | None]) -> str:
-        name, href, checksum = raster
-        if checksum is not None:
-            return f"checksum:{checksum}"
+        def find(entry: tuple[str, tuple[BandSource | LayerSource, str, Kept]]) -> str:
+            name, (source, href, kept) = entry
+            found = source.checksum and f"checksum:{source.checksum}"
+            said = name_unusual(source.declared, kept)
+            return " ".join(filter(None, (found or self._identity(identify, name, href), said)))
+
+        rasters = {**bands, **layers}
+        with ThreadPoolExecutor(self.options.threads) as pool:
+            identities = dict(zip(rasters, pool.map(find, rasters.items()), strict=True))
+        return {"first": self.first.item_id, "second": self.second.item_id, **identities}
+
+    def _identity(self, identify: Identify, name: str, href: str) -> str:
         layer = self.ancillary.get(name)
         with layer.blame() if layer else nullcontext():
             try:

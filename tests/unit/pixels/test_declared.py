@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.strips import DEVIATION, Exclusion
-from cropmask.errors import Rejected
+from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.region import Limits, StacLayer
@@ -242,7 +242,7 @@ def test_what_an_item_cannot_mean_is_refused_before_a_file_is_opened(world: Worl
 
 def test_a_layer_with_a_scale_of_zero_is_refused(world: World) -> None:
     rewrite(Path(str(world.ancillary.water)), scaling=(0, 0))
-    with pytest.raises(Rejected, match=r"water\.tif cannot have scale 0"):
+    with pytest.raises(Misconfigured, match=r"water\.tif cannot have scale 0"):
         opened(world)
 
 
@@ -282,5 +282,5 @@ def test_nodata_is_looked_for_before_the_scale_is_applied(world: World) -> None:
 def test_complex_numbers_are_refused(world: World) -> None:
     slope = Path(str(world.ancillary.slope))
     rewrite(slope, dtype=np.complex64, nodata=None)
-    with pytest.raises(Rejected, match="holds complex64, not numbers"):
+    with pytest.raises(Misconfigured, match="holds complex64, not numbers"):
         opened(world)

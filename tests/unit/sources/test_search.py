@@ -339,6 +339,21 @@ def test_fingerprint_prefers_the_checksum_of_the_item(world: World):
     assert find(world).fingerprint()["first/blue"] == "checksum:1220abcd"
 
 
+def test_fingerprint_has_what_the_item_says_of_its_numbers(world: World):
+    before = find(world).fingerprint()
+    document = json.loads(world.items[0].read_text())
+    band = document["assets"]["B02"]["raster:bands"][0]
+    for changes, changed in (
+        ({"scale": 0.0001, "nodata": "0"}, set()),  # as GeoMAD is
+        ({"offset": -0.1}, {"first/blue"}),
+        ({"offset": 0, "nodata": 65_535}, {"first/blue"}),
+    ):
+        band.update(changes)
+        world.items[0].write_text(json.dumps(document))
+        after = find(world).fingerprint()
+        assert {key for key in before if before[key] != after[key]} == changed
+
+
 def test_fingerprint_of_what_is_absent(world: World):
     Path(str(world.ancillary.water)).unlink()
     assert find(world).fingerprint()["water"] == "absent"
