@@ -85,6 +85,11 @@ class Reason(StrEnum):
     TOO_LITTLE_MEMORY = "too little memory", _MEMORY, _SHARED
     CRASHED = "crashed", "see where it ended: 'cropmask logs TILE'", _SHARED
     KILLED = "killed", _STOPPED
+    WORKER_LOST = (
+        "worker lost",
+        "a worker or its node died with the tile, which comes back by itself: look at the nodes "
+        "and their memory if it goes on",
+    )
     SYSTEM = (
         "system",
         "the system of a worker refuses what it needs: see 'cropmask logs TILE'",

@@ -58,7 +58,7 @@ def main() -> None:
     store, now = MemoryStore(), START + timedelta(minutes=0.42 * BEGUN + 1)
     put_records(store, record, attempts)
     queue = Counts(len(order) - BEGUN, WORKERS, 4, 6)
-    standing = load_run_status(store, record, now, queue=queue, time_limit=1800)
+    standing = load_run_status(store, record, now)
     around = Surroundings(Price(), queue, outline, tiles)
     with TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"

@@ -14,7 +14,6 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.output import pick, print_result
-from cropmask.contract import ENV_TIME_LIMIT, TIME_LIMIT_SECONDS
 from cropmask.errors import CropmaskError
 from cropmask.operate.formats import (
     format_count,
@@ -36,7 +35,6 @@ _COLORS = {
     "SUCCEEDED": "green",
     "SKIPPED": "green",
     "PROCESSING": "blue",
-    "STALE": "magenta",
     "FAILED": "yellow",
     "INVALID": "red",
 }
@@ -57,13 +55,6 @@ QUEUE_LAG = timedelta(seconds=65)
     "--html", type=options.FILE, help="Write a page with a map, too; with --watch it reloads."
 )
 @options.queue_option
-@click.option(
-    "--time-limit",
-    type=options.Seconds(1),
-    default=TIME_LIMIT_SECONDS,
-    envvar=ENV_TIME_LIMIT,
-    help="Time after which the workers stop an attempt: one that is older has no worker.",
-)
 @options.json_option
 @options.place_options
 def status(
@@ -73,14 +64,13 @@ def status(
     watch: bool,
     every: float,
     html: Path | None,
-    time_limit: float,
     as_json: bool,
     **site_options: object,
 ) -> None:
     """Show how far a run is: tiles by state, speed, end, cost, failures and what to do.
 
     It reads one listing of the records beside the results, and few of them; workers need not be
-    reachable.
+    reachable. Of attempts whose workers have died it writes down that they failed.
 
     \b
     Examples:
@@ -108,7 +98,7 @@ def status(
     while True:
         queue, trouble = _count(site)
         now = utc_now()
-        standing = load_run_status(store, record, now, queue=queue, time_limit=time_limit)
+        standing = load_run_status(store, record, now)
         if html is not None and around is not None:
             synthetic = is_synthetic(find_collection(store, record.product))
             page = make_status_page(standing, replace(around, queue=queue, synthetic=synthetic))

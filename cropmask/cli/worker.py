@@ -182,7 +182,7 @@ def worker(
                 site, scratch, pulse, limits, partial(open_logging, log_format)
             )
             metrics = open_metrics(site.metrics_namespace, site.environment)
-            journal = Journal(site.store(), site)
+            journal = Journal(site.store(), site, lease_seconds=lease_seconds)
             runner = OrderRunner(attempts, journal, metrics, breaker=Breaker(breaker))
             if order is None:
                 queue = site.queue()

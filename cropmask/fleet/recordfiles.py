@@ -7,14 +7,14 @@ import platform
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from typing import Final, TypeVar
 
-from cropmask.contract import RUNS, VERSION
+from cropmask.contract import LEASE_SECONDS, RUNS, VERSION
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.fleet.outcome import Outcome, Verdict
 from cropmask.fleet.records import (
@@ -35,6 +35,11 @@ from cropmask.task import Order
 _PACKAGES: Final = ("numba", "numpy", "odc-stac", "rasterio")
 """Packages whose version may matter for a result or its speed."""
 _JSON: Final = "application/json"
+_LATER: Final = (
+    *(State.PENDING, State.PROCESSING, State.FAILED),
+    *(State.INVALID, State.SKIPPED, State.SUCCEEDED),
+)
+"""States, each later than those before it."""
 _NEAR_SECONDS: Final = 0.001
 """A document that is there sooner is on a disk of this machine; parsing it is part of the time."""
 _PATIENCE_SECONDS: Final = 0.05
@@ -76,13 +81,52 @@ def find_tile_attempts(
         f"{run_folder(product, period, run)}{tile}/"
         for run in store.folders(run_folder(product, period))
     ]
-    found: dict[tuple[str, str], AttemptKey] = {}
-    for entries in map_threads(lambda folder: tuple(store.list(folder)), folders):
-        for key in filter(None, (AttemptKey.parse(entry.key) for entry in entries)):
-            known = found.get((key.run, key.attempt))
-            if known is None or known.state is State.PROCESSING:
-                found[key.run, key.attempt] = key
-    return tuple(sorted(found.values()))
+    listed = map_threads(lambda folder: tuple(store.list(folder)), folders)
+    keys = (AttemptKey.parse(entry.key) for entries in listed for entry in entries)
+    return tuple(sorted(latest_states(filter(None, keys))))
+
+
+def latest_states(keys: Iterable[AttemptKey]) -> tuple[AttemptKey, ...]:
+    """Each attempt once: of one with several documents the one that says its end.
+
+    Of several ends, that of its worker counts: another may have taken it for lost meanwhile.
+    """
+    found: dict[tuple[str, Tile, str], AttemptKey] = {}
+    for key in keys:
+        attempt = (key.run, key.tile, key.attempt)
+        known = found.get(attempt)
+        if known is None or (_rank(key), key) > (_rank(known), known):
+            found[attempt] = key
+    return tuple(found.values())
+
+
+def _rank(key: AttemptKey) -> int:
+    return _LATER.index(key.state)
+
+
+def close_lost(
+    store: Store, keys: Iterable[AttemptKey], now: datetime, *, message: str | None = None
+) -> dict[AttemptKey, AttemptRecord]:
+    """Records of attempts whose workers have died, as they ended, by the names of their beginnings.
+
+    They are written down, and beginnings that a killed worker left beside an end are removed; not
+    where the store refuses or fails. ``message`` is the id of one that has come again: whoever had
+    it before has lost it.
+    """
+    known = tuple(keys)
+    open_ = [key for key in latest_states(known) if key.state is State.PROCESSING]
+    left = {key for key in known if key.state is State.PROCESSING}.difference(open_)
+    records = load_attempts(store, open_)
+    found = {key: record.end_if_lost(now, message=message) for key, record in records.items()}
+    ends = {key: end for key, end in found.items() if end is not None}
+    try:
+        for end in ends.values():
+            put_attempt(store, end)
+        for key in left:
+            store.remove(key.key)
+    except CropmaskError as error:
+        log.debug("attempts of dead workers were not written down: %s", error)
+    return ends
 
 
 def load_attempt(store: Store, key: AttemptKey) -> AttemptRecord:
@@ -191,9 +235,16 @@ class Journal:
     store: Store
     site: Site
     now: Callable[[], datetime] = _now
+    lease_seconds: float = LEASE_SECONDS
+    """For how long an attempt counts as running after a sign of life."""
 
-    def begin(self, order: Order, product: Product, receives: int) -> AttemptRecord:
-        """Write that an attempt has begun; its record."""
+    def begin(
+        self, order: Order, product: Product, receives: int, message: str | None = None
+    ) -> AttemptRecord:
+        """Write that an attempt has begun; its record.
+
+        If its message has come before, whoever had it then and wrote no end has died.
+        """
         record = AttemptRecord(
             tile=str(order.task.tile),
             region=order.task.region,
@@ -204,14 +255,22 @@ class Journal:
             state=State.PROCESSING,
             started=_text(self.now()),
             receives=receives,
+            message=message,
+            lease_seconds=self.lease_seconds,
             recipe=order.recipe,
             resolution=order.resolution or self.site.resolution,
             threads=self.site.threads,
             host=socket.gethostname(),
             versions=find_versions(),
         )
+        if receives > 1:
+            self._close_earlier(record)
         self._put(record)
         return record
+
+    def renew(self, record: AttemptRecord) -> None:
+        """Write that an attempt is still running."""
+        self._put(replace(record, renewed=_text(self.now())))
 
     def end(
         self, record: AttemptRecord, outcome: Outcome, verdict: Verdict, seconds: float
@@ -235,6 +294,15 @@ class Journal:
         )
         self._put(ended)
         return ended
+
+    def _close_earlier(self, record: AttemptRecord) -> None:
+        folder = f"{run_folder(record.product, record.period, record.run)}{record.tile}/"
+        try:
+            keys = [AttemptKey.parse(entry.key) for entry in self.store.list(folder)]
+            begun = filter(None, keys)
+            close_lost(self.store, begun, self.now(), message=record.message)
+        except CropmaskError as error:
+            log.warning("records of earlier attempts were not looked at: %s", error)
 
     def _put(self, record: AttemptRecord) -> None:
         try:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, Final
 
-from cropmask.contract import RUNS
+from cropmask.contract import LEASE_SECONDS, RUNS, TIME_LIMIT_SECONDS
 from cropmask.errors import Reason, Rejected
 from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
@@ -43,7 +43,7 @@ class State(StrEnum):
     PENDING = "PENDING"
     """No attempt yet."""
     PROCESSING = "PROCESSING"
-    """An attempt has begun; its worker may have died since."""
+    """An attempt has begun, and its worker has given a sign of life lately."""
     SUCCEEDED = "SUCCEEDED"
     SKIPPED = "SKIPPED"
     """The same result was there already."""
@@ -130,6 +130,12 @@ class AttemptRecord:
     """Wall time, start and end of the child process included."""
     receives: int = 1
     """How often the message had been received."""
+    message: str | None = None
+    """Id of the message."""
+    renewed: str | None = None
+    """UTC, RFC 3339: last sign of life of the worker; None for none since the start."""
+    lease_seconds: float | None = None
+    """For how long after such a sign it may be running; None in documents of older versions."""
     exit_code: int | None = None
     reason: str | None = None
     """Groups failures in reports."""
@@ -166,6 +172,34 @@ class AttemptRecord:
             self.run,
         )
 
+    @property
+    def seen(self) -> datetime:
+        """Last sign of life of the worker, UTC."""
+        return datetime.fromisoformat(self.renewed or self.started).astimezone(UTC)
+
+    def end_if_lost(self, now: datetime, *, message: str | None = None) -> AttemptRecord | None:
+        """The record as it ends if its worker has died; None if it has ended, or may be running.
+
+        A worker has died that gave no sign of life for a whole lease, or whose ``message`` has come
+        again.
+        """
+        if self.state is not State.PROCESSING:
+            return None
+        started, seen = self.key.started, self.seen
+        patience = self.lease_seconds or LEASE_SECONDS + TIME_LIMIT_SECONDS
+        is_again = message is not None and message == self.message
+        if not is_again and (now - seen).total_seconds() <= patience:
+            return None
+        return replace(
+            self,
+            state=State.FAILED,
+            ended=self.renewed or self.started,
+            seconds=round((seen - started).total_seconds(), 3),
+            reason=Reason.WORKER_LOST,
+            error=f"its worker on {self.host or 'an unknown host'} gave no sign of life after "
+            f"{seen:%Y-%m-%d %H:%M:%S} UTC: it was killed, or its node was lost",
+        )
+
     def to_json(self) -> str:
         """The document."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
@@ -181,7 +215,7 @@ class AttemptRecord:
             found["state"] = State(found["state"])
             found["stages"] = tuple(found.get("stages", ()))
             record = check_fields(cls, found)
-            key = record.key
+            key, _ = record.key, record.seen  # both must be moments
             if AttemptKey.parse(key.key) != key:
                 raise ValueError("it names no attempt")
         except _WRONG as error:

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 from cropmask.contract import (
@@ -31,7 +32,7 @@ from cropmask.fleet.breaker import Breaker
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
 from cropmask.fleet.recordfiles import Journal, describe
 from cropmask.fleet.records import AttemptRecord, State
-from cropmask.machine.heartbeat import Heartbeat
+from cropmask.machine.heartbeat import Heartbeat, Pulse
 from cropmask.machine.metrics import Metrics
 from cropmask.machine.signals import Stop
 from cropmask.queue.lease import LeaseKeeper
@@ -103,12 +104,15 @@ class OrderRunner:
         began = self.clock.now()
         record: AttemptRecord | None = None
         tile: str | None = None
+        pulse: Pulse | None = None
         try:
             order = Order.parse(lease.message.body, lease.message.attributes)
             tile = str(order.task.tile)
             product = self.journal.site.region(order.task.region).product
-            record = self.journal.begin(order, product, lease.receives)
-            outcome = self._attempt(order, record, held)
+            record = self.journal.begin(order, product, lease.receives, lease.message_id)
+            pulse = Pulse(partial(self.journal.renew, record), self.journal.lease_seconds / 2)
+            with pulse:
+                outcome = self._attempt(order, record, held)
         except CropmaskError as error:
             outcome = Outcome(error=error)
         verdict = judge(outcome, lease.receives, max_receives=self.max_receives, draw=self.draw)
@@ -121,6 +125,8 @@ class OrderRunner:
             if early:
                 follow(verdict, outcome)
         finally:
+            if pulse is not None:
+                pulse.wait()  # else it could write that the attempt is running after its end
             self._write_down(lease, record, outcome, verdict, self.clock.now() - began)
         if not early:
             follow(verdict, outcome)

@@ -17,6 +17,39 @@ from cropmask.contract import HEARTBEAT_SECONDS
 log = logging.getLogger(__name__)
 
 
+class Pulse:
+    """Calls something again and again, from a thread of its own, as long as a block runs.
+
+    Leaving the block waits for nothing; :meth:`wait` does, for a call that is under way.
+    """
+
+    def __init__(self, action: Callable[[], None], seconds: float) -> None:
+        self._action = action
+        self._seconds = seconds
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end.set()
+
+    def wait(self) -> None:
+        """Wait until no call is under way; after the block there will be none."""
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._end.wait(self._seconds):
+            self._action()
+
+
 class Heartbeat:
     """Rewrites a file from a thread of its own; :mod:`cropmask.machine.liveness` reads it.
 

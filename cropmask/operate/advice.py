@@ -10,7 +10,7 @@ from cropmask.errors import Reason
 from cropmask.fleet.records import RunRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.formats import format_count
-from cropmask.operate.status import STALE, FailureGroup, RunStatus
+from cropmask.operate.status import FailureGroup, RunStatus
 from cropmask.queue.protocol import Counts
 from cropmask.region import is_region_file
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, tiles_argument
@@ -74,11 +74,6 @@ def _advise_unfinished(
     counts, record = status.counts, status.record
     worker = commands.line("worker", *region_words(record))
     lines = []
-    if counts[STALE]:
-        lines.append(
-            f"{format_count(counts[STALE], 'tile')} begun by workers that have died: messages come "
-            "back when their leases end"
-        )
     is_empty = queue is not None and queue.waiting == queue.dead == 0
     if is_empty and record.sent and not counts["PROCESSING"]:
         lines.append(

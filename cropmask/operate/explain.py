@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
@@ -97,7 +98,7 @@ class Explanation:
             return f"{state}; to send it{again}: {self._submit()}"
         last = self.attempts[-1]
         if last.key.state is State.PROCESSING:
-            return "an attempt began and has not ended: it is running, or its worker has died"
+            return "an attempt is running"
         if last.key.state.is_done:
             return f"it was done and its item is gone since; to make it anew: {self._submit()}"
         reason = (last.record and last.record.reason) or Reason.UNKNOWN
@@ -133,8 +134,13 @@ def find_task_attempts(store: Store, site: Site, task: Task) -> tuple[Attempt, .
     product = load_region(task.region, site.models).product
     keys = find_tile_attempts(store, product.name, str(task.period), task.tile)
     loaded = load_attempts(store, keys)
-    attempts = (Attempt(key, loaded.get(key)) for key in keys)
+    attempts = (_attempt_of(key, loaded.get(key)) for key in keys)
     return tuple(sorted(attempts, key=lambda attempt: attempt.key.started))
+
+
+def _attempt_of(key: AttemptKey, record: AttemptRecord | None) -> Attempt:
+    lost = record and record.end_if_lost(datetime.now(UTC))
+    return Attempt(lost.key, lost) if lost else Attempt(key, record)
 
 
 def explain(

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from cropmask.contract import ENV_CATALOG, TIME_LIMIT_SECONDS
+from cropmask.contract import ENV_CATALOG
 from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.fleet.recordfiles import find_attempts, load_attempts, load_runs
+from cropmask.fleet.recordfiles import (
+    close_lost,
+    find_attempts,
+    latest_states,
+    load_attempts,
+    load_runs,
+)
 from cropmask.fleet.records import AttemptKey, RunRecord
 from cropmask.grid import Tile
 from cropmask.operate.status import (
@@ -16,10 +22,8 @@ from cropmask.operate.status import (
     choose_failures,
     choose_sample,
     make_run_status,
-    stale_age,
     tile_statuses,
 )
-from cropmask.queue.protocol import Counts
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 
@@ -82,34 +86,19 @@ def _address(store: Store) -> str:
     return store.uri("x").removesuffix("/x")
 
 
-def load_run_status(
-    store: Store,
-    record: RunRecord,
-    now: datetime,
-    *,
-    queue: Counts | None = None,
-    time_limit: float = TIME_LIMIT_SECONDS,
-) -> RunStatus:
+def load_run_status(store: Store, record: RunRecord, now: datetime) -> RunStatus:
     """Where a run stands at a moment (UTC).
 
-    Parameters
-    ----------
-    queue
-        Counts of the queue that the run was sent to, if there is one.
-    time_limit
-        Seconds after which workers stop an attempt.
+    Attempts whose workers have died count as failed, and are written down so.
     """
-    keys = tuple(find_attempts(store, record.product, record.period, record.run))
-    is_idle = bool(record.sent) and queue is not None and queue.in_flight == 0
-    tiles = tile_statuses(
-        keys,
-        map(Tile.parse, record.tiles),
-        now,
-        stale_after=stale_age(time_limit, is_queue_idle=is_idle),
-    )
+    found = tuple(find_attempts(store, record.product, record.period, record.run))
+    ends = close_lost(store, found, now)
+    keys = tuple(ends[key].key if key in ends else key for key in latest_states(found))
+    tiles = tile_statuses(keys, map(Tile.parse, record.tiles))
     wanted: dict[AttemptKey, None] = dict.fromkeys(choose_failures(tiles, MAX_FAILURES))
     wanted |= dict.fromkeys(choose_sample(keys, MAX_SAMPLED))
-    return make_run_status(record, tiles, keys, load_attempts(store, tuple(wanted)), now)
+    loaded = load_attempts(store, tuple(wanted)) | {end.key: end for end in ends.values()}
+    return make_run_status(record, tiles, keys, loaded, now)
 
 
 def utc_now() -> datetime:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import fmean, median
 from typing import Final
 
-from cropmask.contract import LEASE_SECONDS, TIME_LIMIT_SECONDS
+from cropmask.contract import TIME_LIMIT_SECONDS
 from cropmask.errors import Reason
+from cropmask.fleet.recordfiles import latest_states
 from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.grid import Tile
 from cropmask.site.price import Price, occupied_seconds
 
-STALE: Final = "STALE"
-"""An attempt that began and can no longer be running: its worker has died."""
-TILE_STATES: Final = ("SUCCEEDED", "SKIPPED", "PROCESSING", STALE, "FAILED", "INVALID", "PENDING")
+TILE_STATES: Final = ("SUCCEEDED", "SKIPPED", "PROCESSING", "FAILED", "INVALID", "PENDING")
 """Every state that is shown, in the order in which it is shown."""
 RECENT: Final = 64
 """Finished tiles that the throughput is taken from."""
@@ -124,40 +123,23 @@ class RunStatus:
         return price.of(self.spent.cpu_seconds)
 
 
-def tile_statuses(
-    keys: Iterable[AttemptKey], wanted: Iterable[Tile], now: datetime, *, stale_after: timedelta
-) -> tuple[TileStatus, ...]:
+def tile_statuses(keys: Iterable[AttemptKey], wanted: Iterable[Tile]) -> tuple[TileStatus, ...]:
     """State of every tile of a run, from the names of its attempts, in any order.
 
     The latest attempt of a tile counts; but a tile that was done once is done, whatever became of
     a message that was delivered twice. An attempt that ended while it was listed has two names.
     """
-    by_tile: dict[Tile, dict[str, AttemptKey]] = {tile: {} for tile in wanted}
-    for key in keys:
-        attempts = by_tile.setdefault(key.tile, {})
-        known = attempts.get(key.attempt, key)
-        attempts[key.attempt] = max(known, key, key=lambda k: (k.state is not State.PROCESSING, k))
-    return tuple(
-        _tile_status(tile, sorted(attempts.values()), now - stale_after)
-        for tile, attempts in sorted(by_tile.items())
-    )
+    by_tile: dict[Tile, list[AttemptKey]] = {tile: [] for tile in wanted}
+    for key in latest_states(keys):
+        by_tile.setdefault(key.tile, []).append(key)
+    return tuple(_tile_status(tile, sorted(attempts)) for tile, attempts in sorted(by_tile.items()))
 
 
-def _tile_status(tile: Tile, attempts: Sequence[AttemptKey], oldest: datetime) -> TileStatus:
+def _tile_status(tile: Tile, attempts: Sequence[AttemptKey]) -> TileStatus:
     if not attempts:
         return TileStatus(tile, State.PENDING)
     latest = next((key for key in reversed(attempts) if key.state.is_done), attempts[-1])
-    is_stale = latest.state is State.PROCESSING and latest.started < oldest
-    return TileStatus(tile, STALE if is_stale else latest.state, len(attempts), latest)
-
-
-def stale_age(time_limit: float = TIME_LIMIT_SECONDS, *, is_queue_idle: bool = False) -> timedelta:
-    """Age at which an attempt can no longer be running.
-
-    An attempt is stopped at its time limit, and its lease ends soon after. If the queue says that
-    no message is in flight, nobody works on anything; its numbers lag, but by less than a lease.
-    """
-    return timedelta(seconds=LEASE_SECONDS + (0 if is_queue_idle else time_limit))
+    return TileStatus(tile, latest.state, len(attempts), latest)
 
 
 def is_given_up(status: RunStatus, waiting: int | None) -> bool:
@@ -202,8 +184,7 @@ def make_run_status(
 
     The documents are those of failed attempts and a sample of the others.
     """
-    running = {s.latest.attempt for s in tiles if s.latest and s.state == State.PROCESSING}
-    spent = _sum_usage(keys, loaded, now, running)
+    spent = _sum_usage(keys, loaded, now)
     starts = [key.started for key in keys]
     is_over = all(s.state in ("SUCCEEDED", "SKIPPED", "INVALID") for s in tiles)
     return RunStatus(
@@ -248,12 +229,8 @@ def _sum_usage(
     keys: Sequence[AttemptKey],
     loaded: Mapping[AttemptKey, AttemptRecord],
     now: datetime,
-    running: Collection[str],
 ) -> RunUsage:
-    """What was loaded stands for the attempts of the same state that were not.
-
-    Nobody knows when a worker died: its attempt counts as that of a usual tile, at most.
-    """
+    """What was loaded stands for the attempts of the same state that were not."""
     total, sampled, computed = 0.0, 0, []
     threads = [record.threads for record in loaded.values() if record.threads]
     usual = round(median(threads)) if threads else None
@@ -270,10 +247,7 @@ def _sum_usage(
     finished = {key.attempt for key in ended}
     for key in keys:
         if key.attempt not in finished:
-            longest = float(TIME_LIMIT_SECONDS)
-            if key.attempt not in running and tile_seconds is not None:
-                longest = min(longest, tile_seconds)
-            seconds = min((now - key.started).total_seconds(), longest)
+            seconds = min((now - key.started).total_seconds(), float(TIME_LIMIT_SECONDS))
             total += occupied_seconds(max(seconds, 0.0), usual)
     return RunUsage(total, tile_seconds, sampled, len(ended))
 

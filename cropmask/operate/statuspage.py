@@ -29,7 +29,6 @@ MEANINGS: Final = {
     "SUCCEEDED": "computed",
     "SKIPPED": "the same result was there",
     "PROCESSING": "being worked on",
-    "STALE": "begun by a worker that died",
     "FAILED": "failed, tried again",
     "INVALID": "cannot succeed as it is",
     "PENDING": "not begun",
@@ -38,7 +37,6 @@ COLORS: Final = {
     "SUCCEEDED": "#009E73",
     "SKIPPED": "#85CDB5",
     "PROCESSING": "#3B82F6",
-    "STALE": "#B279C4",
     "FAILED": "#E69F00",
     "INVALID": "#D1382C",
 }
@@ -46,7 +44,6 @@ COLORS: Final = {
 _MARKS: Final = {
     "SKIPPED": "M2.8 5.2 4.4 6.8 7.2 3.4",
     "PROCESSING": "M5 3.2a1.8 1.8 0 1 0 .01 0z",
-    "STALE": "M2.8 5h4.4",
     "FAILED": "M3 7 7 3",
     "INVALID": "M3 3 7 7M3 7 7 3",
 }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -20,13 +23,15 @@ from cropmask.fleet.attempt import HeldLease
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.recordfiles import find_attempts, load_attempt
 from cropmask.fleet.records import AttemptRecord, State
-from cropmask.fleet.worker import Rules, run_alone
+from cropmask.fleet.worker import Rules, Worker, run_alone
+from cropmask.machine.heartbeat import Heartbeat
 from cropmask.queue.protocol import Lease, Message
 from cropmask.task import Order
 from cropmask.testing.metrics import MemoryMetrics
 from cropmask.testing.queue import MemoryQueue
 from cropmask.testing.store import MemoryStore
-from tests.workers import RUN, Office, Time, make_order, message_of
+from tests.workerprocess import until
+from tests.workers import RUN, START, Office, Time, make_order, message_of
 
 DONE = Outcome(state=State.SUCCEEDED, item="memory://item", run_key="ab", peak_memory=7)
 PRODUCT, PERIOD = "crop_mask_eastern", "2019--P1Y"
@@ -347,3 +352,66 @@ def test_one_order_alone_ends_with_its_own_code() -> None:
         assert run_alone(make_order(), at.runner(), "tasks 0") is code
         assert len(records(at)) == 1
     assert run_alone(make_order(region="atlantis"), at.runner(), "tasks 0") is ExitCode.REJECTED
+
+
+def test_a_message_that_comes_again_ends_the_record_of_the_worker_that_died() -> None:
+    class Killed(BaseException):
+        """SIGKILL: nothing of the worker runs any more."""
+
+    at = office(DONE)
+
+    def die(_order: Order, _record: AttemptRecord, _held: HeldLease) -> Outcome:
+        raise Killed
+
+    at.attempt, then = die, at.attempt
+    at.send(make_order(10), make_order(11))
+    for _ in range(2):
+        with pytest.raises(Killed):
+            at.worker().run()
+    assert [r.state for r in records(at)] == [State.PROCESSING] * 2
+    at.attempt = then
+    assert at.worker().run() is ExitCode.DONE
+    found = sorted((r.tile, r.receives, str(r.state), r.reason) for r in records(at))
+    assert found == [
+        ("x010y020", 1, "FAILED", "worker lost"),
+        ("x010y020", 2, "SUCCEEDED", None),
+        ("x011y020", 1, "FAILED", "worker lost"),
+        ("x011y020", 2, "SUCCEEDED", None),
+    ]
+
+
+def test_a_tile_that_was_sent_twice_is_not_taken_for_lost_where_it_still_runs() -> None:
+    at = office(Interrupted("503"), DONE)
+    at.send(make_order())
+    runner = at.runner()
+    product = runner.journal.site.region("eastern").product
+    other = runner.journal.begin(make_order(), product, 1, "another message")
+    assert at.worker().run() is ExitCode.DONE
+    states = {r.attempt: r.state for r in records(at)}
+    assert states.pop(other.attempt) is State.PROCESSING
+    assert sorted(states.values()) == [State.FAILED, State.SUCCEEDED]
+
+
+def test_while_an_attempt_runs_its_record_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = office(DONE)
+    at.send(make_order())
+    seen: list[str | None] = []
+
+    def wait(_order: Order, _record: AttemptRecord, _held: HeldLease) -> Outcome:
+        until(lambda: seen.append(records(at)[0].renewed) or len(set(seen)) > 2, 20, "two signs")
+        return DONE
+
+    at.attempt = wait
+    runner = at.runner()
+    ticks = iter(range(10**6))
+    journal = replace(
+        runner.journal, lease_seconds=0.02, now=lambda: START + timedelta(seconds=next(ticks))
+    )
+    runner.journal = journal
+    worker = Worker(at.queue, runner, at.rules, Heartbeat(None), at.stop)
+    assert worker.run() is ExitCode.DONE
+    (record,) = records(at)
+    assert (record.state, record.lease_seconds) == (State.SUCCEEDED, 0.02)
+    assert seen[0] is None or seen[0] > record.started
+    time.sleep(0.1)
+    assert len(records(at)) == 1, "after the end nothing says that it is running"

@@ -9,7 +9,7 @@ import pytest
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure, advise_run
-from cropmask.operate.status import RunStatus, make_run_status, stale_age, tile_statuses
+from cropmask.operate.status import RunStatus, make_run_status, tile_statuses
 from cropmask.queue.protocol import Counts
 from cropmask.site.commands import CommandWriter
 from tests.runs import START, make_attempt, make_run
@@ -22,7 +22,7 @@ EMPTY, DEAD = Counts(0, 0, 0, 0), Counts(0, 0, 0, 2)
 def standing_of(*attempts: AttemptRecord, minutes: float = 60) -> RunStatus:
     keys = [attempt.key for attempt in attempts]
     now = START + timedelta(minutes=minutes)
-    tiles = tile_statuses(keys, TILES, now, stale_after=stale_age())
+    tiles = tile_statuses(keys, TILES)
     return make_run_status(RUN, tiles, keys, {a.key: a for a in attempts}, now)
 
 
@@ -43,7 +43,7 @@ def test_no_worker_has_begun() -> None:
 @pytest.mark.parametrize("sent", [0, 1])
 def test_a_submission_that_was_stopped_goes_on(sent: int) -> None:
     record = make_run(TILES, sent=sent)
-    tiles = tile_statuses([], TILES, START, stale_after=stale_age())
+    tiles = tile_statuses([], TILES)
     standing = make_run_status(record, tiles, [], {}, START)
     (line,) = advise_run(standing, Counts(sent, 0, 0, 0), CommandWriter((("output", "there"),)))
     where = f"--region eastern --period 2019--P1Y --resume {record.run} --output there"
@@ -67,11 +67,6 @@ def test_dead_letters_are_sent_back_not_submitted_anew() -> None:
     lines = advise_run(standing_of(attempt(0, State.FAILED, 58)), DEAD)
     assert ["redrive" in line for line in lines] == [True]
     assert "2 dead letters" in lines[0]
-
-
-def test_workers_that_died() -> None:
-    lines = advise_run(standing_of(attempt(0, State.PROCESSING, 0), minutes=90), None)
-    assert lines[0].startswith("1 tile begun by workers that have died")
 
 
 def test_the_end() -> None:

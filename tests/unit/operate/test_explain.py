@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,17 @@ def test_the_last_attempt_failed(tmp_path: Path, demo_cache: Path) -> None:
 
 
 def test_an_attempt_that_has_not_ended(tmp_path: Path, demo_cache: Path) -> None:
+    begun = attempt(State.PROCESSING)
+    now = replace(begun, started=datetime.now(UTC).isoformat(), lease_seconds=300.0)
+    put_records(FolderStore(tmp_path), RUN, [now])
+    assert tell(tmp_path, demo_cache).verdict == "an attempt is running"
+
+
+def test_an_attempt_whose_worker_died(tmp_path: Path, demo_cache: Path) -> None:
     put_records(FolderStore(tmp_path), RUN, [attempt(State.PROCESSING)])
-    assert "has not ended" in tell(tmp_path, demo_cache).verdict
+    found = tell(tmp_path, demo_cache)
+    assert found.verdict.startswith("the last attempt failed: a worker or its node died")
+    assert found.attempts[-1].key.state is State.FAILED
 
 
 def test_files_without_an_item(mapped: Path, demo_cache: Path, tmp_path: Path) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import threading
 import time
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from benchmarks import operating
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.fleet.recordfiles import load_attempts, load_runs
-from cropmask.fleet.records import State, run_key_of
+from cropmask.fleet.recordfiles import (
+    find_attempts,
+    find_tile_attempts,
+    load_attempts,
+    load_runs,
+    put_attempt,
+)
+from cropmask.fleet.records import AttemptRecord, State, run_key_of
 from cropmask.grid import Tile
 from cropmask.operate.runs import (
     MAX_FAILURES,
@@ -23,7 +30,6 @@ from cropmask.operate.runs import (
     find_run,
     load_run_status,
 )
-from cropmask.queue.protocol import Counts
 from cropmask.remote.threads import THREADS
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
@@ -67,7 +73,6 @@ def test_four_thousand_tiles_are_one_listing_and_few_reads() -> None:
         "SUCCEEDED": 750,
         "SKIPPED": 750,
         "PROCESSING": 0,
-        "STALE": 0,
         "FAILED": 750,
         "INVALID": 750,
         "PENDING": 1000,
@@ -103,19 +108,81 @@ def test_a_run_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
         find_run(store, RunQuery(run="that-one"))
 
 
-def test_nobody_works_when_the_queue_has_nothing_in_flight() -> None:
-    store = MemoryStore()
-    tiles = TILES[:3]
-    record = make_run(tiles)
-    put_records(store, record, [make_attempt(record, tiles[0], State.PROCESSING, 0)])
-    now = START + timedelta(minutes=10)
-    idle, busy = Counts(1, 0, 0, 0), Counts(1, 1, 0, 0)
-    assert load_run_status(store, record, now, queue=idle).counts["STALE"] == 1
-    assert load_run_status(store, record, now, queue=busy).counts["PROCESSING"] == 1
-    assert load_run_status(store, record, now).counts["PROCESSING"] == 1
-    direct = make_run(tiles, sent=0)
-    assert load_run_status(store, direct, now, queue=idle).counts["PROCESSING"] == 1
-    assert load_run_status(store, record, now, time_limit=60).counts["STALE"] == 1
+def minutes(number: float) -> datetime:
+    return START + timedelta(minutes=number)
+
+
+def begun(*more: tuple[float | None, float | None]) -> list[AttemptRecord]:
+    """Attempts of the first tiles, from START on: last sign in minutes, length of the lease."""
+    record = make_run(TILES[:3])
+    return [
+        make_attempt(
+            record, tile, State.PROCESSING, 0, n, host="pod-7", threads=2, lease_seconds=lease,
+            renewed=None if seen is None else minutes(seen).isoformat(),
+        )
+        for n, (tile, (seen, lease)) in enumerate(zip(TILES, more, strict=False))
+    ]  # fmt: skip
+
+
+def test_an_attempt_whose_worker_died_is_a_failure_once_its_lease_cannot_be_alive() -> None:
+    store, record = MemoryStore(), make_run(TILES[:3])
+    put_records(store, record, begun((None, 300), (9, 300), (9, 7200)))
+    alive = load_run_status(store, record, minutes(4))
+    assert alive.counts["PROCESSING"] == 3
+    (found,) = load_run_status(store, record, minutes(12)).failures
+    assert (found.state, found.reason, found.tiles) == (State.FAILED, "worker lost", TILES[:1])
+    assert "pod-7 gave no sign of life after 2026-01-02 03:00:00 UTC" in found.error
+    assert load_run_status(store, record, minutes(20)).counts["FAILED"] == 2
+    # It stays written: no document says that they are running.
+    keys = list(find_attempts(store, record.product, record.period, record.run))
+    assert sorted(key.state for key in keys) == ["FAILED", "FAILED", "PROCESSING"]
+    ends = [store_record for store_record in load_attempts(store, keys).values()
+            if store_record.state is State.FAILED]  # fmt: skip
+    assert sorted(end.seconds or 0 for end in ends) == [0, 540]
+    assert load_run_status(store, record, minutes(60 * 24)).counts["FAILED"] == 3
+
+
+def test_a_document_without_a_lease_is_patient() -> None:
+    store, record = MemoryStore(), make_run(TILES[:3])
+    put_records(store, record, begun((None, None)))
+    assert load_run_status(store, record, minutes(60)).counts["PROCESSING"] == 1
+    assert load_run_status(store, record, minutes(66)).counts["FAILED"] == 1
+
+
+def test_whoever_may_only_read_sees_the_same() -> None:
+    class ReadOnly(MemoryStore):
+        def put(self, key: str, source: object, content_type: str) -> None:
+            raise Misconfigured("access is denied")
+
+    writable, record = MemoryStore(), make_run(TILES[:3])
+    put_records(writable, record, begun((None, 300)))
+    store = ReadOnly()
+    store.__dict__.update(writable.__dict__)
+    (found,) = load_run_status(store, record, minutes(12)).failures
+    assert found.reason == "worker lost"
+    assert [key.state for key in find_attempts(store, record.product, record.period)] == [
+        State.PROCESSING
+    ]
+
+
+def test_a_beginning_that_a_killed_worker_left_beside_its_end_goes_away() -> None:
+    store, record = MemoryStore(), make_run(TILES[:3])
+    (beginning,) = begun((None, 300))
+    put_records(store, record, [replace(beginning, state=State.SUCCEEDED), beginning])
+    assert load_run_status(store, record, minutes(1)).counts["SUCCEEDED"] == 1
+    keys = list(find_attempts(store, record.product, record.period))
+    assert [key.state for key in keys] == [State.SUCCEEDED]
+
+
+def test_an_attempt_that_was_taken_for_lost_and_was_not_is_what_its_worker_says() -> None:
+    store, record = MemoryStore(), make_run(TILES[:3])
+    (slow,) = begun((None, 300))
+    put_records(store, record, [slow])
+    assert load_run_status(store, record, minutes(12)).counts["FAILED"] == 1
+    put_attempt(store, replace(slow, state=State.SUCCEEDED))
+    assert load_run_status(store, record, minutes(13)).counts["SUCCEEDED"] == 1
+    found = find_tile_attempts(store, record.product, record.period, TILES[0])
+    assert [key.state for key in found] == [State.SUCCEEDED]
 
 
 def test_a_worker_without_a_catalog_leaves_tiles_of_one_alone(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from cropmask.operate.status import (
     choose_sample,
     is_given_up,
     make_run_status,
-    stale_age,
     tile_statuses,
 )
 from cropmask.site.price import Price
@@ -33,7 +32,7 @@ def standing_of(
     """Everything loaded."""
     now = START + timedelta(minutes=now_minutes)
     keys = [attempt.key for attempt in attempts]
-    settled = tile_statuses(keys, tiles, now, stale_after=stale_age())
+    settled = tile_statuses(keys, tiles)
     return make_run_status(make_run(tiles), settled, keys, {a.key: a for a in attempts}, now)
 
 
@@ -68,11 +67,10 @@ def test_each_tile_is_in_one_state(attempts: list[AttemptRecord], now: float) ->
 
 @given(attempts_strategy, st.randoms())
 def test_the_order_of_the_listing_does_not_matter(attempts, random) -> None:
-    now = START + 2 * HOUR
     keys = [found.key for found in attempts]
-    settled = tile_statuses(keys, TILES, now, stale_after=HOUR)
+    settled = tile_statuses(keys, TILES)
     random.shuffle(keys)
-    again = tile_statuses(keys, TILES, now, stale_after=HOUR)
+    again = tile_statuses(keys, TILES)
     assert [(t.tile, t.state, t.attempts) for t in settled] == [
         (t.tile, t.state, t.attempts) for t in again
     ]
@@ -99,7 +97,7 @@ def test_a_tile_that_was_done_stays_done() -> None:
         [attempt(0, State.SUCCEEDED, 1, 1), attempt(0, State.PROCESSING, 2, 2)], 3000
     )
     assert standing.counts["SUCCEEDED"] == 1
-    assert standing.counts["STALE"] == 0
+    assert standing.counts["PROCESSING"] == 0
 
 
 def test_both_names_of_an_attempt_that_just_ended() -> None:
@@ -110,13 +108,12 @@ def test_both_names_of_an_attempt_that_just_ended() -> None:
     assert standing.retried == 0
 
 
-def test_an_old_attempt_has_no_worker() -> None:
-    begun = [attempt(0, State.PROCESSING, 0)]
-    assert standing_of(begun, 60).counts["PROCESSING"] == 1
-    assert standing_of(begun, 66).counts["STALE"] == 1
-    idle = tile_statuses([begun[0].key], TILES, START + timedelta(minutes=6),
-                  stale_after=stale_age(is_queue_idle=True))  # fmt: skip
-    assert sum(found.state == "STALE" for found in idle) == 1
+def test_of_two_ends_of_an_attempt_that_of_its_worker_counts() -> None:
+    """Another took it for lost, and it was not."""
+    standing = standing_of(
+        [attempt(0, State.SUCCEEDED, 1, 1), attempt(0, State.FAILED, 1, 1, reason="worker lost")]
+    )
+    assert (standing.counts["SUCCEEDED"], standing.retried) == (1, 0)
 
 
 def test_throughput_and_end() -> None:
@@ -166,21 +163,21 @@ def test_cost_is_time_on_each_thread() -> None:
     assert running.spent.cpu_seconds == pytest.approx(2 * 1800)
 
 
-def test_an_attempt_whose_worker_died_does_not_cost_for_ever() -> None:
-    died = attempt(0, State.PROCESSING, 0, 1)
+def test_an_attempt_whose_worker_died_costs_what_is_known_of_it() -> None:
+    seen = (START + timedelta(minutes=2)).isoformat()
+    died = attempt(0, State.PROCESSING, 0, 1, renewed=seen, lease_seconds=300.0, threads=2)
     again = attempt(0, State.SUCCEEDED, 6, 2, seconds=60.0, threads=2)
-    once = attempt(1, State.SUCCEEDED, 7, 3, seconds=60.0, threads=2)
-    late, later = (standing_of([died, again, once], minutes) for minutes in (10, 50))
-    assert late.spent.cpu_seconds == later.spent.cpu_seconds == pytest.approx(3 * 120)
-    stale = attempt(2, State.PROCESSING, 0, 4)
-    assert standing_of([again, once, stale], 90).spent.cpu_seconds == pytest.approx(3 * 120)
+    ended = died.end_if_lost(START + timedelta(minutes=8))
+    assert ended is not None
+    late, later = (standing_of([ended, again], minutes) for minutes in (10, 50))
+    assert late.spent.cpu_seconds == later.spent.cpu_seconds == pytest.approx(240 + 120)
 
 
 def test_what_was_not_loaded_costs_like_what_was() -> None:
     attempts = [attempt(i, State.SUCCEEDED, i, i, seconds=60.0, threads=2) for i in range(40)]
     keys = [found.key for found in attempts]
     now = START + HOUR
-    settled = tile_statuses(keys, TILES, now, stale_after=HOUR)
+    settled = tile_statuses(keys, TILES)
     few = dict.fromkeys(choose_sample(keys, 5), attempts[0])
     standing = make_run_status(make_run(TILES), settled, keys, few, now)
     assert len(few) == 5
@@ -215,7 +212,7 @@ def test_what_is_read_is_bounded(attempts: list[AttemptRecord], number: int) -> 
     sample = choose_sample(keys, number)
     assert len(sample) == len(set(sample)) <= number * len(TILE_STATES)
     assert set(sample) <= set(keys)
-    settled = tile_statuses(keys, TILES, START + HOUR, stale_after=HOUR)
+    settled = tile_statuses(keys, TILES)
     assert len(choose_failures(settled, number)) <= number
 
 
