@@ -32,7 +32,7 @@ from cropmask.fleet.breaker import Breaker
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
 from cropmask.fleet.recordfiles import Journal, describe
 from cropmask.fleet.records import AttemptRecord, State
-from cropmask.machine.heartbeat import Heartbeat, Pulse
+from cropmask.machine.heartbeat import Heartbeat, Repeated
 from cropmask.machine.metrics import Metrics
 from cropmask.machine.signals import Stop
 from cropmask.queue.lease import LeaseKeeper
@@ -104,14 +104,14 @@ class OrderRunner:
         began = self.clock.now()
         record: AttemptRecord | None = None
         tile: str | None = None
-        pulse: Pulse | None = None
+        signs: Repeated | None = None
         try:
             order = Order.parse(lease.message.body, lease.message.attributes)
             tile = str(order.task.tile)
             product = self.journal.site.region(order.task.region).product
             record = self.journal.begin(order, product, lease.receives, lease.message_id)
-            pulse = Pulse(partial(self.journal.renew, record), self.journal.lease_seconds / 2)
-            with pulse:
+            signs = Repeated(partial(self.journal.renew, record), self.journal.lease_seconds / 2)
+            with signs:
                 outcome = self._attempt(order, record, held)
         except CropmaskError as error:
             outcome = Outcome(error=error)
@@ -125,8 +125,8 @@ class OrderRunner:
             if early:
                 follow(verdict, outcome)
         finally:
-            if pulse is not None:
-                pulse.wait()  # else it could write that the attempt is running after its end
+            if signs is not None:
+                signs.wait()  # else it could write that the attempt is running after its end
             self._write_down(lease, record, outcome, verdict, self.clock.now() - began)
         if not early:
             follow(verdict, outcome)

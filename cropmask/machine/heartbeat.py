@@ -17,7 +17,7 @@ from cropmask.contract import HEARTBEAT_SECONDS
 log = logging.getLogger(__name__)
 
 
-class Pulse:
+class Repeated:
     """Calls something again and again, from a thread of its own, as long as a block runs.
 
     Leaving the block waits for nothing; :meth:`wait` does, for a call that is under way.
@@ -27,7 +27,7 @@ class Pulse:
         self._action = action
         self._seconds = seconds
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="repeated", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
