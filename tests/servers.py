@@ -19,6 +19,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import shapely
 from shapely.geometry import box, shape
 
+from cropmask.catalog.server import describe_address, make_server, open_socket
+
 
 @dataclass
 class Fault:
@@ -143,6 +145,21 @@ class _FileHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+@contextmanager
+def serve_app(app: Any) -> Iterator[str]:
+    """An application of ours on the server of ours, in a thread."""
+    bound = open_socket("127.0.0.1", 0)
+    bound.listen(128)
+    server = make_server(app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    try:
+        yield describe_address(bound)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @contextmanager

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+from cropmask.catalog.documents import find_stac
 from cropmask.catalog.search import Index, Page, Query, can_be_searched
 from cropmask.catalog.static import CHILD
 from cropmask.contract import VERSION
 from cropmask.product import MODELS
-from cropmask.results.finder import find_json
 from cropmask.results.itemcache import StoredItems, load_items
 from cropmask.stac.assets import STAC_VERSION
 from cropmask.stac.collection import ROOT_KEY
 from cropmask.stac.facts import Document
-from cropmask.stac.links import ITEM_TYPE, is_document, make_absolute, make_link
+from cropmask.stac.links import (
+    ITEM_TYPE,
+    is_local_href,
+    is_web_href,
+    key_of_href,
+    make_absolute,
+    make_link,
+)
+from cropmask.store.folder import confine
 from cropmask.store.protocol import Store
 
 AssetPlaces = Literal["place", "server"]
@@ -50,26 +59,27 @@ class Api:
     Parameters
     ----------
     store
-        The results, with their catalog.
+        The results, with their catalog; links out of a folder are not followed.
     assets
-        Whether assets are named where they are (``file://``, ``s3://``), which is what an index of
-        the Open Data Cube must keep, or on this server, for a reader elsewhere.
+        Whether files are named on this server, for readers anywhere, or where they are
+        (``file://``, ``s3://``), which is what an index of the Open Data Cube must keep.
     """
 
     def __init__(
         self,
         store: Store,
         *,
-        assets: AssetPlaces = "place",
+        assets: AssetPlaces = "server",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._store = confine(store)
         self._assets = assets
         self._clock = clock
         self._lock = threading.Lock()
         self._made: float | None = None
         self._stored: StoredItems | None = None
         self._keys: dict[tuple[str, str], str] = {}
+        self._root: Document = {}
         self._index = Index((), ())
 
     def index(self) -> Index:
@@ -84,29 +94,24 @@ class Api:
     def _load(self) -> None:
         self._stored = load_items(self._store, self._stored)
         found = [(item.key, item.document) for item in self._stored.all()]
-        names = sorted({*self._stored.products, *self._linked_products()})
-        loaded = [find_json(self._store, f"{name}/collection.json") for name in (*names, MODELS)]
+        root = find_stac(self._store, ROOT_KEY) or {}
+        names = sorted({*self._stored.products, *_linked_products(root)})
+        places = {name: f"{name}/collection.json" for name in (*names, MODELS)}
         # What is damaged is left out; 'cropmask catalog check' names it.
-        if is_document(loaded[-1]):
-            found += self._load_models(loaded[-1])
+        loaded = {name: find_stac(self._store, key) for name, key in places.items()}
+        collections = {name: each for name, each in loaded.items() if each and each["id"] == name}
+        found += self._load_models(places[MODELS], collections.get(MODELS) or {})
         found = [(key, item) for key, item in found if can_be_searched(item)]
         self._keys = {(str(i["collection"]), str(i["id"])): key for key, i in found}
-        collections = [collection for collection in loaded if is_document(collection)]
-        self._index = Index(collections, [item for _, item in found])
+        self._root = root
+        self._index = Index(tuple(collections.values()), [item for _, item in found])
 
-    def _linked_products(self) -> Iterator[str]:
-        """Products of the root, also those that have no item."""
-        root = find_json(self._store, ROOT_KEY)
-        for link in root["links"] if is_document(root) else ():
-            match = CHILD.fullmatch(link["href"])
-            if match and match[1] != MODELS:
-                yield match[1]
-
-    def _load_models(self, collection: Document) -> Iterator[tuple[str, Document]]:
-        for link in collection["links"]:
-            if link["rel"] == "item":
-                key = f"{MODELS}/{link['href'].removeprefix('./')}"
-                yield key, find_json(self._store, key)
+    def _load_models(self, where: str, collection: Document) -> Iterator[tuple[str, Document]]:
+        for link in collection.get("links", ()):
+            key = key_of_href(where, link["href"]) if link["rel"] == "item" else None
+            item = find_stac(self._store, key) if key else None
+            if key and item:
+                yield key, item
 
     def _place(self, key: str) -> str:
         """Address of a file in the place of results, ``file://`` or ``s3://``."""
@@ -115,10 +120,11 @@ class Api:
 
     def landing(self, base: str) -> Document:
         """The first page; ``base`` is the address of this server."""
-        root = find_json(self._store, ROOT_KEY)
+        collections = self.index().collections
+        root = self._root
         children = (
             make_link("child", f"{base}/collections/{name}", title=str(found.get("title", name)))
-            for name, found in self.index().collections.items()
+            for name, found in collections.items()
         )
         return {
             "type": "Catalog",
@@ -153,9 +159,9 @@ class Api:
         found = self.index().collections.get(name)
         if found is None:
             return None
-        own = f"{base}/collections/{name}"
+        key, own = f"{name}/collection.json", f"{base}/collections/{name}"
         return _with_links(
-            make_absolute(found, self._address(base, f"{name}/collection.json")),
+            make_absolute(self._readable(found, key), self._address(base, key)),
             make_link("self", own),
             make_link("root", f"{base}/"),
             make_link("parent", f"{base}/"),
@@ -164,7 +170,21 @@ class Api:
 
     def _address(self, base: str, key: str) -> str:
         """Address of a file for readers: in its place, or on this server."""
-        return f"{base}{FILES_PATH}{key}" if self._assets == "server" else self._place(key)
+        on_server = f"{base}{FILES_PATH}{quote(key)}"
+        return on_server if self._assets == "server" else self._place(key)
+
+    def _readable(self, document: Document, key: str) -> Document:
+        """The same document without addresses that its readers cannot, or must not, follow."""
+
+        def keep(found: Document) -> bool:
+            href = found["href"]
+            if self._assets == "place" and is_local_href(href):
+                return True
+            return is_web_href(href) or key_of_href(key, href) is not None
+
+        assets = {name: each for name, each in document.get("assets", {}).items() if keep(each)}
+        links = [link for link in document["links"] if keep(link)]
+        return {**document, "links": links} | ({"assets": assets} if "assets" in document else {})
 
     def item(self, base: str, collection: str, identity: str) -> Document | None:
         """One item."""
@@ -172,14 +192,14 @@ class Api:
         return self._item(base, found) if found else None
 
     def _item(self, base: str, item: Document) -> Document:
-        collection = f"{base}/collections/{item['collection']}"
+        collection = f"{base}/collections/{quote(item['collection'], safe='')}"
         key = self._keys[item["collection"], item["id"]]
-        place = self._place(key)
-        own = f"{collection}/items/{item['id']}"
+        address = self._address(base, key)
+        own = f"{collection}/items/{quote(item['id'], safe='')}"
         return _with_links(
-            make_absolute(item, self._address(base, key), canonical=place),
+            make_absolute(self._readable(item, key), address, canonical=address),
             # An index keeps this address as the dataset's place, after this server has ended.
-            make_link("self", place if self._assets == "place" else own, ITEM_TYPE),
+            make_link("self", address if self._assets == "place" else own, ITEM_TYPE),
             make_link("root", f"{base}/"),
             make_link("parent", collection),
             make_link("collection", collection),
@@ -210,7 +230,11 @@ class Api:
                 link = make_link("next", address, ITEM_TYPE)
                 links.append(link | {"method": "POST", "body": following})
             else:
-                links.append(make_link("next", f"{address}?{urlencode(following)}", ITEM_TYPE))
+                words = {
+                    key: value if isinstance(value, str) else json.dumps(value)
+                    for key, value in following.items()
+                }
+                links.append(make_link("next", f"{address}?{urlencode(words)}", ITEM_TYPE))
         return {
             "type": "FeatureCollection",
             "features": [self._item(base, item) for item in page.items],
@@ -218,6 +242,14 @@ class Api:
             "numberMatched": page.matched,
             "numberReturned": len(page.items),
         }
+
+
+def _linked_products(root: Document) -> Iterator[str]:
+    """Products of the root, also those that have no item."""
+    for link in root.get("links", ()):
+        match = CHILD.fullmatch(link["href"])
+        if match and match[1] != MODELS:
+            yield match[1]
 
 
 def _with_links(document: Document, *links: Document) -> Document:

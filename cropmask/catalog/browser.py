@@ -28,6 +28,13 @@ _BUILD: Final = (
     *("npx", "--no-install", "vue-cli-service", "build", "--noSourceMaps"),
     *(f"--pathPrefix={PREFIX}", "--historyMode=hash"),
 )
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self'; "
+    "img-src 'self' data: blob: https:; connect-src 'self' https:; worker-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content security policy of STAC Browser: it runs its own scripts only, whatever a link says, and
+reads catalogs, pictures and maps of others."""
 _NODE: Final = 18
 """Least version of Node."""
 _SECONDS: Final = 900

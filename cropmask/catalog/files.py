@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import posixpath
+import logging
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Send
 
 from cropmask.catalog.api import FILES_PATH
-from cropmask.errors import Reason, Rejected
-from cropmask.remote.fetch import ReadOptions, load_bytes
+from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.stac.links import media_type
-from cropmask.store.protocol import Store
+from cropmask.store.protocol import Store, checked_key
 
+_LOG: Final = logging.getLogger(__name__)
 _CHUNK: Final = 1 << 20
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
-def file_route(store: Store, options: ReadOptions) -> BaseRoute:
+def file_route(store: Store) -> BaseRoute:
     """The files of a store below ``/files/``."""
 
     def file(request: Request) -> Response:
         key = plain_key(request.path_params["key"])
-        entry = next((found for found in store.list(key) if found.key == key), None)
+        entry = store.find(key)
         if entry is None:
             return PlainTextResponse(f"there is no {key}", status_code=404)
         span = _parse_range(request.headers.get("Range", ""), entry.size)
@@ -45,18 +47,29 @@ def file_route(store: Store, options: ReadOptions) -> BaseRoute:
         status, kind = 206 if span is not None else 200, media_type(key)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=kind)
-        content = _load(store.uri(key), first, length, options)
-        return StreamingResponse(content, status_code=status, headers=headers, media_type=kind)
+        parts = _load(store, key, first, length)
+        # What cannot be read is told before an answer has begun.
+        content = chain((next(parts),), parts) if length else ()
+        return _FileResponse(content, status_code=status, headers=headers, media_type=kind)
 
     return Route(f"{FILES_PATH}{{key:path}}", file, methods=["GET", "HEAD"])
 
 
 def plain_key(key: str) -> str:
-    """The same key in its shortest form; hidden files, as of version control, are not served."""
-    plain = posixpath.normpath(key)
-    if any(part.startswith(".") for part in plain.split("/")):
+    """The key, if it is one; hidden files, as of version control, are not served."""
+    if any(part.startswith(".") for part in key.split("/")):
         raise Rejected("hidden files are not served", reason=Reason.BAD_QUERY)
-    return plain
+    return checked_key(key)
+
+
+class _FileResponse(StreamingResponse):
+    """A file of which a part may turn out to be unreadable: then the connection ends."""
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except CropmaskError as error:
+            _LOG.warning("an answer was broken off: %s", error)
 
 
 def _parse_range(wanted: str, size: int) -> tuple[int, int] | None:
@@ -82,7 +95,7 @@ def _out_of_range(size: int) -> Response:
     return JSONResponse(content, status_code=416, headers={"Content-Range": f"bytes */{size}"})
 
 
-def _load(uri: str, first: int, length: int, options: ReadOptions) -> Iterator[bytes]:
+def _load(store: Store, key: str, first: int, length: int) -> Iterator[bytes]:
     end = first + length
     for start in range(first, end, _CHUNK):
-        yield load_bytes(uri, options, span=(start, min(_CHUNK, end - start)))
+        yield store.get(key, (start, min(_CHUNK, end - start)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import posixpath
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
-from cropmask.results.html import Html, make_page, make_table, tag
+from cropmask.results.html import Html, join, make_page, make_policy, make_table, tag
 from cropmask.stac.collection import AREA_SUMS
 from cropmask.stac.facts import Document
+from cropmask.stac.links import is_web_href, key_of_href
 
 _SHOWN: Final = frozenset({"child", "item", "parent", "root", "derived_from", "related"})
 _STYLE: Final = """
@@ -22,15 +23,21 @@ pre { white-space: pre-wrap; font: inherit } .cards { display: flex; flex-wrap: 
 @media (prefers-color-scheme: dark) { body { color: #dfe6ee; background: #14191f }
   a { color: #7fb8ff } td, th { border-color: #333c46 } img { background: #333c46 } }
 """
+PAGE_POLICY: Final = f"{make_policy(_STYLE)}; frame-ancestors 'none'"
+"""What a web browser may do on these pages."""
 
 
 def make_document_page(key: str, document: Document, *, pages: str, files: str) -> str:
     """HTML of a catalog, collection or item, of which nothing is trusted.
 
-    ``pages`` and ``files`` say where this server has pages and files.
+    What has not the form that STAC asks for is left out. ``pages`` and ``files`` say where this
+    server has pages and files.
     """
-    properties = document.get("properties") or {}
-    title = str(properties.get("title") or document.get("title") or document.get("id"))
+    properties = document.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    title = _text(
+        properties.get("title") or document.get("title") or document.get("id") or "no title"
+    )
     body = _body(key, document, properties, pages, files)
     return make_page(title, _STYLE, tag("h1", title), *body)
 
@@ -39,21 +46,25 @@ def _body(
     key: str, document: Document, properties: Document, pages: str, files: str
 ) -> Iterator[Html]:
     assets = _dicts(document.get("assets"))
-    places = {name: _place(key, str(each.get("href")), files) for name, each in assets.items()}
     for name, asset in assets.items():
-        if "thumbnail" in (asset.get("roles") or ()):
-            yield tag("p", tag("img", src=places[name], alt=name))
+        place = _find_place(key, asset.get("href"), files)
+        if place is not None and place.startswith(files) and "thumbnail" in _list(asset, "roles"):
+            yield tag("p", tag("img", src=place, alt=name))
     description = properties.get("description") or document.get("description")
     if description:
-        yield tag("pre", str(description))
-    links = [link for link in document.get("links", ()) if link.get("rel") in _SHOWN]
-    if links:
+        yield tag("pre", _text(description))
+    links = [link for link in _list(document, "links") if isinstance(link, dict)]
+    shown = [link for link in links if _text(link.get("rel")) in _SHOWN]
+    if shown:
         yield tag("h2", "Links")
-        yield tag("ul", *(tag("li", *_link(key, link, pages, files)) for link in links))
+        yield tag("ul", *(tag("li", *_link(key, link, pages, files)) for link in shown))
     if assets:
         yield tag("h2", "Files")
         yield make_table(
-            (tag("a", name, href=places[name]), str(asset.get("title", "")))
+            (
+                _anchor(name, _find_place(key, asset.get("href"), files), asset.get("href")),
+                _text(asset.get("title", "")),
+            )
             for name, asset in assets.items()
         )
     figures = {**properties, **_dicts({AREA_SUMS: document.get(AREA_SUMS)})}
@@ -81,18 +92,31 @@ def _dicts(value: Any) -> dict[str, Document]:  # noqa: ANN401 (any JSON value)
     return {name: each for name, each in known.items() if isinstance(each, dict)}
 
 
-def _place(key: str, href: str, files: str, pages: str | None = None) -> str:
-    """Where this server has what an address in a document leads to."""
-    if "://" in href or href.startswith("/"):
+def _list(document: Document, name: str) -> list[Any]:
+    found = document.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _find_place(key: str, href: object, files: str, pages: str | None = None) -> str | None:
+    """Where a web browser finds what an address leads to; None if it must not be followed."""
+    if not isinstance(href, str):
+        return None
+    if is_web_href(href):
         return href
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(key), href))
-    if target.startswith("../"):  # outside of the catalog
-        return href
-    return f"{pages if pages and target.endswith('.json') else files}{target}"
+    target = key_of_href(key, href)
+    if target is None:
+        return None
+    return f"{pages if pages and target.endswith('.json') else files}{quote(target)}"
+
+
+def _anchor(text: str, place: str | None, href: object) -> Html:
+    """A link, or where there must be none, its text and address as texts."""
+    if place is None:
+        return join((text, ": ", _text(href)))
+    return tag("a", text, href=place)
 
 
 def _link(key: str, link: Document, pages: str, files: str) -> Iterator[str]:
-    rel = str(link.get("rel"))
+    rel, href = _text(link.get("rel")), link.get("href")
     yield f"{rel}: "
-    address = _place(key, str(link.get("href")), files, pages)
-    yield tag("a", str(link.get("title") or rel), href=address)
+    yield _anchor(_text(link.get("title") or rel), _find_place(key, href, files, pages), href)

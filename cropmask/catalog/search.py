@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,12 @@ from cropmask.stac.facts import Document
 from cropmask.stac.links import is_document
 
 DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 10_000
+MAX_LIMIT: Final = 1000
+"""Items of a page; who asks for more gets the next page, as the STAC API has it."""
+MAX_NAMES: Final = 10_000
+"""Ids, or collections, of a query."""
+MAX_VERTICES: Final = 10_000
+"""Points of the geometry of a query."""
 _KNOWN: Final = frozenset(
     {"collections", "ids", "bbox", "intersects", "datetime", "limit", "token"}
 )
@@ -76,12 +82,25 @@ class Query:
 def _names(value: Any) -> frozenset[str] | None:  # noqa: ANN401 (any JSON value)
     if value is None:
         return None
-    return frozenset(value.split(",") if isinstance(value, str) else map(str, value))
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("ids and collections are lists of names")
+    _check_number("names", len(names), MAX_NAMES)
+    return frozenset(names)
+
+
+def _check_number(what: str, number: int, most: int) -> None:
+    if number > most:
+        raise ValueError(f"{number} {what} are more than the {most} of a query")
 
 
 def _parse_area(asked: Mapping[str, Any]) -> shapely.Geometry | None:
     if "intersects" in asked:
         geometry = shape(asked["intersects"])
+        points = shapely.get_coordinates(geometry)
+        _check_number("points", len(points), MAX_VERTICES)
+        if not np.isfinite(points).all():
+            raise ValueError("a coordinate is no number")
         shapely.prepare(geometry)
         return geometry
     if "bbox" not in asked:
@@ -155,7 +174,12 @@ class Index:
     def _matching(self, query: Query) -> Iterator[Document]:
         here: Any = np.ones(len(self._items), bool)
         if query.area is not None:
-            here = shapely.intersects(query.area, self._boxes)
+            try:
+                here = shapely.intersects(query.area, self._boxes)
+            except shapely.errors.ShapelyError as error:
+                raise Rejected(
+                    f"the geometry of the query is not valid: {error}", reason=Reason.BAD_QUERY
+                ) from None
         for item, inside, (start, end) in zip(self._items, here, self._times, strict=True):
             if (
                 inside
@@ -172,7 +196,8 @@ def can_be_searched(item: Document) -> bool:
     try:
         _span(item)
         is_whole = is_document(item) and isinstance(item["collection"], str)
-        return is_whole and len(_box(item)) == 4
+        box = _box(item)
+        return is_whole and len(box) == 4 and all(map(math.isfinite, box))
     except _PARSE_ERRORS:
         return False
 

@@ -1,10 +1,12 @@
-"""The catalog over HTTP: STAC API, files with ranges, STAC Browser, plain pages. Loopback only."""
+"""The catalog over HTTP: STAC API, files with ranges, STAC Browser, plain pages."""
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -20,30 +22,38 @@ from starlette.responses import (
 )
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
 
 from cropmask.catalog.api import CONFORMS, FILES_PATH, OPENAPI_TYPE, Api, make_openapi
-from cropmask.catalog.browser import CONFIG, PREFIX, make_config
+from cropmask.catalog.browser import CONFIG, POLICY, PREFIX, make_config
+from cropmask.catalog.documents import load_document, parse_object
 from cropmask.catalog.files import file_route, plain_key
-from cropmask.catalog.pages import make_document_page
+from cropmask.catalog.guard import Guard, Visitors
+from cropmask.catalog.pages import PAGE_POLICY, make_document_page
 from cropmask.errors import CropmaskError, Reason, Rejected
-from cropmask.remote.fetch import ReadOptions
 from cropmask.stac.collection import ROOT_KEY
 from cropmask.stac.facts import Document
 from cropmask.stac.links import ITEM_TYPE, JSON_TYPE
+from cropmask.store.folder import confine
 from cropmask.store.protocol import Absent, Store
 
 PAGES_PATH: Final = "/pages/"
+LOOPBACK: Final = Visitors()
+"""Programs and pages of this machine."""
+_LOG: Final = logging.getLogger(__name__)
 
 
-def make_api_app(api: Api, store: Store, options: ReadOptions) -> Starlette:
+def make_api_app(api: Api, store: Store, visitors: Visitors = LOOPBACK) -> ASGIApp:
     """STAC API at the root, the catalog's files below ``/files/``."""
-    return _app([*_api_routes(api), file_route(store, options), _pages(store)])
+    store = confine(store)
+    return _make_app([*_api_routes(api), file_route(store), _pages(store)], visitors)
 
 
 def make_browser_app(
-    store: Store, options: ReadOptions, browser: Path | None, *, title: str
-) -> Starlette:
+    store: Store, browser: Path | None, visitors: Visitors = LOOPBACK, *, title: str
+) -> ASGIApp:
     """STAC Browser on the catalog's files, or plain pages where ``browser`` is None."""
+    store = confine(store)
     first = PREFIX if browser else PAGES_PATH
     script = make_config(f"{FILES_PATH}{ROOT_KEY}", title)
 
@@ -54,46 +64,89 @@ def make_browser_app(
         headers = {"Cache-Control": "no-store"}
         return Response(script, media_type="text/javascript", headers=headers)
 
-    routes: list[BaseRoute] = [Route("/", start), file_route(store, options), _pages(store)]
+    routes: list[BaseRoute] = [Route("/", start), file_route(store), _pages(store)]
     if browser is not None:
         routes += [
             Route(f"{PREFIX}{CONFIG}", config),
-            Mount(PREFIX.rstrip("/"), StaticFiles(directory=browser, html=True)),
+            Mount(PREFIX.rstrip("/"), _BrowserFiles(directory=browser, html=True)),
         ]
-    return _app(routes)
+    return _make_app(routes, visitors)
 
 
-def _app(routes: list[BaseRoute]) -> Starlette:
+class _BrowserFiles(StaticFiles):
+    """The files of STAC Browser, which runs."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Content-Security-Policy"] = POLICY
+        return response
+
+
+def _make_app(routes: list[BaseRoute], visitors: Visitors) -> ASGIApp:
     cors = Middleware(
         CORSMiddleware,
-        allow_origins=["*"],
+        allow_origins=visitors.origins,
         allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
         allow_headers=["*"],
         expose_headers=["Content-Range", "Content-Length", "ETag", "Accept-Ranges"],
     )
-    return Starlette(routes=routes, middleware=[cors], exception_handlers={CropmaskError: _refuse})
+    app = Starlette(
+        routes=routes,
+        middleware=[cors] if visitors.origins else [],
+        exception_handlers={CropmaskError: _refuse},
+    )
+    return Guard(app, visitors)
 
 
 def _refuse(_: Request, error: Exception) -> Response:
     """Our errors as STAC APIs say them; what is wrong with the world is 502, not a traceback."""
-    status = 400 if isinstance(error, Rejected) else 502
-    return JSONResponse({"code": status, "description": str(error)}, status_code=status)
+    status, why = 400, str(error)
+    if isinstance(error, Absent):
+        status, why = 404, "there is no such file"
+    elif not isinstance(error, Rejected):
+        # It names places of this machine.
+        _LOG.warning("%s", error)
+        status, why = 502, "the results cannot be read now: the log of the server says why"
+    return _Json({"code": status, "description": why}, status_code=status)
+
+
+class _Json(JSONResponse):
+    """Values of others: a bare NaN, which no JSON has, becomes null, half a character "?"."""
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 (any JSON value)
+        try:
+            text = _encode(content)
+        except ValueError:
+            text = _encode(_without_nan(content))
+        return text.encode("utf-8", "replace")
+
+
+def _encode(content: Any) -> str:  # noqa: ANN401 (any JSON value)
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _api_routes(api: Api) -> list[BaseRoute]:
     """Routes of the API; starlette runs what is not async in threads."""
 
     def landing(request: Request) -> Response:
-        return JSONResponse(api.landing(_base(request)))
+        return _Json(api.landing(_base(request)))
 
     def conformance(_: Request) -> Response:
-        return JSONResponse({"conformsTo": list(CONFORMS)})
+        return _Json({"conformsTo": list(CONFORMS)})
 
     def openapi(request: Request) -> Response:
-        return JSONResponse(make_openapi(_base(request)), media_type=OPENAPI_TYPE)
+        return _Json(make_openapi(_base(request)), media_type=OPENAPI_TYPE)
 
     def collections(request: Request) -> Response:
-        return JSONResponse(api.collections(_base(request)))
+        return _Json(api.collections(_base(request)))
 
     def collection(request: Request) -> Response:
         name = request.path_params["collection"]
@@ -110,10 +163,7 @@ def _api_routes(api: Api) -> list[BaseRoute]:
         return _or_absent(api.item(_base(request), *names), f"item {names[1]}", ITEM_TYPE)
 
     async def search(request: Request) -> Response:
-        post = request.method == "POST"
-        query = _parse_body(await request.body()) if post else _parameters(request)
-        found = await run_in_threadpool(api.search, _base(request), query, post=post)
-        return JSONResponse(found, media_type=ITEM_TYPE)
+        return await run_in_threadpool(_search, api, request, await request.body())
 
     one = "/collections/{collection}"
     return [
@@ -134,27 +184,24 @@ def _base(request: Request) -> str:
 
 def _or_absent(found: Document | None, what: str, kind: str) -> Response:
     if found is None:
-        return JSONResponse({"code": 404, "description": f"there is no {what}"}, status_code=404)
-    return JSONResponse(found, media_type=kind)
+        return _Json({"code": 404, "description": f"there is no {what}"}, status_code=404)
+    return _Json(found, media_type=kind)
 
 
-def _parse_body(body: bytes) -> Document:
-    try:
-        query = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        query = None
-    if not isinstance(query, dict):
-        raise Rejected("the body of a search is a JSON object", reason=Reason.BAD_QUERY)
-    return query
+def _search(api: Api, request: Request, body: bytes) -> Response:
+    post = request.method == "POST"
+    query = (
+        parse_object(body or b"{}", "the body of a search", Reason.BAD_QUERY)
+        if post
+        else _parameters(request)
+    )
+    return _Json(api.search(_base(request), query, post=post), media_type=ITEM_TYPE)
 
 
 def _parameters(request: Request) -> Document:
     query: Document = dict(request.query_params)
     if "intersects" in query:
-        try:
-            query["intersects"] = json.loads(query["intersects"])
-        except (ValueError, RecursionError):
-            raise Rejected("intersects is no GeoJSON", reason=Reason.BAD_QUERY) from None
+        query["intersects"] = parse_object(query["intersects"], "intersects", Reason.BAD_QUERY)
     return query
 
 
@@ -162,11 +209,13 @@ def _pages(store: Store) -> BaseRoute:
     def page(request: Request) -> Response:
         key = plain_key(request.path_params["key"] or ROOT_KEY)
         try:
-            document = json.loads(store.get(key))
-        except (Absent, ValueError, RecursionError):
+            document = load_document(store, key)
+        except Absent:
             return PlainTextResponse(f"there is no document {key}", status_code=404)
-        if not isinstance(document, dict):
-            return PlainTextResponse(f"{key} is no STAC document", status_code=404)
-        return HTMLResponse(make_document_page(key, document, pages=PAGES_PATH, files=FILES_PATH))
+        except Rejected as error:
+            return PlainTextResponse(str(error), status_code=422)
+        headers = {"Content-Security-Policy": PAGE_POLICY}
+        content = make_document_page(key, document, pages=PAGES_PATH, files=FILES_PATH)
+        return HTMLResponse(content, headers=headers)
 
     return Route(f"{PAGES_PATH}{{key:path}}", page)

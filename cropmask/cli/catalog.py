@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +19,7 @@ from cropmask.operate.formats import format_count
 if TYPE_CHECKING:
     from cropmask.catalog.api import AssetPlaces
     from cropmask.catalog.build import Built
+    from cropmask.catalog.guard import Visitors
     from cropmask.site.site import Site
     from cropmask.store.protocol import Store
 
@@ -22,10 +27,58 @@ _CATALOG_FOLDER: Final = "catalogs"
 """Where the catalog without results is printed."""
 _ASSET_PLACES: Final[tuple[AssetPlaces, ...]] = ("place", "server")
 
-_port_option = click.option(
-    "--port", type=options.WholeNumber(0, 65_535), default=8000, help="0: any port."
+_ORIGIN: Final = re.compile(r"\*|https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+
+
+def _check_each(form: re.Pattern[str], what: str) -> Callable[..., tuple[str, ...]]:
+    """Callback of an option with several values, each of a form."""
+
+    def check(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if form.fullmatch(value) is None:
+                raise click.BadParameter(f"'{value}' is no {what}")
+        return values
+
+    return check
+
+
+_SERVER_OPTIONS: Final = (
+    click.option("--port", type=options.WholeNumber(0, 65_535), default=8000, help="0: any port."),
+    click.option("--host", default="127.0.0.1", help="Address to listen on."),
+    click.option(
+        "--allow-host",
+        "others",
+        multiple=True,
+        metavar="NAME",
+        callback=_check_each(_HOST, "name of a server: give a name or address without a port"),
+        help="Further name by which others reach this server; may be repeated.",
+    ),
+    click.option(
+        "--cors",
+        "origins",
+        multiple=True,
+        metavar="ORIGIN",
+        callback=_check_each(_ORIGIN, "origin: give one such as https://example.org, or *"),
+        help="Let pages of this origin read, such as https://example.org; may be repeated.",
+    ),
 )
-_host_option = click.option("--host", default="127.0.0.1", help="Address to listen on.")
+
+
+def _server_options(command: options.Command) -> options.Command:
+    for option in reversed(_SERVER_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """Where a server listens, and who may ask it."""
+
+    port: int
+    host: str
+    others: tuple[str, ...]
+    origins: tuple[str, ...]
 
 
 def _open_place(place: str) -> tuple[Site, Store]:
@@ -36,8 +89,11 @@ def _open_place(place: str) -> tuple[Site, Store]:
     return site, site.store()
 
 
-def _serve(app: Any, host: str, port: int, about: str, *, launch: bool = False) -> None:  # noqa: ANN401 (an ASGI application)
+def _serve(
+    make_app: Callable[[Visitors], Any], where: _Listening, about: str, *, launch: bool = False
+) -> None:
     """Serve an application until a signal comes; says where as soon as it can be reached."""
+    from cropmask.catalog.guard import make_visitors
     from cropmask.catalog.server import open_socket, serve
 
     def print_address(address: str) -> None:
@@ -45,7 +101,9 @@ def _serve(app: Any, host: str, port: int, about: str, *, launch: bool = False) 
         if launch:
             click.launch(f"{address}/")
 
-    serve(app, open_socket(host, port), print_address)
+    bound = open_socket(where.host, where.port)
+    visitors = make_visitors(where.host, bound, others=where.others, origins=where.origins)
+    serve(make_app(visitors), bound, print_address)
 
 
 def _no_catalog(place: str, address: str) -> Misconfigured:
@@ -183,23 +241,27 @@ def publish(place: str, base_url: str, output: str, data: bool) -> None:
 
 @catalog.command("serve")
 @click.argument("place", default="./output")
-@_port_option
-@_host_option
+@_server_options
 @click.option(
     "--assets",
     type=click.Choice(_ASSET_PLACES),
-    default="place",
-    help="Name files where they are (file://, s3://), as an index must, or on this server.",
+    default="server",
+    show_default=True,
+    help="Name files on this server, for readers anywhere, or where they are (file://, s3://), "
+    "as an index must.",
 )
-def serve_catalog(place: str, port: int, host: str, assets: AssetPlaces) -> None:
+def serve_catalog(place: str, assets: AssetPlaces, **where: Any) -> None:  # noqa: ANN401
     """Serve a catalog as a STAC API that can be searched.
 
     PLACE is a folder or s3://bucket/prefix of results. No database is needed; what workers add
-    appears within seconds. The server listens on this machine only unless --host says otherwise.
+    appears within seconds. The server listens on this machine only unless --host says otherwise,
+    and answers only who asks for it by its own name; addresses in answers begin with that name.
 
     \b
     Examples:
       cropmask catalog serve ./output
+      cropmask catalog serve ./output --host 0.0.0.0 --allow-host maps.example.org
+      cropmask catalog serve ./output --assets place
       stac-to-dc --catalog-href http://127.0.0.1:8000 --collections crop_mask_eastern
     """
     from cropmask.catalog.server import require_web_packages
@@ -209,23 +271,23 @@ def serve_catalog(place: str, port: int, host: str, assets: AssetPlaces) -> None
     from cropmask.catalog.web import make_api_app
     from cropmask.stac.collection import ROOT_KEY
 
-    site, store = _open_place(place)
+    _, store = _open_place(place)
     api = Api(store, assets=assets)
     found = api.index()
     if not found.collections:
         raise _no_catalog(place, store.uri(ROOT_KEY))
     count = f"{len(found.collections)} collections, {len(found)} items"
-    _serve(make_api_app(api, store, site.read), host, port, f"STAC API at {{address}}/  {count}")
+    about = f"STAC API at {{address}}/  {count}"
+    _serve(partial(make_api_app, api, store), _Listening(**where), about)
 
 
 @click.command()
 @click.argument("place", default="./output")
-@_port_option
-@_host_option
+@_server_options
 @click.option("--plain", is_flag=True, help="Plain pages: no STAC Browser, no script.")
 @click.option("--build-only", is_flag=True, help="Build STAC Browser into the cache, and leave.")
 @click.option("--open/--no-open", "launch", default=True, help="Open a web browser, or not.")
-def browse(place: str, port: int, host: str, plain: bool, build_only: bool, launch: bool) -> None:
+def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any) -> None:  # noqa: ANN401
     """Look at a catalog and its maps in STAC Browser.
 
     PLACE is a folder or s3://bucket/prefix of results; 'cropmask catalog build --results PLACE'
@@ -257,8 +319,8 @@ def browse(place: str, port: int, host: str, plain: bool, build_only: bool, laun
                 browser = ensure_browser(site.cache, progress)
         except CropmaskError as error:
             click.echo(f"{error}. Plain pages are shown instead.", err=True)
-    app = make_browser_app(store, site.read, browser, title="Cropland extent")
-    _serve(app, host, port, "{address}/", launch=launch)
+    make_app = partial(make_browser_app, store, browser, title="Cropland extent")
+    _serve(make_app, _Listening(**where), "{address}/", launch=launch)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Final
 from cropmask.machine.stages import ShareDone
 from cropmask.product import FAMILY
 from cropmask.stac.item import ResultItem, parse_item, recognize_item
+from cropmask.stac.links import MAX_DOCUMENT_BYTES
 from cropmask.store.protocol import Absent, Store
 
 CACHE_FOLDER: Final = "_catalog"
@@ -89,13 +91,13 @@ def load_items(
             known |= _load_cache(store, product)
     items: dict[str, ResultItem] = {}
     fresh: list[str] = []
-    for entry in entries:
+    unusable = [entry.key for entry in entries if entry.size > MAX_DOCUMENT_BYTES]
+    for entry in (found for found in entries if found.size <= MAX_DOCUMENT_BYTES):
         tag, item = known.get(entry.key, (None, None))
         if item is not None and tag == entry.etag:
             items[entry.key] = item
         else:
             fresh.append(entry.key)
-    unusable = []
     for key, text in _read_all(store, fresh, progress):
         item = parse_item(key, text)
         if item is not None:
@@ -128,7 +130,7 @@ def _load_cache(store: Store, product: str) -> _Tagged:
             item = recognize_item(document["key"], document["item"])
             if item is not None:
                 known[item.key] = (str(document["tag"]), item)
-    except (Absent, OSError, EOFError, ValueError, KeyError, TypeError):
+    except (Absent, OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError):
         return {}  # a damaged cache is no cache
     return known
 

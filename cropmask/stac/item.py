@@ -23,7 +23,7 @@ from cropmask.stac.facts import (
     ItemFacts,
     lonlat_bounds,
 )
-from cropmask.stac.links import ITEM_TYPE, is_document, make_link
+from cropmask.stac.links import ITEM_TYPE, is_document, is_shallow, make_link
 
 _EXTENSIONS: Final = (
     *("projection", "raster", "classification", "processing"),
@@ -213,7 +213,7 @@ def parse_item(key: str, text: bytes) -> ResultItem | None:
 
 def recognize_item(key: str, document: object) -> ResultItem | None:
     """The same for a file that was decoded before."""
-    if not is_document(document) or document["type"] != "Feature":
+    if not is_document(document) or document["type"] != "Feature" or not is_shallow(document):
         return None
     properties, bbox = document.get("properties"), document.get("bbox")
     if not (isinstance(properties, dict) and isinstance(bbox, list) and len(bbox) == 4):

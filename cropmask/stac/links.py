@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 from typing import Final, TypeGuard
 
 from cropmask.product import COG_TYPE
@@ -27,6 +28,14 @@ _TYPES: Final = {
 }
 _KINDS: Final = ("Catalog", "Collection", "Feature")
 _ABSOLUTE: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:|^/")
+_WEB: Final = re.compile(r"(?:https?|s3)://[^/\s]", re.IGNORECASE)
+_LOCAL: Final = re.compile(r"file:///|(?![A-Za-z][A-Za-z0-9+.-]*:|//)", re.IGNORECASE)
+_NOT_IN_HREFS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|^\s|\s$")
+"""What web browsers drop from an address, or read as something else, before they follow it."""
+MAX_DOCUMENT_BYTES: Final = 16 << 20
+"""Size of a document; a collection with links to 50 000 items has 10 MB."""
+MAX_NESTING: Final = 64
+"""Levels of objects and arrays in a document; the geometry of a boundary takes six."""
 
 
 def media_type(name: str) -> str:
@@ -49,6 +58,43 @@ def join_href(base: str, href: str) -> str:
     scheme, sign, rest = base.rpartition("://")
     folder = rest.rpartition("/")[0]
     return f"{scheme}{sign}{posixpath.normpath(posixpath.join(folder, href))}"
+
+
+def is_web_href(href: str) -> bool:
+    """Whether an address is one of http(s) or s3, so that it may become a link for anybody."""
+    return _WEB.match(href) is not None and _NOT_IN_HREFS.search(href) is None
+
+
+def is_local_href(href: str) -> bool:
+    """Whether an address is a path, absolute or relative, or ``file:///``."""
+    return _LOCAL.match(href) is not None and _NOT_IN_HREFS.search(href) is None
+
+
+def key_of_href(key: str, href: str) -> str | None:
+    """Key that a relative address leads to, as written in the document of another key.
+
+    None if it is not relative, leads out of the catalog, or is none that browsers agree about.
+    """
+    if not href or _ABSOLUTE.match(href) or _NOT_IN_HREFS.search(href):
+        return None
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(key), href))
+    return None if target.startswith("..") or target == "." else target
+
+
+def is_shallow(value: object) -> bool:
+    """Whether no object or array lies deeper than may be, so that code may call itself for each."""
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return True
+    return False
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def is_document(value: object) -> TypeGuard[Document]:

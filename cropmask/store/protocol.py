@@ -61,8 +61,15 @@ class Store(Protocol):
         """Whether the key holds an object."""
         ...
 
-    def get(self, key: str) -> bytes:
-        """Content of a key; :class:`Absent` if it holds nothing."""
+    def find(self, key: str) -> Entry | None:
+        """What a listing says of the object of a key; None if it holds nothing."""
+        ...
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
+        """Content of a key, or of a span of it; :class:`Absent` if it holds nothing.
+
+        ``span`` is the first byte and the number of bytes, at least one, all within the object.
+        """
         ...
 
     def put(self, key: str, source: bytes | Path, content_type: str) -> None:

@@ -83,20 +83,27 @@ class S3Store:
 
     def exists(self, key: str) -> bool:
         """Whether the key holds an object."""
-        try:
-            self._call(key, lambda client: client.head_object(**self._where(key)))
-        except Absent:
-            return False
-        return True
+        return self.find(key) is not None
 
-    def get(self, key: str) -> bytes:
+    def find(self, key: str) -> Entry | None:
+        """Size and ETag of an object."""
+        try:
+            head = self._call(key, lambda client: client.head_object(**self._where(key)))
+        except Absent:
+            return None
+        return Entry(key, head["ContentLength"], head.get("ETag", "").strip('"'))
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
         """Content of an object; a body cut short is asked for again."""
+        request = self._where(key)
+        if span is not None:
+            request["Range"] = f"bytes={span[0]}-{sum(span) - 1}"
 
         def read(client: Any) -> bytes:  # noqa: ANN401
             for _ in range(self._options.attempts - 1):
                 with contextlib.suppress(IncompleteReadError, HTTPClientError):
-                    return bytes(client.get_object(**self._where(key))["Body"].read())
-            return bytes(client.get_object(**self._where(key))["Body"].read())
+                    return bytes(client.get_object(**request)["Body"].read())
+            return bytes(client.get_object(**request)["Body"].read())
 
         return self._call(key, read)
 

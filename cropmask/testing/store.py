@@ -45,13 +45,20 @@ class MemoryStore:
         with self._lock:
             return checked_key(key) in self._objects
 
-    def get(self, key: str) -> bytes:
+    def find(self, key: str) -> Entry | None:
+        """Size and digest of an object."""
+        with self._lock:
+            data = self._objects.get(checked_key(key))
+        return None if data is None else _entry(key, data)
+
+    def get(self, key: str, span: tuple[int, int] | None = None) -> bytes:
         """Content of a key."""
         with self._lock:
             try:
-                return self._objects[checked_key(key)]
+                data = self._objects[checked_key(key)]
             except KeyError:
                 raise Absent(f"{self.uri(key)} does not exist", reason=Reason.ABSENT) from None
+        return data if span is None else data[span[0] : sum(span)]
 
     def put(self, key: str, source: bytes | Path, content_type: str) -> None:  # noqa: ARG002
         """Keep a copy of the bytes, or of the file's bytes."""
@@ -77,7 +84,7 @@ class MemoryStore:
             found = sorted((key, data) for key, data in self._objects.items())
         for key, data in found:
             if key.startswith(prefix):
-                yield Entry(key, len(data), sha256(data).hexdigest())
+                yield _entry(key, data)
 
     def folders(self, prefix: str = "") -> tuple[str, ...]:
         """First words of keys below a prefix."""
@@ -97,3 +104,7 @@ class MemoryStore:
     def _refuse(self) -> None:
         if not self._writable:
             raise Misconfigured("memory:// cannot be written: the store is read-only")
+
+
+def _entry(key: str, data: bytes) -> Entry:
+    return Entry(key, len(data), sha256(data).hexdigest())

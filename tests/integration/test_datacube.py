@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +21,11 @@ from moto.server import ThreadedMotoServer
 from cropmask.catalog.api import Api
 from cropmask.catalog.index import IndexOptions, index_results
 from cropmask.catalog.publish import publish_catalog
-from cropmask.catalog.server import open_socket
 from cropmask.product import BANDS
-from cropmask.remote.fetch import ReadOptions
 from cropmask.store.folder import FolderStore
 from tests.demo_run import EASTERN, RESOLUTION, Results
 from tests.postgres import Cluster, needs_postgres, run_postgres
+from tests.servers import serve_app
 
 pytest.importorskip("datacube", reason="the group 'datacube' is not installed")
 pytestmark = [
@@ -128,22 +126,11 @@ def index(cluster: Cluster, results: Results, request: pytest.FixtureRequest) ->
 @contextmanager
 def stac_api(folder: Path) -> Iterator[str]:
     """`cropmask catalog serve` in a thread."""
-    import uvicorn
-
     from cropmask.catalog.web import make_api_app
 
     store = FolderStore(folder)
-    bound = open_socket("127.0.0.1", 0)
-    app = make_api_app(Api(store), store, ReadOptions())
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-    bound.listen(128)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with serve_app(make_api_app(Api(store, assets="place"), store)) as url:
+        yield url
 
 
 def ids(results: Results) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -12,18 +11,17 @@ from pathlib import Path
 import pystac
 import pytest
 import requests
-import uvicorn
 from pystac_client import Client
 
 from cropmask.catalog.api import Api
 from cropmask.catalog.build import build_results
-from cropmask.catalog.server import open_socket
+from cropmask.catalog.guard import Visitors
 from cropmask.catalog.web import make_api_app
 from cropmask.grid import Tile
 from cropmask.region import region_names
-from cropmask.remote.fetch import ReadOptions
 from cropmask.store.folder import FolderStore
 from tests.demo_run import EASTERN, WESTERN, put_item
+from tests.servers import serve_app
 
 
 class Clock:
@@ -48,15 +46,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
 
 @pytest.fixture(scope="module")
 def address(store: FolderStore) -> Iterator[str]:
-    bound = open_socket("127.0.0.1", 0)
-    bound.listen(16)
-    app = make_api_app(Api(store, assets="server", clock=CLOCK), store, ReadOptions())
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serve_app(make_api_app(Api(store, clock=CLOCK), store)) as url:
+        yield url
 
 
 def tiles(found) -> list[str]:
@@ -89,8 +80,12 @@ def test_pystac_client_walks_and_searches(address):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_pages_follow_each_other(address, method):
     client = Client.open(address)
+    square = [[0, -10], [50, -10], [50, 20], [0, 20], [0, -10]]
     search = client.search(
-        collections=["crop_mask_eastern", "crop_mask_western"], limit=1, method=method
+        collections=["crop_mask_eastern", "crop_mask_western"],
+        intersects={"type": "Polygon", "coordinates": [square]},
+        limit=1,
+        method=method,
     )
     assert tiles(search.items()) == ["x221y075", "x222y075", str(WESTERN)]
     assert len(list(search.pages_as_dicts())) == 3
@@ -105,7 +100,8 @@ def test_an_item_is_the_one_of_the_results(address):
     assert mask.startswith(f"{address}/files/crop_mask_western/")
     assert requests.get(mask, timeout=60).status_code == 200
     canonical = item.get_single_link("canonical").href
-    assert pystac.Item.from_file(canonical.removeprefix("file://")).id == item.id
+    assert canonical.startswith(f"{address}/files/crop_mask_western/")
+    assert pystac.Item.from_dict(requests.get(canonical, timeout=60).json()).id == item.id
 
 
 def test_models_can_be_searched(address):
@@ -214,16 +210,35 @@ def test_only_the_catalog_is_served(address, store, where, path):
     assert b"secret" not in body
 
 
-def test_a_page_elsewhere_may_ask_for_ranges(letters):
+def test_an_index_gets_the_places_of_files(store):
+    found = Api(store, assets="place").search(
+        "http://x", {"collections": ["crop_mask_western"]}, post=True
+    )
+    (item,) = found["features"]
+    links = {link["rel"]: link["href"] for link in item["links"]}
+    assert links["self"] == links["canonical"]
+    for href in (links["self"], item["assets"]["mask"]["href"]):
+        assert href.startswith(f"file://{store.root}/crop_mask_western/")
+        assert Path(href.removeprefix("file://")).is_file()
+
+
+def test_a_page_elsewhere_may_ask_for_ranges_if_it_is_told_so(store, letters):
     headers = {
         "Origin": "https://elsewhere.example",
         "Access-Control-Request-Method": "GET",
         "Access-Control-Request-Headers": "range",
     }
+    for origin, status in (("https://elsewhere.example", 200), ("https://another.example", 400)):
+        visitors = Visitors(origins=(origin,))
+        with serve_app(make_api_app(Api(store), store, visitors)) as url:
+            answer = requests.options(f"{url}/files/letters.txt", headers=headers, timeout=60)
+        assert answer.status_code == status
+        allowed = answer.headers.get("Access-Control-Allow-Origin")
+        assert (allowed == headers["Origin"]) == (status == 200)
+        assert "range" in answer.headers["Access-Control-Allow-Headers"]
     answer = requests.options(letters, headers=headers, timeout=60)
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert "range" in answer.headers["Access-Control-Allow-Headers"]
+    assert answer.status_code == 405
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize(

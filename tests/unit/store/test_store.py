@@ -17,7 +17,7 @@ import pytest
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.store.doors import open_store
-from cropmask.store.folder import FolderStore
+from cropmask.store.folder import FolderStore, confine
 from cropmask.store.protocol import Absent, Store, StoreOptions
 from cropmask.testing.store import MemoryStore
 
@@ -55,10 +55,21 @@ class StoreContract:
         assert store.exists("empty")
         assert store.get("empty") == b""
 
+    def test_find_says_what_a_listing_says(self, store: Store) -> None:
+        store.put("a/b", b"123", TEXT)
+        assert [store.find("a/b")] == list(store.list())
+
+    def test_spans(self, store: Store) -> None:
+        store.put("digits", b"0123456789", TEXT)
+        assert store.get("digits", (0, 1)) == b"0"
+        assert store.get("digits", (3, 4)) == b"3456"
+        assert store.get("digits", (0, 10)) == store.get("digits")
+
     def test_absent(self, store: Store) -> None:
         store.put("a/b", b"", TEXT)
         for key in ("nothing", "a", "a/c", "a/b/c"):
             assert not store.exists(key)
+            assert store.find(key) is None
             with pytest.raises(Absent, match="does not exist"):
                 store.get(key)
 
@@ -167,6 +178,47 @@ class TestFolder(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         return FolderStore(tmp_path / "results")
+
+    def test_what_is_no_file_is_not_there(self, store: FolderStore) -> None:
+        store.put("a", b"1", TEXT)
+        os.mkfifo(store.root / "pipe")
+        (store.root / "null").symlink_to("/dev/null")
+        (store.root / "loop").symlink_to("loop")
+        (store.root / "dangling").symlink_to("nowhere")
+        for key in ("pipe", "null", "loop", "dangling", "long" * 99):
+            assert store.find(key) is None
+            with pytest.raises(Absent):
+                store.get(key)
+        assert [entry.key for entry in store.list()] == ["a"]
+
+    def test_a_confined_folder_ends_where_it_ends(self, store: FolderStore) -> None:
+        outside = store.root.parent / "outside"
+        outside.mkdir(parents=True)
+        (outside / "secret").write_text("secret")
+        store.put("a/b", b"1", TEXT)
+        (store.root / "file").symlink_to(outside / "secret")
+        (store.root / "folder").symlink_to(outside)
+        (store.root / "within").symlink_to("a/b")
+        confined = confine(store)
+        for key in ("file", "folder/secret"):
+            assert store.get(key) == b"secret"
+            assert not confined.exists(key)
+            with pytest.raises(Absent):
+                confined.get(key)
+        assert confined.get("within") == b"1"
+        assert [entry.key for entry in confined.list()] == ["a/b", "within"]
+        assert list(confined.list("folder/")) == []
+        assert confined.folders("folder/") == ()
+        assert confined.folders("a/") == ()
+
+    def test_a_root_that_is_a_link_is_a_root(self, store: FolderStore) -> None:
+        store.put("a/b", b"1", TEXT)
+        link = store.root.with_name("link")
+        link.symlink_to(store.root)
+        confined = confine(FolderStore(link))
+        assert confined.get("a/b") == b"1"
+        assert confined.uri("a/b") == str(link / "a/b")
+        assert [entry.key for entry in confined.list("a/")] == ["a/b"]
 
     def test_check_writable_removes_the_folders_it_made(self, tmp_path: Path) -> None:
         FolderStore(tmp_path / "not" / "yet").check_writable()
