@@ -170,7 +170,7 @@ class Api:
 
     def _address(self, base: str, key: str) -> str:
         """Address of a file for readers: in its place, or on this server."""
-        on_server = f"{base}{FILES_PATH}{quote(key)}"
+        on_server = f"{base}{FILES_PATH}{quote(key, errors='replace')}"
         return on_server if self._assets == "server" else self._place(key)
 
     def _readable(self, document: Document, key: str) -> Document:
@@ -192,10 +192,10 @@ class Api:
         return self._item(base, found) if found else None
 
     def _item(self, base: str, item: Document) -> Document:
-        collection = f"{base}/collections/{quote(item['collection'], safe='')}"
+        collection = f"{base}/collections/{_quote(item['collection'])}"
         key = self._keys[item["collection"], item["id"]]
         address = self._address(base, key)
-        own = f"{collection}/items/{quote(item['id'], safe='')}"
+        own = f"{collection}/items/{_quote(item['id'])}"
         return _with_links(
             make_absolute(self._readable(item, key), address, canonical=address),
             # An index keeps this address as the dataset's place, after this server has ended.
@@ -242,6 +242,10 @@ class Api:
             "numberMatched": page.matched,
             "numberReturned": len(page.items),
         }
+
+
+def _quote(name: str) -> str:
+    return quote(name, safe="", errors="replace")  # JSON may hold half a character
 
 
 def _linked_products(root: Document) -> Iterator[str]:

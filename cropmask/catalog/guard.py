@@ -111,7 +111,7 @@ class Guard:
     def _add_headers(self, headers: MutableHeaders) -> None:
         headers.setdefault("Content-Security-Policy", _NO_POLICY)
         headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
+        headers.setdefault("Referrer-Policy", "no-referrer")
         who = "cross-origin" if self._visitors.origins else "same-origin"
         headers["Cross-Origin-Resource-Policy"] = who
 

@@ -106,7 +106,9 @@ def _find_place(key: str, href: object, files: str, pages: str | None = None) ->
     target = key_of_href(key, href)
     if target is None:
         return None
-    return f"{pages if pages and target.endswith('.json') else files}{quote(target)}"
+    return (
+        f"{pages if pages and target.endswith('.json') else files}{quote(target, errors='replace')}"
+    )
 
 
 def _anchor(text: str, place: str | None, href: object) -> Html:

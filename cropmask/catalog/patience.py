@@ -15,10 +15,12 @@ SLOWEST_BYTES: Final = 1000
 """What a reader takes in a second, at least."""
 MAX_CONNECTIONS: Final = 500
 """Connections at one time; one more is told to come again."""
-_BUSY: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n"
-    b"Retry-After: 10\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+_PLAIN: Final = (
+    "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"
+    "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\n"
+    "Connection: close\r\n\r\n{text}"
 )
+"""An answer that no application gives."""
 
 
 class PatientProtocol(H11Protocol):
@@ -34,9 +36,17 @@ class PatientProtocol(H11Protocol):
         """Begin to wait for a request."""
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
-            transport.write(_BUSY)
-            transport.close()
+            self._refuse("503 Service Unavailable", "Too many connections: try again later.")
         self._wait_for_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """End a connection on which something else than HTTP is spoken."""
+        self._refuse("400 Bad Request", msg)
+
+    def _refuse(self, status: str, text: str) -> None:
+        answer = _PLAIN.format(status=status, length=len(text), text=text)
+        self.transport.write(answer.encode("ascii"))
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""

@@ -79,6 +79,8 @@ class _BrowserFiles(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers["Content-Security-Policy"] = POLICY
+        # Servers of background maps want to know who asks.
+        response.headers["Referrer-Policy"] = "strict-origin-when-cross-origin"
         return response
 
 
