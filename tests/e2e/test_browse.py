@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,12 +36,15 @@ def running(*words: object) -> Iterator[str]:
             assert process.wait(timeout=60) == 0
 
 
-@needs_chromium
-@pytest.mark.slow
-@pytest.mark.skipif(
+needs_built_browser = pytest.mark.skipif(
     not (browser_folder(open_site().cache) / "index.html").is_file(),
     reason="STAC Browser is not built: run 'cropmask browse --build-only'",
 )
+
+
+@needs_chromium
+@pytest.mark.slow
+@needs_built_browser
 def test_a_person_clicks_from_the_root_to_an_item_and_its_model(results: Results) -> None:
     with running("browse", results.folder, "--no-open") as address, open_page() as page:
         page.open(f"{address}/")
@@ -56,6 +60,39 @@ def test_a_person_clicks_from_the_root_to_an_item_and_its_model(results: Results
         page.click("Model: eastern, forest")
         page.see("Eastern Africa: forest", "Fitted on 4444 samples", "Random Forest")
         assert page.errors == []
+
+
+@needs_chromium
+@pytest.mark.slow
+@needs_built_browser
+def test_nothing_of_a_document_runs_in_stac_browser(results: Results, tmp_path: Path) -> None:
+    hostile = results.copied(tmp_path / "results").folder
+    place = hostile / "crop_mask_eastern" / "collection.json"
+    collection = json.loads(place.read_text())
+    run = "javascript:void(window.owned=1)"
+    collection["title"] = "A hostile title <img src=x onerror='window.owned=1'>"
+    collection["description"] = f"[a hostile text]({run}) <img src=x onerror='window.owned=1'>"
+    hrefs = (run, "JavaScript:void(window.owned=1)", "java\nscript:void(window.owned=1)")
+    collection["links"] += [
+        {"rel": rel, "href": href, "title": f"hostile {rel}"}
+        for href in hrefs
+        for rel in ("about", "related", "license")
+    ]
+    collection["assets"] |= {f"hostile{n}": {"href": href} for n, href in enumerate(hrefs)}
+    place.write_text(json.dumps(collection))
+    hostile_link = json.dumps({"href": run})
+    with running("browse", hostile, "--no-open") as address, open_page() as page:
+        page.open(f"{address}/browser/#/crop_mask_eastern/collection.json")
+        page.see("hostile title", "hostile text")
+        click = "document.querySelectorAll('a').forEach(a => /script/i.test(a.href) && a.click())"
+        page.value(click)
+        # Whatever the browser makes of a document, its policy lets none of it run.
+        page.value(
+            f"document.body.append(Object.assign(document.createElement('a'), {hostile_link}))"
+        )
+        page.value(click)
+        time.sleep(1)
+        assert page.value("typeof window.owned") == "undefined"
 
 
 def test_plain_pages_need_no_script(results: Results) -> None:
