@@ -335,7 +335,7 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
 @click.option(
     "--api",
     metavar="ADDRESS",
-    help="Read by stac-to-dc from this API, such as 'cropmask catalog serve'.",
+    help="Read by stac-to-dc from this API, such as 'cropmask catalog serve --assets place'.",
 )
 @click.option("--update", is_flag=True, help="Replace datasets that have changed.")
 @click.option("--lineage", is_flag=True, help="The GeoMAD datasets are in the index too.")

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Final
 
 from cropmask.machine.stages import ShareDone
@@ -27,6 +28,8 @@ ITEM_KEY: Final = re.compile(
     rf"({FAMILY}_[a-z0-9_]+)/[0-9-]+/x\d{{3}}/y\d{{3}}/[^/]+/[^/]+\.stac-item\.json"
 )
 _THREADS: Final = 16
+_CACHE_BYTES: Final = 1 << 30
+"""Size of a product's cache when it is unpacked; 100 000 items have less."""
 _GZIP: Final = "application/gzip"
 
 
@@ -125,11 +128,14 @@ def _load_cache(store: Store, product: str) -> _Tagged:
     known: _Tagged = {}
     try:
         data = store.get(f"{CACHE_FOLDER}/{product}.jsonl.gz")
-        for line in gzip.decompress(data).decode().splitlines():
-            document = json.loads(line)
-            item = recognize_item(document["key"], document["item"])
-            if item is not None:
-                known[item.key] = (str(document["tag"]), item)
+        with gzip.open(BytesIO(data)) as lines:
+            while line := lines.readline(MAX_DOCUMENT_BYTES):
+                document = json.loads(line)
+                item = recognize_item(document["key"], document["item"])
+                if item is not None:
+                    known[item.key] = (str(document["tag"]), item)
+                if lines.tell() > _CACHE_BYTES:
+                    return {}
     except (Absent, OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError):
         return {}  # a damaged cache is no cache
     return known

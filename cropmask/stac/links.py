@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
-from typing import Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
 from cropmask.product import COG_TYPE
 from cropmask.stac.facts import Document
@@ -81,20 +80,15 @@ def key_of_href(key: str, href: str) -> str | None:
     return None if target.startswith("..") or target == "." else target
 
 
-def is_shallow(value: object) -> bool:
+def is_shallow(value: Document) -> bool:
     """Whether no object or array lies deeper than may be, so that code may call itself for each."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(MAX_NESTING):
-        level = [child for each in level for child in _children(each)]
+        children = (each.values() if type(each) is dict else each for each in level)
+        level = [child for each in children for child in each if type(child) in (dict, list)]
         if not level:
             return True
     return False
-
-
-def _children(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def is_document(value: object) -> TypeGuard[Document]:

@@ -372,6 +372,40 @@ def test_a_server_is_asked_by_its_own_name(api: Running, plain: Running, host: s
         assert answer.status in (400, 403)
 
 
+def test_a_server_for_others_is_asked_by_names_that_they_know(folder: Path, tmp_path: Path) -> None:
+    words = ("catalog", "serve", folder, "--host", "0.0.0.0", "--allow-host", "maps.example.org")
+    with running(tmp_path / "log", *words) as server:
+        printed = server.address.removeprefix("http://")
+        assert not printed.startswith(("0.0.0.0", "127.", "localhost:"))
+        for host in (printed, "maps.example.org", "192.0.2.7:80"):
+            landing = json.loads(get(server, "/", host).body)
+            assert {link["href"].startswith(f"http://{host}/") for link in landing["links"]} == {
+                True
+            }
+        assert get(server, "/", "evil.example").status == 403
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--cors", "evil.example"),
+        ("--cors", "https://example.org/path"),
+        ("--cors", "https://example.org\r\nSet-Cookie: x=1"),
+        ("--cors", "null"),
+        ("--allow-host", "*"),
+        ("--allow-host", "https://example.org"),
+        ("--allow-host", ""),
+    ],
+)
+def test_what_is_no_origin_and_no_host_is_a_matter_of_usage(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    command = [PROGRAM, "catalog", "serve", tmp_path, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("host", ["localhost", "LocalHost:1", "127.0.0.1", "127.9.9.9", "[::1]:9"])
 def test_addresses_begin_with_the_name_that_is_asked(api: Running, host: str) -> None:
     landing = json.loads(get(api, "/", host).body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import gzip
 import json
 import threading
 from dataclasses import replace
@@ -204,11 +205,22 @@ def test_what_is_no_item_is_named_and_left_out():
     assert linked(store) == {good}
 
 
-def test_a_damaged_cache_is_made_again():
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"nonsense",
+        lambda whole: whole[:-9],
+        lambda whole: whole[:20] + b"\xff" * 40 + whole[60:],  # zlib's own error
+        lambda _: gzip.compress(b"[" * 100_000),
+        lambda _: gzip.compress(bytes(64 << 20)),
+    ],
+)
+def test_a_damaged_cache_is_made_again(damage):
     store = MemoryStore()
     put_item(store)
     build_results(store)
-    store.put(f"_catalog/{PRODUCT}.jsonl.gz", b"nonsense", "")
+    cache = f"_catalog/{PRODUCT}.jsonl.gz"
+    store.put(cache, damage(store.get(cache)), "")
     assert build_results(store).read == 1
     assert build_results(store).read == 0
 
