@@ -92,7 +92,7 @@ def test_it_loads_itself_anew_only_while_the_run_goes_on(standing: RunStatus, pa
     assert "refresh" not in make_status_page(standing, Surroundings(Price()))
     done = tuple(found for found in standing.tiles if found.state == "SUCCEEDED")
     over = make_run_status(standing.record, done, [], {}, standing.moment)
-    assert "http-equiv" not in make_status_page(over, Surroundings(Price(), reload_seconds=10))
+    assert "refresh" not in make_status_page(over, Surroundings(Price(), reload_seconds=10))
 
 
 def test_what_is_made_up_says_so(standing: RunStatus, page: str) -> None:
