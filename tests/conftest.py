@@ -46,7 +46,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests were skipped, for which reasons, and how many for want of shared data."""
+    """Say how many hostile inputs were held off, and how many tests were skipped, and why."""
+    hostile = [r for r in terminalreporter.getreports("passed") if "tests/security/" in r.nodeid]
+    if hostile:
+        terminalreporter.line(f"{len(hostile)} hostile inputs held off")
     skipped = Counter(_skip_reason(report) for report in terminalreporter.getreports("skipped"))
     if not skipped:
         return
