@@ -130,6 +130,7 @@ ENV_NAMESPACE = "CROPMASK_NAMESPACE"
 ENV_CPU_HOUR_PRICE = "CROPMASK_CPU_HOUR_PRICE"
 ENV_S3_ENDPOINT = "CROPMASK_S3_ENDPOINT"
 ENV_VERIFY_INPUTS = "CROPMASK_VERIFY_INPUTS"
+ENV_STRICT_INPUTS = "CROPMASK_STRICT_INPUTS"
 ENV_TRUST_CATALOG = "CROPMASK_TRUST_CATALOG"
 ENV_S3_ACL = "CROPMASK_S3_ACL"
 ENV_S3_UNSIGNED = "CROPMASK_S3_UNSIGNED"
@@ -162,6 +163,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_CPU_HOUR_PRICE: "dollars for an hour of one CPU, for estimates of cost",
     ENV_S3_ENDPOINT: "S3 endpoint, for object stores other than AWS",
     ENV_VERIFY_INPUTS: "0 to trust GeoMAD files whose items declare a checksum or size",
+    ENV_STRICT_INPUTS: "1 to refuse a tile with several versions of an input",
     ENV_TRUST_CATALOG: "1 to let items point outside the catalog's folder, or to any server",
     ENV_S3_ACL: "canned ACL of written objects, such as bucket-owner-full-control",
     ENV_S3_UNSIGNED: "1 to read public buckets without credentials",

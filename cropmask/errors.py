@@ -130,6 +130,7 @@ class Reason(StrEnum):
         "add GeoMAD of this tile and year to the catalog: without it there can be no map",
     )
     DOUBLED_GEOMAD = "doubled geomad", _CATALOG, _SHARED
+    DOUBLED_LAYER = "doubled layer", _CATALOG, _SHARED
     MISSING_BAND = "missing band", _CATALOG, _SHARED
     DOUBLED_BAND = "doubled band", _CATALOG, _SHARED
     WRONG_CRS = "wrong crs", _CATALOG, _SHARED

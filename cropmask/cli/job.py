@@ -74,6 +74,7 @@ Exit codes
     help="Compare GeoMAD files with the checksums and sizes that their items declare, before "
     "anything is computed from them.  [default: compare]",
 )
+@options.strict_option
 @click.option("--overwrite", is_flag=True, help="Compute anew and replace what is there.")
 @click.option(
     "--dry-run", is_flag=True, help="Find the inputs and say what would be done; write no result."
@@ -161,6 +162,8 @@ def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
     )
     for geomad in geomads:
         click.echo(f"  input      {geomad.title}  {geomad.href}")
+    for name, choice in planned.sources.choices.items():
+        click.echo(f"  {name:<17}{choice.used}, not {', '.join(choice.passed_over)}")
     for name, layer in planned.sources.ancillary.items():
         click.echo(f"  {name:<17}{layer.href or f'not applied: {layer.reason}'}")
     click.echo(f"  output     {store.uri(planned.place.item)}")

@@ -150,6 +150,12 @@ output_option = click.option(
 )
 place_options = combine(env_option, catalog_option, output_option, models_option)
 """Where things are; ``open_site`` takes their values by name."""
+strict_option = click.option(
+    "--strict-inputs/--no-strict-inputs",
+    default=None,
+    help="Refuse a tile that has several versions of GeoMAD or of a layer, instead of using the "
+    "newest with a warning.  [default: use the newest]",
+)
 queue_option = click.option(
     "--queue",
     type=PLACE,

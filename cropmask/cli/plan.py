@@ -48,6 +48,7 @@ _MEANINGS: Final = {
 @options.task_options
 @options.tiles_option
 @options.aoi_option
+@options.strict_option
 @click.option("--out", type=options.FILE, help="Write the plan, for 'cropmask submit'.")
 @click.option(
     "--workers", type=options.WholeNumber(1, 10_000), default=8, help="For the estimate of time."

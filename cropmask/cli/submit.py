@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from cropmask.site.site import Site
 
 _SAID_BY_PLAN: Final = (
-    *("region", "period", "model", "resolution", "tiles", "aoi", "env", "catalog", "output"),
+    *("region", "period", "model", "resolution", "tiles", "aoi", "strict_inputs"),
+    *("env", "catalog", "output"),
 )
 """Options that a plan answers."""
 _NOT_SENT: Final = {
@@ -77,6 +78,7 @@ class Submission:
 @options.task_options
 @options.tiles_option
 @options.aoi_option
+@options.strict_option
 @click.option("--overwrite", is_flag=True, help="Send changed tiles too, to be computed anew.")
 @click.option(
     "--all", "everything", is_flag=True, help="Send unchanged tiles too; workers skip them."
@@ -151,7 +153,9 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
         source = click.get_current_context().get_parameter_source
         clash = [name for name in _SAID_BY_PLAN if source(name) is ParameterSource.COMMANDLINE]
         if clash:
-            raise click.UsageError(f"a plan says it already: leave out --{clash[0]}")
+            raise click.UsageError(
+                f"a plan says it already: leave out --{clash[0].replace('_', '-')}"
+            )
     elif not given["region"]:
         raise click.UsageError("give a plan, or --region")
     if given["watch"] and not given["workers"]:
@@ -193,6 +197,7 @@ def _open_plan(given: dict[str, Any]) -> Submission:
         "catalog": plan.catalog,
         "output": plan.output,
         "resolution": plan.resolution,
+        "strict_inputs": plan.strict_inputs or None,
     }
     site = open_site(options={**given, **answers})
     if site.catalog != plan.catalog:

@@ -115,6 +115,7 @@ Exit codes
     "--metrics", type=options.NAME, help="CloudWatch namespace of metrics.  [default: none]"
 )
 @options.place_options
+@options.strict_option
 @click.option(
     "--region-file",
     "region_files",

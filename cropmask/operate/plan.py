@@ -92,6 +92,7 @@ def make_plan(
         made=now.isoformat(timespec="seconds"),
         tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
         estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
+        strict_inputs=site.read.strict,
     )
 
 

@@ -79,6 +79,8 @@ class Plan:
     """Sorted by tile."""
     estimate: Estimate
     """Of the tiles that are new or changed."""
+    strict_inputs: bool = False
+    """Whether tiles with several versions of an input are refused."""
 
     @property
     def product(self) -> Product:

@@ -88,6 +88,8 @@ class ReadOptions:
     timeout_seconds: float = 60.0
     verify: bool = True
     """Whether GeoMAD files are compared with the checksums that their items declare."""
+    strict: bool = False
+    """Whether several versions of an input are refused, instead of using the newest."""
     trust_catalog: bool = False
     """Whether a local catalog may point to any file, and any catalog to any address."""
     zone: Zone | None = None

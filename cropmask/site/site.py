@@ -139,6 +139,7 @@ class Site:
             contract.ENV_S3_ACL: self.write.acl,
             contract.ENV_S3_UNSIGNED: None if is_public else unsigned,
             contract.ENV_S3_REQUESTER_PAYS: "1" if self.read.s3_requester_pays else None,
+            contract.ENV_STRICT_INPUTS: "1" if self.read.strict else None,
             contract.ENV_TRUST_CATALOG: "1" if self.read.trust_catalog else None,
             contract.ENV_METRICS: self.metrics_namespace,
         }
@@ -264,6 +265,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_S3_UNSIGNED: _parse_flag,
     contract.ENV_S3_REQUESTER_PAYS: _parse_flag,
     contract.ENV_VERIFY_INPUTS: _parse_flag,
+    contract.ENV_STRICT_INPUTS: _parse_flag,
     contract.ENV_TRUST_CATALOG: _parse_flag,
 }
 """What is not read as plain text."""
@@ -324,6 +326,7 @@ def _read_options(given: _Settings, environment: Environment, catalog: str | Non
         s3_unsigned=public or given.read(contract.ENV_S3_UNSIGNED, False),
         s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
         verify=given.read(contract.ENV_VERIFY_INPUTS, True),
+        strict=given.read(contract.ENV_STRICT_INPUTS, False),
         trust_catalog=given.read(contract.ENV_TRUST_CATALOG, False),
     )
     return options.at(catalog) if catalog is not None else options

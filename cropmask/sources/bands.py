@@ -13,8 +13,9 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS
 from cropmask.product import SYNTHETIC
 from cropmask.remote.address import resolve
-from cropmask.sources.matching import StacFile, crs_codes, moment, region_code
+from cropmask.sources.matching import StacFile, crs_codes, format_moment, moment, region_code
 from cropmask.sources.statements import Statements
+from cropmask.sources.versions import VersionChoice
 from cropmask.task import Period
 
 GEOMAD: Final = "gm_s2_semiannual"
@@ -82,6 +83,8 @@ class GeoMad:
     :data:`~cropmask.core.strips.DEVIATION`."""
     synthetic: bool = False
     """Whether the item says that it is made up."""
+    choice: VersionChoice | None = None
+    """Which version it is, if there were several."""
 
 
 def parse_geomad(item: StacFile, period: Period) -> GeoMad:
@@ -121,7 +124,7 @@ def _title(item: StacFile) -> str:
 
 def _created(item: StacFile) -> str | None:
     created = moment(item.properties.get("created"))
-    return created.isoformat().replace("+00:00", "Z") if created else None
+    return format_moment(created) if created else None
 
 
 def find_asset(item: StacFile, name: str, aliases: tuple[str, ...] = ()) -> str | None:

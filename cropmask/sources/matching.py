@@ -202,6 +202,11 @@ def moment(text: object) -> datetime | None:
         return None
 
 
+def format_moment(when: datetime) -> str:
+    """A time as RFC 3339 has it, in UTC."""
+    return when.isoformat().replace("+00:00", "Z")
+
+
 def _center(item: StacFile) -> tuple[float, float] | None:
     """Center of an item in meters of EPSG:6933, from its pixel grid, else its bounding box."""
     try:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -41,12 +41,21 @@ from cropmask.sources.matching import (
     region_code,
 )
 from cropmask.sources.statements import Statements
+from cropmask.sources.versions import (
+    VersionChoice,
+    describe_version,
+    drop_repeated,
+    is_deprecated,
+    sort_versions,
+)
 from cropmask.task import Period
 
 FEATURE_LAYERS: Final = ("rain_first_half", "rain_second_half", "slope")
 """Layers that the model needs."""
 MASK_LAYERS: Final = ("protected_areas", "water", "steepness", "elevation")
 """Layers that only mask; without one, its mask is not applied."""
+
+_STRICT: Final = "--strict-inputs uses none of several"
 
 Identify = Callable[[str, ReadOptions], str]
 """Tells the content of a file from any other, as :func:`~cropmask.remote.fetch.find_identity`."""
@@ -66,6 +75,8 @@ class LayerSource:
     checksum: str | None = None
     declared: Declared = UNDECLARED
     """What the item says of its numbers."""
+    choice: VersionChoice | None = None
+    """Which version it is, if there were several."""
 
     def blame(self) -> AbstractContextManager[None]:
         """Within it, what is wrong with the raster is the fault of whoever names it."""
@@ -94,6 +105,13 @@ class Sources:
     def bands(self) -> tuple[BandSource, ...]:
         """GeoMAD's rasters, of both halves."""
         return (*self.first.bands.values(), *self.second.bands.values())
+
+    @property
+    def choices(self) -> dict[str, VersionChoice]:
+        """Inputs of which there were several versions: ``first``, ``second`` or a layer's name."""
+        inputs: dict[str, GeoMad | LayerSource] = {"first": self.first, "second": self.second}
+        inputs.update(self.ancillary)
+        return {name: found.choice for name, found in inputs.items() if found.choice}
 
     def fingerprint(self, identify: Identify = find_identity) -> dict[str, str]:
         """Identity of every input, for the run key: the same on every machine, never a time.
@@ -170,9 +188,12 @@ def find_sources(
     layers_named = (getattr(ancillary, name) for name in (*FEATURE_LAYERS, *MASK_LAYERS))
     named = [layer for layer in layers_named if isinstance(layer, str)]
     items = _items_of_tile(place, collection, tile, period)
-    first, second = (_half(place, collection, tile, half, items) for half in period.halves)
+    strict = options.strict
+    first, second = (
+        _half(place, collection, tile, half, items, strict=strict) for half in period.halves
+    )
     layers = {
-        name: _layer(place, name, getattr(ancillary, name), tile, period)
+        name: _layer(place, name, getattr(ancillary, name), tile, period, strict=strict)
         for name in (*FEATURE_LAYERS, *MASK_LAYERS)
     }
     return Sources(
@@ -184,28 +205,44 @@ def _items_of_tile(
     place: Catalog, collection: str, tile: Tile, period: Period | None
 ) -> list[StacFile]:
     """Items of a collection and tile; one that was found twice counts once."""
-    found = {
-        item.id: item
-        for item in place.find_items(collection, tile, period)
-        if is_of_tile(item, tile)
-    }
-    return [found[key] for key in sorted(found)]
+    found = place.find_items(collection, tile, period)
+    return drop_repeated(item for item in found if is_of_tile(item, tile))
 
 
 def _half(
-    place: Catalog, collection: str, tile: Tile, half: Period, items: Sequence[StacFile]
+    place: Catalog,
+    collection: str,
+    tile: Tile,
+    half: Period,
+    items: Sequence[StacFile],
+    *,
+    strict: bool,
 ) -> GeoMad:
     matching = [item for item in items if is_of_period(item, half)]
     if not matching:
         raise _missing(place, collection, tile, half)
-    if len(matching) > 1:
-        ids = " and ".join(item.id for item in matching)
+    ordered, doubt = sort_versions(matching)
+    doubt = _STRICT if len(ordered) > 1 and strict else doubt
+    if doubt is not None:
+        ids = " and ".join(map(describe_version, ordered))
         raise Rejected(
             f"tile {tile} has {len(matching)} GeoMAD items for {_name(half)} in {place.address}: "
-            f"{ids}; remove all but one",
+            f"{ids}; {doubt}: remove all but one",
             reason=Reason.DOUBLED_GEOMAD,
         )
-    return parse_geomad(matching[0], half)
+    choice = _take_newest(ordered, f"GeoMAD of tile {tile} for {_name(half)}")
+    return replace(parse_geomad(ordered[-1], half), choice=choice)
+
+
+def _take_newest(ordered: Sequence[StacFile], what: str) -> VersionChoice | None:
+    """Say in a warning which of several versions is used, or that it is deprecated."""
+    *older, newest = map(describe_version, ordered)
+    if older:
+        log.warning("%s: %s is used, not %s", what, newest, ", ".join(older))
+        return VersionChoice(newest, tuple(older))
+    if is_deprecated(ordered[0]):
+        log.warning("%s: %s is used, though it is deprecated", what, newest)
+    return None
 
 
 def _missing(place: Catalog, collection: str, tile: Tile, half: Period) -> Rejected:
@@ -224,7 +261,13 @@ def _name(half: Period) -> str:
 
 
 def _layer(
-    place: Catalog, name: str, layer: str | StacLayer | None, tile: Tile, period: Period
+    place: Catalog,
+    name: str,
+    layer: str | StacLayer | None,
+    tile: Tile,
+    period: Period,
+    *,
+    strict: bool,
 ) -> LayerSource:
     if layer is None:
         return LayerSource(None, "not configured for this region")
@@ -242,30 +285,23 @@ def _layer(
         if name in FEATURE_LAYERS:
             raise missing_layer(name, reason, Rejected)
         return LayerSource(None, reason)
-    return _asset_of(_newest(items, name), layer)
+    ordered, _ = sort_versions(items)  # where nothing tells, the ids do: no mistake of the user
+    if len(ordered) > 1 and strict:
+        ids = " and ".join(map(describe_version, ordered))
+        raise Rejected(
+            f"tile {tile} has {len(ordered)} items for the layer '{name}' in {layer.collection}: "
+            f"{ids}; {_STRICT}: remove all but one",
+            reason=Reason.DOUBLED_LAYER,
+        )
+    choice = _take_newest(ordered, f"layer '{name}' of tile {tile}")
+    return replace(_asset_of(ordered[-1], layer), choice=choice)
 
 
 def _covering(items: Iterator[StacFile], tile: Tile) -> list[StacFile]:
     """Items of the tile, else those without a tile of their own, such as continental rasters."""
-    found = list({item.id: item for item in items}.values())
+    found = drop_repeated(items)
     of_tile = [item for item in found if is_of_tile(item, tile)]
     return of_tile or [item for item in found if region_code(item) is None]
-
-
-def _newest(items: Sequence[StacFile], name: str) -> StacFile:
-    """The item made last; several versions of an ancillary layer are no mistake of the user."""
-    ordered = sorted(
-        items,
-        key=lambda item: (
-            str(item.properties.get("odc:dataset_version") or ""),
-            str(item.properties.get("created") or ""),
-            item.id,
-        ),
-    )
-    if len(ordered) > 1:
-        ids = ", ".join(item.id for item in ordered)
-        log.warning("%d items for layer '%s' (%s): the newest is used", len(ordered), name, ids)
-    return ordered[-1]
 
 
 def _asset_of(item: StacFile, layer: StacLayer) -> LayerSource:

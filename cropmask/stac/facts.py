@@ -113,6 +113,8 @@ class ItemFacts:
     """Layer and the reason why its mask could not be applied."""
     synthetic: bool = False
     """Whether the inputs are the made-up world."""
+    input_versions: Mapping[str, Document] = field(default_factory=dict)
+    """Inputs that had several versions: which one was used, and which were passed over."""
 
     @property
     def id(self) -> str:

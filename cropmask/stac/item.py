@@ -112,6 +112,11 @@ def _provenance(facts: ItemFacts) -> Document:
         "cropmask:synthetic": facts.synthetic,
         "cropmask:model": {"recipe": facts.model.recipe, "sha256": facts.model.sha256},
         "cropmask:masks_not_applied": dict(sorted(facts.masks_not_applied.items())),
+        **(
+            {"cropmask:input_versions": dict(sorted(facts.input_versions.items()))}
+            if facts.input_versions
+            else {}
+        ),
         "cropmask:statistics": {
             name: None if value is None else round(value, 4)
             for name, value in asdict(facts.statistics).items()

@@ -33,6 +33,10 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
         statistics=statistics,
         masks_not_applied=not_applied,
         synthetic=job.synthetic,
+        input_versions={
+            name: {"used": choice.used, "passed_over": list(choice.passed_over)}
+            for name, choice in job.sources.choices.items()
+        },
     )
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import kubernetes_validate
 import pytest
 import yaml
@@ -301,3 +302,33 @@ def test_needs_are_all_explained() -> None:
     from cropmask.cli.plan import _MEANINGS
 
     assert set(_MEANINGS) == set(Need)
+
+
+def test_strict_inputs_of_a_plan_reach_the_pods(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = world.item_file(TILES[0], 0)
+    text = item.read_text().replace("2021-06-15", "2022-06-15").replace('"id": "', '"id": "new_')
+    (item.parent / "newer_x.json").write_text(text)
+    words = ("--region", str(world.region), "--catalog", str(world.items), "--output", "out")
+    run(plan, *words, "--strict-inputs", "--out", "plan.json")
+    planned = Plan.from_json(Path("plan.json").read_text())
+    assert [tile.need for tile in planned.tiles] == [
+        Need.INVALID,
+        Need.NEW,
+        Need.NEW,
+        Need.NO_INPUT,
+    ]
+    more = ("--workers", "1", "--image", "image:1", "--dry-run", "--json")
+    sent = json.loads(run(submit, "plan.json", *more).stdout)
+    container = sent["manifest"]["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "CROPMASK_STRICT_INPUTS", "value": "1"} in container["env"]
+    assert len(sent["messages"]) == 2
+    with pytest.raises(click.UsageError, match="leave out --strict-inputs"):
+        run(submit, "plan.json", "--strict-inputs", "--dry-run")
+    run(plan, *words, "--out", "plan.json")
+    sent = json.loads(run(submit, "plan.json", *more).stdout)
+    assert len(sent["messages"]) == 3
+    assert "STRICT" not in json.dumps(sent["manifest"])
+    monkeypatch.setenv("CROPMASK_STRICT_INPUTS", "1")
+    assert "CROPMASK_STRICT_INPUTS" in run(submit, "plan.json", *more).stdout

@@ -268,6 +268,7 @@ def sites() -> st.SearchStrategy[dict[str, str]]:
             "CROPMASK_S3_UNSIGNED": st.sampled_from(["0", "1"]),
             "CROPMASK_S3_REQUESTER_PAYS": st.just("1"),
             "CROPMASK_METRICS": st.just("CropMask"),
+            "CROPMASK_STRICT_INPUTS": st.just("1"),
         },
     ).map(lambda known: {"CROPMASK_OUTPUT": "s3://other", **known})
 

@@ -144,7 +144,10 @@ def test_doubled_half_names_both(world: World):
     (world.items[0].parent / "x215y075_2019-01--P6M_again.json").write_text(json.dumps(second))
     with pytest.raises(Rejected) as error:
         find(world, world.folder)
-    assert "another and gm_s2_semiannual_x215y075_2019-01--P6M" in one_line(error)
+    assert (
+        "another (created 2021-06-15T05:00:00Z) and gm_s2_semiannual_x215y075_2019-01--P6M ("
+        in (one_line(error))
+    )
     assert error.value.reason == "doubled geomad"
 
 
@@ -298,7 +301,7 @@ def test_newest_of_several_ancillary_items(world: World, caplog: pytest.LogCaptu
     new["assets"]["frequency"]["href"] = "./new.tif"
     add_collection(world, "wofs_ls_summary_annual", [new, old])
     assert str(find(world, water=WATER).ancillary["water"].href).endswith("new.tif")
-    assert "the newest is used" in caplog.text
+    assert "(version 1.1.0) is used, not wofs" in caplog.text
 
 
 def test_continental_item_without_region_code(world: World):
