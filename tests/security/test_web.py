@@ -20,11 +20,14 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cropmask.catalog import guard, patience
 from cropmask.catalog.api import Api
 from cropmask.catalog.build import build_results
 from cropmask.catalog.guard import MAX_BODY_BYTES
+from cropmask.catalog.pages import make_document_page
 from cropmask.catalog.patience import HEAD_SECONDS, MAX_CONNECTIONS
 from cropmask.catalog.search import MAX_NAMES, MAX_VERTICES
 from cropmask.catalog.server import MAX_HEAD_BYTES
@@ -593,6 +596,21 @@ def test_addresses_that_must_not_become_links(plain: Running, number: int) -> No
     assert page.text.count("a link") == 2
 
 
+NAMES = st.sampled_from(["href", "rel", "title", "roles", "links", "assets", "description", *HREFS])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | NAMES | st.just("child"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=6),
+    max_leaves=40,
+)
+MEMBERS = ("links", "assets", "properties", "title", "id", "description")
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(MEMBERS, VALUES)))
+def test_any_object_gives_a_page(document: dict[str, Any]) -> None:
+    text = make_document_page("a/b.json", document, pages="/pages/", files="/files/")
+    read_page(Answer(200, {}, text.encode()))
+
+
 @needs_chromium
 @pytest.mark.slow
 def test_a_web_browser_agrees_about_all_of_them(plain: Running) -> None:
@@ -620,8 +638,6 @@ def test_a_web_browser_agrees_about_all_of_them(plain: Running) -> None:
     ],
 )
 def test_addresses_that_are_links(href: str, place: str, tmp_path: Path) -> None:
-    from cropmask.catalog.pages import make_document_page
-
     text = make_document_page("a/b.json", document_of(href), pages="/pages/", files="/files/")
     assert place in read_page(Answer(200, {}, text.encode())).places
 
@@ -775,6 +791,14 @@ def test_half_open_connections_end(api: Running) -> None:
 
 def test_a_reader_that_stops_reading_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "STALL_SECONDS", 0.5)
+    dropped = threading.Event()
+
+    class Watched(patience.PatientProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            dropped.set()
+
+    monkeypatch.setattr(patience, "PatientProtocol", Watched)
     store = MemoryStore()
     store.put("a.tif", bytes(64 << 20), "image/tiff")
     with (
@@ -785,7 +809,7 @@ def test_a_reader_that_stops_reading_is_dropped(monkeypatch: pytest.MonkeyPatch)
         reader.settimeout(60)
         reader.connect(("127.0.0.1", int(address.rpartition(":")[2])))
         reader.sendall(b"GET /files/a.tif HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        time.sleep(3)
+        assert dropped.wait(60)
         received = 0
         with suppress(ConnectionError):
             while part := reader.recv(1 << 20):
@@ -817,7 +841,10 @@ def test_connections_have_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
         busy = requests.get(f"{address}/", timeout=60)
         assert busy.status_code == 503
         assert busy.headers["X-Content-Type-Options"] == "nosniff"
-        time.sleep(1.5)
+        deadline = time.monotonic() + 60
+        while requests.get(f"{address}/", timeout=60).status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         assert requests.get(f"{address}/", timeout=60).status_code == 200
 
 
