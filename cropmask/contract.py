@@ -132,6 +132,7 @@ ENV_S3_ENDPOINT = "CROPMASK_S3_ENDPOINT"
 ENV_VERIFY_INPUTS = "CROPMASK_VERIFY_INPUTS"
 ENV_STRICT_INPUTS = "CROPMASK_STRICT_INPUTS"
 ENV_TRUST_CATALOG = "CROPMASK_TRUST_CATALOG"
+ENV_LIMITS = "CROPMASK_LIMITS"
 ENV_S3_ACL = "CROPMASK_S3_ACL"
 ENV_S3_UNSIGNED = "CROPMASK_S3_UNSIGNED"
 ENV_S3_REQUESTER_PAYS = "CROPMASK_S3_REQUESTER_PAYS"
@@ -165,6 +166,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_VERIFY_INPUTS: "0 to trust GeoMAD files whose items declare a checksum or size",
     ENV_STRICT_INPUTS: "1 to refuse a tile with several versions of an input",
     ENV_TRUST_CATALOG: "1 to let items point outside the catalog's folder, or to any server",
+    ENV_LIMITS: "limits on what is read from others, such as pages=500,levels=80",
     ENV_S3_ACL: "canned ACL of written objects, such as bucket-owner-full-control",
     ENV_S3_UNSIGNED: "1 to read public buckets without credentials",
     ENV_S3_REQUESTER_PAYS: "1 to pay for reads from requester-pays buckets",

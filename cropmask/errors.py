@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar, Final, Self
 
-from cropmask.contract import ENV_TIME_LIMIT, ENV_TRUST_CATALOG, ExitCode
+from cropmask.contract import ENV_LIMITS, ENV_TIME_LIMIT, ENV_TRUST_CATALOG, ExitCode
 
 MAX_MESSAGE: Final = 800
 """Characters of a message; what is longer loses its middle."""
@@ -141,6 +141,11 @@ class Reason(StrEnum):
         "outside zone",
         "look at the item that the error names: it points to where its catalog must not lead; "
         f"{ENV_TRUST_CATALOG}=1 allows it",
+        _SHARED,
+    )
+    OVER_LIMIT = (
+        "over limit",
+        f"look at what the error names; {ENV_LIMITS} raises the limit",
         _SHARED,
     )
     NO_LAYER = "no layer", _REGION, _SHARED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -121,7 +122,12 @@ def _walk(
     """All documents by links to children and items, each once; what is not there is a problem."""
     seen = {root.href}
     layer = [root]
-    while layer:
+    for depth in itertools.count():
+        if not layer:
+            return
+        options.limits.check("levels", depth, root.href)
+        if root.href.startswith("http"):  # a folder or a bucket has an end
+            options.limits.check("documents", len(seen), root.href)
         yield from layer
         wanted = []
         for found in layer:
@@ -154,8 +160,8 @@ def _load(href: str, options: ReadOptions) -> Document | str:
 
 def _entries(document: Document, name: str) -> list[Document]:
     found = document.get(name)
-    values = found.values() if isinstance(found, dict) else found
-    return [each for each in values if isinstance(each, dict)] if values else []
+    values = list(found.values()) if isinstance(found, dict) else found
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
 
 
 def _add(total: Checked, part: Checked) -> None:

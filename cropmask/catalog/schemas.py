@@ -141,7 +141,7 @@ def _load(path: Path) -> Document:
 
 def _fetch(uri: str) -> Document:
     try:
-        found = load_json(uri, ReadOptions())
+        found = load_json(uri, ReadOptions().at(EXTENSIONS))  # a document says where
     except CropmaskError as error:
         raise Interrupted(
             f"schema {uri} cannot be fetched ({error}): try again later, or give --schemas a "

@@ -100,7 +100,7 @@ class Raster:
     def _open(self) -> None:
         if self._dataset is None:
             if not is_remote(self.href):
-                check_local(self.href)
+                check_local(self.href, self._options)
             self._dataset = rasterio.open(self.href, sharing=False)
 
     def _close(self) -> None:

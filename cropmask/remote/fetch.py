@@ -7,14 +7,15 @@ pass.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import re
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self
@@ -34,6 +35,7 @@ from botocore.exceptions import (
     UnsupportedS3ArnError,
     UnsupportedS3ConfigurationError,
 )
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected, blame_configuration
@@ -44,8 +46,10 @@ from cropmask.remote.aws import (
     make_s3_client,
     translate_aws_errors,
 )
+from cropmask.remote.body import read_body
+from cropmask.remote.limits import OutOfTime, OverLimit, ReadLimits
 from cropmask.remote.retries import CountedRetry
-from cropmask.remote.session import make_session
+from cropmask.remote.session import drain, make_session, within
 from cropmask.remote.zones import OutsideZone, Zone
 
 PASSING: Final = (429, 500, 502, 503, 504)
@@ -65,6 +69,8 @@ _NO_S3_ADDRESS: Final = (
 """What botocore says of bucket names that it can ask nobody for."""
 _NO_FILE: Final = frozenset({errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL})
 _EDGE_BYTES: Final = 64 * 1024
+_SHOWN_BYTES: Final = 1000
+"""Of the text of a refusal, packed ones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ class ReadOptions:
     """Whether GeoMAD files are compared with the checksums that their items declare."""
     strict: bool = False
     """Whether several versions of an input are refused, instead of using the newest."""
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    """On what is read of others."""
     trust_catalog: bool = False
     """Whether a local catalog may point to any file, and any catalog to any address."""
     zone: Zone | None = None
@@ -155,7 +163,13 @@ os.register_at_fork(after_in_child=_session.cache_clear)
 os.register_at_fork(after_in_child=_s3.cache_clear)
 
 
-def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None = None) -> bytes:
+def load_bytes(
+    href: str,
+    options: ReadOptions,
+    *,
+    span: tuple[int, int] | None = None,
+    limit: str | None = None,
+) -> bytes:
     """Content of a file.
 
     Parameters
@@ -163,51 +177,100 @@ def load_bytes(href: str, options: ReadOptions, *, span: tuple[int, int] | None 
     href
         Path, http(s) or s3 address.
     options
-        Credentials and patience.
+        Credentials, patience, zone and limits.
     span
         First byte and number of bytes, instead of all.
+    limit
+        Name of the limit on the bytes of all; default ``file_bytes``.
 
     Raises
     ------
     Absent
         If there is no such file.
     Rejected
-        If access to it is denied, or it is no file.
+        If access to it is denied, it is no file, or it exceeds a limit.
     Misconfigured
         If there are no credentials, or nobody accepts them.
     Interrupted
         If it cannot be read now.
     """
-    wanted = f"bytes={span[0]}-{span[0] + span[1] - 1}" if span else None
+    most = span[1] if span else getattr(options.limits, limit or "file_bytes")
     if href.startswith("s3://"):
-        extra = {"Range": wanted} if wanted else {}
-        body = _s3_call("get_object", href, options, **extra)["Body"]
+        content = _load_s3(href, options, span, most)
+    elif is_remote(href):
+        content = _load_http(href, options, span, most)
+    else:
+        content = _load_local(href, options, span, most)
+    if span is None and len(content) > most:
+        raise OverLimit(options.limits.tell(limit or "file_bytes", href))
+    return content
+
+
+def _load_s3(href: str, options: ReadOptions, span: tuple[int, int] | None, most: int) -> bytes:
+    answer = _s3_call("get_object", href, options, **({"Range": _range(span)} if span else {}))
+    with contextlib.closing(answer["Body"]) as body:
         try:
-            return bytes(body.read())
-        except (BotoCoreError, OSError) as error:
+            return read_body(body.read, answer.get("ContentEncoding", ""), most, href)
+        except (BotoCoreError, HTTPError, OSError) as error:
             raise Interrupted(f"{href} broke off: {error}", reason=Reason.UNREACHABLE) from error
-    if is_remote(href):
-        return bytes(_http("GET", href, options, {"Range": wanted} if wanted else {}).content)
-    options.zone_of(href).check(href, "the catalog")
-    check_local(href)
+
+
+def _load_http(href: str, options: ReadOptions, span: tuple[int, int] | None, most: int) -> bytes:
+    if span is None:
+        return ask("GET", href, options, most=most).content
+    headers = {"Range": _range(span), "Accept-Encoding": "identity"}
+    answer = ask("GET", href, options, most=sum(span), headers=headers)
+    is_whole = answer.status == 200  # of a server without ranges
+    return answer.content[span[0] : sum(span)] if is_whole else answer.content[:most]
+
+
+def _load_local(href: str, options: ReadOptions, span: tuple[int, int] | None, most: int) -> bytes:
+    check_local(href, options)
+    start, length = span or (0, most + 1)
     try:
         with Path(href).open("rb") as file:
-            file.seek(span[0] if span else 0)
-            return file.read(span[1] if span else -1)
+            file.seek(start)
+            return file.read(length)
     except OSError as error:
         _translate_local_error(href, error)
 
 
-def load_json(href: str, options: ReadOptions) -> Any:  # noqa: ANN401 (any JSON value)
+def _range(span: tuple[int, int]) -> str:
+    return f"bytes={span[0]}-{sum(span) - 1}"
+
+
+def load_json(
+    href: str, options: ReadOptions, count: Callable[[int], None] = lambda _bytes: None
+) -> Any:  # noqa: ANN401 (any JSON value)
     """JSON value of a file; a bare NaN, as some servers write it, is accepted.
 
-    Raises Rejected if the file is no JSON.
+    ``count`` is told its bytes. Raises Rejected if the file is no JSON, or exceeds a limit.
     """
-    content = load_bytes(href, options)
+    content = load_bytes(href, options, limit="document_bytes")
+    count(len(content))
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
+        return parse_json(content, options.limits, href)
+    except ValueError as error:
         raise Rejected(f"{href} is not JSON: {error}", reason=Reason.BAD_DOCUMENT) from None
+
+
+def parse_json(content: bytes | str, limits: ReadLimits, href: str) -> Any:  # noqa: ANN401 (any JSON value)
+    """JSON value of a foreign text.
+
+    Raises OverLimit if it is nested too deeply; ValueError if it is no JSON.
+    """
+    try:
+        value = json.loads(content)
+    except RecursionError:
+        raise OverLimit(limits.tell("nesting", href)) from None
+    # Level by level: Python's own limit is another, and not the same everywhere.
+    level, depth = [value], 0
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        limits.check("nesting", depth, href)
+        members = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for some in members for one in some]
+    return value
 
 
 def find_identity(href: str, options: ReadOptions) -> str:
@@ -219,13 +282,12 @@ def find_identity(href: str, options: ReadOptions) -> str:
         head = _s3_call("head_object", href, options)
         return "etag:" + str(head["ETag"]).strip('"')
     if is_remote(href):
-        headers = _http("HEAD", href, options, {}).headers
-        if headers.get("ETag"):
-            return "etag:" + str(headers["ETag"]).removeprefix("W/").strip('"')
-        size = int(headers.get("Content-Length", 0))
+        answer = ask("HEAD", href, options, most=0)
+        if answer.headers.get("ETag"):
+            return "etag:" + answer.headers["ETag"].removeprefix("W/").strip('"')
+        size = answer.length or 0
     else:
-        options.zone_of(href).check(href, "the catalog")
-        size = check_local(href).st_size
+        size = check_local(href, options).st_size
     digest = sha256(str(size).encode())
     digest.update(load_bytes(href, options, span=(0, min(size, _EDGE_BYTES))) if size else b"")
     if size > _EDGE_BYTES:
@@ -238,12 +300,9 @@ def find_size(href: str, options: ReadOptions) -> int:
     if href.startswith("s3://"):
         return int(_s3_call("head_object", href, options)["ContentLength"])
     if not is_remote(href):
-        options.zone_of(href).check(href, "the catalog")
-        return check_local(href).st_size
-    length = _http("HEAD", href, options, {"Accept-Encoding": "identity"}).headers.get(
-        "Content-Length", ""
-    )
-    return int(length) if length.isdecimal() else len(load_bytes(href, options))
+        return check_local(href, options).st_size
+    length = ask("HEAD", href, options, most=0).length
+    return len(load_bytes(href, options)) if length is None else length
 
 
 def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
@@ -285,8 +344,9 @@ def translate_status(status: str, href: str) -> CropmaskError:
     )
 
 
-def check_local(href: str) -> os.stat_result:
-    """Facts of a local file; opening a pipe or a device would wait or read without end."""
+def check_local(href: str, options: ReadOptions) -> os.stat_result:
+    """Facts of a local file in its zone; a pipe or a device would be read without end."""
+    options.zone_of(href).check(href, "the catalog")
     try:
         facts = Path(href).stat()
         if stat.S_ISDIR(facts.st_mode):
@@ -318,25 +378,80 @@ def _translate_local_error(href: str, error: OSError) -> NoReturn:
     raise Interrupted(f"{href} cannot be read: {error}", reason=Reason.UNREADABLE_FILE) from error
 
 
-def _http(method: str, href: str, options: ReadOptions, headers: dict[str, str]) -> Any:  # noqa: ANN401
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """What a server answers."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that its header names; None if it names none."""
+        said = self.headers.get("Content-Length", "")
+        return int(said) if said.isascii() and said.isdecimal() and len(said) < 20 else None
+
+
+def ask(
+    method: str,
+    href: str,
+    options: ReadOptions,
+    *,
+    most: int,
+    headers: Mapping[str, str] | None = None,
+    refuse: Callable[[int, str], CropmaskError] | None = None,
+    **body: Any,  # noqa: ANN401 (requests')
+) -> HttpAnswer:
+    """Answer of a server with the content unpacked; what follows ``most`` bytes is cut off.
+
+    ``refuse`` makes the error of a status other than success and of the beginning of its text;
+    ``body`` is what requests takes: ``json``, ``params``. Raises what :func:`load_bytes` raises.
+    """
+    limits = options.limits
+    refuse = refuse or (lambda status, _text: translate_status(str(status), href))
     timeout = (min(options.timeout_seconds, 10), options.timeout_seconds)
-    try:
-        answer = session_for(href, options).request(
-            method, href, headers=headers, timeout=timeout, allow_redirects=True
-        )
-    except OutsideZone as error:
-        raise OutsideZone(f"reading {href} leads to {error}") from None
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError):
-        raise Rejected(f"{href} is no address: correct it", reason=Reason.BAD_ADDRESS) from None
-    except requests.RequestException as error:
-        raise Interrupted(
-            f"{href} cannot be reached ({type(error).__name__}): check the address, "
-            "or try again later",
-            reason=Reason.UNREACHABLE,
-        ) from error
+    # A size is of the file, not of what a server makes of it on the way.
+    headers = {**({"Accept-Encoding": "identity"} if method == "HEAD" else {}), **(headers or {})}
+    with within(limits.body_seconds * max(1.0, most / limits.document_bytes)) as deadline:
+        try:
+            with session_for(href, options).request(
+                method, href, headers=headers, timeout=timeout, stream=True, **body
+            ) as answer:
+                return _read_answer(answer, method, most, href, refuse)
+        except OutsideZone as error:
+            raise OutsideZone(f"reading {href} leads to {error}") from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError):
+            raise Rejected(f"{href} is no address: correct it", reason=Reason.BAD_ADDRESS) from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise Interrupted(
+                f"{href} cannot be reached ({type(error).__name__}): check the address, "
+                "or try again later",
+                reason=Reason.UNREACHABLE,
+            ) from error
+        finally:
+            if deadline.has_passed:  # whatever the connection made of it
+                raise OutOfTime(limits.tell("body_seconds", href)) from None
+
+
+def _read_answer(
+    answer: requests.Response,
+    method: str,
+    most: int,
+    href: str,
+    refuse: Callable[[int, str], CropmaskError],
+) -> HttpAnswer:
     if not answer.ok:
-        raise translate_status(str(answer.status_code), href)
-    return answer
+        text = answer.raw.read(_SHOWN_BYTES, decode_content=False)
+        drain(answer.raw)
+        raise refuse(answer.status_code, text.decode(errors="replace"))
+    if method == "HEAD":
+        drain(answer.raw)
+        return HttpAnswer(answer.status_code, answer.headers, b"")
+    packing = answer.headers.get("Content-Encoding", "")
+    read = partial(answer.raw.read, decode_content=False)
+    content = read_body(read, packing, most, href)
+    return HttpAnswer(answer.status_code, answer.headers, content)
 
 
 def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  # noqa: ANN401

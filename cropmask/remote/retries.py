@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
+
+LONGEST_WAIT_SECONDS: Final = 60.0
+"""Longest wait before another try, whatever ``Retry-After`` says."""
 
 _lock = threading.Lock()
 _counted = 0
@@ -24,7 +28,12 @@ def find_retries() -> int:
 
 
 class CountedRetry(Retry):
-    """urllib3's policy, counted."""
+    """urllib3's policy, counted, and with a longest wait that a server may ask for."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Seconds that a server asks to wait; None if it does not."""
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, LONGEST_WAIT_SECONDS)
 
     def increment(self, *args: Any, **kwargs: Any) -> Self:  # noqa: ANN401 (urllib3's)
         """Policy for the next try; raises where there is none."""

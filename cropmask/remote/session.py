@@ -1,9 +1,13 @@
-"""HTTP connections that stay in their zone: each is looked at before a byte is sent."""
+"""HTTP connections that stay in their zone and in time: looked at before a byte is sent."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
@@ -16,12 +20,59 @@ from urllib3.exceptions import NameResolutionError
 from urllib3.response import HTTPResponse
 from urllib3.util.retry import Retry
 
+from cropmask.remote.limits import OutOfTime
 from cropmask.remote.zones import OutsideZone, Zone, find_addresses
 
 _REDIRECTS: Final = 10
 """Redirects that are followed from one address."""
 _DRAINED_BYTES: Final = 64 * 1024
 """Longest body without a use that is read to keep its connection."""
+
+
+class Deadline:
+    """Cuts the connection over which an answer does not arrive in time, however steadily it drips.
+
+    A timeout of a socket only says how long nothing may arrive.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.has_passed = False
+        self._timer: threading.Timer | None = None
+
+    def start(self, connection: HTTPConnection) -> None:
+        """Begin anew for an answer; after one that was cut there is none."""
+        self.stop()
+        if self.has_passed:
+            raise OutOfTime("an answer did not arrive in time")  # urllib3 tries others again
+        self._timer = threading.Timer(self.seconds, self._cut, [connection.sock])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Let the connection be."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _cut(self, connected: socket.socket | None) -> None:
+        self.has_passed = True
+        with suppress(OSError, AttributeError):
+            connected.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+
+
+_deadline: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[Deadline]:
+    """Give every answer so long, from its first byte to its last, in this thread."""
+    deadline = Deadline(seconds)
+    token = _deadline.set(deadline)
+    try:
+        yield deadline
+    finally:
+        _deadline.reset(token)
+        deadline.stop()
 
 
 def make_session(zone: Zone, retries: Retry, connections: int) -> requests.Session:
@@ -32,6 +83,7 @@ def make_session(zone: Zone, retries: Retry, connections: int) -> requests.Sessi
     session = requests.Session()
     session.max_redirects = _REDIRECTS
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers["Accept-Encoding"] = "gzip, deflate"  # what is unpacked with a limit
     session.adapters.clear()
     # Also of addresses that are not http: a redirect may lead to a file.
     session.mount("", _ZoneAdapter(zone, retries, connections))
@@ -60,7 +112,7 @@ class _ZoneAdapter(HTTPAdapter):
             raise OutsideZone(f"{address}, {why}")
         answer = super().send(request, **kwargs)
         if answer.is_redirect:  # requests would read its body to the end, whatever that is
-            _drain(answer.raw)
+            drain(answer.raw)
             answer._content = b""
         return answer
 
@@ -89,9 +141,12 @@ class _InZone(HTTPConnection):
         return connected
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        """Answer, of which urllib3 reads no endless body before it tries again."""
+        """Answer in time, of which urllib3 reads no endless body before it tries again."""
+        deadline = _deadline.get()
+        if deadline is not None:
+            deadline.start(self)
         answer = super().getresponse()
-        answer.drain_conn = partial(_drain, answer)  # type: ignore[method-assign]
+        answer.drain_conn = partial(drain, answer)  # type: ignore[method-assign]
         return answer
 
     def _check(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
@@ -118,7 +173,7 @@ def _make_pools(zone: Zone) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": PlainPool, "https": SecurePool}
 
 
-def _drain(answer: HTTPResponse) -> None:
+def drain(answer: HTTPResponse) -> None:
     """Make a connection ready for its next request, or give it up."""
     left = answer.length_remaining
     if left is not None and left <= _DRAINED_BYTES:

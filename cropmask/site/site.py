@@ -26,6 +26,7 @@ from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
 from cropmask.region import Ancillary, Region, StacLayer, load_region
 from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.limits import ReadLimits
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
 from cropmask.store.doors import open_store
@@ -141,6 +142,7 @@ class Site:
             contract.ENV_S3_REQUESTER_PAYS: "1" if self.read.s3_requester_pays else None,
             contract.ENV_STRICT_INPUTS: "1" if self.read.strict else None,
             contract.ENV_TRUST_CATALOG: "1" if self.read.trust_catalog else None,
+            contract.ENV_LIMITS: str(self.read.limits) or None,
             contract.ENV_METRICS: self.metrics_namespace,
         }
         return {name: value for name, value in known.items() if value is not None}
@@ -267,6 +269,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_VERIFY_INPUTS: _parse_flag,
     contract.ENV_STRICT_INPUTS: _parse_flag,
     contract.ENV_TRUST_CATALOG: _parse_flag,
+    contract.ENV_LIMITS: ReadLimits.parse,
 }
 """What is not read as plain text."""
 
@@ -327,6 +330,7 @@ def _read_options(given: _Settings, environment: Environment, catalog: str | Non
         s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
         verify=given.read(contract.ENV_VERIFY_INPUTS, True),
         strict=given.read(contract.ENV_STRICT_INPUTS, False),
+        limits=given.read(contract.ENV_LIMITS, ReadLimits()),
         trust_catalog=given.read(contract.ENV_TRUST_CATALOG, False),
     )
     return options.at(catalog) if catalog is not None else options

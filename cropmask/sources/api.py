@@ -10,17 +10,17 @@ from functools import lru_cache
 from typing import Any, Final
 
 import pystac_client
-import requests
 from pyproj import Transformer
-from pystac_client.exceptions import APIError
+from pystac import Link
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
 from shapely.geometry import Point, mapping
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, Tile
-from cropmask.remote.fetch import ReadOptions, retry_policy, translate_status
-from cropmask.sources.matching import StacFile
+from cropmask.remote.fetch import ReadOptions, ask, parse_json, translate_status
+from cropmask.remote.limits import SearchBudget
+from cropmask.sources.matching import StacFile, dicts_in
 from cropmask.task import Period
 
 _PAGE: Final = 100
@@ -30,11 +30,70 @@ warnings.filterwarnings("ignore", category=PystacClientWarning, module=__name__)
 
 
 class _Io(StacApiIO):
-    """Explorer writes a bare NaN, which only the standard library's reader takes."""
+    """Asks as everything is asked here: in a zone, within limits, with errors of ours."""
 
-    def json_loads(self, txt: str, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401
-        loaded: dict[str, Any] = json.loads(txt, *args, **kwargs)
+    def __init__(self, address: str, options: ReadOptions) -> None:
+        super().__init__(max_retries=None)
+        self.read_bytes = 0
+        """Bytes of all answers."""
+        self._address = address
+        self._options = options
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:  # noqa: ANN401 (pystac's)
+        """Text of a link, or of an address, which pystac would also take for a path."""
+        return str(
+            super().read_text(source, *args, **kwargs)
+            if isinstance(source, Link)
+            else self.request(str(source), *args, **kwargs)
+        )
+
+    def request(
+        self,
+        href: str,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """Text of an answer to GET or POST."""
+        method = (method or "GET").upper()
+        if method not in ("GET", "POST"):
+            raise ValueError(f"a link wants {method}")
+        most = self._options.limits.document_bytes
+        body = {"json" if method == "POST" else "params": parameters}
+        answer = ask(
+            method, href, self._options, most=most, headers=headers, refuse=self._refuse, **body
+        )
+        self._options.limits.check("document_bytes", len(answer.content), href)
+        self.read_bytes += len(answer.content)
+        return answer.content.decode(errors="replace")
+
+    def json_loads(self, txt: str, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401, ARG002
+        """Value of a text; Explorer writes a bare NaN, which the standard library takes."""
+        try:
+            loaded: dict[str, Any] = parse_json(txt, self._options.limits, self._address)
+        except ValueError as error:
+            raise Interrupted(
+                f"the STAC API {self._address} answers no JSON ({error}): check the address, "
+                "or try again later",
+                reason=Reason.UNREACHABLE,
+            ) from None
         return loaded
+
+    def _refuse(self, status: int, text: str) -> CropmaskError:
+        if status == 400:
+            return Rejected(  # of a tile and a period
+                f"the STAC API {self._address} refuses our search: {text[:200]}",
+                reason=Reason.SEARCH_REFUSED,
+            )
+        if status == 404:
+            return Misconfigured(
+                f"the STAC API {self._address} has no search: check the address",
+                reason=Reason.NO_CATALOG,
+            )
+        known = translate_status(str(status), self._address)
+        if isinstance(known, Rejected):
+            return Misconfigured(str(known), reason=known.reason)
+        return known
 
 
 class StacApi:
@@ -54,6 +113,7 @@ class StacApi:
             yield from self._search(collection, period, bbox=_bbox(tile))
 
     def _search(self, collection: str, period: Period | None, **where: Any) -> list[StacFile]:  # noqa: ANN401
+        zone = self._options.zone
         try:
             found = self._client().search(
                 collections=[collection],
@@ -61,47 +121,43 @@ class StacApi:
                 limit=_PAGE,
                 **where,
             )
-            items = list(found.items_as_dicts())
-        except APIError as error:
-            if error.status_code:
-                raise self._translate(error.status_code, str(error)) from error
-            raise self._unreachable(error) from error
-        except (requests.RequestException, ValueError) as error:
-            raise self._unreachable(error) from error
-        documents = [StacFile(item, self.address) for item in items if isinstance(item, dict)]
-        return [StacFile(it.content, _self_link(it) or self.address) for it in documents]
+            items = [StacFile(item, self.address, zone) for item in self._items(found)]
+        except CropmaskError:
+            raise
+        except Exception as error:  # pystac stumbles over odd answers in any way
+            raise Rejected(
+                f"the STAC API {self.address} answers what cannot be understood "
+                f"({type(error).__name__}: {error}): check the address",
+                reason=Reason.BAD_DOCUMENT,
+            ) from error
+        return [StacFile(item.content, _self_link(item) or self.address, zone) for item in items]
+
+    def _items(self, search: pystac_client.ItemSearch) -> Iterator[dict[str, Any]]:
+        """Items of all pages, as long as these have an end and say something new."""
+        budget = SearchBudget(self._options.limits, self.address)
+        seen: set[str] = set()
+        before = self._own.io.read_bytes
+        for page in search.pages_as_dicts():
+            items = dicts_in(page, "features")
+            size, before = self._own.io.read_bytes - before, self._own.io.read_bytes
+            budget.count_page(size, len(items))
+            ids = json.dumps([item.get("id") for item in items])
+            if ids in seen:
+                raise Rejected(
+                    f"the STAC API {self.address} gives the same page again as its next one, "
+                    "so that its search has no end: report it there",
+                    reason=Reason.BAD_DOCUMENT,
+                )
+            seen.add(ids)
+            yield from items
 
     def _client(self) -> pystac_client.Client:
         """Client of this thread: sessions are not made to be shared."""
         if not hasattr(self._own, "client"):
-            patience = retry_policy(self._options)
-            io = _Io(timeout=self._options.timeout_seconds, max_retries=patience)
-            self._own.client = pystac_client.Client.open(self.address, stac_io=io)
+            self._own.io = _Io(self.address, self._options)
+            self._own.client = pystac_client.Client.open(self.address, stac_io=self._own.io)
         client: pystac_client.Client = self._own.client
         return client
-
-    def _translate(self, status: int, text: str) -> CropmaskError:
-        if status == 400:
-            return Rejected(  # of a tile and a period
-                f"the STAC API {self.address} refuses our search: {text[:200]}",
-                reason=Reason.SEARCH_REFUSED,
-            )
-        if status == 404:
-            return Misconfigured(
-                f"the STAC API {self.address} has no search: check the address",
-                reason=Reason.NO_CATALOG,
-            )
-        known = translate_status(str(status), self.address)
-        if isinstance(known, Rejected):
-            return Misconfigured(str(known), reason=known.reason)
-        return known
-
-    def _unreachable(self, error: Exception) -> Interrupted:
-        return Interrupted(
-            f"the STAC API {self.address} cannot be reached ({type(error).__name__}): "
-            "check the address, or try again later",
-            reason=Reason.UNREACHABLE,
-        )
 
 
 def _self_link(item: StacFile) -> str | None:

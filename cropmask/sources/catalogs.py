@@ -6,8 +6,9 @@ its own properties, in :mod:`cropmask.sources.matching`.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -16,6 +17,7 @@ from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions, find_names, load_json
+from cropmask.remote.limits import SearchBudget
 from cropmask.remote.threads import map_threads
 from cropmask.sources.matching import StacFile, dicts_in, may_match, may_match_any
 from cropmask.task import Period
@@ -122,24 +124,30 @@ class StaticCatalog:
         It begins at the addresses in ``start``, else at the root. Those that were not read for
         their period alone are added to ``passed_over``.
         """
+        budget = SearchBudget(self._options.limits, self.address)
         walk = _Walk(collection, tiles, period, passed_over)
         seen: set[str] = set()
-        # A list of our own: a chain of catalogs may be longer than Python's.
-        waiting = [self._root.href] if start is None else list(start)
-        while waiting:
-            some, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
-            for document in self._load(some):
-                if document.content.get("type") in ("Feature", "FeatureCollection"):
-                    yield from items_in(document, collection)
-                elif not self._is_other_collection(document, walk):
-                    waiting += self._next(document, walk, seen)
+        # Lists of our own: a chain of catalogs may be longer than Python's.
+        level = [self._root.href] if start is None else list(start)
+        for depth in itertools.count():
+            if not level:
+                return
+            budget.check_level(depth)
+            following: list[str] = []
+            for some in (level[i : i + _AT_ONCE] for i in range(0, len(level), _AT_ONCE)):
+                for document in self._load(some, budget):
+                    if document.content.get("type") in ("Feature", "FeatureCollection"):
+                        yield from items_in(document, collection)
+                    elif not self._is_other_collection(document, walk):
+                        following += self._next(document, walk, seen)
+            level = following
 
-    def _load(self, hrefs: Sequence[str]) -> list[StacFile]:
+    def _load(self, hrefs: Sequence[str], budget: SearchBudget) -> Iterable[StacFile]:
         if hrefs == [self._root.href]:
             return [self._root]
+        load = partial(load_document, options=self._options, count=budget.count_document)
         if len(hrefs) == 1 or not is_remote(hrefs[0]):
-            return [load_document(href, self._options) for href in hrefs]
-        load = partial(load_document, options=self._options)
+            return map(load, hrefs)
         return map_threads(load, hrefs)
 
     def _next(self, document: StacFile, walk: _Walk, seen: set[str]) -> Iterator[str]:
@@ -175,8 +183,10 @@ class Folder:
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
         """Items in ``*.json`` files below the folder."""
+        budget = SearchBudget(self.options.limits, self.address)
         for name in self.names_of(tile):
             if may_match(name, tile, period):
+                budget.check_time()
                 yield from items_in(load_document(name, self.options), collection)
 
     def names_of(self, tile: Tile) -> Sequence[str]:
@@ -190,13 +200,15 @@ class Folder:
         return find_names(base, self.options, ".json")
 
 
-def load_document(href: str, options: ReadOptions) -> StacFile:
+def load_document(
+    href: str, options: ReadOptions, count: Callable[[int], None] = lambda _bytes: None
+) -> StacFile:
     """A STAC document that a catalog names.
 
-    Raises Rejected if it does not exist, or is none.
+    ``count`` is told its bytes. Raises Rejected if it does not exist, is none, or exceeds a limit.
     """
     try:
-        content = load_json(href, options)
+        content = load_json(href, options, count)
     except Absent:
         raise Rejected(
             f"the catalog names {href}, which does not exist", reason=Reason.BAD_DOCUMENT

@@ -13,6 +13,7 @@ from functools import partial
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.remote.fetch import find_names
+from cropmask.remote.limits import EndlessSearch
 from cropmask.remote.threads import map_threads
 from cropmask.sources.catalogs import Catalog, Folder, StaticCatalog
 from cropmask.sources.matching import StacFile, may_match, region_code, tile_in_path
@@ -31,6 +32,8 @@ def gather(catalog: Catalog, wanted: Iterable[Wanted], tiles: Collection[Tile]) 
     if isinstance(catalog, StaticCatalog):
         try:
             return Gathered(catalog, wanted, frozenset(tiles))
+        except EndlessSearch:  # so it is for every tile
+            raise
         except Rejected:  # a broken document is the matter of the tile that needs it
             return catalog
     if isinstance(catalog, Folder):

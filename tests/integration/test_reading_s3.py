@@ -225,7 +225,7 @@ def test_an_answer_that_says_nothing_of_our_settings_may_pass(made: World, optio
 def test_a_body_that_is_damaged_on_the_way_is_read_again_later(
     made: World, options: ReadOptions, monkeypatch: pytest.MonkeyPatch
 ):
-    def damaged(self: StreamingBody) -> bytes:
+    def damaged(self: StreamingBody, amount: int | None = None) -> bytes:
         raise FlexibleChecksumError(error_msg="it differs")
 
     monkeypatch.setattr(StreamingBody, "read", damaged)

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 
 from tests.servers import serving
 
-Answer = tuple[int, Mapping[str, str], bytes]
+
+@dataclass(frozen=True)
+class Drip:
+    """An answer that does not end by itself."""
+
+    part: bytes
+    """Sent over and over."""
+    seconds: float
+    """Between two parts."""
+    head: bytes
+    """Sent first, as it is."""
+    chunked: bool
+
+
+Answer = tuple[int, Mapping[str, str], bytes] | Drip
+
+_LONGEST_SECONDS = 30.0
+_PLAIN = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def drip(part: bytes, seconds: float, *, head: bytes | None = None, chunked: bool = False) -> Drip:
+    """An answer of ever the same part; of nothing more than the head if that is empty."""
+    return Drip(part, seconds, (_CHUNKED if chunked else _PLAIN) if head is None else head, chunked)
 
 
 @dataclass
@@ -60,7 +84,12 @@ def serve_answers(answers: Mapping[str, Answer] | Callable[[str], Answer]) -> It
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             find = answers if callable(answers) else lambda path: answers.get(path, (404, {}, b""))
-            status, headers, body = find(self.path)
+            answer = find(self.path)
+            if isinstance(answer, Drip):
+                self.close_connection = True
+                self.drip(answer)
+                return
+            status, headers, body = answer
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -70,6 +99,17 @@ def serve_answers(answers: Mapping[str, Answer] | Callable[[str], Answer]) -> It
                 self.wfile.write(body)
 
         do_HEAD = do_POST = do_GET
+
+        def drip(self, answer: Drip) -> None:
+            part = answer.part
+            if answer.chunked:
+                part = b"%x\r\n%b\r\n" % (len(part), part)
+            until = time.monotonic() + _LONGEST_SECONDS
+            with suppress(OSError):
+                self.wfile.write(answer.head)
+                while part and time.monotonic() < until:
+                    self.wfile.write(part)
+                    time.sleep(answer.seconds)
 
         def log_message(self, *args: object) -> None:
             pass

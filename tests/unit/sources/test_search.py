@@ -507,14 +507,24 @@ def test_bands_of_other_types_do_not_disturb(world: World):
     assert (found.created, found.title) == (None, found.item_id)
 
 
-def test_a_long_chain_of_catalogs_that_ends_where_it_began(world: World, tmp_path: Path):
-    for number in range(1500):
+def make_chain(world: World, length: int) -> Path:
+    """First of so many catalogs in a row; the last links to the first, itself and the world's."""
+    for number in range(length - 1):
         link = {"rel": "child", "href": f"c{number + 1}.json"}
-        (tmp_path / f"c{number}.json").write_text(json.dumps({"links": [link]}))
-    ends = [{"rel": "child", "href": href} for href in ("c0.json", "c1500.json")]
+        (world.folder / f"c{number}.json").write_text(json.dumps({"links": [link]}))
+    ends = [{"rel": "child", "href": href} for href in ("c0.json", f"c{length - 1}.json")]
     ends.append({"rel": "child", "href": str(world.catalog)})
-    (tmp_path / "c1500.json").write_text(json.dumps({"links": ends}))
-    assert find(world, tmp_path / "c0.json").first.item_id == find(world).first.item_id
+    (world.folder / f"c{length - 1}.json").write_text(json.dumps({"links": ends}))
+    return world.folder / "c0.json"
+
+
+def test_a_chain_of_catalogs_that_ends_where_it_began(world: World):
+    assert find(world, make_chain(world, 40)).first.item_id == find(world).first.item_id
+
+
+def test_a_chain_of_catalogs_is_not_followed_for_ever(world: World):
+    with pytest.raises(Rejected, match="exceeds the limit levels=50"):
+        find(world, make_chain(world, 1500))
 
 
 def test_a_pipe_or_nested_text_is_no_document(world: World, tmp_path: Path):
@@ -522,7 +532,7 @@ def test_a_pipe_or_nested_text_is_no_document(world: World, tmp_path: Path):
     with pytest.raises(Misconfigured, match="not a file"):
         find(world, tmp_path / "pipe.json")
     (tmp_path / "deep.json").write_text("[" * 100_000)
-    with pytest.raises(Misconfigured, match="not JSON"):
+    with pytest.raises(Misconfigured, match="exceeds the limit nesting=64"):
         find(world, tmp_path / "deep.json")
     with pytest.raises(Misconfigured, match="give a path, or an http"):
         find(world, "ftp://127.0.0.1/catalog.json")
