@@ -89,7 +89,7 @@ def test_bare_nan(made: World, items: list[dict[str, Any]]):
         return text.replace('"nodata": "nan"', '"nodata": NaN')
 
     with serve_stac_api(items, spoil=spoil) as api:
-        nodata = find(api, made).first.bands["sdev"].nodata
+        nodata = find(api, made).first.bands["sdev"].declared.nodata
     assert nodata != nodata
 
 

@@ -710,8 +710,9 @@ def test_refusals_with_a_bomb_in_them(status: int) -> None:
         end(lambda: find(url), CropmaskError)
 
 
-def test_a_connection_that_is_cut_in_a_search() -> None:
-    with serve_api(lambda _number: drip(b"", 0.0, head=b"HTTP/1.1 200 OK\r\n")) as url:
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+def test_a_connection_that_is_cut_in_a_search(head: bytes) -> None:
+    with serve_api(lambda _number: drip(b"", 0.0, head=head)) as url:
         error = end(lambda: find(url), Interrupted)
     assert "cannot be reached" in str(error)
 
