@@ -29,6 +29,7 @@ from botocore.exceptions import (
     InvalidDNSNameError,
     InvalidHostLabelError,
     InvalidRegionError,
+    NoCredentialsError,
     ParamValidationError,
     UnsupportedOutpostResourceError,
     UnsupportedS3AccesspointConfigurationError,
@@ -466,6 +467,13 @@ def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  
             if name == "head_object":  # its answer has no room for a code: asked for a byte
                 _s3_call("get_object", href, options, Range="bytes=0-0")["Body"].close()
             raise
+        except NoCredentialsError:
+            # Who was given none is meant to read no S3, or the catalog would have said so first.
+            raise Rejected(
+                f"{href} cannot be read without AWS credentials: provide them, or set "
+                "CROPMASK_S3_UNSIGNED=1 for a public bucket",
+                reason=Reason.ACCESS_DENIED,
+            ) from None
         except _NO_S3_ADDRESS:
             raise Rejected(
                 f"{href} is no S3 address: write it like s3://bucket/key",

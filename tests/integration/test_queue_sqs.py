@@ -316,3 +316,23 @@ def test_the_address_says_the_aws_region(address: str, region: str) -> None:
     client = client_of(opened(address))
     assert client.meta.region_name == region
     assert client.meta.endpoint_url == address.rpartition("/123456789012")[0]
+
+
+@pytest.mark.parametrize(
+    ("free", "reason", "error"),
+    [
+        (0, "receives used up", None),
+        (60, "bad message", None),
+        (200, "bad message", "the message is not a task"),
+    ],
+)
+def test_a_message_of_256_kb_is_parked_with_what_there_is_room_for(
+    endpoint: str, free: int, reason: str, error: str | None
+) -> None:
+    queue = opened(make_queue(endpoint)[0])
+    assert queue.send([Message("x" * (262_144 - free))]) == 1
+    lease = taken(queue)
+    queue.park(lease, "bad message", "the message is not a task")
+    (letter,) = queue.dead_letters()
+    assert (letter.reason, letter.error) == (reason, error)
+    assert queue.counts().waiting == 0

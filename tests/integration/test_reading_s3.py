@@ -163,7 +163,7 @@ def test_no_credentials(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     fresh = ReadOptions(s3_endpoint=options.s3_endpoint, s3_region="eu-west-1")
-    with pytest.raises(Misconfigured, match="no AWS credentials"):
+    with pytest.raises(Misconfigured, match="without AWS credentials"):
         find_sources(CATALOGS[0], TILE, YEAR, in_s3(made), options=fresh)
 
 
