@@ -43,6 +43,8 @@ _BAND_NAMES: Final = frozenset(ALIASES).union(*ALIASES.values())
 _COUNTS: Final = re.compile(r"band_\d+")
 
 _MAX_TITLE: Final = 300
+MAX_FILE_BYTES: Final = 2**40
+"""Most bytes that an item may declare for the file of a band; a tile's have a tenth of a GB."""
 MAX_ID: Final = 1000
 """Most characters of an item's id; a UUID has 36."""
 
@@ -191,7 +193,7 @@ def _band(item: StacFile, item_id: str, name: str) -> BandSource:
         kept=kept,
         declared=said.declared(kept),
         checksum=checksum_of(asset),
-        size=_size_of(asset),
+        size=_size_of(asset, said),
     )
 
 
@@ -201,9 +203,13 @@ def checksum_of(asset: Mapping[str, Any]) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _size_of(asset: Mapping[str, Any]) -> int | None:
+def _size_of(asset: Mapping[str, Any], said: Statements) -> int | None:
     value = asset.get("file:size")
-    return value if type(value) is int and value >= 0 else None
+    if type(value) is not int or value < 0:
+        return None
+    if value > MAX_FILE_BYTES:
+        raise said.refused(f"it has a file:size of more than {MAX_FILE_BYTES:,} bytes")
+    return value
 
 
 def _check_crs(holder: Mapping[str, Any], item_id: str) -> None:

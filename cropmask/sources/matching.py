@@ -140,17 +140,17 @@ def region_code(item: StacFile) -> str | None:
 
 
 def interval_of(item: StacFile) -> tuple[date, date] | None:
-    """First and last day (UTC) of an item; None if it has no date, or ends before it starts."""
+    """First and last day (UTC) of an item; None if it has none, or none that can be meant."""
     properties = item.properties
     for prefix in ("", "dtr:"):
-        start = moment(properties.get(f"{prefix}start_datetime"))
-        end = moment(properties.get(f"{prefix}end_datetime"))
-        if start and end:
-            if end < start:
-                return None
-            # An end at midnight means the end of the day before.
-            last = max(start, end - timedelta(microseconds=1))
-            return start.date(), last.date()
+        said = [properties.get(f"{prefix}{name}_datetime") for name in ("start", "end")]
+        if None in said:
+            continue
+        start, end = map(moment, said)
+        if start is None or end is None or end < start:
+            return None
+        # An end at midnight means the end of the day before.
+        return start.date(), max(start, end - timedelta(microseconds=1)).date()
     only = moment(properties.get("datetime"))
     return (only.date(), only.date()) if only else None
 

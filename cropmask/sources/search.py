@@ -249,6 +249,8 @@ def _missing(place: Catalog, collection: str, tile: Tile, half: Period) -> Rejec
     every = _items_of_tile(place, collection, tile, None)
     periods = sorted({name for name in map(name_of_period, every) if name})
     has = f"this tile has {', '.join(periods)}" if periods else "this tile has no GeoMAD there"
+    undated = [describe_version(item) for item in every if name_of_period(item) is None]
+    has += f", and {undated[0]}, whose dates cannot be read" if undated else ""
     return Rejected(
         f"no GeoMAD for {_name(half)} of tile {tile} in {place.address}: {has}; "
         "choose another period, tile or catalog",
