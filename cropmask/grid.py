@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cropmask.errors import Reason, Rejected
 
@@ -130,12 +130,28 @@ def tile_polygon(tile: Tile) -> shapely.Polygon:
 
 
 def intersects(boundary: shapely.Geometry, tile: Tile) -> bool:
-    """Whether a tile shares an area with polygons in EPSG:6933; a common edge is none."""
-    return bool(_shares_area(boundary, tile_polygon(tile)))
+    """Whether polygons in EPSG:6933 reach the pixels of a tile; see :func:`tiles_within`."""
+    return bool(_reaches(boundary, *tile.bounds)[()])
+
+
+def tile_at(x: float, y: float) -> Tile:
+    """Tile of a place in meters of EPSG:6933; one on an edge belongs to the east and the north.
+
+    Raises Rejected if the place lies off the grid.
+    """
+    column = (x - AFRICA_10.left) // AFRICA_10.size
+    row = (y - AFRICA_10.bottom) // AFRICA_10.size
+    if not (0 <= column < AFRICA_10.columns and 0 <= row < AFRICA_10.rows):
+        raise Rejected(f"{x:.0f}, {y:.0f} m is off the grid", reason=Reason.BAD_TILE)
+    return Tile(int(column), int(row))
 
 
 def tiles_within(boundary: shapely.Geometry) -> tuple[Tile, ...]:
-    """All tiles that share an area with polygons in EPSG:6933.
+    """All tiles whose pixels are reached by polygons in EPSG:6933.
+
+    A tile is reached where its pixels are: half a pixel of 10 m within its edges. So what only
+    touches a tile, or overlaps it by less than any pixel, as a footprint that was rounded in
+    degrees does with its neighbors, does not count.
 
     Parameters
     ----------
@@ -148,7 +164,6 @@ def tiles_within(boundary: shapely.Geometry) -> tuple[Tile, ...]:
         Sorted by column, then row; empty for an empty boundary.
     """
     import numpy as np
-    import shapely
 
     if boundary.is_empty:
         return ()
@@ -158,9 +173,8 @@ def tiles_within(boundary: shapely.Geometry) -> tuple[Tile, ...]:
     x, y = (indices.ravel() for indices in np.meshgrid(columns, rows, indexing="ij"))
     west = AFRICA_10.left + AFRICA_10.size * x
     south = AFRICA_10.bottom + AFRICA_10.size * y
-    boxes = shapely.box(west, south, west + AFRICA_10.size, south + AFRICA_10.size)
-    shared = _shares_area(boundary, boxes)
-    return tuple(Tile(int(i), int(j)) for i, j in zip(x[shared], y[shared], strict=True))
+    reached = _reaches(boundary, west, south, west + AFRICA_10.size, south + AFRICA_10.size)
+    return tuple(Tile(int(i), int(j)) for i, j in zip(x[reached], y[reached], strict=True))
 
 
 def _indices(low: float, high: float, origin: float, count: int) -> NDArray[np.int64]:
@@ -172,14 +186,19 @@ def _indices(low: float, high: float, origin: float, count: int) -> NDArray[np.i
     return np.arange(first, last + 1)
 
 
-def _shares_area(
-    boundary: shapely.Geometry, boxes: shapely.Polygon | NDArray[np.object_]
+def _reaches(
+    boundary: shapely.Geometry,
+    west: float | NDArray[np.floating[Any]],
+    south: float | NDArray[np.floating[Any]],
+    east: float | NDArray[np.floating[Any]],
+    north: float | NDArray[np.floating[Any]],
 ) -> NDArray[np.bool_]:
-    """Whether one box, or each of an array of them, has an area in common with polygons."""
+    """Whether polygons reach the pixel centers of one box, or of each of many."""
     import numpy as np
     import shapely
 
+    rim = RESOLUTIONS[0] / 2
+    centers = shapely.box(west + rim, south + rim, east - rim, north - rim)
     with _PREPARED:
         shapely.prepare(boundary)
-        shared = shapely.intersects(boundary, boxes) & ~shapely.touches(boundary, boxes)
-    return np.asarray(shared, dtype=bool)
+        return np.asarray(shapely.intersects(boundary, centers), dtype=bool)

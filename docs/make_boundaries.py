@@ -6,6 +6,7 @@
     python docs/make_boundaries.py --world countries-10m.json eastern sahel
     python docs/make_boundaries.py my/region.toml   # any other region file
 
+Without names, the outlines of all their countries go one by one into ``countries.geojson``, too.
 Reads the ``countries`` of each region file, joins their outlines (scale 1:10 million, as
 packaged in TopoJSON by the npm package ``world-atlas``) and writes the region's boundary as
 GeoJSON in longitude and latitude (RFC 7946). The same input gives the same bytes.
@@ -30,7 +31,7 @@ import subprocess
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
@@ -46,6 +47,7 @@ NPM_PACKAGE: Final = "world-atlas@2.0.2"
 MEMBER: Final = "package/countries-10m.json"
 MEMBER_SHA256: Final = "3bc6f1d367a9bcec479841bae0e76092f512838411d0cef124e92eec4db45f79"
 OUTLINES_CREDIT: Final = "Natural Earth, public domain"
+COUNTRIES_FILE: Final = "countries.geojson"
 DEGREE_DECIMALS: Final = 5
 """Decimals of degrees, about one meter; the outlines themselves are true to some 200 m."""
 
@@ -120,27 +122,35 @@ def make_boundary(outlines: CountryOutlines, countries: list[str]) -> MultiPolyg
     return shapely.orient_polygons(MultiPolygon(polygons).normalize())
 
 
-def encode_boundary(boundary: MultiPolygon, name: str, countries: list[str]) -> str:
-    """GeoJSON text of a boundary, compact."""
-    coordinates = [
+def encode_outlines(outlines: Iterable[tuple[dict[str, Any], MultiPolygon]]) -> str:
+    """GeoJSON text of outlines, each with its properties, compact; a line each if several."""
+    features = [
+        json.dumps(
+            {
+                "type": "Feature",
+                "properties": properties
+                | {
+                    "credit": OUTLINES_CREDIT,
+                    "source": f"https://www.naturalearthdata.com, 1:10m, npm {NPM_PACKAGE}",
+                },
+                "geometry": {"type": "MultiPolygon", "coordinates": _round(outline)},
+            },
+            separators=(",", ":"),
+            ensure_ascii=False,
+        )
+        for properties, outline in outlines
+    ]
+    return '{"type":"FeatureCollection","features":[' + ",\n".join(features) + "]}\n"
+
+
+def _round(outline: MultiPolygon) -> list[list[list[list[float]]]]:
+    return [
         [
             [[round(x, DEGREE_DECIMALS), round(y, DEGREE_DECIMALS)] for x, y in ring.coords]
             for ring in (polygon.exterior, *polygon.interiors)
         ]
-        for polygon in boundary.geoms
+        for polygon in outline.geoms
     ]
-    feature = {
-        "type": "Feature",
-        "properties": {
-            "region": name,
-            "countries": countries,
-            "credit": OUTLINES_CREDIT,
-            "source": f"https://www.naturalearthdata.com, 1:10m, npm {NPM_PACKAGE}",
-        },
-        "geometry": {"type": "MultiPolygon", "coordinates": coordinates},
-    }
-    document = {"type": "FeatureCollection", "features": [feature]}
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def load_outlines(path: Path | None) -> CountryOutlines:
@@ -185,13 +195,23 @@ def region_files(names: tuple[str, ...]) -> list[Path]:
 def main(world: Path | None, regions: tuple[str, ...]) -> None:
     """Write the boundary of each region named (or given by the path of its region.toml)."""
     outlines = load_outlines(world)
-    for path in region_files(regions):
-        region = tomllib.loads(path.read_text(encoding="utf-8"))
-        boundary = make_boundary(outlines, region["countries"])
-        text = encode_boundary(boundary, region["name"], region["countries"])
-        target = path.parent / region["boundary"]
-        target.write_text(text, encoding="utf-8", newline="\n")
-        click.echo(f"{target}: {len(boundary.geoms)} polygons, {len(text) / 1000:.0f} kB")
+    found = [(path, tomllib.loads(path.read_text("utf-8"))) for path in region_files(regions)]
+    for path, region in found:
+        names = region["countries"]
+        about = {"region": region["name"], "countries": names}
+        write(path.parent / region["boundary"], [(about, make_boundary(outlines, names))])
+    if not regions:
+        countries = sorted(name for _, region in found for name in region["countries"])
+        each = [({"country": name}, make_boundary(outlines, [name])) for name in countries]
+        write(REGIONS_FOLDER / COUNTRIES_FILE, each)
+
+
+def write(target: Path, outlines: list[tuple[dict[str, Any], MultiPolygon]]) -> None:
+    """Write a file of outlines, and say how large it is."""
+    text = encode_outlines(outlines)
+    target.write_text(text, encoding="utf-8", newline="\n")
+    polygons = sum(len(outline.geoms) for _, outline in outlines)
+    click.echo(f"{target}: {polygons} polygons, {len(text) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

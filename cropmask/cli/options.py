@@ -82,11 +82,52 @@ def read_tiles(text: str) -> list[Tile]:
     return [Tile.parse(name) for name in names]
 
 
-def _named(name: str, parse: Callable[[str], object] = str) -> click.types.FuncParamType[Any, Any]:
+class _Parsed(click.types.FuncParamType):  # type: ignore[type-arg]  # not generic in older versions
+    """A value that a function parses; what it refuses is wrong with the command line."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 (as click has it)
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:  # noqa: ANN401
+        """Parse a text."""
+        try:
+            return super().convert(value, param, ctx)
+        except Rejected as error:
+            self.fail(str(error), param, ctx)
+
+
+def _named(name: str, parse: Callable[[str], object] = str) -> _Parsed:
     """Kind of a value that help shows by a name, such as ``FILE``, and that a function parses."""
-    kind = click.types.FuncParamType(parse)
+    kind = _Parsed(parse)
     kind.name = name
     return kind
+
+
+def _parse_degrees(text: str, number: int, example: str) -> tuple[float, ...]:
+    """Longitudes and latitudes by turns, of ``36.8,-1.3`` or ``36,-2,37,-1``."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    edges = (180, 90) * 2
+    # NaN is not within them either.
+    if len(values) != number or not all(-e <= v <= e for v, e in zip(values, edges, strict=False)):
+        raise Rejected(
+            f"'{text}' is not a place in degrees: write it like {example}", reason=Reason.BAD_VALUE
+        )
+    return values
+
+
+def _parse_box(text: str) -> tuple[float, ...]:
+    west, south, east, north = box = _parse_degrees(text, 4, "36.6,-1.5,37.1,-1.1")
+    if not (west < east and south < north):
+        raise Rejected(
+            f"'{text}' is empty: give west, south, east and north, in this order",
+            reason=Reason.BAD_VALUE,
+        )
+    return box
 
 
 NAME: Final = _named("name")
@@ -96,6 +137,8 @@ SIZE: Final = _named("size")
 REGION: Final = _named("name_or_path")
 FILE: Final = _named("file", Path)
 FOLDER: Final = _named("folder", Path)
+PLACE_ON_EARTH: Final = _named("lon,lat", lambda text: _parse_degrees(text, 2, "36.82,-1.29"))
+BOX: Final = _named("west,south,east,north", _parse_box)
 TILE: Final = _named("tile", Tile.parse)
 TILES: Final = _named("tiles", read_tiles)
 PERIOD: Final = _named("period", Period.year_of)

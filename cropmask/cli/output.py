@@ -37,9 +37,18 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
         click.echo(line.rstrip())
 
 
-def put_text(path: Path, text: str) -> None:
-    """Write a file that the user has named."""
+def put_text(path: Path, text: str, mark: str) -> None:
+    """Write a file that the user has named, unless another file than ours is in its place.
+
+    ``mark`` is a part of the text that every file of this kind has, and hardly another one.
+    """
+    assert mark in text
     try:
+        if path.exists() and not (path.is_file() and mark.encode() in path.read_bytes()):
+            raise Misconfigured(
+                f"{path} is there, and is no file of this kind that cropmask has written: "
+                "remove it, or name another file"
+            )
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None

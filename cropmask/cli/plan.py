@@ -84,7 +84,7 @@ def plan(
     site = open_site(options=site_options)
     made = plan_region(site, region, period, model, tiles, aoi, quiet=as_json)
     if out is not None:
-        put_text(out, made.to_json())
+        put_text(out, made.to_json(), '"whole_region": ')
     if as_json:
         click.echo(made.to_json(), nl=False)
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import pyproj
 import shapely
 from shapely.geometry import shape
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS
 
 _LONGITUDE_LATITUDE: Final = "OGC:CRS84"
@@ -42,6 +43,34 @@ def load_boundary(path: Path) -> shapely.Geometry:
     if not polygons.area > 0:
         raise Misconfigured(f"{path} has no polygon: give a GeoJSON file of polygons")
     return _project(polygons, crs, path)
+
+
+def load_country(name: str, outlines: Path) -> shapely.Geometry:
+    """Outline of a country in EPSG:6933, by its name in capitals or not.
+
+    Raises Rejected if it is not among the outlines; what is like it is named.
+    """
+    known: dict[str, Any] = {
+        feature["properties"]["country"]: feature["geometry"]
+        for feature in _read(outlines)["features"]
+    }
+    folded = {found.casefold(): found for found in known}
+    country = folded.get(" ".join(name.split()).casefold())
+    if country is None:
+        near = get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+        guess = f": did you mean {' or '.join(folded[like] for like in near)}?" if near else ""
+        raise Rejected(
+            f"there is no outline of a country '{name}'{guess or '; give --aoi or --bbox'}",
+            reason=Reason.BAD_VALUE,
+        )
+    return _project(shape(known[country]), pyproj.CRS(_LONGITUDE_LATITUDE), outlines)
+
+
+def project_box(west: float, south: float, east: float, north: float) -> shapely.Polygon:
+    """Box in EPSG:6933 of a box in degrees: there, meridians and parallels are straight."""
+    to_meters = pyproj.Transformer.from_crs(_LONGITUDE_LATITUDE, CRS, always_xy=True)
+    (left, right), (bottom, top) = to_meters.transform([west, east], [south, north])
+    return shapely.box(left, bottom, right, top)
 
 
 def _read(path: Path) -> dict[str, Any]:

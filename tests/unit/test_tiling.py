@@ -12,13 +12,22 @@ import shapely
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 from shapely.geometry import shape
 
 from cropmask.cli.tiles import tiles
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.grid import AFRICA_10, Tile, intersects, tile_polygon, tiles_within
-from cropmask.region import load_region, models_folder
-from cropmask.sources.boundary import load_boundary
+from cropmask.grid import (
+    AFRICA_10,
+    CRS,
+    Tile,
+    intersects,
+    tile_at,
+    tile_polygon,
+    tiles_within,
+)
+from cropmask.region import load_region, models_folder, region_names
+from cropmask.sources.boundary import load_boundary, load_country
 
 SIZE = AFRICA_10.size
 HERE = Tile(215, 75)
@@ -35,13 +44,41 @@ def test_a_tile_has_itself_only():
     assert tiles_within(tile_polygon(HERE)) == (HERE,)
 
 
-def test_a_sliver_beyond_the_edge_counts():
-    wider = shapely.box(LEFT, BOTTOM, RIGHT + 0.01, TOP)
-    assert tiles_within(wider) == (HERE, Tile(216, 75))
+@pytest.mark.parametrize(("beyond", "tiles"), [(4.9, (HERE,)), (5.1, (HERE, Tile(216, 75)))])
+def test_what_reaches_no_pixel_center_of_a_neighbor_does_not_count(beyond, tiles):
+    wider = shapely.box(LEFT, BOTTOM, RIGHT + beyond, TOP)
+    assert tiles_within(wider) == tiles
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(100, 250), st.integers(20, 130), st.integers(5, 9))
+def test_the_footprint_of_a_tile_in_degrees_has_that_tile_only(x, y, decimals):
+    to_degrees = Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True)
+    rounded = shapely.transform(
+        tile_polygon(Tile(x, y)),
+        lambda points: np.round(np.column_stack(to_degrees.transform(*points.T)), decimals),
+    )
+    back = shapely.transform(
+        rounded,
+        lambda points: np.column_stack(to_degrees.transform(*points.T, direction="INVERSE")),
+    )
+    assert tiles_within(back) == (Tile(x, y),)
+
+
+@given(st.integers(-17_000_000, 17_000_000), st.integers(-7_000_000, 7_000_000))
+def test_a_place_lies_in_one_tile(x, y):
+    left, bottom, right, top = tile_at(x, y).bounds
+    assert left <= x < right
+    assert bottom <= y < top
+
+
+def test_a_place_off_the_grid_is_refused():
+    with pytest.raises(Rejected, match="is off the grid"):
+        tile_at(0, 8_000_000)
 
 
 def test_tiles_are_sorted_by_column_then_row():
-    found = tiles_within(tile_polygon(HERE).buffer(1, join_style="mitre"))
+    found = tiles_within(tile_polygon(HERE).buffer(10, join_style="mitre"))
     assert found == tuple(Tile(x, y) for x in (214, 215, 216) for y in (74, 75, 76))
 
 
@@ -68,9 +105,9 @@ def test_what_lies_off_the_grid_is_left_out():
 
 
 @settings(max_examples=50, deadline=None)
-@given(*2 * [st.integers(-1_000_000, 1_000_000)], *2 * [st.integers(1, 400_000)])
-def test_the_tiles_of_a_box_are_those_that_share_an_area(x, y, width, height):
-    area = shapely.box(x, y, x + width, y + height)
+@given(*2 * [st.integers(-100_000, 100_000)], *2 * [st.integers(1, 40_000)])
+def test_the_tiles_of_a_box_are_those_that_share_its_pixels(column, row, width, height):
+    area = shapely.box(*(10 * np.array([column, row, column + width, row + height])))
     found = tiles_within(area)
     assert sum(area.intersection(tile_polygon(tile)).area for tile in found) == pytest.approx(
         area.area, rel=1e-6
@@ -119,7 +156,7 @@ def test_an_area_of_interest_keeps_the_tiles_it_reaches(nairobi):
 def test_an_area_elsewhere_gives_no_line_and_a_note(nairobi):
     result = run("--region", "southern", "--aoi", str(nairobi))
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "no tile of southern lies in the polygons given\n"
+    assert result.stderr == "no tile of southern lies in the place given\n"
 
 
 def test_other_polygons_take_the_place_of_the_boundary(nairobi):
@@ -156,7 +193,7 @@ def test_geojson_is_a_map_of_the_tiles(tmp_path):
 def test_geojson_goes_to_a_file_beside_the_list(tmp_path, nairobi):
     path = tmp_path / "tiles.geojson"
     words = ("--region", "eastern", "--aoi", str(nairobi))
-    assert run(*words, "--geojson", str(path)).stdout == "x218y075\n"
+    assert run(*words, "--out", str(path)).stdout == "x218y075\n"
     assert path.read_text() == run(*words, "--format", "geojson").stdout
 
 
@@ -192,19 +229,104 @@ def test_a_lost_file_is_named(option):
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     path = tmp_path / "no-folder" / "tiles.geojson"
     with pytest.raises(Misconfigured, match=r"tiles\.geojson cannot be written: No such file"):
-        run("--region", "eastern", "--geojson", str(path))
+        run("--region", "eastern", "--out", str(path))
+
+
+def test_a_file_that_is_no_map_of_tiles_is_not_written_over(nairobi):
+    before = nairobi.read_text()
+    with pytest.raises(Misconfigured, match=r"nairobi\.geojson is there, and is no file of this"):
+        run("--region", "eastern", "--aoi", str(nairobi), "--out", str(nairobi))
+    assert nairobi.read_text() == before
+
+
+def test_a_map_of_tiles_is_written_over(tmp_path, nairobi):
+    path = tmp_path / "tiles.geojson"
+    run("--region", "indian_ocean", "--out", str(path))
+    run("--region", "eastern", "--aoi", str(nairobi), "--out", str(path))
+    assert [found["id"] for found in json.loads(path.read_text())["features"]] == ["x218y075"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--at", "36.82,-1.29"], ["x218y075"]),  # Nairobi
+        (["--at", "36.82,-1.29", "--region", "eastern"], ["x218y075"]),
+        (["--at", "36.82,-1.29", "--country", "Uganda"], []),
+        (["--bbox", "36.9,-1.4,37.1,-1.2"], ["x218y075"]),
+        (["--tiles", "x218y075,x010y020"], ["x218y075"]),
+        (["--country", "Mauritius", "--bbox", "57.2,-20.6,58,-19.9"], ["x238y050", "x239y050"]),
+    ],
+)
+def test_a_place_has_its_tiles_without_a_region(words, expected):
+    assert run(*words).stdout.split() == expected
+
+
+def test_regions_of_the_tiles_are_told_to_people():
+    result = run("--at", "36.82,-1.29")
+    assert result.stderr.splitlines() == [
+        "1 of region eastern",
+        "map one: cropmask-job --tile x218y075 --region eastern --env dev",
+    ]
+
+
+def test_json_says_regions_and_boxes():
+    (found,) = json.loads(run("--at", "36.82,-1.29", "--json").stdout)
+    assert (found["tile"], found["regions"]) == ("x218y075", ["eastern"])
+    assert tuple(found["bounds"]) == Tile.parse("x218y075").bounds
+    west, south, east, north = found["bbox"]
+    assert west < 36.82 < east
+    assert south < -1.29 < north
+
+
+def test_a_tile_of_a_border_is_of_both_regions():
+    (found,) = json.loads(run("--at", "41.6,-1.2", "--json").stdout)  # Kenya and Somalia
+    assert found["regions"] == ["eastern", "sahel"]
+
+
+def test_every_country_of_the_regions_has_an_outline():
+    names = [name for region in region_names() for name in load_region(region).countries]
+    outlines = models_folder() / "countries.geojson"
+    for name in names:
+        assert load_country(name.upper(), outlines).area > 0
+    assert len(names) == len(set(names)) == 56
+
+
+def test_countries_of_a_region_make_its_boundary():
+    outlines = models_folder() / "countries.geojson"
+    region = load_region("southeast")
+    joined = shapely.union_all([load_country(name, outlines) for name in region.countries])
+    boundary = load_boundary(region.boundary)
+    assert joined.symmetric_difference(boundary).area < 1e-6 * boundary.area
+
+
+def test_a_country_that_is_not_there_is_guessed():
+    with pytest.raises(Rejected, match="no outline of a country 'Kenia': did you mean Kenya"):
+        run("--country", "Kenia")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "give a --region, or a place"),
+        (["--boundary", "x.geojson", "--at", "1,1"], "give --region as well"),
+        (["--at", "36.82"], "'36.82' is not a place in degrees: write it like 36.82,-1.29"),
+        (["--at", "nan,1"], "is not a place in degrees"),
+        (["--at", "1,91"], "is not a place in degrees"),
+        (["--bbox", "1,2,3"], "is not a place in degrees"),
+        (["--bbox", "3,2,1,4"], "is empty: give west, south, east and north"),
+        (["--tiles", "nonsense"], "'nonsense' is not a tile name"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_usage(words, complaint):
+    result = run(*words)
+    assert result.exit_code == 2
+    assert complaint in " ".join(result.stderr.split())
 
 
 def test_the_help_shows_examples_as_they_are_typed():
     text = run("--help").stdout
-    assert "  cropmask tiles --region eastern\n" in text
+    assert "  cropmask tiles --at 36.82,-1.29\n" in text
     assert "\b" not in text
-
-
-def test_a_region_is_required():
-    result = run()
-    assert result.exit_code == 2
-    assert "Missing option '--region'" in result.stderr
 
 
 def test_threads_share_a_boundary() -> None:

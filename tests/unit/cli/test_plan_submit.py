@@ -123,7 +123,7 @@ def test_an_area_that_reaches_beyond_the_region_asks_for_no_more(world: RegionWo
 
 @pytest.mark.parametrize("words", [("--tiles", " "), ("--tiles", "nonsense")])
 def test_no_tiles_are_a_mistake(world: RegionWorld, words: tuple[str, ...]) -> None:
-    with pytest.raises(Rejected, match="write it like x215y075"):
+    with pytest.raises(click.UsageError, match="write it like x215y075"):
         run(plan, *words_of(world), *words)
 
 
