@@ -83,6 +83,7 @@ class Submission:
 @click.option(
     "--all", "everything", is_flag=True, help="Send unchanged tiles too; workers skip them."
 )
+@click.option("--force", is_flag=True, help="Send a plan that is out of date, too.")
 @options.queue_option
 @click.option(
     "--direct",
@@ -183,6 +184,7 @@ def _make_plan(given: dict[str, Any]) -> Submission:
 def _open_plan(given: dict[str, Any]) -> Submission:
     """The run of a plan that was written to a file."""
     from cropmask.operate.planfile import Plan
+    from cropmask.operate.submit import find_staleness
     from cropmask.site.site import open_site
 
     path: Path = given["plan_file"]
@@ -206,6 +208,12 @@ def _open_plan(given: dict[str, Any]) -> Submission:
             f"{contract.ENV_CATALOG} names {site.catalog}: unset it"
         )
     known = _find_run(site, plan.product.name, str(plan.period), given)
+    stale = None if known or given["force"] else find_staleness(plan, site.store())
+    if stale is not None:
+        raise Rejected(
+            f"{path} is out of date: {stale}; plan again, or send it as it is with --force",
+            reason=Reason.BAD_PLAN,
+        )
     return Submission(known or _make_run(plan, site, given), site, plan, given)
 
 

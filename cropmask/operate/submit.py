@@ -10,7 +10,7 @@ from typing import Final
 
 from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.fleet.recordfiles import put_run
+from cropmask.fleet.recordfiles import load_runs, put_run
 from cropmask.fleet.records import RunRecord, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
 from cropmask.kube.manifests import (
@@ -24,6 +24,8 @@ from cropmask.kube.manifests import (
 from cropmask.kube.protocol import Cluster
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.advice import advise_resume
+from cropmask.operate.formats import format_count
+from cropmask.operate.plan import find_results
 from cropmask.operate.planfile import Need, Plan
 from cropmask.product import FAMILY
 from cropmask.queue.protocol import Message, Queue
@@ -76,6 +78,25 @@ def make_run(
         catalog=plan.catalog,
         models=absolute(str(models)) if models else None,
     )
+
+
+def find_staleness(plan: Plan, store: Store) -> str | None:
+    """What has happened to the tiles of a plan since it was made; None if it still holds."""
+    made = datetime.fromisoformat(plan.made)
+    names = {str(planned.tile) for planned in plan.of(Need.NEW, Need.CHANGED)}
+    for record in load_runs(store, plan.product.name, str(plan.period)):
+        taken = names.intersection(record.tiles)
+        if taken and datetime.fromisoformat(record.submitted) >= made:
+            return f"run {record.run} was submitted since, with {format_count(len(taken), 'tile')}"
+    there = find_results(store, plan.product, plan.period)
+    moved = [
+        planned
+        for planned in plan.of(Need.NEW, Need.CHANGED, Need.UNCHANGED)
+        if (planned.tile in there) is (planned.need is Need.NEW)
+    ]
+    if moved:
+        return f"results of {format_count(len(moved), 'tile')} came or went since"
+    return None
 
 
 def make_messages(record: RunRecord) -> tuple[Message, ...]:

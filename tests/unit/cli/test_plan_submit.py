@@ -149,6 +149,28 @@ def test_a_plan_is_sent_and_is_then_a_run(world: RegionWorld) -> None:
     assert find_runs(FolderStore(Path("out")), PRODUCT, "2019--P1Y") == ("first",)
 
 
+def test_a_plan_is_not_sent_twice_without_a_word(world: RegionWorld) -> None:
+    run(plan, *words_of(world), "--out", "plan.json")
+    run(submit, "plan.json", "--run", "first")
+    with pytest.raises(Rejected, match=r"plan\.json is out of date: run first was submitted since"):
+        run(submit, "plan.json")
+    with pytest.raises(
+        Rejected, match="with 3 tiles; plan again, or send it as it is with --force"
+    ):
+        run(submit, "plan.json", "--dry-run")
+    assert "3 tiles" in run(submit, "plan.json", "--run", "first").output, "it goes on"
+    assert "3 tiles" in run(submit, "plan.json", "--run", "second", "--force").output
+
+
+def test_a_plan_is_out_of_date_when_results_have_come(world: RegionWorld) -> None:
+    run(plan, *words_of(world), "--out", "plan.json")
+    finish(world, 0)
+    with pytest.raises(Rejected, match="results of 1 tile came or went since"):
+        run(submit, "plan.json")
+    run(plan, *words_of(world), "--out", "plan.json")
+    assert "2 tiles" in run(submit, "plan.json").output
+
+
 def test_the_same_run_again_sends_nothing_again(world: RegionWorld) -> None:
     for _ in range(2):
         assert "3 tiles" in run(submit, *words_of(world), "--run", "first").output
