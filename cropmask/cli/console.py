@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import select
 import signal
 import sys
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -272,7 +274,8 @@ def _has_reader_left() -> bool:
 
 
 def _print_error(error: CropmaskError, log_format: str) -> None:
-    if is_json(log_format):
+    # Who mistypes a command reads its answer, also through a pipe; logs are what programs read.
+    if log_format == "json" or (is_json(log_format) and not isinstance(error, _Misused)):
         fields = {"reason": error.reason, "exit_code": int(error.exit_code)}
         logging.getLogger("cropmask").error("%s", error, extra={"extra_fields": fields})
     else:
@@ -288,7 +291,17 @@ def _describe_misuse(error: click.UsageError) -> str:
         names = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar
         text += f" ({' or '.join(names)})" if source is ParameterSource.ENVIRONMENT else ""
     path = context.command_path if context else ""
+    text += _guess_command(context, text) if context else ""
     return f"{text}: see '{path} --help'" if path else text
+
+
+def _guess_command(context: click.Context, text: str) -> str:
+    """What a command that does not exist may have meant."""
+    unknown = re.fullmatch(r"No such command ['\"](.+)['\"]", text)
+    if unknown is None or not isinstance(context.command, click.Group):
+        return ""
+    near = get_close_matches(unknown[1], context.command.list_commands(context), n=2, cutoff=0.5)
+    return f", did you mean {' or '.join(near)}?" if near else ""
 
 
 def confirm(question: str) -> None:

@@ -41,32 +41,45 @@ def _find(
 
 
 @click.command()
-@options.region_option
+@click.option(
+    "--region",
+    type=options.REGION,
+    help="Region, such as eastern, or the path of a region.toml.  [default: all that have results]",
+)
 @_year_option
 @options.tiles_option
 @options.json_option
 @options.place_options
 def ls(
-    region: str,
+    region: str | None,
     period: Period | None,
     tiles: list[Tile] | None,
     as_json: bool,
     **site_options: object,
 ) -> None:
-    """List the results of a region: tile, year, files, size, and whether they are finished.
+    """List results: product, tile, year, files, size, and whether they are finished.
 
     \b
     Examples:
-      cropmask ls --region eastern
+      cropmask ls
       cropmask ls --region eastern --period 2019 --tiles x215y075
     """
     from cropmask.region import load_region
+    from cropmask.results.finder import find_products
     from cropmask.site.site import open_site
 
     site = open_site(options=site_options)
-    found = _find(site.store(), load_region(region, site.models).product, period, tiles)
+    store = site.store()
+    products = (
+        find_products(store) if region is None else (load_region(region, site.models).product,)
+    )
+    found = tuple(
+        dataset for product in products for dataset in _find(store, product, period, tiles)
+    )
     document = [
         {
+            "product": dataset.product.name,
+            "version": dataset.product.version,
             **pick(dataset, "tile", "period", "bytes"),
             "finished": dataset.is_finished,
             "files": [dataset.entries[name].key for name in sorted(dataset.entries)],
@@ -83,9 +96,8 @@ def ls(
 def _format_dataset(dataset: Dataset) -> str:
     state = "done" if dataset.is_finished else "unfinished"
     files = format_count(len(dataset.entries), "file")
-    return (
-        f"{dataset.tile} {dataset.period} {state:<10} {files:>8} {format_bytes(dataset.bytes):>8}"
-    )
+    name = f"{dataset.product.folder} {dataset.tile} {dataset.period}"
+    return f"{name} {state:<10} {files:>8} {format_bytes(dataset.bytes):>8}"
 
 
 def _say_size(found: tuple[Dataset, ...]) -> str:

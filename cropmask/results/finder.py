@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import Tile
-from cropmask.product import Product
+from cropmask.product import FAMILY, Product
 from cropmask.stac.facts import (
     ASSET_SUFFIXES,
     MULTIHASH_SHA256,
@@ -121,6 +121,18 @@ def _file_names(product: Product, tile: Tile, period: str) -> dict[str, str]:
         asset: product.file_name(str(tile), period, suffix)
         for asset, suffix in ASSET_SUFFIXES.items()
     }
+
+
+def find_products(store: Store) -> tuple[Product, ...]:
+    """Products in their versions that have a folder in a store, sorted."""
+    names = [name for name in store.folders("") if name.startswith(f"{FAMILY}_")]
+    found = [
+        Product(name.removeprefix(f"{FAMILY}_"), version.replace("-", "."))
+        for name in names
+        for version in store.folders(f"{name}/")
+        if re.fullmatch(r"\d+-\d+-\d+", version)
+    ]
+    return tuple(sorted(found, key=lambda product: (product.name, product.version)))
 
 
 def find_datasets(

@@ -99,7 +99,7 @@ def make_region_world(
     if not 1 <= scenes <= _MAX_SCENES:
         raise Rejected(f"a made-up region has 1 to {_MAX_SCENES} scenes, not {scenes}")
     every = tiles_within(boundary)
-    chosen = (every if tiles is None else tuple(sorted(set(tiles))))[:limit]
+    chosen = _pick_block(every if tiles is None else tuple(sorted(set(tiles))), limit)
     _check_tiles(region, chosen, every)
     translate = translate_write_errors(
         f"the made-up region cannot be written to {folder}", ": choose another folder"
@@ -112,6 +112,22 @@ def make_region_world(
         writer.write_models(cut)
         size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
     return RegionWorld(folder / CATALOG_FILE, folder / MODELS_FOLDER, chosen, size)
+
+
+def _pick_block(tiles: Sequence[Tile], limit: int | None) -> tuple[Tile, ...]:
+    """At most so many tiles: those around the middle one, as near to a square as they lie."""
+    if limit is None or len(tiles) <= limit:
+        return tuple(tiles)
+    x, y = (
+        sorted(values)[len(tiles) // 2] for values in zip(*((t.x, t.y) for t in tiles), strict=True)
+    )
+    middle = min(tiles, key=lambda t: (t.x - x) ** 2 + (t.y - y) ** 2)
+
+    def ring(tile: Tile) -> tuple[int, int]:
+        across, down = abs(tile.x - middle.x), abs(tile.y - middle.y)
+        return max(across, down), across + down
+
+    return tuple(sorted(sorted(tiles, key=ring)[:limit]))
 
 
 def _check_tiles(region: Region, chosen: Sequence[Tile], every: Sequence[Tile]) -> None:

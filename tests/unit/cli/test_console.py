@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +67,21 @@ def test_a_reader_that_left_is_no_failure() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(60) == ExitCode.DONE
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["cropmask", "tile", "--at", "1,1"], "No such command 'tile', did you mean tiles?"),
+        (["cropmask-job", "--tile", "nonsense", "--region", "eastern"], "is not a tile name"),
+    ],
+)
+def test_a_mistyped_command_is_answered_in_text_also_through_a_pipe(
+    words: list[str], said: str
+) -> None:
+    program = Path(sys.executable).with_name(words[0])
+    ended = subprocess.run([program, *words[1:]], capture_output=True, text=True, check=False)
+    assert ended.returncode == ExitCode.USAGE
+    assert ended.stderr.startswith("error: ")
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from cropmask.cli.results import ls, rm, sync
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
+from cropmask.product import Product
 from cropmask.store.folder import FolderStore
 from cropmask.task import RunKey
 from tests.results import put_files
@@ -45,6 +46,23 @@ def test_ls(folder: Path) -> None:
         ("x211y075", True, 8)
     ]
     assert run(ls, *REGION, *place, "--period", "2020").stdout == ""
+
+
+def test_ls_without_a_region_lists_every_product(folder: Path) -> None:
+    store = FolderStore(folder)
+    western = Product("western", "1.2.0")
+    folder_of_tile = western.dataset_folder("x184y086", "2021--P1Y")
+    name = western.file_name("x184y086", "2021--P1Y", "_mask.tif")
+    store.put(f"{folder_of_tile}/{name}", b"x", "image/tiff")
+    store.put("notes/readme.txt", b"x", "text/plain")
+    lines = run(ls, "--output", str(folder)).stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[-1].startswith("crop_mask_western/1-2-0 x184y086 2021--P1Y unfinished")
+    found = json.loads(run(ls, "--output", str(folder), "--json").stdout)
+    assert {(one["product"], one["version"]) for one in found} == {
+        ("crop_mask_eastern", "1.0.0"),
+        ("crop_mask_western", "1.2.0"),
+    }
 
 
 def test_sync_there_and_again(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import shapely
 from click.testing import CliRunner
 
 from cropmask.cli.main import cropmask
+from cropmask.contract import ExitCode
 from cropmask.core.strips import REFLECTANCE
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile, geobox, tiles_within
@@ -26,7 +27,7 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import Sources, find_sources
 from cropmask.task import Period, Task
 from cropmask.testing.world.rasters import ASSETS
-from cropmask.testing.world.regionworld import RegionWorld, make_region_world
+from cropmask.testing.world.regionworld import RegionWorld, _pick_block, make_region_world
 from cropmask.tile.run import run_tile
 
 EASTERN = load_region("eastern")
@@ -183,4 +184,15 @@ def test_command_prints_the_options_to_use(tmp_path: Path):
     again = CliRunner().invoke(cropmask, words)
     assert isinstance(again.exception, Misconfigured)
     bad = CliRunner().invoke(cropmask, [*words, "--tiles", "x1"])
-    assert isinstance(bad.exception, Rejected)
+    assert bad.exit_code == ExitCode.USAGE
+
+
+def test_a_limited_region_is_a_compact_block() -> None:
+    tiles = tiles_within(load_boundary(EASTERN.boundary))
+    chosen = _pick_block(tiles, 20)
+    assert len(chosen) == 20
+    assert set(chosen) <= set(tiles)
+    columns, rows = ({getattr(tile, axis) for tile in chosen} for axis in "xy")
+    assert max(columns) - min(columns) <= 4
+    assert max(rows) - min(rows) <= 4
+    assert _pick_block(tiles[:3], 20) == tiles[:3]
