@@ -159,12 +159,12 @@ def test_dry_run_writes_nothing(job: Job) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (("--tile", "300,300", "--region", "eastern"), 3, ("x300y300", "grid")),
-        (("--tile", "nowhere", "--region", "eastern"), 3, ("nowhere", "x215y075")),
+        (("--tile", "300,300", "--region", "eastern"), 2, ("x300y300", "grid")),
+        (("--tile", "nowhere", "--region", "eastern"), 2, ("nowhere", "x215y075")),
         (("--tile", "x215y075", "--region", "eastern"), 3, ("x215y075", "demo world")),
         (("--tile", "x10y20", "--region", "atlantis"), 3, ("atlantis", "eastern")),
         ((*TILE, "--period", "2018--P1Y"), 3, ("2018",)),
-        ((*TILE, "--period", "2019-03--P6M"), 3, ("2019-03--P6M", "calendar year")),
+        ((*TILE, "--period", "2019-03--P6M"), 2, ("2019-03--P6M", "calendar year")),
         ((*TILE, "--catalog", "no/such/catalog.json", "--region", "eastern"), 3, ("outside",)),
         (("--tile", "x215y075", "--region", "eastern", "--catalog", "no/such"), 13, ("no/such",)),
         ((*TILE, "--env", "prod"), 13, ("--output",)),
@@ -311,7 +311,7 @@ def test_the_log_format_may_come_from_the_environment(job: Job) -> None:
     text = job(*wrong, env={"CROPMASK_LOG_FORMAT": "text"})
     assert text.stderr.startswith("error: ")
     option_goes_first = job(*wrong, "--log-format", "json", env={"CROPMASK_LOG_FORMAT": "text"})
-    assert json.loads(option_goes_first.stderr)["exit_code"] == ExitCode.REJECTED
+    assert json.loads(option_goes_first.stderr)["exit_code"] == ExitCode.USAGE
     unknown = job(*wrong, env={"CROPMASK_LOG_FORMAT": "xml"})
     assert unknown.returncode == ExitCode.USAGE
     assert "'xml' is not one of" in unknown.stderr
