@@ -17,7 +17,8 @@ reports, and says what an operator can do about all of a kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar, Final, Self
@@ -40,6 +41,14 @@ _MODEL: Final = "put the right model file there: 'cropmask models verify'"
 _REGION: Final = "correct the region file or --models: 'cropmask doctor' shows what is missing"
 _STOPPED: Final = "a process was stopped from outside and the tile given back: nothing to do"
 _WORLD: Final = "the network or a server failed: look at it if it goes on"
+
+
+_SCHEME: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>/?)|(?P<bare>s3|https?|file)//",
+    re.IGNORECASE,
+)
+_ELSEWHERE: Final = frozenset({"gs", "gcs", "az", "abfs", "abfss", "adl", "wasb", "oss", "ftp"})
+"""Schemes of places that are not offered, which need no slash to be recognized."""
 
 
 class Reason(StrEnum):
@@ -249,6 +258,42 @@ def one_line(message: str) -> str:
         return plain
     half = MAX_MESSAGE // 2
     return f"{plain[:half]} ... {plain[-half:]}"
+
+
+def find_closest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The known word that a user may have meant by another one; None if nothing is so like it."""
+    from difflib import get_close_matches  # loaded where something is wrong
+
+    spelled = {each.casefold(): each for each in known}
+    close = get_close_matches(word.casefold()[:100], spelled, 1, likeness)
+    return spelled[close[0]] if close else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The same as the end of a message: ``: did you mean 'x'?``, or nothing."""
+    close = find_closest(word, known)
+    return f": did you mean '{close}'?" if close else ""
+
+
+def doubt_address(place: str, offered: Collection[str]) -> str:
+    """What is wrong with the scheme of a place, as the end of a message; empty if nothing is.
+
+    ``offered`` are the schemes that it may have, in small letters, beside none. A path that looks
+    like an address can be written with ``./`` before it.
+    """
+    match = _SCHEME.match(place)
+    if match is None:
+        return ""
+    scheme, rest = match["scheme"] or match["bare"], place[match.end() :].lstrip("/")
+    near = find_closest(scheme, offered)
+    is_meant = bool(match["bare"] or match["slashes"]) or scheme.lower() in (*offered, *_ELSEWHERE)
+    if not is_meant:
+        return ""
+    if near is None:
+        return f": {scheme.lower()}:// is not offered"
+    right = f"{near}:{'///' if near == 'file' else '//'}{rest}"
+    is_right = place.startswith(f"{near}://") and (near == "file" or place == right)
+    return "" if is_right else f": did you mean '{right}'?"
 
 
 class Rejected(CropmaskError):

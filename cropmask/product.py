@@ -15,9 +15,6 @@ NODATA: Final = 255
 """Nodata of every band, in files, items and product definitions."""
 
 FAMILY: Final = "crop_mask"
-LICENSE: Final = "CC-BY-4.0"
-CREDIT: Final = "Digital Earth Africa"
-CREDIT_URL: Final = "https://www.digitalearthafrica.org"
 METHOD_URL: Final = (
     "https://docs.digitalearthafrica.org/en/latest/data_specs/Cropland_extent_specs.html"
 )

@@ -6,15 +6,33 @@ file of the same shape, named by its path, works the same.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+)
 
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.attribution import (
+    KNOWN_LICENSES,
+    OTHER_LICENSE,
+    Attribution,
+    Provider,
+    find_license,
+    is_web_address,
+)
+from cropmask.errors import Misconfigured, Reason, Rejected, did_you_mean, find_closest
 from cropmask.product import Product, Recipe
 
 REGION_FILE: Final = "region.toml"
@@ -35,7 +53,10 @@ class StacLayer(_Value):
     """Whether the item must be of the map's year; an elevation model has no year."""
 
 
-Layer = str | StacLayer
+Layer = Annotated[
+    Annotated[str, Tag("text")] | Annotated[StacLayer, Tag("table")],
+    Discriminator(lambda value: "table" if isinstance(value, dict | StacLayer) else "text"),
+]
 """A raster's path or address, or where to search for it."""
 
 
@@ -103,6 +124,11 @@ class Region(_Value):
     """GeoJSON of the region's polygons; coordinates in its ``crs`` member, else longitude and
     latitude."""
     countries: tuple[str, ...] = ()
+    license: str | None = None
+    """License of the region's maps: an SPDX identifier, or the address of their terms; None to
+    take that of the inputs."""
+    providers: tuple[Provider, ...] = ()
+    """Whom the maps are owed to, beside the providers of the inputs."""
     protected_areas: str | None = None
     """Raster of protected areas, where the region has one."""
     training: Training = Training()
@@ -116,8 +142,27 @@ class Region(_Value):
     def _one_line(cls, value: str) -> str:
         line = " ".join(value.split())
         if not line or not line.isprintable():
-            raise ValueError("it must be a line of text")
+            raise ValueError("must be a line of text")
         return line
+
+    @field_validator("license")
+    @classmethod
+    def _known_license(cls, value: str | None) -> str | None:
+        if value is None or value == OTHER_LICENSE or is_web_address(value):
+            return value
+        known = find_license(value)
+        if known is None:
+            raise ValueError(
+                "must be an SPDX identifier such as CC-BY-4.0, or the address of the terms"
+            )
+        return known
+
+    @property
+    def attribution(self) -> Attribution:
+        """What the region file says of license and providers."""
+        if is_web_address(self.license):
+            return Attribution(OTHER_LICENSE, self.license, self.providers)
+        return Attribution(self.license, None, self.providers)
 
     @property
     def product(self) -> Product:
@@ -231,28 +276,41 @@ def load_region(name: str, models: Path | None = None, files: Sequence[Path] = (
         if not folder.is_dir():
             raise Misconfigured(f"there is no folder of regions at {folder}: correct --models")
         if not re.fullmatch("[a-z][a-z0-9_]{0,40}", name) or not path.is_file():
-            known = ", ".join(region_names(models)) or "none"
-            raise Rejected(
-                f"unknown region '{name}': known regions are {known}; "
-                "or give the path of a region.toml",
-                reason=Reason.UNKNOWN_REGION,
-            )
+            raise _unknown_region(name, models)
     return _read_region(path)
+
+
+def _unknown_region(name: str, models: Path | None) -> Rejected:
+    names = region_names(models)
+    here = os.path.join(name, REGION_FILE)  # noqa: PTH118 (a name may be anything)
+    if os.path.isfile(here):  # noqa: PTH113 (never raises)
+        said = f"'{name}' is a folder: name the region file in it, {here}"
+    elif not names and models and (models / REGION_FILE).is_file():
+        said = f"unknown region '{name}': {models} is one region's folder: give --models its parent"
+    else:
+        said = (
+            f"unknown region '{name}'{did_you_mean(name, names) or ':'} known regions are "
+            f"{', '.join(names) or 'none'}; or give the path of a region.toml"
+        )
+    return Rejected(said, reason=Reason.UNKNOWN_REGION)
 
 
 def _read_region(path: Path) -> Region:
     try:
-        region = Region.model_validate(tomllib.loads(_read_text(path)))
-        region = region.resolved(path.parent)
-        has_boundary = region.boundary.is_file()
+        document = tomllib.loads(_read_text(path))
+        problems = [*_check_boundary(document, path.parent)]
+        try:
+            region = Region.model_validate(document).resolved(path.parent)
+        except ValidationError as error:
+            problems = [*_describe_problems(error), *problems]
     except OSError as error:
         raise Misconfigured(f"region file {path} cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        raise Misconfigured(f"region file {path}: {_first_problem(error)}") from None
     except (ValueError, RecursionError) as error:
-        raise Misconfigured(f"region file {path} is not valid TOML: {error}") from None
-    if not has_boundary:
-        raise Misconfigured(f"region file {path}: the boundary {region.boundary} does not exist")
+        raise Misconfigured(
+            f"region file {path} is not valid TOML: {_describe_syntax(error)}"
+        ) from None
+    if problems:
+        raise Misconfigured(f"region file {path}: {'; '.join(problems)}")
     return region
 
 
@@ -267,8 +325,135 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"'{where}': {problem['msg']}{more}"
+def _check_boundary(document: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """What is wrong with the file that a boundary names."""
+    name = document.get("boundary")
+    path = folder / name if isinstance(name, str) else None
+    if path is None or path.is_file():
+        return
+    if path.is_dir():
+        yield f"the boundary {path} is a folder, no GeoJSON file"
+        return
+    beside = islice(path.parent.iterdir(), 1000) if path.parent.is_dir() else ()
+    close = did_you_mean(path.name, (file.name for file in beside if file.name != REGION_FILE))
+    yield f"the boundary {path} does not exist{close}"
+
+
+def _describe_syntax(error: Exception) -> str:
+    """What is wrong with the text of a file that is no TOML."""
+    said = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no UTF-8 text"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    if "integer string conversion" in said:
+        return "it has a number of too many digits"
+    said = re.sub(r"Cannot overwrite a value", "a key is there twice, or is no table", said)
+    return re.sub(r"Cannot declare \((.*?),?\) twice", r"the table \1 is there twice", said)
+
+
+_TABLES: Final[Mapping[str, type[BaseModel]]] = {
+    "": Region,
+    "training": Training,
+    "limits": Limits,
+    "ancillary": Ancillary,
+    "models": ModelRef,
+    "providers": Provider,
+    "ancillary.": StacLayer,
+}
+"""Form of each table of a region file, by its name; the last one is that of a layer."""
+_WANTED: Final[Mapping[str, str]] = {
+    "name": "must be small letters, digits and _, a letter first",
+    "version": "must be three numbers, such as 1.0.0",
+    "sha256": "must be 64 digits and letters from a to f",
+}
+"""What a text must be like, by its key."""
+_WORDS: Final[Mapping[str, str]] = {
+    "string_type": "must be a text in quotes",
+    "path_type": "must be a path in quotes",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "tuple_type": "must be a list in [ ]",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "literal_error": "must be {expected}",
+    "value_error": "{error}",
+}
+"""What is wrong with a value, by pydantic's name of it."""
+
+
+def _describe_problems(error: ValidationError) -> Iterator[str]:
+    """Every problem of a region file in plain words, with its key."""
+    found = error.errors(include_url=False)
+    meant: set[str] = set()
+    for problem in found:
+        if problem["type"] == "extra_forbidden":
+            *place, word = problem["loc"]
+            table = _table_of(problem["loc"])
+            if close := find_closest(str(word), _TABLES[table].model_fields):
+                meant.add(_key((*place, close)))
+                said = f"did you mean '{close}'?"
+            else:
+                said = _say_known(table, str(word))
+            yield f"'{_key(problem['loc'])}' is unknown: {said}"
+    for problem in found:
+        key = _key(problem["loc"])
+        if problem["type"] == "missing" and key not in meant:
+            yield f"'{key}' is missing"
+        elif problem["type"] not in ("missing", "extra_forbidden"):
+            yield f"'{key}' {_describe_value(problem)}"
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """Key as a user would name it: pydantic's own steps are not in the file."""
+    return ".".join(str(step) for step in loc if step not in ("text", "table", "[key]"))
+
+
+def _table_of(loc: tuple[int | str, ...]) -> str:
+    if "table" in loc:
+        return "ancillary."
+    return str(loc[0]) if len(loc) > 1 else ""
+
+
+def _say_known(table: str, key: str) -> str:
+    """Where a key belongs that a table does not have, else which ones it has."""
+    for name, form in _TABLES.items():
+        if name != table and key in form.model_fields:
+            return f"it belongs into the table [{name}]" if name else "it belongs above all tables"
+    return f"known are {', '.join(_TABLES[table].model_fields)}"
+
+
+def _describe_value(problem: Any) -> str:  # noqa: ANN401 (pydantic's)
+    kind, key, value = problem["type"], str(problem["loc"][-1]), problem["input"]
+    context, near = problem.get("ctx", {}), ""
+    if kind == "string_pattern_mismatch":
+        words = _WANTED[key]
+    elif kind == "string_type" and key == "text":
+        words = "must be a path or address, or a table with collection and asset"
+    else:
+        words = _WORDS.get(kind, "cannot be used").format(**context)
+    if kind == "literal_error":
+        near = did_you_mean(str(value), re.findall("'(.*?)'", context["expected"]))
+    elif key == "license":
+        near = did_you_mean(str(value).replace(" ", "-"), KNOWN_LICENSES)
+    return f"{words}, not {_show(value)}{near}"
+
+
+def _show(value: object) -> str:
+    """A value as it is in the file, if it is short."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.errors import Rejected
-from cropmask.product import CREDIT
+
+CREDIT: Final = "Digital Earth Africa"
 
 CLUSTERS: Final = 24
 """Clusters of each class, crop and non-crop."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Final
 
+from cropmask.attribution import Attribution
 from cropmask.catalog.regions import CatalogRegion, load_regions
 from cropmask.catalog.static import (
     CHILD,
@@ -218,9 +220,16 @@ def _base_collection(
         title,
         known,
         bounds,
+        attribution=_credit(region, items),
         resolutions=tuple(sorted({item.resolution for item in items})),
         synthetic=any(item.synthetic for item in items),
     )
+
+
+def _credit(region: CatalogRegion | None, items: Sequence[ResultItem]) -> Attribution:
+    """Whom the maps of a product are owed to: what its region says, then what its items say."""
+    said = reduce(Attribution.beside, (item.attribution for item in items))
+    return region.region.attribution.over(said) if region is not None else said
 
 
 def _layer(
@@ -228,12 +237,14 @@ def _layer(
 ) -> MapLayer:
     resolution = min(item.resolution for item in items)
     synthetic = any(item.synthetic for item in items)
+    attribution = _credit(region, items)
     if region is not None:
-        return replace(region.layer(resolution), synthetic=synthetic)
+        layer = region.layer(resolution)
+        return replace(layer, synthetic=synthetic, attribution=attribution)
     name = str(collection["id"]).removeprefix(f"{FAMILY}_")
     title, product = title_of_region(collection), Product(name, str(collection["version"]))
     bounds = tuple(collection["extent"]["spatial"]["bbox"][0])
-    return MapLayer(product, title, (), bounds, resolution, synthetic)
+    return MapLayer(product, title, (), bounds, resolution, synthetic, attribution)
 
 
 def put_changed(store: Store, files: Iterable[CatalogFile]) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import shapely
 from pydantic import BaseModel
 
+from cropmask.attribution import Attribution, parse_attribution
 from cropmask.errors import Rejected
 from cropmask.modelfile.model import Model, read_model
 from cropmask.product import Product, Recipe
@@ -67,8 +68,14 @@ class CatalogRegion:
 
     def layer(self, resolution: int) -> MapLayer:
         """Map layer of the region's product."""
-        countries = self.region.countries
-        return MapLayer(self.product, self.title, countries, self.bounds, resolution)
+        return MapLayer(
+            self.product,
+            self.title,
+            self.region.countries,
+            self.bounds,
+            resolution,
+            attribution=self.region.attribution,
+        )
 
 
 def load_regions(
@@ -129,7 +136,18 @@ def describe_model(
             "cropmask:limits": list(region.card.limits) if region.card else [],
         },
         card=card,
+        attribution=credit_model(region, found),
     )
+
+
+def credit_model(region: CatalogRegion, found: RegionModel) -> Attribution:
+    """Whom a model is owed to, as its file says; the region may know more of the same provider."""
+    manifest = found.model.manifest
+    named = [p for p in region.region.providers if p.name == manifest.credit]
+    if not named and manifest.credit:
+        said = {"name": manifest.credit, "url": manifest.credit_url, "roles": ["licensor"]}
+        return parse_attribution({"license": manifest.license, "providers": [said]})
+    return replace(parse_attribution({"license": manifest.license}), providers=tuple(named))
 
 
 def _dump(part: BaseModel | None) -> Document | None:

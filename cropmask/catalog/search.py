@@ -150,7 +150,7 @@ class Index:
     def __init__(self, collections: Sequence[Document], items: Sequence[Document]) -> None:
         self.collections = {str(found["id"]): found for found in collections}
         self._items = tuple(items)
-        self._boxes = shapely.box(*np.array([_box(item) for item in items]).reshape(-1, 4).T)
+        self._areas = np.array([_area(item) for item in items], dtype=object)
         self._times = [_span(item) for item in items]
         self._by_id = {(str(item["collection"]), str(item["id"])): item for item in items}
 
@@ -175,7 +175,7 @@ class Index:
         here: Any = np.ones(len(self._items), bool)
         if query.area is not None:
             try:
-                here = shapely.intersects(query.area, self._boxes)
+                here = shapely.intersects(query.area, self._areas)
             except shapely.errors.ShapelyError as error:
                 raise Rejected(
                     f"the geometry of the query is not valid: {error}", reason=Reason.BAD_QUERY
@@ -204,6 +204,17 @@ def can_be_searched(item: Document) -> bool:
 
 def _box(item: Document) -> list[float]:
     return [float(value) for value in item["bbox"]]
+
+
+def _area(item: Document) -> shapely.Geometry:
+    """Where an item has data: its geometry, or its box if that cannot be read."""
+    try:
+        found = shape(item["geometry"])
+        if found.is_valid and not found.is_empty:
+            return found
+    except (*_PARSE_ERRORS, shapely.errors.ShapelyError):
+        pass
+    return shapely.box(*_box(item))
 
 
 def _span(item: Document) -> tuple[datetime, datetime]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from os.path import relpath
 from pathlib import Path
 from typing import Final
 
-from cropmask.catalog.regions import CatalogRegion, RegionModel, describe_model
+from cropmask.attribution import Attribution
+from cropmask.catalog.regions import CatalogRegion, RegionModel, credit_model, describe_model
 from cropmask.catalog.thumbnails import draw_region, draw_regions
 from cropmask.product import BANDS, FAMILY
 from cropmask.stac.collection import (
@@ -92,7 +94,8 @@ def make_static(
 
 def _make_empty(region: CatalogRegion) -> Document:
     """Collection of a region's product, without items."""
-    base = make_collection(region.title, region.product, region.bounds)
+    attribution = region.region.attribution
+    base = make_collection(region.title, region.product, region.bounds, attribution=attribution)
     return link_items(base, (), describe_assets(region.product.name, results=False))
 
 
@@ -106,7 +109,10 @@ def make_shared(layers: Sequence[MapLayer], address: Callable[[str], str]) -> It
     for layer in layers:
         key = product_file(layer.product.name)
         places[layer.product.name] = address(key)
-        yield text_file(key, make_odc_product(layer.title, layer.product, layer.resolution))
+        definition = make_odc_product(
+            layer.title, layer.product, layer.resolution, layer.attribution
+        )
+        yield text_file(key, definition)
     yield text_file(PRODUCTS, make_products_csv(places))
     yield text_file(OWS_FILE, make_ows_config(layers))
     yield json_file(TERRIA_FILE, make_terria_group(layers))
@@ -128,7 +134,8 @@ def make_models(
             items.append(item)
     if not items:
         return [], []
-    collection = make_models_collection(items)
+    owed = [credit_model(region, found) for region in regions for found in region.models]
+    collection = make_models_collection(items, reduce(Attribution.beside, owed))
     files.append(CatalogFile(f"{collection['id']}/{THUMBNAIL}", draw_regions(regions)))
     files.append(json_file(f"{collection['id']}/collection.json", collection))
     return files, [collection]

@@ -77,12 +77,23 @@ def draw_results(
     pixels = _blank(frame)
     _fill(pixels, frame, [region.boundary] if region else [], _LAND)
     for item in items:
-        box = tile_polygon(item.tile)
         if item.key in pictures:
-            _paste(pixels, frame, box, pictures[item.key])
+            _paste(pixels, frame, _box_of_picture(item), pictures[item.key])
         else:
-            _fill(pixels, frame, [box], _shade(crop_share(item)))
+            _fill(pixels, frame, [tile_polygon(item.tile)], _shade(crop_share(item)))
     return _encode(pixels)
+
+
+def _box_of_picture(item: ResultItem) -> shapely.Polygon:
+    """Where the thumbnail of an item is; over the tile if the item does not say it."""
+    said, tile = item.assets.get("thumbnail", {}), tile_polygon(item.tile)
+    try:
+        (height, width), (a, _, left, _, e, top) = said["proj:shape"], said["proj:transform"][:6]
+        place = shapely.box(left, top + e * height, left + a * width, top)
+        inside = shapely.intersection(place, tile)
+    except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError):
+        return tile
+    return inside if inside.area > 0 else tile
 
 
 def _paste(pixels: NDArray[np.uint8], frame: GeoBox, box: shapely.Polygon, picture: bytes) -> None:

@@ -48,6 +48,44 @@ class Statistics:
     high_hectares: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidArea:
+    """Where a tile has data: a window of its pixels, and blocks of pixels within it."""
+
+    rows: slice
+    columns: slice
+    """The smallest window that holds every pixel that is not nodata."""
+    edge: int
+    """Pixels of a block's edge; the last blocks of the window may be smaller."""
+    blocks: NDArray[np.bool_]
+    """Whether a block of the window has such a pixel ``(y, x)``."""
+
+
+def find_valid(band: NDArray[np.uint8], most: int = 48) -> ValidArea | None:
+    """Where a band, uint8 ``(y, x)``, is not nodata; None if it is nodata everywhere.
+
+    The window has at most ``most`` blocks along an edge; a block's rows are in memory at a time.
+    """
+    rows = np.flatnonzero([(row != NODATA).any() for row in band])
+    if not len(rows):
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    seen = np.zeros(band.shape[1], bool)
+    for row in band[top:bottom]:
+        seen |= row != NODATA
+    columns = np.flatnonzero(seen)
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    edge = -(-max(bottom - top, right - left) // most)
+    starts = np.arange(0, right - left, edge)
+    blocks = [
+        np.logical_or.reduceat(
+            (band[row : min(row + edge, bottom), left:right] != NODATA).any(axis=0), starts
+        )
+        for row in range(top, bottom, edge)
+    ]
+    return ValidArea(slice(top, bottom), slice(left, right), edge, np.array(blocks))
+
+
 def statistics(
     prob: NDArray[np.uint8],
     filtered: NDArray[np.uint8],

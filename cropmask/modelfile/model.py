@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cropmask.attribution import OTHER_LICENSE
 from cropmask.core.engine import predict
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Reason, Rejected
@@ -37,7 +38,7 @@ from cropmask.modelfile.forestarrays import (
     encode_cuts,
     right_children,
 )
-from cropmask.product import CREDIT, CREDIT_URL, LICENSE, Recipe
+from cropmask.product import Recipe
 
 __all__ = [
     "SUFFIX",
@@ -89,9 +90,10 @@ class ModelManifest(_Strict):
     """None of an imported model, whose samples are not known."""
     classes: tuple[Word, Word] = CLASSES
     """Names of the classes 0 and 1."""
-    license: Word = LICENSE
-    credit: Word = CREDIT
-    credit_url: Word = CREDIT_URL
+    license: Word = OTHER_LICENSE
+    credit: Word = ""
+    """Who made the samples; empty if nobody says it."""
+    credit_url: Word = ""
 
 
 class _Trees(_Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, doubt_address
 from cropmask.queue.protocol import Queue, QueueOptions
 
 
@@ -27,9 +27,11 @@ def open_queue(address: str, options: QueueOptions | None = None) -> Queue:
         from cropmask.queue.sqs import SqsQueue  # boto3 takes a while: only where it is needed
 
         return SqsQueue(address, options or QueueOptions())
-    if "://" in address or not address.strip():
+    doubt = doubt_address(address, ("http", "https"))
+    if doubt or "://" in address or not address.strip():
         raise Misconfigured(
-            f"'{address}' is no queue: give the URL of an SQS queue (https://sqs...) or a folder"
+            f"'{address}' is no queue{doubt or ':'} give the URL of an SQS queue (https://sqs...) "
+            "or a folder"
         )
     from cropmask.queue.folder import FolderQueue
 

@@ -25,15 +25,14 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
-from cropmask.core.cropmap import CropMap
+from cropmask.core.cropmap import CropMap, ValidArea
 from cropmask.errors import CropmaskError, Interrupted, Reason
-from cropmask.product import CREDIT, FILTERED, LICENSE, MASK, NODATA, Band, Rgba
+from cropmask.product import FILTERED, MASK, NODATA, Band, Rgba
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.stac.facts import FileFacts
+from cropmask.stac.footprint import thumbnail_box
 
 BLOCK: Final = 512
-THUMBNAIL_PIXELS: Final = 512
-"""Longest edge of the thumbnail."""
 THUMBNAIL_GROUND: Final[Rgba] = (112, 112, 112, 255)
 """Mapped land that is no crop: a gray on which the published yellow stands out."""
 
@@ -51,7 +50,13 @@ _RGBA: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInter
 
 
 def write_cog(
-    path: Path, array: NDArray[np.uint8], box: GeoBox, band: Band, *, threads: int = 1
+    path: Path,
+    array: NDArray[np.uint8],
+    box: GeoBox,
+    band: Band,
+    *,
+    credit: str = "",
+    threads: int = 1,
 ) -> None:
     """Write one band as a cloud-optimized GeoTIFF with overviews.
 
@@ -68,6 +73,8 @@ def write_cog(
         Pixel grid of ``array``.
     band
         The band: its name, unit and kind of overview.
+    credit
+        Whom the map is owed to, in a line.
     threads
         Threads that compress; the bytes do not depend on it.
     """
@@ -76,10 +83,9 @@ def write_cog(
     with _translate_encoding_errors(path), _raster(array[np.newaxis], box, nodata=NODATA) as raster:
         raster.set_band_description(1, band.name)
         raster.set_band_unit(1, band.unit)
-        raster.update_tags(
-            TIFFTAG_IMAGEDESCRIPTION=band.description,
-            TIFFTAG_COPYRIGHT=f"{CREDIT}, {LICENSE}",
-        )
+        raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=band.description)
+        if credit:
+            raster.update_tags(TIFFTAG_COPYRIGHT=credit)
         _save(
             raster,
             path,
@@ -103,11 +109,23 @@ def write_visual(path: Path, crop_map: CropMap, box: GeoBox, small: GeoBox) -> N
         _save(raster, path, OVERVIEW_RESAMPLING="NEAREST", **_COG)
 
 
-def write_thumbnail(path: Path, crop_map: CropMap, box: GeoBox) -> None:
-    """Write a PNG of at most 512 pixels a side: filtered cropland on gray, nodata transparent."""
-    factor = -(-max(box.shape) // THUMBNAIL_PIXELS)
-    height, width = (-(-edge // factor) for edge in box.shape)
-    classes = _reduce(crop_map.filtered, box, (height, width))
+def write_thumbnail(
+    path: Path, crop_map: CropMap, box: GeoBox, valid: ValidArea | None = None
+) -> None:
+    """Write a PNG of what is valid: filtered cropland on gray, nodata transparent.
+
+    It fills :func:`~cropmask.stac.footprint.thumbnail_box`; ``box`` is the grid of the map.
+    """
+    window, pixels = box, crop_map.filtered
+    if valid is not None:
+        window = box[valid.rows, valid.columns]
+        pixels = pixels[valid.rows, valid.columns]
+    small = thumbnail_box(valid, box).shape
+    times = small[0] // window.shape[0]
+    if times > 1:
+        classes = pixels.repeat(times, axis=0).repeat(times, axis=1)
+    else:
+        classes = _reduce(pixels, window, (small[0], small[1]))
     write_picture(path, classes, FILTERED)
 
 

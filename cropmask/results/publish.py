@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from cropmask.core.cropmap import CropMap
+from cropmask.core.cropmap import CropMap, ValidArea, find_valid
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.product import BANDS, Product
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
@@ -44,21 +44,28 @@ def write_band(
     name: str,
     pixels: NDArray[np.uint8],
     *,
+    credit: str = "",
     threads: int = 1,
 ) -> None:
     """Write one band of a dataset to a local folder, ahead of the rest; uint8 ``(y, x)``."""
     band = next(band for band in BANDS if band.name == name)
     path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
-    write_cog(path, pixels, box, band, threads=threads)
+    write_cog(path, pixels, box, band, credit=credit, threads=threads)
 
 
 def write_dataset(
-    folder: Path, facts: ItemFacts, crop_map: CropMap, *, threads: int = 1
+    folder: Path,
+    facts: ItemFacts,
+    crop_map: CropMap,
+    valid: ValidArea | None,
+    *,
+    threads: int = 1,
 ) -> dict[str, FileFacts]:
     """Write all files of a dataset except its item to a local folder.
 
-    Bands that :func:`write_band` has put there already are left as they are. The files are
-    returned by asset key, in the order in which they are published.
+    Bands that :func:`write_band` has put there already are left as they are. ``valid`` is where
+    they are not nodata. The files are returned by asset key, in the order in which they are
+    published.
     """
     paths = {
         key: folder / facts.file_name(key)
@@ -67,9 +74,10 @@ def write_dataset(
     for band in BANDS:
         if not paths[band.name].exists():
             pixels = getattr(crop_map, band.name)
-            write_cog(paths[band.name], pixels, facts.box, band, threads=threads)
+            credit = facts.attribution.line
+            write_cog(paths[band.name], pixels, facts.box, band, credit=credit, threads=threads)
     write_visual(paths["visual"], crop_map, facts.box, facts.visual_box)
-    write_thumbnail(paths["thumbnail"], crop_map, facts.box)
+    write_thumbnail(paths["thumbnail"], crop_map, facts.box, valid)
     paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
     files = {key: load_file_facts(path) for key, path in paths.items()}
     checksums = folder / facts.file_name("checksums")
@@ -115,8 +123,9 @@ def put_dataset(
     """
     with nullcontext(folder) if folder else TemporaryDirectory(prefix="cropmask-") as place_:
         local = Path(place_)
-        files = write_dataset(local, facts, crop_map, threads=threads)
-        text = encode_json(make_item(facts, files)).encode()
+        valid = find_valid(crop_map.mask)
+        files = write_dataset(local, facts, crop_map, valid, threads=threads)
+        text = encode_json(make_item(facts, files, valid)).encode()
         if overwrite:
             store.remove(place.item)
         else:

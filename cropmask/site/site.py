@@ -29,7 +29,8 @@ from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.limits import ReadLimits
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
-from cropmask.store.doors import open_store
+from cropmask.site.variables import check_variables
+from cropmask.store.doors import check_store_address, open_store
 from cropmask.store.protocol import Store, StoreOptions
 
 EXPLORER: Final = "https://explorer.digitalearth.africa/stac"
@@ -168,6 +169,7 @@ def open_site(
     ``memory``; None where not given. Raises Misconfigured if a value cannot be used.
     """
     given = _Settings(options or {}, os.environ if environ is None else environ)
+    check_variables(given.environ)
     environment: Environment = given.read(contract.ENV_ENVIRONMENT, "local")
     catalog = _find_catalog(given, environment)
     output = given.read(contract.ENV_OUTPUT) or _default_output(environment)
@@ -248,6 +250,10 @@ def _parse_flag(variable: str, text: str) -> bool:
     return text.lower() in ("1", "true", "yes")
 
 
+def _parse_output(_variable: str, text: str) -> str:
+    return check_store_address(text)
+
+
 def _parse_path(_variable: str, text: str) -> Path:
     return Path(text)
 
@@ -259,6 +265,7 @@ def _parse_paths(_variable: str, text: str) -> tuple[Path, ...]:
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_ENVIRONMENT: _parse_environment,
     contract.ENV_RESOLUTION: _parse_resolution,
+    contract.ENV_OUTPUT: _parse_output,
     contract.ENV_MODELS: _parse_path,
     contract.ENV_REGION_FILES: _parse_paths,
     contract.ENV_CACHE: _parse_path,

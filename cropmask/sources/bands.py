@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cropmask.attribution import UNSTATED, Attribution, parse_attribution
 from cropmask.core.scaling import KEPT, Declared, Kept
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Reason, Rejected
@@ -87,6 +88,12 @@ class GeoMad:
     """Whether the item says that it is made up."""
     choice: VersionChoice | None = None
     """Which version it is, if there were several."""
+    attribution: Attribution = UNSTATED
+    """What the item itself says of its license and providers."""
+    collection_href: str | None = None
+    """Address of the collection that the item links."""
+    read_at: str = ""
+    """Address that the item was read at; ``href`` is the one that it gives itself."""
 
 
 def parse_geomad(item: StacFile, period: Period) -> GeoMad:
@@ -115,7 +122,23 @@ def parse_geomad(item: StacFile, period: Period) -> GeoMad:
         region_code=region_code(item),
         bands={name: _band(item, item_id, name) for name in (*REFLECTANCE, *DEVIATION)},
         synthetic=item.properties.get("odc:producer") == SYNTHETIC,
+        attribution=parse_attribution(item.content),
+        collection_href=_find_collection_link(item),
+        read_at=item.href,
     )
+
+
+def _find_collection_link(item: StacFile) -> str | None:
+    """Address of the item's collection, or of its parent, which mostly is the collection.
+
+    None without such a link, or if it leads to where the item may not.
+    """
+    linked = {link.get("rel"): link["href"] for link in reversed(item.links)}
+    href = linked.get("collection") or linked.get("parent")
+    try:
+        return item.address_of(href, "link 'collection'") if href else None
+    except Rejected:
+        return None
 
 
 def _title(item: StacFile) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+from cropmask.attribution import OTHER_LICENSE, Attribution
 from cropmask.product import (
     BANDS,
     COG_TYPE,
-    CREDIT,
-    CREDIT_URL,
     METHOD_URL,
     NODATA,
     Band,
@@ -16,7 +16,7 @@ from cropmask.product import (
     Rgba,
     hex_color,
 )
-from cropmask.stac.facts import Bounds, Document
+from cropmask.stac.facts import Document
 from cropmask.stac.links import make_link
 
 STAC_VERSION: Final = "1.1.0"
@@ -31,34 +31,43 @@ _EXTENSIONS: Final = {
     "version": "1.2.0",
     "mlm": "1.5.2",
 }
-TERMS_LINKS: Final = (
-    make_link("license", "https://creativecommons.org/licenses/by/4.0/", "text/html", "CC BY 4.0"),
-    make_link("about", METHOD_URL, "text/html", "Published method"),
-)
-PROVIDERS: Final = (
-    {
-        "name": CREDIT,
-        "description": "Sentinel-2 GeoMAD, training samples and the published method",
-        "roles": ["licensor"],
-        "url": CREDIT_URL,
-    },
-)
+METHOD_LINK: Final = make_link("about", METHOD_URL, "text/html", "Published method")
+_CREATIVE_COMMONS: Final = re.compile(r"CC-(BY[A-Z-]*)-(\d\.\d)")
+
+
+def describe_terms(attribution: Attribution) -> Document:
+    """License, providers and credit line, as items and collections have them."""
+    known: Document = {}
+    if attribution.providers:
+        dumped = (each.model_dump(exclude_defaults=True) for each in attribution.providers)
+        known["providers"] = [
+            {key: list(value) if key == "roles" else value for key, value in provider.items()}
+            for provider in dumped
+        ]
+    known["license"] = attribution.license or OTHER_LICENSE
+    if attribution.line:
+        known["attribution"] = attribution.line
+    return known
+
+
+def license_links(attribution: Attribution) -> list[Document]:
+    """Link to the text of the license, if there is one to link to."""
+    if attribution.license_url is not None:
+        return [make_link("license", attribution.license_url, "text/html", "License")]
+    if attribution.license in (None, OTHER_LICENSE):
+        return []
+    title = str(attribution.license)
+    url = f"https://spdx.org/licenses/{title}.html"
+    if found := _CREATIVE_COMMONS.fullmatch(title):
+        title = title.replace("CC-BY", "CC BY").replace(f"-{found[2]}", f" {found[2]}")
+        url = f"https://creativecommons.org/licenses/{found[1].lower()}/{found[2]}/"
+    return [make_link("license", url, "text/html", title)]
 
 
 def extensions(*names: str) -> list[str]:
     """Addresses of the schemas of STAC extensions."""
     root = "https://stac-extensions.github.io"
     return [f"{root}/{name}/v{_EXTENSIONS[name]}/schema.json" for name in names]
-
-
-def describe_area(bounds: Bounds) -> Document:
-    """Geometry and bbox of an item that fills a box in degrees."""
-    west, south, east, north = bounds
-    ring = [[west, north], [west, south], [east, south], [east, north], [west, north]]
-    return {
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [west, south, east, north],
-    }
 
 
 def describe_band(band: Band, resolution: int | None = None) -> Document:

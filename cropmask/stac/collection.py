@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from cropmask.attribution import UNSTATED, Attribution
 from cropmask.grid import CRS
-from cropmask.product import BANDS, CREDIT, FAMILY, LICENSE, Product
+from cropmask.product import BANDS, FAMILY, Product
 from cropmask.stac import assets
 from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC_MARK, Bounds, Document, mark_title
 from cropmask.stac.item import ResultItem
@@ -27,9 +28,9 @@ FIRST_GEOMAD: Final = "2017-01-01T00:00:00Z"
 """The semiannual Sentinel-2 GeoMAD begins here; no map is older."""
 
 _DESCRIPTION: Final = """\
-Annual cropland extent of {title}, from two half-years of Sentinel-2 GeoMAD by Digital Earth \
-Africa's published method: a model of 33 features classifies every pixel, image segments of at \
-least 1 ha filter the result.
+Annual cropland extent of {title}, from two half-years of Sentinel-2 GeoMAD by the published \
+method: a model of 33 features classifies every pixel, image segments of at least 1 ha filter the \
+result.
 
 - `mask`: 1 where more than half of the model's vote is crop, else 0.
 - `prob`: probability of cropland in percent, rounded and kept on the mask's side of one half, \
@@ -38,7 +39,7 @@ so that `prob` > 50 exactly where `mask` is 1.
 
 255 is nodata in all three: outside the region, protected areas, water, steep or high ground, \
 and pixels without a GeoMAD. A mask whose layer was not available is named in the item's \
-`cropmask:masks_not_applied`. Credit: {credit}, CC BY 4.0."""
+`cropmask:masks_not_applied`."""
 _MADE_UP: Final = (
     "SYNTHETIC: computed from a made-up world, to try the software out. Not a map of any place.\n\n"
 )
@@ -49,6 +50,7 @@ def make_collection(
     product: Product,
     bounds: Bounds,
     *,
+    attribution: Attribution = UNSTATED,
     resolutions: tuple[int, ...] = (10,),
     synthetic: bool = False,
 ) -> Document:
@@ -64,12 +66,16 @@ def make_collection(
         The product.
     bounds
         ``(west, south, east, north)`` of the region in degrees.
+    attribution
+        Whom the maps are owed to, and on which terms.
     resolutions
         Pixel sizes in meters.
     synthetic
         Whether the maps show the made-up world.
     """
-    description = _DESCRIPTION.format(title=region_title, credit=CREDIT)
+    description = _DESCRIPTION.format(title=region_title)
+    if attribution.line:
+        description += f" Credit: {attribution.line}."
     names = ("projection", "raster", "classification", "render", "version")
     return {
         "type": "Collection",
@@ -78,10 +84,9 @@ def make_collection(
         "id": product.name,
         "title": mark_title(f"Cropland extent, {region_title}", synthetic=synthetic),
         "description": f"{_MADE_UP if synthetic else ''}{description}",
-        "keywords": ["cropland", "agriculture", "sentinel-2", "geomad", "africa"],
-        "license": LICENSE,
+        "keywords": ["cropland", "agriculture", "sentinel-2", "geomad", region_title.lower()],
         "version": product.version,
-        "providers": list(assets.PROVIDERS),
+        **assets.describe_terms(attribution),
         "extent": {
             "spatial": {"bbox": [list(bounds)]},
             "temporal": {"interval": [[FIRST_GEOMAD, None]]},
@@ -103,7 +108,8 @@ def make_collection(
         "links": [
             make_link("root", "../catalog.json"),
             make_link("parent", "../catalog.json"),
-            *assets.TERMS_LINKS,
+            *assets.license_links(attribution),
+            assets.METHOD_LINK,
         ],
     }
 
@@ -184,6 +190,7 @@ def make_root_catalog(
 
     ``related`` has titles of other files, by key.
     """
+    collections = tuple(collections)
     children = sorted((found["id"], found["title"]) for found in collections)
     links = [
         make_link("root", "./catalog.json"),
@@ -191,7 +198,8 @@ def make_root_catalog(
     ]
     if related:
         links += [
-            *assets.TERMS_LINKS,
+            *_shared_licenses(collections),
+            assets.METHOD_LINK,
             *(
                 make_link("related", f"./{key}", media_type(key), title)
                 for key, title in related.items()
@@ -205,3 +213,11 @@ def make_root_catalog(
         "description": "Annual cropland extent, one collection per region.",
         "links": links,
     }
+
+
+def _shared_licenses(collections: Sequence[Document]) -> list[Document]:
+    """Links to the license that all collections have, if it is one."""
+    linked = [
+        [link for link in found["links"] if link.get("rel") == "license"] for found in collections
+    ]
+    return linked[0] if linked and all(links == linked[0] for links in linked) else []

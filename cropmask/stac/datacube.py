@@ -8,8 +8,9 @@ from collections.abc import Mapping
 
 import yaml
 
+from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
-from cropmask.product import BANDS, CREDIT, FAMILY, LICENSE, NODATA, Product
+from cropmask.product import BANDS, FAMILY, NODATA, Product
 from cropmask.stac.facts import Document, ItemFacts
 
 
@@ -66,16 +67,22 @@ def product_file(name: str) -> str:
     return f"{name}/{name}.odc-product.yaml"
 
 
-def make_odc_product(region_title: str, product: Product, resolution: int = 10) -> str:
+def make_odc_product(
+    region_title: str,
+    product: Product,
+    resolution: int = 10,
+    attribution: Attribution = UNSTATED,
+) -> str:
     """Text of an ``.odc-product.yaml``, as ``datacube product add`` takes it.
 
     ``resolution`` is the pixel size in meters that ``datacube.load`` uses by default.
     """
+    credit = f" Credit: {attribution.line}." if attribution.line else ""
     document: Document = {
         "name": product.name,
-        "description": f"Annual cropland extent of {region_title}. Credit: {CREDIT}, {LICENSE}.",
+        "description": f"Annual cropland extent of {region_title}.{credit}",
         "metadata_type": "eo3",
-        "license": LICENSE,
+        "license": attribution.license or OTHER_LICENSE,
         "metadata": {"product": {"name": product.name}},
         "storage": {"crs": CRS, "resolution": {"x": resolution, "y": -resolution}},
         "measurements": [

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
@@ -15,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from cropmask import grid
+from cropmask.attribution import UNSTATED, Attribution
 from cropmask.core.cropmap import Statistics
 from cropmask.grid import Tile
 from cropmask.product import BANDS, Product
@@ -115,6 +115,8 @@ class ItemFacts:
     """Whether the inputs are the made-up world."""
     input_versions: Mapping[str, Document] = field(default_factory=dict)
     """Inputs that had several versions: which one was used, and which were passed over."""
+    attribution: Attribution = UNSTATED
+    """Whom the map is owed to, and on which terms."""
 
     @property
     def id(self) -> str:
@@ -167,19 +169,6 @@ def make_sha1_text(files: Iterable[FileFacts]) -> str:
     """Text of the checksum sidecar, as Digital Earth Africa writes it: digest, tab, file name."""
     lines = sorted((file.name, file.sha1) for file in files)
     return "".join(f"{sha1}\t{name}\n" for name, sha1 in lines)
-
-
-@cache
-def lonlat_bounds(tile: Tile) -> Bounds:
-    """``(west, south, east, north)`` of a tile in degrees, cut at the antimeridian and poles.
-
-    A rectangle of EPSG:6933 is one in longitude and latitude, so four numbers say it all. They
-    are rounded to 1e-9 degrees (0.1 mm), so that no last bit of a library shows.
-    """
-    reach_x, reach_y = Transformer.from_crs(4326, grid.EPSG, always_xy=True).transform(180, 90)
-    left, bottom, right, top = tile.bounds
-    west_south = max(left, -reach_x), max(bottom, -reach_y)
-    return degrees_box(*west_south, min(right, reach_x), min(top, reach_y), digits=9)
 
 
 def degrees_box(left: float, bottom: float, right: float, top: float, *, digits: int = 6) -> Bounds:

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from odc.geo.geobox import GeoBox
 
+from cropmask.attribution import NOTICE, Attribution, parse_attribution
+from cropmask.core.cropmap import ValidArea
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG, Tile
-from cropmask.product import BANDS, FAMILY, LICENSE, PROB
+from cropmask.product import BANDS, FAMILY, PROB
 from cropmask.stac import assets
 from cropmask.stac.facts import (
     ASSET_SUFFIXES,
     Document,
     FileFacts,
     ItemFacts,
-    lonlat_bounds,
 )
+from cropmask.stac.footprint import describe_footprint, thumbnail_box
 from cropmask.stac.links import ITEM_TYPE, is_document, is_shallow, make_link
 
 _EXTENSIONS: Final = (
@@ -33,8 +35,12 @@ _UP: Final = "../../../../"
 """From a dataset's folder (version, column, row, period) to its product's."""
 
 
-def make_item(facts: ItemFacts, files: Mapping[str, FileFacts]) -> Document:
+def make_item(
+    facts: ItemFacts, files: Mapping[str, FileFacts], valid: ValidArea | None = None
+) -> Document:
     """STAC 1.1.0 item of one dataset; ``files`` are those of all ``ASSET_SUFFIXES``, by key.
+
+    ``valid`` says where the bands are not nodata; without it the item covers the tile.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def make_item(facts: ItemFacts, files: Mapping[str, FileFacts]) -> Document:
         "stac_extensions": assets.extensions(*_EXTENSIONS),
         "id": facts.id,
         "collection": facts.product.name,
-        **assets.describe_area(lonlat_bounds(facts.tile)),
+        **describe_footprint(valid, facts.box),
         "properties": {
             **_describe(facts),
             **_place(facts),
@@ -58,7 +64,7 @@ def make_item(facts: ItemFacts, files: Mapping[str, FileFacts]) -> Document:
             "renders": assets.describe_renders(),
         },
         "links": _links(facts),
-        "assets": {key: _asset(key, facts, files[key]) for key in ASSET_SUFFIXES},
+        "assets": {key: _asset(key, facts, files[key], valid) for key in ASSET_SUFFIXES},
     }
 
 
@@ -74,19 +80,22 @@ def _describe(facts: ItemFacts) -> Document:
         "platform": "sentinel-2",
         "constellation": "sentinel-2",
         "instruments": ["msi"],
-        "providers": list(assets.PROVIDERS),
-        "license": LICENSE,
+        **assets.describe_terms(facts.attribution),
         "version": facts.product.version,
     }
 
 
 def _place(facts: ItemFacts) -> Document:
+    """Grid of the data assets, whatever part of it holds data."""
+    left, bottom, right, top = facts.tile.bounds
+    ring = [[left, top], [left, bottom], [right, bottom], [right, top], [left, top]]
     return {
         "grid:code": f"AFRICA10-{facts.tile}",
         "proj:code": CRS,
         "proj:epsg": EPSG,
         **_pixels(facts.box),
-        "proj:bbox": list(facts.tile.bounds),
+        "proj:bbox": [left, bottom, right, top],
+        "proj:geometry": {"type": "Polygon", "coordinates": [ring]},
     }
 
 
@@ -128,7 +137,7 @@ def _pixels(box: GeoBox) -> Document:
     return {"proj:shape": list(box.shape), "proj:transform": list(box.transform[:6])}
 
 
-def _asset(key: str, facts: ItemFacts, file: FileFacts) -> Document:
+def _asset(key: str, facts: ItemFacts, file: FileFacts, valid: ValidArea | None) -> Document:
     bands = {band.name: band for band in BANDS}
     described: Document = {"href": f"./{file.name}"}
     if key in bands:
@@ -139,6 +148,8 @@ def _asset(key: str, facts: ItemFacts, file: FileFacts) -> Document:
         described |= _statistics(facts)
     if key == "visual":
         described |= _pixels(facts.visual_box)
+    if key == "thumbnail":
+        described |= _pixels(thumbnail_box(valid, facts.box))
     return described | {"file:size": file.size, "file:checksum": file.multihash}
 
 
@@ -162,6 +173,8 @@ def _links(facts: ItemFacts) -> list[Document]:
     if facts.model.href is not None:
         title = f"Model: {facts.product.region}, {facts.model.recipe}"
         links.append(make_link("derived_from", facts.model.href, ITEM_TYPE, title))
+    if facts.attribution.license_url is not None:
+        links += assets.license_links(facts.attribution)
     return links
 
 
@@ -206,6 +219,14 @@ class ResultItem:
     """Figures of the tile."""
     properties: Document
     assets: Document
+
+    @property
+    def attribution(self) -> Attribution:
+        """What it says of license and providers, and the year of the Sentinel data in it."""
+        said = parse_attribution(self.document)
+        year = self.properties["start_datetime"][:4]
+        noticed = NOTICE in str(self.properties.get("attribution")) and year.isdecimal()
+        return replace(said, sensed=(int(year),) if noticed else None)
 
 
 def parse_item(key: str, text: bytes) -> ResultItem | None:

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from cropmask.attribution import UNSTATED, Attribution
 from cropmask.modelfile.model import Model
-from cropmask.product import CREDIT, CREDIT_URL, FAMILY, LICENSE, MASK, MODELS
+from cropmask.product import FAMILY, MASK, MODELS
 from cropmask.stac import assets
 from cropmask.stac.facts import Bounds, Document, FileFacts
+from cropmask.stac.footprint import describe_area
 from cropmask.stac.links import ITEM_TYPE, make_link
 
 _EXTENSIONS: Final = ("mlm", "version", "file", "classification", "processing")
@@ -47,6 +49,8 @@ class ModelItem:
     """Properties from the model card: cross-validations, published figures, uses, limits."""
     card: str | None
     """Address of the model card, from the item; None if there is none."""
+    attribution: Attribution = UNSTATED
+    """Whom the model is owed to, and on which terms."""
 
     @property
     def id(self) -> str:
@@ -82,7 +86,7 @@ def make_model_item(facts: ModelItem) -> Document:
         "stac_extensions": assets.extensions(*_EXTENSIONS),
         "id": facts.id,
         "collection": MODELS,
-        **assets.describe_area(facts.bounds),
+        **describe_area(facts.bounds),
         "properties": {**_describe(facts), **_mlm(facts), **_evidence(facts)},
         "links": _links(facts),
         "assets": _assets(facts),
@@ -98,8 +102,7 @@ def _describe(facts: ModelItem) -> Document:
         "start_datetime": _SAMPLES_START,
         "end_datetime": _SAMPLES_END,
         "version": facts.version,
-        "license": LICENSE,
-        "providers": list(assets.PROVIDERS),
+        **assets.describe_terms(facts.attribution),
         "processing:software": dict(manifest.software),
         "processing:lineage": (
             f"{manifest.estimator} fitted on all samples of the region, then stored as plain arrays"
@@ -118,7 +121,7 @@ def _mlm(facts: ModelItem) -> Document:
         "mlm:accelerator_constrained": False,
         "mlm:total_parameters": len(forest.feature),
         "mlm:pretrained": True,
-        "mlm:pretrained_source": f"Training samples of {CREDIT}, {LICENSE}",
+        "mlm:pretrained_source": _describe_samples(facts.attribution),
         "mlm:hyperparameters": dict(manifest.hyperparameters),
         "mlm:input": [_input(forest.features)],
         "mlm:output": [_output(forest.kind)],
@@ -126,6 +129,10 @@ def _mlm(facts: ModelItem) -> Document:
     if version := manifest.software.get("scikit-learn"):
         known["mlm:framework_version"] = version
     return known
+
+
+def _describe_samples(attribution: Attribution) -> str:
+    return f"Training samples of {attribution.credit}" if attribution.credit else "Training samples"
 
 
 def _input(features: tuple[str, ...]) -> Document:
@@ -183,7 +190,8 @@ def _links(facts: ModelItem) -> list[Document]:
         make_link("collection", "../collection.json"),
         make_link("parent", "../collection.json"),
         make_link("related", maps, title="Maps of the region"),
-        *assets.TERMS_LINKS,
+        *assets.license_links(facts.attribution),
+        assets.METHOD_LINK,
     ]
 
 
@@ -209,8 +217,11 @@ def _assets(facts: ModelItem) -> Document:
     return known
 
 
-def make_models_collection(models: Iterable[Document]) -> Document:
-    """STAC collection of the items of models, of which there must be one at least."""
+def make_models_collection(models: Iterable[Document], attribution: Attribution) -> Document:
+    """STAC collection of the items of models, of which there must be one at least.
+
+    ``attribution`` is that of all of them together.
+    """
     items = sorted(models, key=lambda item: str(item["id"]))
     wests, souths, easts, norths = zip(*(item["bbox"] for item in items), strict=True)
     return {
@@ -220,9 +231,8 @@ def make_models_collection(models: Iterable[Document]) -> Document:
         "id": MODELS,
         "title": "Cropland models",
         "description": _DESCRIPTION,
-        "keywords": ["cropland", "machine learning", "random forest", "africa"],
-        "license": LICENSE,
-        "providers": list(assets.PROVIDERS),
+        "keywords": ["cropland", "machine learning", "random forest"],
+        **assets.describe_terms(attribution),
         "extent": {
             "spatial": {"bbox": [[min(wests), min(souths), max(easts), max(norths)]]},
             "temporal": {"interval": [[_SAMPLES_START, _SAMPLES_END]]},
@@ -243,8 +253,13 @@ def make_models_collection(models: Iterable[Document]) -> Document:
         "links": [
             make_link("root", "../catalog.json"),
             make_link("parent", "../catalog.json"),
-            *assets.TERMS_LINKS,
-            make_link("author", CREDIT_URL, "text/html", CREDIT),
+            *assets.license_links(attribution),
+            assets.METHOD_LINK,
+            *(
+                make_link("author", each.url, "text/html", each.name)
+                for each in attribution.providers
+                if each.url is not None
+            ),
             *(
                 make_link(
                     "item",

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pprint import pformat
 from typing import Any, Final
 
+from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
 from cropmask.product import (
     BANDS,
-    CREDIT,
     FILTERED,
-    LICENSE,
     MASK,
     METHOD_URL,
     PROB,
@@ -53,6 +52,8 @@ class MapLayer:
     """Pixel size in meters."""
     synthetic: bool = False
     """Whether the maps show a made-up world."""
+    attribution: Attribution = UNSTATED
+    """Whom the maps are owed to, and on which terms."""
 
     @property
     def name(self) -> str:
@@ -64,10 +65,18 @@ class MapLayer:
         """What the layer shows, as text of several paragraphs."""
         where = f" The region covers {_listed(self.countries)}." if self.countries else ""
         bands = "\n".join(f"- {band.name}: {band.description}" for band in BANDS)
+        credit = f"\nCredit: {self.attribution.line}." if self.attribution.line else ""
         return (
             f"Annual cropland extent of {self.title} from two half-years of Sentinel-2 GeoMAD."
-            f"{where}\n\n{bands}\n\nMethod: {METHOD_URL}\nCredit: {CREDIT}, {LICENSE}."
+            f"{where}\n\n{bands}\n\nMethod: {METHOD_URL}{credit}"
         )
+
+    @property
+    def terms(self) -> str:
+        """Its license, as a line of text."""
+        names = ", ".join(provider.name for provider in self.attribution.providers)
+        terms = self.attribution.license or OTHER_LICENSE
+        return f"{terms}, credit: {names}" if names else terms
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -189,7 +198,7 @@ def _terria_layer(layer: MapLayer, service: str) -> Document:
         "leafletUpdateInterval": 750,
         "rectangle": {"west": west, "south": south, "east": east, "north": north},
         "info": [
-            {"name": "License", "content": f"{LICENSE}, credit: {CREDIT}"},
+            {"name": "License", "content": layer.terms},
             {"name": "Method", "content": METHOD_URL},
         ],
     }

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, doubt_address
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store, StoreOptions
+
+
+def check_store_address(url: str) -> str:
+    """The address of a store as it is given.
+
+    Raises
+    ------
+    Misconfigured
+        If it is neither a folder nor ``s3://``, or seems to be misspelled.
+    """
+    doubt = doubt_address(url, ("s3", "file"))
+    if doubt or not url.removeprefix("file://").strip() or "\0" in url:
+        advice = "" if "?" in doubt else ": give a folder or s3://bucket/prefix"
+        raise Misconfigured(f"results cannot be written to '{url}'{doubt}{advice}")
+    return url
 
 
 def open_store(url: str, options: StoreOptions | None = None) -> Store:
@@ -24,14 +39,10 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
     Misconfigured
         If the address is neither.
     """
-    scheme, _, rest = url.rpartition("://")
+    scheme, _, rest = check_store_address(url).rpartition("://")
     if scheme == "s3":
         from cropmask.store.s3 import S3Store  # boto3 takes a while: only where it is needed
 
         bucket, _, prefix = rest.partition("/")
         return S3Store(bucket, prefix, options or StoreOptions())
-    if scheme not in ("", "file") or not rest.strip() or "\0" in rest:
-        raise Misconfigured(
-            f"results cannot be written to '{url}': give a folder or s3://bucket/prefix"
-        )
     return FolderStore(Path(rest))

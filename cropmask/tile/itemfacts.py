@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
 from cropmask.core.cropmap import Statistics
 from cropmask.stac.collection import make_collection
@@ -12,7 +14,9 @@ from cropmask.stac.modelitem import model_href
 from cropmask.tile.job import Job
 
 
-def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str]) -> ItemFacts:
+def make_facts(
+    job: Job, statistics: Statistics, not_applied: Mapping[str, str], attribution: Attribution
+) -> ItemFacts:
     """What the item of a job says."""
     basis, geomads = job.basis, (job.sources.first, job.sources.second)
     end = f"{job.task.period.end}T23:59:59Z"
@@ -37,16 +41,20 @@ def make_facts(job: Job, statistics: Statistics, not_applied: Mapping[str, str])
             name: {"used": choice.used, "passed_over": list(choice.passed_over)}
             for name, choice in job.sources.choices.items()
         },
+        attribution=attribution,
     )
 
 
-def make_product_collection(job: Job) -> Document:
-    """Collection of a job's product, over all of its region."""
+def make_product_collection(job: Job, attribution: Attribution) -> Document:
+    """Collection of a job's product, over all of its region and of no year."""
     basis = job.basis
+    if attribution.sensed is not None:
+        attribution = replace(attribution, sensed=())
     return make_collection(
         basis.region.title,
         basis.region.product,
         degrees_box(*basis.boundary.bounds),
+        attribution=attribution,
         resolutions=(basis.resolution,),
         synthetic=job.synthetic,
     )

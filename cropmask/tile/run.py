@@ -23,6 +23,7 @@ from cropmask.product import Recipe
 from cropmask.remote.fetch import ReadOptions
 from cropmask.results.publish import put_dataset, write_band
 from cropmask.site.site import Site
+from cropmask.sources.attribution import find_attribution
 from cropmask.store.protocol import Store
 from cropmask.task import Task
 from cropmask.tile.itemfacts import make_facts, make_product_collection
@@ -126,6 +127,7 @@ def run_tile(
             verify_files(job.sources.bands, job.sources.options)
         region = job.basis.region
         forest = load_forest(job.basis.model.file, job.basis.model.sha256)
+        attribution = region.attribution.over(find_attribution(job.sources))
     with (
         TemporaryDirectory(prefix="cropmask-") as temporary,
         open_layers(
@@ -140,7 +142,8 @@ def run_tile(
 
         def write(name: str, band: NDArray[np.uint8]) -> None:
             # One thread compresses beside the segmentation; the last band has the machine alone.
-            put(name, band, threads=site.threads if name == LAST_BAND else 1)
+            threads = site.threads if name == LAST_BAND else 1
+            put(name, band, credit=attribution.line, threads=threads)
 
         crop_map, statistics = map_crops(
             layers,
@@ -155,8 +158,8 @@ def run_tile(
         )
         stages.add_bytes("classify", layers.pixel_bytes)
         with stages.stage("write"):
-            facts = make_facts(job, statistics, layers.not_applied)
-            collection = make_product_collection(job)
+            facts = make_facts(job, statistics, layers.not_applied, attribution)
+            collection = make_product_collection(job, attribution)
             published = put_dataset(
                 store,
                 job.place,

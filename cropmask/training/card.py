@@ -8,11 +8,12 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
+from cropmask.attribution import OTHER_LICENSE
 from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.container import replace_file
 from cropmask.modelfile.model import ModelManifest
-from cropmask.product import CREDIT, CREDIT_URL, LICENSE, METHOD_URL, RECIPES, Recipe
+from cropmask.product import METHOD_URL, RECIPES, Recipe
 from cropmask.region import Region
 from cropmask.training.cardtext import print_card
 from cropmask.training.figures import PublishedFigures, Validation, Value, load_published
@@ -82,9 +83,10 @@ class Card(Value):
     """Figures of the published map, made with the published forest."""
     uses: tuple[str, ...] = USES
     limits: tuple[str, ...] = LIMITS
-    license: str = LICENSE
-    credit: str = CREDIT
-    credit_url: str = CREDIT_URL
+    license: str = OTHER_LICENSE
+    credit: str = ""
+    """Who made the samples; empty if nobody says it."""
+    credit_url: str = ""
     method_url: str = METHOD_URL
 
     def with_model(self, recipe: Recipe, model: ModelCard) -> Card:
@@ -95,7 +97,15 @@ class Card(Value):
 
 def make_card(region: Region) -> Card:
     """Card of a region that has no model yet."""
-    return Card(region=region.name, title=region.title, published=load_published().get(region.name))
+    owed, owner = region.attribution, region.attribution.first
+    return Card(
+        region=region.name,
+        title=region.title,
+        published=load_published().get(region.name),
+        license=owed.license or OTHER_LICENSE,
+        credit=owner.name if owner else "",
+        credit_url=(owner.url or "") if owner else "",
+    )
 
 
 def make_model_card(

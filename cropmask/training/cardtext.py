@@ -23,8 +23,7 @@ def print_card(card: CardPart) -> str:
     lines = [
         f"# Crop mask models of {card['title']}",
         "",
-        f"License {card['license']}, credit: [{card['credit']}]({card['credit_url']}), "
-        f"who made the training samples and the [method]({card['method_url']}). "
+        f"License {card['license']}, {_credit(card)} [method]({card['method_url']}). "
         f"The default is `{card['default']}`, the published method; changing it is the decision "
         "of the map's owner.",
         "",
@@ -52,6 +51,14 @@ def print_card(card: CardPart) -> str:
         *_bullets(card["limits"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _credit(card: CardPart) -> str:
+    name, address = card["credit"], card["credit_url"]
+    if not name:
+        return "credit: not stated; published"
+    named = f"[{name}]({address})" if address else name
+    return f"credit: {named}, who made the training samples and the"
 
 
 def score_rows(recipe: str, validation: CardPart) -> Iterator[tuple[str, ...]]:

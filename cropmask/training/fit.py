@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from threadpoolctl import threadpool_limits
 
+from cropmask.attribution import OTHER_LICENSE
 from cropmask.contract import VERSION
 from cropmask.core.forest import Forest
 from cropmask.modelfile.model import ModelManifest, Probes, TrainingData
@@ -89,6 +90,7 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
         CPUs to use; the result does not depend on it.
     """
     estimator = make_estimator(recipe, region.training, jobs)
+    owed, owner = region.attribution, region.attribution.first
     with limit_threads():
         estimator.fit(samples.features, samples.labels)
     manifest = ModelManifest(
@@ -100,6 +102,9 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
         training=TrainingData(
             sha256=samples.sha256, rows=len(samples.labels), crop_rows=samples.crop_rows
         ),
+        license=owed.license or OTHER_LICENSE,
+        credit=owner.name if owner else "",
+        credit_url=(owner.url or "") if owner else "",
     )
     rows = probe_rows(samples.labels)
     return Fitted(
