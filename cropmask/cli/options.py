@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from cropmask.contract import ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES
+from cropmask.site.variables import check_variables
 from cropmask.task import Period
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -167,9 +169,20 @@ region_option = click.option(
 period_option = click.option(
     "--period", default="2019--P1Y", type=PERIOD, help="Year of the map, such as 2019--P1Y or 2019."
 )
+
+
+def _check_variables(
+    _context: click.Context, _option: click.Parameter, value: Path | None
+) -> Path | None:
+    """Refuse misspelled environment variables, also where no site is opened."""
+    check_variables(os.environ)
+    return value
+
+
 models_option = click.option(
     "--models",
     type=FOLDER,
+    callback=_check_variables,
     envvar=ENV_MODELS,
     show_envvar=True,
     help="Folder of regions to look in, in place of the ones that come with cropmask.",

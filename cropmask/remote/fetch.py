@@ -252,7 +252,8 @@ def load_json(
     try:
         return parse_json(content, options.limits, href)
     except ValueError as error:
-        raise Rejected(f"{href} is not JSON: {error}", reason=Reason.BAD_DOCUMENT) from None
+        why = "it is a web page or XML" if content.lstrip().startswith(b"<") else error
+        raise Rejected(f"{href} is not JSON: {why}", reason=Reason.BAD_DOCUMENT) from None
 
 
 def parse_json(content: bytes | str, limits: ReadLimits, href: str) -> Any:  # noqa: ANN401 (any JSON value)

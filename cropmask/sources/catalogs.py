@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected, doubt_address
 from cropmask.grid import Tile
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions, find_names, load_json
@@ -24,6 +25,10 @@ from cropmask.task import Period
 
 _AT_ONCE: Final = 200
 """Documents of a static catalog that are in memory at the same time."""
+
+
+_ROOTS: Final = ("Catalog", "Collection", "FeatureCollection")
+_ADVICE: Final = "give a STAC API, a catalog.json or collection.json, or a folder of items"
 
 
 class Catalog(Protocol):
@@ -42,7 +47,7 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
     Parameters
     ----------
     address
-        Root of a STAC API, a static catalog, collection, item or items' collection (path,
+        Root of a STAC API, a static catalog, collection or items' collection (path,
         http(s) or s3 address), or a folder or ``s3://`` prefix of items.
     options
         Credentials and patience.
@@ -54,31 +59,49 @@ def open_catalog(address: str, options: ReadOptions) -> Catalog:
     Interrupted
         If it cannot be reached.
     """
+    if doubt := doubt_address(address, ("s3", "http", "https", "file")):
+        advice = "" if "?" in doubt else ": give a path, or an http(s):// or s3:// address"
+        raise Misconfigured(f"'{address}' is no catalog{doubt}{advice}", reason=Reason.NO_CATALOG)
     address = address.removeprefix("file://")
     options = options.at(address)
     is_folder = not is_remote(address) and os.path.isdir(address)  # noqa: PTH112 (never raises)
     if is_folder or (address.startswith("s3://") and not address.endswith("json")):
+        if is_folder and not any(Path(address).rglob("*.json")):
+            raise Misconfigured(
+                f"there is no STAC item below {address}: {_ADVICE}", reason=Reason.NO_CATALOG
+            )
         return Folder(address, options)
     try:
         content = load_json(address, options)
     except Absent:
         raise Misconfigured(
-            f"there is no catalog at {address}: give a STAC API, a catalog.json or collection.json,"
-            " or a folder of items",
-            reason=Reason.NO_CATALOG,
+            f"there is no catalog at {address}: {_ADVICE}", reason=Reason.NO_CATALOG
         ) from None
     except Rejected as error:
         raise Misconfigured(
-            f"the catalog cannot be used: {error}", reason=Reason.NO_CATALOG
+            f"the catalog cannot be used: {error}; {_ADVICE}", reason=Reason.NO_CATALOG
         ) from None
-    if not isinstance(content, dict):
-        raise Misconfigured(f"{address} is no STAC document", reason=Reason.NO_CATALOG)
-    root = StacFile(content, address, options.zone)
+    root = _parse_root(content, address, options)
     if is_remote(address) and _is_api(root):
         from cropmask.sources.api import StacApi  # takes a second to load, and is seldom needed
 
         return StacApi(address, options)
     return StaticCatalog(root, options)
+
+
+def _parse_root(content: object, address: str, options: ReadOptions) -> StacFile:
+    """The root of a catalog; Misconfigured if it is something else."""
+    document = content if isinstance(content, dict) else {}
+    root = StacFile(document, address, options.zone)
+    if document.get("type") == "Feature":
+        raise Misconfigured(
+            f"{address} is one STAC item, and a map needs one of each half-year: {_ADVICE}",
+            reason=Reason.NO_CATALOG,
+        )
+    # Catalogs before STAC 1.0 had no type.
+    if not (document.get("type") in _ROOTS or "stac_version" in document or _is_api(root)):
+        raise Misconfigured(f"{address} is no STAC document: {_ADVICE}", reason=Reason.NO_CATALOG)
+    return root
 
 
 def _is_api(root: StacFile) -> bool:

@@ -209,6 +209,42 @@ def test_the_item_says_what_could_not_be_masked(result: TileResult) -> None:
     assert figures["mapped_hectares"] == np.count_nonzero(mask != 255) / 100
 
 
+def test_attribution_follows_the_data(result: TileResult) -> None:
+    root = Path(result.item).parents[5]
+    for path in root.rglob("*"):
+        if path.is_file():
+            assert b"Digital Earth Africa" not in path.read_bytes(), path
+    properties = json.loads(Path(result.item).read_text())["properties"]
+    line = "MIT. Contains modified Copernicus Sentinel data 2021"
+    assert (properties["license"], properties["attribution"]) == ("MIT", line)
+    assert "providers" not in properties
+    with rasterio.open(result.item.replace(".stac-item.json", "_mask.tif")) as raster:
+        assert raster.tags()["TIFFTAG_COPYRIGHT"] == line
+    collection = json.loads((root / "crop_mask_hesbaye/collection.json").read_text())
+    assert collection["license"] == "MIT"
+    assert collection["attribution"] == "MIT. Contains modified Copernicus Sentinel data"
+    assert "africa" not in " ".join(collection["keywords"])
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_item_covers_the_scene_and_not_the_tile(result: TileResult) -> None:
+    item = json.loads(Path(result.item).read_text())
+    collection = json.loads((SCENE / "collection.json").read_text())
+    expected = collection["extent"]["spatial"]["bbox"][0]
+    assert_allclose(item["bbox"], expected, atol=2e-4)  # two pixels: not all of it has both halves
+    properties = item["properties"]
+    assert properties["proj:shape"] == [9600, 9600]
+    assert properties["proj:bbox"] == list(Tile.parse(TASK_TILE).bounds)
+    left, bottom, right, top = properties["proj:bbox"]
+    assert [left, top] in properties["proj:geometry"]["coordinates"][0]
+    assert [right, bottom] in properties["proj:geometry"]["coordinates"][0]
+    thumbnail = item["assets"]["thumbnail"]
+    with rasterio.open(result.thumbnail) as raster:
+        assert list(raster.shape) == thumbnail["proj:shape"]
+        assert 256 <= max(raster.shape) <= 512
+        assert (raster.read(4) > 0).mean() > 0.9
+
+
 def test_segments_vote_on_the_scene(result: TileResult) -> None:
     mask, filtered = band(result, "mask"), band(result, "filtered")
     assert_array_equal(mask == 255, filtered == 255)

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
-from cropmask.core.cropmap import CropMap
+from cropmask.core.cropmap import CropMap, find_valid
 from cropmask.errors import CropmaskError
 from cropmask.grid import Tile, geobox
 from cropmask.product import BANDS, FILTERED, MASK, PROB, Band, Rgba
@@ -29,6 +29,7 @@ from cropmask.results.cog import (
     write_visual,
 )
 from cropmask.stac.facts import make_sha1_text, visual_box
+from cropmask.stac.footprint import thumbnail_box
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
@@ -64,7 +65,7 @@ def scene(pixels: int, seed: int = 0) -> CropMap:
 def test_cog_is_valid_and_exact(tmp_path: Path, band: Band, pixels: int) -> None:
     path, box = tmp_path / "a.tif", square(pixels)
     array = getattr(scene(pixels), band.name)
-    write_cog(path, array, box, band)
+    write_cog(path, array, box, band, credit="An Agency, CC-BY-4.0")
     valid, errors, warnings = cog_validate(path, strict=True)
     assert valid, (errors, warnings)
     with rasterio.open(path) as file:
@@ -79,7 +80,7 @@ def test_cog_is_valid_and_exact(tmp_path: Path, band: Band, pixels: int) -> None
         assert file.block_shapes == [(512, 512)]
         assert file.compression.name == "deflate"
         assert file.colorinterp == (ColorInterp.gray,)
-        assert file.tags()["TIFFTAG_COPYRIGHT"] == "Digital Earth Africa, CC-BY-4.0"
+        assert file.tags()["TIFFTAG_COPYRIGHT"] == "An Agency, CC-BY-4.0"
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
 
 
@@ -190,6 +191,36 @@ def test_thumbnail(tmp_path: Path) -> None:
     expected[crop_map.filtered == 0] = THUMBNAIL_GROUND
     expected[crop_map.filtered == 1] = (255, 255, 0, 255)
     np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ((slice(30, 107), slice(50, 192)), (231, 426)),  # enlarged three times
+        ((slice(0, 1), slice(5, 6)), (512, 512)),
+        ((slice(0, 1600), slice(0, 700)), (400, 175)),
+    ],
+)
+def test_thumbnail_shows_what_is_there(
+    tmp_path: Path, window: tuple[slice, slice], expected: tuple[int, int]
+) -> None:
+    crop_map, box = empty(1600), geobox(TILE, 60)
+    rng = np.random.default_rng(0)
+    for band in (crop_map.mask, crop_map.prob, crop_map.filtered):
+        band[window] = rng.integers(0, 2, band[window].shape)
+    valid = find_valid(crop_map.mask)
+    assert valid is not None
+    assert (valid.rows, valid.columns) == window
+    write_thumbnail(tmp_path / "t.png", crop_map, box, valid)
+    place = thumbnail_box(valid, box)
+    with rasterio.open(tmp_path / "t.png") as file:
+        assert file.shape == tuple(place.shape) == expected
+        assert (file.read(4) == 255).all()
+        yellow = file.read(3) == 0
+    assert place.boundingbox == pytest.approx(box[window].boundingbox)
+    if expected[0] > box[window].shape[0]:
+        times = expected[0] // box[window].shape[0]
+        np.testing.assert_array_equal(yellow[::times, ::times], crop_map.filtered[window] == 1)
 
 
 @pytest.mark.parametrize(("resolution", "edge"), [(60, 400), (100, 480)])

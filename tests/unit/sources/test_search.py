@@ -511,7 +511,8 @@ def make_chain(world: World, length: int) -> Path:
     """First of so many catalogs in a row; the last links to the first, itself and the world's."""
     for number in range(length - 1):
         link = {"rel": "child", "href": f"c{number + 1}.json"}
-        (world.folder / f"c{number}.json").write_text(json.dumps({"links": [link]}))
+        document = {"type": "Catalog", "links": [link]}
+        (world.folder / f"c{number}.json").write_text(json.dumps(document))
     ends = [{"rel": "child", "href": href} for href in ("c0.json", f"c{length - 1}.json")]
     ends.append({"rel": "child", "href": str(world.catalog)})
     (world.folder / f"c{length - 1}.json").write_text(json.dumps({"links": ends}))

@@ -18,12 +18,13 @@ import yaml
 from odc.geo.geobox import GeoBox
 from odc.stac import load
 
+from cropmask.attribution import Attribution, Provider
 from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile, geobox
 from cropmask.product import BANDS, COG_TYPE, PROB, Product, hex_color
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.stac.collection import make_collection, make_root_catalog
-from cropmask.stac.datacube import make_eo3
+from cropmask.stac.datacube import make_eo3, make_odc_product
 from cropmask.stac.facts import (
     ASSET_SUFFIXES,
     Document,
@@ -38,6 +39,7 @@ from cropmask.stac.facts import (
 )
 from cropmask.stac.footprint import describe_footprint
 from cropmask.stac.item import make_item
+from cropmask.stac.services import MapLayer
 from cropmask.task import Period, RunKey
 from tests.shareddata import reason
 from tests.stac_validation import SCHEMAS, assert_valid, find_unchecked
@@ -89,12 +91,15 @@ def item(**changes: Any) -> Document:
     return make_item(replace(FACTS, **changes), FILES)
 
 
-EASTERN = make_collection("Eastern Africa", PRODUCT, (28.8, -11.8, 48.0, 14.9))
+OWED = Attribution("CC-BY-4.0", None, (Provider(name="An Agency", roles=("licensor",)),), (2019,))
+EASTERN = make_collection("Eastern Africa", PRODUCT, (28.8, -11.8, 48.0, 14.9), attribution=OWED)
 DOCUMENTS: list[Callable[[], Document]] = [
     item,
     lambda: item(synthetic=True, masks_not_applied={}, sources=FACTS.sources[:0]),
     lambda: item(statistics=replace(FACTS.statistics, mean_probability=None, mapped_hectares=0.0)),
     lambda: item(model=ModelFacts("boosted", "cd" * 32)),
+    lambda: item(attribution=OWED),
+    lambda: item(attribution=Attribution("other", "https://agency.example.org/terms")),
     lambda: EASTERN,
     lambda: make_collection("Demo", PRODUCT, (-180.0, -90.0, 180.0, 90.0), synthetic=True),
     make_root_catalog,
@@ -291,10 +296,39 @@ def test_eo3_agrees_with_the_item() -> None:
 def test_collection_explains_the_bands() -> None:
     assert "`prob` > 50 exactly where `mask` is 1" in EASTERN["description"]
     assert "255 is nodata" in EASTERN["description"]
-    assert EASTERN["license"] == "CC-BY-4.0"
-    assert EASTERN["providers"][0]["name"] == "Digital Earth Africa"
     assert list(EASTERN["item_assets"]) == list(ASSET_SUFFIXES)
     assert EASTERN["extent"]["spatial"]["bbox"] == [[28.8, -11.8, 48.0, 14.9]]
+
+
+def test_documents_say_whom_the_map_is_owed_to() -> None:
+    line = "An Agency, CC-BY-4.0. Contains modified Copernicus Sentinel data 2019"
+    for found in (item(attribution=OWED)["properties"], EASTERN):
+        assert found["license"] == "CC-BY-4.0"
+        assert found["providers"] == [{"name": "An Agency", "roles": ["licensor"]}]
+        assert found["attribution"] == line
+    assert line in EASTERN["description"]
+    licenses = [link["href"] for link in EASTERN["links"] if link["rel"] == "license"]
+    assert licenses == ["https://creativecommons.org/licenses/by/4.0/"]
+    definition = yaml.safe_load(make_odc_product("East", PRODUCT, 10, OWED))
+    assert definition["license"] == "CC-BY-4.0"
+    assert line in definition["description"]
+    layer = MapLayer(PRODUCT, "East", (), (0, 0, 1, 1), 10, attribution=OWED)
+    assert line in layer.abstract
+    assert layer.terms == "CC-BY-4.0, credit: An Agency"
+
+
+def test_what_nobody_says_is_not_made_up() -> None:
+    collection = make_collection("Demo", PRODUCT, (0, 0, 1, 1))
+    for found in (item()["properties"], collection):
+        assert found["license"] == "other"
+        assert "providers" not in found
+        assert "attribution" not in found
+    assert "Credit" not in collection["description"]
+    assert [link for link in collection["links"] if link["rel"] == "license"] == []
+    assert yaml.safe_load(make_odc_product("Demo", PRODUCT))["license"] == "other"
+    terms = Attribution("other", "https://agency.example.org/terms")
+    named = [link for link in item(attribution=terms)["links"] if link["rel"] == "license"]
+    assert [link["href"] for link in named] == ["https://agency.example.org/terms"]
 
 
 def write_results(root: Path, facts: ItemFacts) -> tuple[Path, CropMap]:

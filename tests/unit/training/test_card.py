@@ -41,7 +41,21 @@ def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert entry.model.size == saved.file.stat().st_size
     assert (entry.samples.rows, entry.samples.sha256) == (120, samples.sha256)
     assert found.published is None
-    assert (found.license, found.credit) == ("CC-BY-4.0", "Digital Earth Africa")
+    assert (found.license, found.credit) == ("other", "")
+    assert "credit: not stated" in (tmp_path / CARD_MD).read_text()
+
+
+def test_a_card_and_a_model_credit_whom_the_region_file_names(tmp_path: Path) -> None:
+    path = make_region_folder(tmp_path)
+    providers = '[[providers]]\nname = "An Agency"\nurl = "https://agency.example.org"\n'
+    path.write_text(f'license = "ODbL-1.0"\n{path.read_text()}{providers}')
+    region = load_region(str(path))
+    saved = save(tmp_path, region, fit(region, make_samples(120), "boosted"))
+    manifest = read_model(saved.file).manifest
+    for found in (manifest, saved.card):
+        said = (found.license, found.credit, found.credit_url)
+        assert said == ("ODbL-1.0", "An Agency", "https://agency.example.org")
+    assert "credit: [An Agency](https://agency.example.org)" in (tmp_path / CARD_MD).read_text()
 
 
 def test_training_again_keeps_what_is_still_true(tmp_path: Path) -> None:
