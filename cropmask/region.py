@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -32,7 +33,14 @@ from cropmask.attribution import (
     find_license,
     is_web_address,
 )
-from cropmask.errors import Misconfigured, Reason, Rejected, did_you_mean, find_closest
+from cropmask.errors import (
+    Misconfigured,
+    Reason,
+    Rejected,
+    did_you_mean,
+    doubt_address,
+    find_closest,
+)
 from cropmask.product import Product, Recipe
 
 REGION_FILE: Final = "region.toml"
@@ -53,8 +61,16 @@ class StacLayer(_Value):
     """Whether the item must be of the map's year; an elevation model has no year."""
 
 
+def _check_address(value: str) -> str:
+    if doubt := doubt_address(value, ("s3", "http", "https", "file")):
+        raise ValueError(f"is no address{doubt}")
+    return value
+
+
+RasterAddress = Annotated[str, AfterValidator(_check_address)]
+"""Path or address of a raster."""
 Layer = Annotated[
-    Annotated[str, Tag("text")] | Annotated[StacLayer, Tag("table")],
+    Annotated[RasterAddress, Tag("text")] | Annotated[StacLayer, Tag("table")],
     Discriminator(lambda value: "table" if isinstance(value, dict | StacLayer) else "text"),
 ]
 """A raster's path or address, or where to search for it."""
@@ -63,11 +79,11 @@ Layer = Annotated[
 class Ancillary(_Value):
     """Layers beside GeoMAD; a mask whose layer is absent is not applied, and the item says so."""
 
-    rain_first_half: str
+    rain_first_half: RasterAddress
     """Cumulative rain January to June, mm; a feature."""
-    rain_second_half: str
+    rain_second_half: RasterAddress
     """Cumulative rain July to December, mm; a feature."""
-    slope: str
+    slope: RasterAddress
     """Slope in percent; a feature."""
     protected_areas: Layer | None = None
     """Non-zero is protected."""
@@ -129,7 +145,7 @@ class Region(_Value):
     take that of the inputs."""
     providers: tuple[Provider, ...] = ()
     """Whom the maps are owed to, beside the providers of the inputs."""
-    protected_areas: str | None = None
+    protected_areas: RasterAddress | None = None
     """Raster of protected areas, where the region has one."""
     training: Training = Training()
     models: dict[Recipe, ModelRef] = Field(default_factory=dict)
@@ -446,7 +462,7 @@ def _describe_value(problem: Any) -> str:  # noqa: ANN401 (pydantic's)
         near = did_you_mean(str(value), re.findall("'(.*?)'", context["expected"]))
     elif key == "license":
         near = did_you_mean(str(value).replace(" ", "-"), KNOWN_LICENSES)
-    return f"{words}, not {_show(value)}{near}"
+    return f"{words}, not {_show(value)}{near}" if words.startswith("must") else words
 
 
 def _show(value: object) -> str:

@@ -21,7 +21,7 @@ from cropmask.grid import AFRICA_10, CRS, MOSAIC_RESOLUTIONS, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import open_reading_threads, read_with_retries
 from cropmask.product import COG_TYPE, NODATA, Band, Product
-from cropmask.remote.fetch import Absent, ReadOptions
+from cropmask.remote.fetch import ReadOptions
 from cropmask.results.cog import BLOCK, copy_cog, write_picture
 from cropmask.results.finder import Dataset, find_collection, find_datasets, is_synthetic
 from cropmask.stac.facts import mark_title
@@ -150,12 +150,16 @@ def make_mosaic(
             reason=Reason.NO_RESULTS,
         )
     unreadable = []
-    synthetic = is_synthetic(find_collection(store, product.name))
+    collection = find_collection(store, product.name)
+    synthetic = is_synthetic(collection)
+    tags = {"TIFFTAG_IMAGEDESCRIPTION": _describe(product, period, band, synthetic)}
+    if collection is not None and collection.get("attribution"):
+        tags["TIFFTAG_COPYRIGHT"] = str(collection["attribution"])
     with TemporaryDirectory(prefix="cropmask-") as temporary:
         folder = Path(temporary)
         raw, cog, picture = (folder / name for name in ("raw.tif", "mosaic.tif", "mosaic.png"))
         with _open_raw(raw, grid) as raster:
-            raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=_describe(product, period, band, synthetic))
+            raster.update_tags(**tags)
             for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, grid, options)):
                 if pixels is None:
                     unreadable.append(tile)
@@ -220,7 +224,7 @@ def _read_all(
         href = ends[dataset.tile]
         try:
             pixels = read_with_retries(lambda: _read_tile(href, grid.edge, band), href, settings)
-        except (Interrupted, Absent) as error:
+        except (Interrupted, Rejected) as error:
             log.warning("tile %s is left out: %s", dataset.tile, error)
             return dataset.tile, None
         return dataset.tile, pixels

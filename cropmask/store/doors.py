@@ -18,7 +18,8 @@ def check_store_address(url: str) -> str:
         If it is neither a folder nor ``s3://``, or seems to be misspelled.
     """
     doubt = doubt_address(url, ("s3", "file"))
-    if doubt or not url.removeprefix("file://").strip() or "\0" in url:
+    is_empty = not url.removeprefix("file://").removeprefix("s3://").strip()
+    if doubt or is_empty or "\0" in url:
         advice = "" if "?" in doubt else ": give a folder or s3://bucket/prefix"
         raise Misconfigured(f"results cannot be written to '{url}'{doubt}{advice}")
     return url

@@ -106,12 +106,13 @@ def test_what_is_made_up_says_so(tmp_path: Path) -> None:
     own = FolderStore(tmp_path / "own")
     put_result(own, SOUTH)
     assert not make_mosaic(own, EASTERN, YEAR, MASK, [SOUTH], tmp_path / "m.tif").synthetic
-    title = b'{"title": "SYNTHETIC crop mask"}'
+    title = b'{"title": "SYNTHETIC crop mask", "attribution": "An Agency, MIT"}'
     own.put("crop_mask_eastern/collection.json", title, "application/json")
     made = make_mosaic(own, EASTERN, YEAR, MASK, [SOUTH], tmp_path / "m.tif")
     assert made.synthetic
     with rasterio.open(made.cog) as raster:
         assert raster.tags()["TIFFTAG_IMAGEDESCRIPTION"].startswith("SYNTHETIC crop_mask_eastern")
+        assert raster.tags()["TIFFTAG_COPYRIGHT"] == "An Agency, MIT"
 
 
 def test_nothing_finished(tmp_path: Path) -> None:
