@@ -93,13 +93,15 @@ def _parse_root(content: object, address: str, options: ReadOptions) -> StacFile
     """The root of a catalog; Misconfigured if it is something else."""
     document = content if isinstance(content, dict) else {}
     root = StacFile(document, address, options.zone)
+    if _is_api(root):
+        return root
     if document.get("type") == "Feature":
         raise Misconfigured(
             f"{address} is one STAC item, and a map needs one of each half-year: {_ADVICE}",
             reason=Reason.NO_CATALOG,
         )
     # Catalogs before STAC 1.0 had no type.
-    if not (document.get("type") in _ROOTS or "stac_version" in document or _is_api(root)):
+    if document.get("type") not in _ROOTS and "stac_version" not in document:
         raise Misconfigured(f"{address} is no STAC document: {_ADVICE}", reason=Reason.NO_CATALOG)
     return root
 

@@ -40,6 +40,8 @@ Say = Callable[..., str]
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
     """What a command says when it ends with a code; it must be one line of our own words."""
+    # A worker sends the logs of its process elsewhere.
+    monkeypatch.setattr(logging.getLogger(), "handlers", logging.getLogger().handlers[:])
 
     def run(command: click.Command, code: ExitCode, *words: str, **environ: str) -> str:
         for name, value in environ.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cropmask.attribution import UNSTATED
 from cropmask.core.cropmap import Statistics
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
@@ -270,7 +271,7 @@ def test_lineage_names_the_version_used_and_those_passed_over(
     options = {"catalog": str(region.items), "output": str(tmp_path / "out")}
     job = prepare(Task(region.tiles[0], str(region.region), YEAR), open_site({}, options))
     hectares = dict.fromkeys(Statistics.__dataclass_fields__, 1.0)
-    facts = make_facts(job, Statistics(**hectares), {})
+    facts = make_facts(job, Statistics(**hectares), {}, UNSTATED)
     files = {key: FileFacts(facts.file_name(key), 1, "0" * 64, "0" * 40) for key in ASSET_SUFFIXES}
     item = make_item(facts, files)
     assert item["properties"]["cropmask:input_versions"] == {
