@@ -23,12 +23,12 @@ Result = dict[str, Any]
 """What a benchmark found: JSON's types only."""
 
 REPOSITORY: Final = Path(__file__).parents[1]
-SAMPLES: Final = (
-    Path(os.environ.get("CROPMASK_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-    / "training"
-    / "eastern.txt"
+SHARED: Final = Path(
+    os.environ.get("CROPMASK_SHARED_DATA") or REPOSITORY.parent / "shared" / "data"
 )
-"""Published samples of Eastern Africa beside the repository, if they are there."""
+"""Published data beside the repository, if it is there."""
+SAMPLES: Final = SHARED / "training" / "eastern.txt"
+"""Published samples of Eastern Africa."""
 
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"

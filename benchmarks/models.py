@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from threadpoolctl import threadpool_limits
 
+from cropmask.core._packets import EDGE
 from cropmask.core.features import FEATURES, features
 from cropmask.core.forest import Forest
 from cropmask.core.strips import Half, Strip
+from cropmask.grid import Tile
+from cropmask.pixels.layers import open_layers
 from cropmask.product import RECIPES, Recipe
-from cropmask.region import load_region
+from cropmask.region import Ancillary, Limits, load_region
+from cropmask.sources.boundary import load_boundary
+from cropmask.sources.search import find_sources
+from cropmask.task import Period
 from cropmask.testing.world.demoworld import DEMO_TILE
 from cropmask.testing.world.landscape import elevation_row, log_rain, make_sites, salt_of
 from cropmask.testing.world.spectra import MIXED, draw_half, draw_truth
@@ -27,6 +35,7 @@ TERRAIN_PIXELS: Final = 3
 """The demo world's terrain has pixels of 30 m."""
 TILE_PIXELS: Final = 9600
 DEMO_SAMPLES: Final = 2000
+REAL_TILE: Final = Tile(186, 136)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +127,36 @@ def draw_scene(rows: int, width: int = 1024, places: int = 8) -> Strip:
         np.concatenate([part.rain for part in parts], axis=1),
         np.concatenate([part.slope for part in parts]),
     )
+
+
+def load_real_scene(folder: Path) -> Strip | None:
+    """A real GeoMAD of a square kilometer, read as a tile is; None where the folder is absent.
+
+    Its bands of 8 rows lie side by side, so that blocks are as wide as those of a whole tile.
+    """
+    if not folder.exists():
+        return None
+    layers = folder / "ancillary"
+    ancillary = Ancillary(
+        rain_first_half=str(layers / "rain_jan_jun.tif"),
+        rain_second_half=str(layers / "rain_jul_dec.tif"),
+        slope=str(layers / "slope_percent.tif"),
+    )
+    with rasterio.open(next(folder.rglob("*_B02.tif"))) as raster:
+        box = GeoBox.from_rio(raster)
+    sources = find_sources(str(folder), REAL_TILE, Period.year_of("2021"), ancillary)
+    boundary = load_boundary(layers / "boundary.geojson")
+    with open_layers(sources, box, boundary=boundary, limits=Limits()) as opened:
+        (strip,) = opened.strips(box.shape[0])
+        bands = range(0, strip.shape[0] - EDGE + 1, EDGE)
+
+        def lay(array: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([array[..., row : row + EDGE, :] for row in bands], axis=-1)
+
+        halves = [
+            Half(lay(half.reflectance), lay(half.deviation)) for half in (strip.first, strip.second)
+        ]
+        return Strip(0, *halves, lay(strip.rain), lay(strip.slope))
 
 
 def draw_strip(row: int, column: int, rows: int, width: int) -> Strip:

@@ -6,18 +6,34 @@ import json
 import time
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks import __main__ as everything
-from benchmarks import files, forest, objects, operating, part, reference, segmentation, tile
+from benchmarks import (
+    files,
+    forest,
+    objects,
+    operating,
+    part,
+    peers,
+    reference,
+    segmentation,
+    tile,
+)
 from benchmarks.measure import Usage, put_results, run_module, table
-from benchmarks.models import Models, draw_scene, fit_models
-from cropmask.core.features import features
+from benchmarks.models import Models, draw_scene, fit_models, load_real_scene
+from cropmask.core.features import features, observed
+from tests.shareddata import SHARED, needs_shared
+
+MODULES = {"scikit-learn-intelex": "daal4py"}
+"""Packages whose module has another name."""
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +47,77 @@ def cache(monkeypatch: pytest.MonkeyPatch, demo_cache: Path) -> None:
 
 
 def test_the_forest_is_compared_before_it_is_timed(models: Models) -> None:
-    found = forest.measure(models, rows=8, width=72, rounds=2, seconds=0)
-    assert found["pixels"] <= 8 * 8 * 72
-    for recipe in ("forest", "boosted"):
-        assert found["exact"][recipe] == {
-            "pixels": found["pixels"],
-            "flips": 0,
-            "worst": pytest.approx(0, abs=1e-6),
-        }
-    assert found["speeds"][forest.BASELINE]["ratio"] == [1, 1, 1]
-    for speed in found["speeds"].values():
-        median, low, high = speed["mpx_s"]
-        assert 0 < low <= median <= high
+    found = forest.measure(models, rows=8, width=72, rounds=2, seconds=0, real=Path("absent"))
     text = forest.report(found)
-    assert all(f"| {name} |" in text for name in found["speeds"])
+    for model in found["recipes"].values():
+        assert list(model["scenes"]) == ["made-up", "made-up, shuffled"]
+        for scene in model["scenes"].values():
+            assert 0 < scene["pixels"] <= 8 * 8 * 72
+            assert scene["flips"] == 0
+            assert scene["worst"] == pytest.approx(0, abs=1e-6)
+            speeds = scene["speeds"]
+            assert speeds[forest.BASELINE]["ratio"] == [1, 1, 1], "of the same model"
+            for speed in speeds.values():
+                median, low, high = speed["mpx_s"]
+                assert 0 < low <= median <= high
+            assert all(f"| {name} |" in text for name in speeds)
     assert "pixels of the demo world" in text
+    assert "No real pixels: absent is not there." in text
+
+
+def test_a_peer_that_is_not_there_is_a_line(
+    models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(_fitted: object, _folder: Path) -> Any:
+        raise ValueError("too old")
+
+    there = {
+        "mine": ("numpy", lambda fitted, _: lambda x: 1 - fitted.estimator.predict_proba(x)[:, 1])
+    }
+    absent = {"none": ("no-such-package", fail), "broken": ("numpy", fail)}
+    monkeypatch.setattr(peers, "PEERS", there | absent)
+    found = forest.measure(models, width=72, rounds=1, seconds=0, real=tmp_path / "absent")
+    text = forest.report(found)
+    assert text.count("Not measured: none, no-such-package is not installed.") == 2
+    assert text.count("Not measured: broken, it fails: ValueError: too old.") == 2
+    for model in found["recipes"].values():
+        speeds = model["scenes"]["made-up"]["speeds"]
+        assert (
+            speeds[f"mine {np.__version__}"]["flips"] > 0.9 * model["scenes"]["made-up"]["pixels"]
+        )
+
+
+@pytest.mark.parametrize("recipe", ["forest", "boosted"])
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_a_peer_is_given_the_same_model(
+    name: str, recipe: Any, models: Models, tmp_path: Path
+) -> None:
+    package, open_peer = peers.PEERS[name]
+    if find_spec(MODULES.get(package, package)) is None:
+        pytest.skip(f"{package} is not installed: make bench installs it")
+    fitted = models.by_recipe[recipe]
+    x = np.ascontiguousarray(features(draw_scene(8, 72, places=2)).reshape(33, -1).T)
+    theirs = fitted.estimator.predict_proba(x)[:, 1]
+    ours = open_peer(fitted, tmp_path)(x)
+    assert ours.shape == theirs.shape
+    if name == "oneDAL":  # its thresholds are rounded: pixels take other leaves, labels mostly stay
+        assert np.mean((ours > 0.5) != (theirs > 0.5)) < 0.02
+    else:
+        assert np.abs(ours - theirs).max() < 1e-5
+
+
+@needs_shared("hesbaye")
+def test_the_real_scene_is_made_of_real_pixels() -> None:
+    strip = load_real_scene(SHARED / "hesbaye")
+    assert strip is not None
+    assert strip.shape == (8, 9 * 142)
+    band = next((SHARED / "hesbaye").rglob("*2021-01--P6M_B02.tif"))
+    with rasterio.open(band) as raster:
+        pixels = raster.read(1)
+    assert (strip.first.reflectance[0, :, :142] == pixels[:8]).all()
+    assert (strip.first.reflectance[0, :, -142:] == pixels[64:72]).all()
+    assert (np.isfinite(strip.slope) == observed(strip.first)).all()
+    assert load_real_scene(Path("absent")) is None
 
 
 def test_a_forest_that_differs_is_not_timed(models: Models) -> None:
@@ -116,7 +188,10 @@ def test_the_published_way_gives_the_same_mask(models: Models) -> None:
     assert "EXTRAPOLATED" in text
     assert "100.0000 percent" in text
     whole = {"recipe": "forest", "threads": 1, "mpx": 92.16, "cpu": 1.0, "peak": 1e9}
-    assert "| forest, 1 thread |" in reference.compare_whole(found, {"runs": [whole]})
+    boosted = {**whole, "recipe": "boosted"}
+    text = reference.compare_whole(found, {"runs": [whole, boosted]})
+    assert "| forest, 1 thread |" in text
+    assert "boosted" not in text, "the published way is a forest"
     assert "No whole tile" in reference.compare_whole(found, {"runs": []})
 
 
@@ -186,7 +261,7 @@ def test_every_model_file_is_measured() -> None:
 
 TINY: dict[str, dict[str, Any]] = {
     "files": {"rounds": 1},
-    "forest": {"rows": 8, "width": 72, "rounds": 2, "seconds": 0},
+    "forest": {"width": 72, "rounds": 2, "seconds": 0, "real": Path("absent")},
     "operating": {"messages": (3, 5), "records": 7},
     "reference": {"edges": (48, 96)},
     "segmentation": {"edges": (64, 96)},
