@@ -2,14 +2,14 @@
 
     python -m benchmarks [--quick] [--only forest,tile] [--output results.json]
 
-forest        inference on one core against scikit-learn
+forest        inference on one core against scikit-learn's same model, beside other engines
 segmentation  the object filter from 1 to 92 million pixels
 files         size of the model files, and how long they take to load
 reference     the published way in xarray, dask and scikit-learn, beside ours
 tile          whole processes from 24 COGs to 3 COGs, their growth and their cost
 operating     the folder queue and the records of attempts, by their number
 
-Leave the machine alone meanwhile: the full run takes 12 to 25 minutes on two cores.
+Leave the machine alone meanwhile: the full run takes 20 to 35 minutes on two cores.
 """
 
 from __future__ import annotations

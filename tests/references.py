@@ -50,15 +50,29 @@ def pods_of(value: Any) -> Iterator[Document]:
             yield from pods_of(inner)
 
 
+def make_pods(document: Document) -> Iterator[Document]:
+    """Every pod of a document as a document, as the server is sent it when its time has come."""
+    namespace = document["metadata"].get("namespace", "default")
+    for number, pod in enumerate((*pods_of(document), *_steps_of(document))):
+        name = f"{document['kind'].lower()}-{document['metadata']['name']}-{number}"
+        metadata = {"name": name, "namespace": namespace}
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod}
+
+
 def _steps_of(document: Document) -> Iterator[Document]:
-    """Pods of a workflow's steps; volumes and account are those of the workflow."""
+    """Pods of a workflow's steps; volumes, account and user are those of the workflow."""
     if document["kind"] == "WorkflowTemplate":
         spec = document["spec"]
+        shared = ("serviceAccountName", "automountServiceAccountToken", "securityContext")
         for template in spec["templates"]:
             if "container" in template:
-                container = {**template["container"], "name": ARGO_CONTAINER}
                 volumes = [*spec.get("volumes", ()), *template.get("volumes", ())]
-                yield {**template, "containers": [container], "volumes": volumes}
+                yield {
+                    **{key: spec[key] for key in shared if key in spec},
+                    "restartPolicy": "Never",
+                    "containers": [{**template["container"], "name": ARGO_CONTAINER}],
+                    "volumes": volumes,
+                }
 
 
 def _containers(pod: Document) -> set[str]:

@@ -17,18 +17,23 @@ from pathlib import Path
 
 import boto3
 import pytest
+from kubernetes.client import ApiException
+from kubernetes.dynamic import DynamicClient
 
 from cropmask import contract
 from cropmask.errors import Misconfigured
 from cropmask.fleet.recordfiles import load_run, put_run
 from cropmask.fleet.records import RunRecord
 from cropmask.kube.doors import open_cluster
-from cropmask.kube.manifests import WorkerPod, job_name, make_indexed_job
+from cropmask.kube.manifests import Manifest, WorkerPod, job_name, make_indexed_job
 from cropmask.kube.protocol import Cluster, JobCondition, JobState
 from cropmask.site.site import open_site
+from infra.tests import synthesized
+from jobs.make_manifests import make_files
 from tests.clouds import make_queue, serve_aws, use_made_up_credentials
 from tests.cluster_laws import ClusterLaws, manifest_of
 from tests.controlplane import ControlPlane, FakeNode, control_plane, put_kubeconfig
+from tests.references import make_pods
 
 DEADLINE = 120
 """Seconds after which a test gives up; what it waits for takes a few."""
@@ -125,6 +130,89 @@ def test_a_server_that_drops_the_index_is_refused_before_anything_runs(
 def test_an_unknown_field_is_refused(cluster: Cluster) -> None:
     with pytest.raises(Misconfigured, match="refuses"):
         cluster.create(manifest_of("field", cluster.namespace, paralelism=3))
+
+
+NATIVE = ("apps/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "v1")
+ENVIRONMENTS = ("dev", "prod")
+
+
+def printed(source: str) -> list[Manifest]:
+    """Documents of ``jobs/``, or those that an environment deploys where it was synthesized."""
+    if source == "jobs":
+        return [document for documents in make_files().values() for document in documents]
+    if not (synthesized.CDK_OUT / source).is_dir():
+        pytest.skip(f"the environment {source} is not synthesized: make infra-synth")
+    return list(synthesized.load(source).manifests())
+
+
+class Server:
+    """Sends documents of any kind to the API server."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._minor = plane.minor
+        self._client = DynamicClient(plane.core.api_client)
+
+    def send(self, document: Manifest, *, dry_run: bool = True) -> None:
+        version = document["apiVersion"]
+        if document["kind"] == "CronJob" and self._minor < 21:
+            version = "batch/v1beta1"
+        kind = self._client.resources.get(api_version=version, kind=document["kind"])
+        body = {**document, "apiVersion": version}
+        more = {"dry_run": "All"} if dry_run else {}
+        kind.create(body=body, namespace=document["metadata"].get("namespace"), **more)
+
+
+@pytest.fixture
+def server(plane: ControlPlane) -> Server:
+    return Server(plane)
+
+
+@pytest.fixture
+def rules(plane: ControlPlane, server: Server) -> Iterator[None]:
+    """The namespace's own limits and quota, which the server holds every pod against."""
+    kinds = ("LimitRange", "ResourceQuota")
+    documents = [document for document in printed("jobs") if document["kind"] in kinds]
+    assert {document["kind"] for document in documents} == set(kinds)
+    for document in documents:
+        server.send(document, dry_run=False)
+    yield
+    plane.core.delete_collection_namespaced_limit_range(contract.NAMESPACE)
+    plane.core.delete_collection_namespaced_resource_quota(contract.NAMESPACE)
+
+
+@pytest.mark.parametrize("source", ["jobs", *ENVIRONMENTS])
+def test_the_server_takes_every_document(server: Server, source: str) -> None:
+    documents = [found for found in printed(source) if found["apiVersion"] in NATIVE]
+    kinds = {document["kind"] for document in documents}
+    assert {"ConfigMap", "LimitRange", "NetworkPolicy", "ResourceQuota", "ServiceAccount"} <= kinds
+    for document in documents:
+        if document["kind"] != "Namespace":  # it is there already
+            server.send(document)
+
+
+@pytest.mark.usefixtures("rules")
+@pytest.mark.parametrize("source", ["jobs", *ENVIRONMENTS])
+def test_the_server_takes_every_pod(server: Server, source: str) -> None:
+    """Also those that a scaler and a workflow engine will send, under the namespace's rules."""
+    documents = printed(source)
+    pods = [pod for document in documents for pod in make_pods(document)]
+    assert len(pods) >= (10 if source == "jobs" else 1)
+    for pod in pods:
+        server.send(pod)
+
+
+@pytest.mark.usefixtures("rules")
+def test_the_server_refuses_a_pod_that_could_not_run(server: Server) -> None:
+    (job,) = make_files()["worker-job.yaml"]
+    (pod,) = make_pods(job)
+    without = {**pod, "spec": {**pod["spec"], "volumes": []}}
+    with pytest.raises(ApiException, match="volumeMounts"):
+        server.send(without)
+    (container,) = pod["spec"]["containers"]
+    huge = {"requests": {"cpu": "1", "memory": "900Gi"}, "limits": {"memory": "900Gi"}}
+    greedy = {**pod["spec"], "containers": [{**container, "resources": huge}]}
+    with pytest.raises(ApiException, match=r"exceeded quota|maximum memory"):
+        server.send({**pod, "spec": greedy})
 
 
 def test_no_namespace_and_no_access_are_two_things(plane: ControlPlane, tmp_path: Path) -> None:

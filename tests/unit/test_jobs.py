@@ -22,7 +22,7 @@ from cropmask.kube.manifests import CACHES, TEMPORARY
 from cropmask.kube.namespace import make_quota
 from cropmask.kube.scaled import max_job_seconds
 from jobs.make_manifests import encode_files
-from tests.references import missing_references, pods_of
+from tests.references import make_pods, missing_references, pods_of
 
 JOBS = Path(__file__).parents[2] / "jobs"
 CUSTOM = ("ScaledJob", "WorkflowTemplate")
@@ -73,6 +73,15 @@ def test_files_are_strictly_valid(document: dict[str, Any]) -> None:
         assert document["apiVersion"] in ("keda.sh/v1alpha1", "argoproj.io/v1alpha1")
         return
     kubernetes_validate.validate(document, "1.35", strict=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_pods_are_strictly_valid(document: dict[str, Any]) -> None:
+    """Also those that KEDA and Argo will make."""
+    pods = list(make_pods(document))
+    assert bool(pods) == (document["kind"] in ("Job", "CronJob", *CUSTOM))
+    for pod in pods:
+        kubernetes_validate.validate(pod, "1.35", strict=True)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
