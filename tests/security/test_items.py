@@ -97,7 +97,9 @@ def make_chain(world: World, folder: Path) -> Chain:
     boundary = {"type": "Polygon", "coordinates": [ring], "crs": crs}
     (folder / "boundary.geojson").write_text(json.dumps(boundary))
     places = {"catalog": str(world.folder), "output": str(folder / "out")}
-    return Chain(world, region, open_site({}, places))
+    # Who raises the limits still meets no traceback.
+    limits = {"limits": "nesting=5000,document_bytes=100000000"}
+    return Chain(world, region, open_site({}, {**places, **limits}))
 
 
 @pytest.fixture
