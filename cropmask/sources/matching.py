@@ -70,9 +70,10 @@ class StacFile:
 
     @property
     def links(self) -> tuple[Mapping[str, Any], ...]:
-        """Links with an address, in their order."""
+        """Links with a relation and an address, in their order."""
         links = dicts_in(self.content, "links")
-        return tuple(link for link in links if link.get("href") and isinstance(link["href"], str))
+        texts = (link for link in links if isinstance(link.get("rel"), str))
+        return tuple(link for link in texts if link.get("href") and isinstance(link["href"], str))
 
 
 def dicts_in(holder: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.region import load_region
 from cropmask.site.site import Site, open_site
+from cropmask.sources.attribution import find_attribution
 from cropmask.sources.bands import MAX_ID
 from cropmask.stac.facts import ASSET_SUFFIXES, FileFacts, encode_json
 from cropmask.stac.item import make_item
@@ -59,7 +60,8 @@ class Chain:
             strip = next(layers.strips(8))
             layers.excluded()
         figures = Statistics(**dict.fromkeys(Statistics.__dataclass_fields__, 1.0))
-        facts = make_facts(job, figures, layers.not_applied)
+        attribution = job.basis.region.attribution.over(find_attribution(job.sources))
+        facts = make_facts(job, figures, layers.not_applied, attribution)
         files = {
             key: FileFacts(facts.file_name(key), 1, "0" * 64, "0" * 40) for key in ASSET_SUFFIXES
         }
