@@ -15,6 +15,7 @@ from cropmask.modelfile.model import Model, read_model
 from cropmask.product import Product, Recipe
 from cropmask.region import Region, load_region, region_names
 from cropmask.results.cog import load_file_facts
+from cropmask.site.site import find_limits
 from cropmask.sources.boundary import load_boundary
 from cropmask.stac.facts import Bounds, Document, FileFacts, degrees_box
 from cropmask.stac.modelitem import ModelItem
@@ -94,7 +95,7 @@ def _load(region: Region) -> CatalogRegion:
     text = folder / CARD_MD
     return CatalogRegion(
         region=region,
-        boundary=load_boundary(region.boundary),
+        boundary=load_boundary(region.boundary, find_limits()),
         card=card,
         card_path=text if text.is_file() else None,
         models=tuple(_load_models(region, card)),

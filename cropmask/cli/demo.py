@@ -59,6 +59,7 @@ def demo(
       cropmask demo --region eastern --limit 60 --output ./small
     """
     from cropmask.region import load_region
+    from cropmask.site.site import find_limits
     from cropmask.sources.boundary import load_boundary
     from cropmask.testing.world.regionworld import make_region_world
 
@@ -67,7 +68,7 @@ def demo(
         world = make_region_world(
             output,
             zone,
-            load_boundary(boundary or zone.boundary),
+            load_boundary(boundary or zone.boundary, find_limits()),
             tiles=None if tiles is None else tuple(tiles),
             limit=limit,
             resolution=resolution,

@@ -111,7 +111,7 @@ def plan_region(
     from cropmask.operate.plan import make_plan
     from cropmask.sources.boundary import load_boundary
 
-    area = None if aoi is None else load_boundary(aoi)
+    area = None if aoi is None else load_boundary(aoi, site.read.limits)
     with show_progress(quiet=quiet) as progress:
         return make_plan(
             region,

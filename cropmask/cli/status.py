@@ -141,7 +141,7 @@ def _surroundings(site: Site, name: str, every: float | None) -> Surroundings:
     if site.synthetic:
         return around  # the made-up world is not where its region is
     try:
-        outline = load_boundary(load_region(name, site.models).boundary)
+        outline = load_boundary(load_region(name, site.models).boundary, site.read.limits)
     except CropmaskError:  # submitted with a region file that is not here
         return around
     return replace(around, outline=outline, region_tiles=tiles_within(outline))

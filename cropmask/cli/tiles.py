@@ -116,6 +116,7 @@ class _Place:
     def areas(self) -> Iterator[shapely.Geometry]:
         """Polygons in EPSG:6933 that a tile must be reached by."""
         from cropmask.region import models_folder
+        from cropmask.site.site import find_limits
         from cropmask.sources.boundary import load_boundary, load_country, project_box
 
         if self.bbox is not None:
@@ -123,7 +124,7 @@ class _Place:
         if self.country is not None:
             yield load_country(self.country, models_folder() / "countries.geojson")
         if self.aoi is not None:
-            yield load_boundary(self.aoi)
+            yield load_boundary(self.aoi, find_limits())
 
     def named(self) -> set[Tile] | None:
         """The tiles that it may only be; None for any."""
@@ -157,9 +158,10 @@ def _find_tiles(place: _Place, boundaries: Mapping[str, shapely.Geometry]) -> di
 
 def _find_boundary(name: str, models: Path | None, other: Path | None) -> shapely.Geometry:
     from cropmask.region import load_region
+    from cropmask.site.site import find_limits
     from cropmask.sources.boundary import load_boundary
 
-    return load_boundary(other or load_region(name, models).boundary)
+    return load_boundary(other or load_region(name, models).boundary, find_limits())
 
 
 def _region_name(region: str, models: Path | None) -> str:

@@ -25,6 +25,7 @@ from cropmask.pixels.rasters import Raster, agree
 from cropmask.product import NODATA
 from cropmask.queue.protocol import Queue
 from cropmask.region import Region, StacLayer, load_region
+from cropmask.remote.limits import ReadLimits
 from cropmask.site.site import Inputs, Site
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.catalogs import open_catalog
@@ -65,7 +66,7 @@ def examine(site: Site, region_name: str) -> Iterator[Check]:
 
 
 def _examine_region(site: Site, region: Region) -> Iterator[Check]:
-    yield _check("region", lambda: _check_boundary(region))
+    yield _check("region", lambda: _check_boundary(region, site.read.limits))
     for recipe, reference in sorted(region.models.items()):
         yield _check(f"model {recipe}", partial(_check_model, reference.file, reference.sha256))
     if not region.models:
@@ -98,8 +99,8 @@ def _versions() -> str:
     return ", ".join([*found, f"GDAL {rasterio.__gdal_version__}"])
 
 
-def _check_boundary(region: Region) -> str:
-    tiles = tiles_within(load_boundary(region.boundary))
+def _check_boundary(region: Region, limits: ReadLimits) -> str:
+    tiles = tiles_within(load_boundary(region.boundary, limits))
     if not tiles:
         raise Rejected(
             f"the boundary {region.boundary} touches no tile", reason=Reason.BAD_BOUNDARY
@@ -149,7 +150,9 @@ def _describe_raster(site: Site, inputs: Inputs, href: str) -> tuple[bool, str]:
         threads.submit(raster.close).result()
     box = raster.geobox
     project = Transformer.from_crs(EPSG, box.crs, always_xy=True)
-    left, bottom, right, top = project.transform_bounds(*load_boundary(inputs.boundary).bounds)
+    left, bottom, right, top = project.transform_bounds(
+        *load_boundary(inputs.boundary, site.read.limits).bounds
+    )
     area, cell = box.boundingbox, max(abs(box.resolution.x), abs(box.resolution.y))
     covers = (
         area.left <= left + cell

@@ -96,7 +96,7 @@ class Reconciliation:
 
 def expected_tiles(site: Site, region: Region) -> tuple[Tile, ...]:
     """Tiles that a region has at a site: those that its boundary reaches."""
-    return tiles_within(load_boundary(site.inputs(region).boundary))
+    return tiles_within(load_boundary(site.inputs(region).boundary, site.read.limits))
 
 
 def reconcile(

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -48,7 +48,7 @@ from cropmask.remote.aws import (
     translate_aws_errors,
 )
 from cropmask.remote.body import read_body
-from cropmask.remote.limits import OutOfTime, OverLimit, ReadLimits
+from cropmask.remote.limits import USUAL_LIMITS, OutOfTime, OverLimit, ReadLimits
 from cropmask.remote.retries import CountedRetry
 from cropmask.remote.session import drain, make_session, within
 from cropmask.remote.zones import OutsideZone, Zone
@@ -97,7 +97,7 @@ class ReadOptions:
     """Whether GeoMAD files are compared with the checksums that their items declare."""
     strict: bool = False
     """Whether several versions of an input are refused, instead of using the newest."""
-    limits: ReadLimits = field(default_factory=ReadLimits)
+    limits: ReadLimits = USUAL_LIMITS
     """On what is read of others."""
     trust_catalog: bool = False
     """Whether a local catalog may point to any file, and any catalog to any address."""
@@ -256,13 +256,20 @@ def load_json(
         raise Rejected(f"{href} is not JSON: {why}", reason=Reason.BAD_DOCUMENT) from None
 
 
-def parse_json(content: bytes | str, limits: ReadLimits, href: str) -> Any:  # noqa: ANN401 (any JSON value)
+def parse_json(
+    content: bytes | str,
+    limits: ReadLimits,
+    href: str,
+    *,
+    parse_constant: Callable[[str], object] | None = None,
+) -> Any:  # noqa: ANN401 (any JSON value)
     """JSON value of a foreign text.
 
-    Raises OverLimit if it is nested too deeply; ValueError if it is no JSON.
+    ``parse_constant`` is told of a bare NaN or Infinity. Raises OverLimit if it is nested too
+    deeply; ValueError if it is no JSON.
     """
     try:
-        value = json.loads(content)
+        value = json.loads(content, parse_constant=parse_constant)
     except RecursionError:
         raise OverLimit(limits.tell("nesting", href)) from None
     # Level by level: Python's own limit is another, and not the same everywhere.

@@ -33,8 +33,13 @@ class ReadLimits:
     page_items: int = _limit(10_000, "items on a page of an API")
     search_bytes: int = _limit(100_000_000, "bytes of all documents that a search reads")
     search_seconds: int = _limit(300, "seconds that a search takes")
-    boundary_bytes: int = _limit(100_000_000, "bytes of a file of polygons")
-    boundary_vertices: int = _limit(500_000, "vertices of all polygons in a file")
+    boundary_bytes: int = _limit(32_000_000, "bytes of a file of polygons")
+    boundary_vertices: int = _limit(
+        500_000, "vertices of polygons, and points that keep their long edges true when projected"
+    )
+    boundary_overlaps: int = _limit(
+        100_000, "pairs of edges that lie over each other, beyond ten for each edge"
+    )
 
     @classmethod
     def parse(cls, variable: str, text: str) -> Self:
@@ -61,7 +66,7 @@ class ReadLimits:
     def __str__(self) -> str:
         """The limits that differ from the defaults, as :meth:`parse` reads them."""
         usual = type(self)()
-        changed = (name for name in LIMIT_NAMES if getattr(self, name) != getattr(usual, name))
+        changed = [name for name in LIMIT_NAMES if getattr(self, name) != getattr(usual, name)]
         return ",".join(f"{name}={getattr(self, name)}" for name in changed)
 
     def tell(self, name: str, where: str) -> str:
@@ -80,6 +85,10 @@ class ReadLimits:
 
 LIMIT_NAMES: Final = {entry.name: str(entry.metadata["what"]) for entry in fields(ReadLimits)}
 """Every limit, and what it is of."""
+
+
+USUAL_LIMITS: Final = ReadLimits()
+"""The defaults."""
 
 
 class OverLimit(Rejected):

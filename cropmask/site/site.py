@@ -26,7 +26,7 @@ from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
 from cropmask.region import Ancillary, Region, StacLayer, load_region
 from cropmask.remote.fetch import ReadOptions
-from cropmask.remote.limits import ReadLimits
+from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
 from cropmask.site.variables import check_variables
@@ -200,6 +200,14 @@ def open_site(
     return replace(site, commands=_find_commands(site, _Settings({}, given.environ)))
 
 
+def find_limits(environ: Mapping[str, str] | None = None) -> ReadLimits:
+    """Limits of the environment variables, for what is read without a site."""
+    limits: ReadLimits = _Settings({}, os.environ if environ is None else environ).read(
+        contract.ENV_LIMITS, USUAL_LIMITS
+    )
+    return limits
+
+
 def _find_commands(site: Site, bare: _Settings) -> CommandWriter:
     """Options that say what the environment variables alone would not, in any folder."""
     usual: dict[str, tuple[object, str | None]] = {
@@ -337,7 +345,7 @@ def _read_options(given: _Settings, environment: Environment, catalog: str | Non
         s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
         verify=given.read(contract.ENV_VERIFY_INPUTS, True),
         strict=given.read(contract.ENV_STRICT_INPUTS, False),
-        limits=given.read(contract.ENV_LIMITS, ReadLimits()),
+        limits=find_limits(given.environ),
         trust_catalog=given.read(contract.ENV_TRUST_CATALOG, False),
     )
     return options.at(catalog) if catalog is not None else options

@@ -7,6 +7,7 @@ RFC 7946; files of today are in longitude and latitude. Both are read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,32 +18,48 @@ import pyproj
 import shapely
 from shapely.geometry import shape
 
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected, blame_configuration
 from cropmask.grid import AFRICA_10, CRS
+from cropmask.remote.fetch import parse_json
+from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 
 _LONGITUDE_LATITUDE: Final = "OGC:CRS84"
 _LONGEST_STEP: Final = {True: 0.1, False: 10_000.0}
 """Longest edge before projecting: degrees if geographic, else meters; keeps edges within 2 m."""
-_BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
+_CRS_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,:/()_-]{0,200}")
+_USUAL_OVERLAPS: Final = 10
+"""Pairs of an edge with others where many polygons lie side by side: touching is lying over."""
+_EDGES_AT_ONCE: Final = 64
+"""Edges that are looked up together: few, as each may lie over all others."""
+_BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
 
 
-def load_boundary(path: Path) -> shapely.Geometry:
+def load_boundary(path: Path, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geometry:
     """Union of all polygons of a GeoJSON file, as one valid shape in EPSG:6933.
 
     Raises Misconfigured if the file cannot be read, is no GeoJSON, has no polygon, names an unknown
-    coordinate system, or has coordinates outside of it.
+    coordinate system, has coordinates outside of it, or exceeds a limit.
     """
-    document = _read(path)
+    with blame_configuration():  # whoever names the file
+        return _load(path, limits)
+
+
+def _load(path: Path, limits: ReadLimits) -> shapely.Geometry:
+    document = _read(path, limits)
     crs = _parse_crs(document, path)
     try:
+        found = list(_polygons(document))
+        limits.check("boundary_vertices", sum(map(_count_vertices, found)), str(path))
         with np.errstate(all="ignore"):  # wild coordinates are refused below
-            parts = [_valid(shape(geometry)) for geometry in _polygons(document)]
-            polygons = shapely.force_2d(shapely.union_all(parts))
+            shapes = list(map(shape, found))
+            _check_degrees(shapes, crs, path)
+            _check_work(shapes, _LONGEST_STEP[crs.is_geographic], limits, path)
+            polygons = shapely.force_2d(shapely.union_all(list(map(_valid, shapes))))
     except (*_BROKEN, shapely.errors.ShapelyError) as error:
         raise Misconfigured(f"{path} has a polygon that cannot be read: {error}") from None
     if not polygons.area > 0:
         raise Misconfigured(f"{path} has no polygon: give a GeoJSON file of polygons")
-    return _project(polygons, crs, path)
+    return _project(polygons, crs, limits, path)
 
 
 def load_country(name: str, outlines: Path) -> shapely.Geometry:
@@ -52,7 +69,7 @@ def load_country(name: str, outlines: Path) -> shapely.Geometry:
     """
     known: dict[str, Any] = {
         feature["properties"]["country"]: feature["geometry"]
-        for feature in _read(outlines)["features"]
+        for feature in _read(outlines, USUAL_LIMITS)["features"]
     }
     folded = {found.casefold(): found for found in known}
     country = folded.get(" ".join(name.split()).casefold())
@@ -63,7 +80,7 @@ def load_country(name: str, outlines: Path) -> shapely.Geometry:
             f"there is no outline of a country '{name}'{guess or '; give --aoi or --bbox'}",
             reason=Reason.BAD_VALUE,
         )
-    return _project(shape(known[country]), pyproj.CRS(_LONGITUDE_LATITUDE), outlines)
+    return _project(shape(known[country]), pyproj.CRS(_LONGITUDE_LATITUDE), USUAL_LIMITS, outlines)
 
 
 def project_box(west: float, south: float, east: float, north: float) -> shapely.Polygon:
@@ -73,14 +90,18 @@ def project_box(west: float, south: float, east: float, north: float) -> shapely
     return shapely.box(left, bottom, right, top)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, limits: ReadLimits) -> dict[str, Any]:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise Misconfigured(f"{path} is not a file: a pipe or device cannot be a boundary")
-        document = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse)
+        with path.open("rb") as file:
+            content = file.read(limits.boundary_bytes + 1)
+        limits.check("boundary_bytes", len(content), str(path))
+        text = content.decode("utf-8-sig")
+        document = parse_json(text, limits, str(path), parse_constant=_refuse)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Misconfigured(f"{path} is not valid JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("type"), str):
         raise Misconfigured(f"{path} is not GeoJSON: it must be an object with a 'type'")
@@ -101,7 +122,9 @@ def _parse_crs(document: dict[str, Any], path: Path) -> pyproj.CRS:
     if isinstance(properties, dict):
         name = properties.get("name", properties.get("code"))
     try:
-        crs = pyproj.CRS.from_user_input(name)
+        # A name or a code: other texts make PROJ open files that they name.
+        known = isinstance(name, int) or _CRS_NAME.fullmatch(name)
+        crs = pyproj.CRS.from_user_input(name) if known else None
     except (pyproj.exceptions.CRSError, *_BROKEN):
         crs = None
     if crs is None or not (crs.is_geographic or crs.is_projected):
@@ -126,19 +149,55 @@ def _polygons(document: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 (any J
             yield from _polygons(member)
 
 
+def _count_vertices(polygon: dict[str, Any]) -> int:
+    """Positions in the coordinates of a polygon, counted before anything is made of them."""
+    parts = polygon["coordinates"] or ()
+    rings = parts if polygon["type"] == "Polygon" else [ring for part in parts for ring in part]
+    return sum(map(len, rings))
+
+
+def _check_work(
+    shapes: list[shapely.Geometry], step: float | None, limits: ReadLimits, path: Path
+) -> None:
+    """Raise OverLimit for polygons that would keep the geometry library busy for minutes.
+
+    These are many vertices, where an edge counts for each ``step`` that it is long; and few that
+    cross each other over and over, as its work grows with the crossings.
+    """
+    rings = shapely.get_rings(shapely.get_parts(shapes))
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    inside = ring[1:] == ring[:-1]
+    start, end = points[:-1][inside], points[1:][inside]
+    if step is not None:
+        pieces = np.ceil(np.hypot(*(end - start).T) / step)
+        count = np.nansum(np.maximum(pieces, 1))
+        limits.check("boundary_vertices", count, f"{path} with its long edges")
+    boxes = shapely.box(*np.minimum(start, end).T, *np.maximum(start, end).T)
+    tree = shapely.STRtree(boxes)
+    overlaps = 0
+    for first in range(0, len(boxes), _EDGES_AT_ONCE):
+        some = boxes[first : first + _EDGES_AT_ONCE]
+        overlaps += max(0, tree.query(some).shape[1] // 2 - _USUAL_OVERLAPS * len(some))
+        limits.check("boundary_overlaps", overlaps, str(path))
+
+
 def _valid(geometry: shapely.Geometry) -> shapely.Geometry:
     return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
 
 
-def _project(polygons: shapely.Geometry, crs: pyproj.CRS, path: Path) -> shapely.Geometry:
-    if crs.is_geographic:
-        west, south, east, north = polygons.bounds
-        if west < -180 or south < -90 or east > 180 or north > 90:
-            raise Misconfigured(
-                f"{path} has coordinates outside of longitude and latitude "
-                f"({west:.6g}, {south:.6g} to {east:.6g}, {north:.6g}): "
-                "if they are meters, name their coordinate system in a 'crs' member"
-            )
+def _check_degrees(shapes: list[shapely.Geometry], crs: pyproj.CRS, path: Path) -> None:
+    west, south, east, north = shapely.total_bounds(shapes) if shapes else (0, 0, 0, 0)
+    if crs.is_geographic and (west < -180 or south < -90 or east > 180 or north > 90):
+        raise Misconfigured(
+            f"{path} has coordinates outside of longitude and latitude "
+            f"({west:.6g}, {south:.6g} to {east:.6g}, {north:.6g}): "
+            "if they are meters, name their coordinate system in a 'crs' member"
+        )
+
+
+def _project(
+    polygons: shapely.Geometry, crs: pyproj.CRS, limits: ReadLimits, path: Path
+) -> shapely.Geometry:
     if not crs.equals(CRS, ignore_axis_order=True):
         transformer = pyproj.Transformer.from_crs(crs, CRS, always_xy=True)
         dense = shapely.segmentize(polygons, _LONGEST_STEP[crs.is_geographic])
@@ -150,4 +209,5 @@ def _project(polygons: shapely.Geometry, crs: pyproj.CRS, path: Path) -> shapely
         raise Misconfigured(
             f"{path} has coordinates that {CRS} cannot hold: check its coordinate system"
         )
+    _check_work([polygons], None, limits, path)
     return _valid(polygons)

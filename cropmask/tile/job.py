@@ -126,7 +126,7 @@ def open_basis(
     model = found.model(recipe)
     # A stage only where there is something to make: nothing is told of a world that is there.
     inputs = site.inputs(found, partial((stages or Stages()).tell, "demo world"))
-    boundary = load_boundary(inputs.boundary)
+    boundary = load_boundary(inputs.boundary, site.read.limits)
     digest = digest_json(boundary.wkb_hex)
     return Basis(found, recipe, model, site.resolution, inputs, boundary, digest)
 
