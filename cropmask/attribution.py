@@ -138,11 +138,11 @@ class Attribution:
 
     @property
     def credit(self) -> str:
-        """Providers and license in a line, such as ``Example Agency, CC-BY-4.0``; may be empty."""
-        words = [provider.name for provider in self.providers if not provider.is_host]
-        if self.license not in (None, OTHER_LICENSE):
-            words.append(str(self.license))
-        return ", ".join(words)
+        """Providers and license in a line, such as ``An Agency, CC-BY-4.0``; may be empty."""
+        names = [provider.name for provider in self.providers if not provider.is_host]
+        if self.license in (None, OTHER_LICENSE):
+            return ", ".join(names)
+        return ", ".join([*names, str(self.license)]) if names else f"license {self.license}"
 
     @property
     def line(self) -> str:

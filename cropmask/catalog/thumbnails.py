@@ -93,7 +93,7 @@ def _box_of_picture(item: ResultItem) -> shapely.Polygon:
         inside = shapely.intersection(place, tile)
     except (KeyError, TypeError, ValueError, shapely.errors.ShapelyError):
         return tile
-    return inside if inside.area > 0 else tile
+    return inside if shapely.area(inside) > 0 else tile
 
 
 def _paste(pixels: NDArray[np.uint8], frame: GeoBox, box: shapely.Polygon, picture: bytes) -> None:

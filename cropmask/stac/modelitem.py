@@ -132,7 +132,10 @@ def _mlm(facts: ModelItem) -> Document:
 
 
 def _describe_samples(attribution: Attribution) -> str:
-    return f"Training samples of {attribution.credit}" if attribution.credit else "Training samples"
+    of = " of" if attribution.providers else ","
+    return (
+        f"Training samples{of} {attribution.credit}" if attribution.credit else "Training samples"
+    )
 
 
 def _input(features: tuple[str, ...]) -> Document:

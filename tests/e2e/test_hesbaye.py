@@ -215,14 +215,14 @@ def test_attribution_follows_the_data(result: TileResult) -> None:
         if path.is_file():
             assert b"Digital Earth Africa" not in path.read_bytes(), path
     properties = json.loads(Path(result.item).read_text())["properties"]
-    line = "MIT. Contains modified Copernicus Sentinel data 2021"
+    line = "license MIT. Contains modified Copernicus Sentinel data 2021"
     assert (properties["license"], properties["attribution"]) == ("MIT", line)
     assert "providers" not in properties
     with rasterio.open(result.item.replace(".stac-item.json", "_mask.tif")) as raster:
         assert raster.tags()["TIFFTAG_COPYRIGHT"] == line
     collection = json.loads((root / "crop_mask_hesbaye/collection.json").read_text())
     assert collection["license"] == "MIT"
-    assert collection["attribution"] == "MIT. Contains modified Copernicus Sentinel data"
+    assert collection["attribution"] == "license MIT. Contains modified Copernicus Sentinel data"
     assert "africa" not in " ".join(collection["keywords"])
 
 

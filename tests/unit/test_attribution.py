@@ -133,7 +133,7 @@ def test_whoever_hosts_the_inputs_does_not_host_the_map() -> None:
 
 def test_the_line_of_credit() -> None:
     assert UNSTATED.line == Attribution("other").line == ""
-    assert Attribution("MIT").line == "MIT"
+    assert Attribution("MIT").line == "license MIT"
     assert Attribution("MIT", None, (CLOUD, AGENCY)).line == "An Agency, MIT"
     notice = "Contains modified Copernicus Sentinel data"
     assert Attribution(sensed=()).line == notice

@@ -6,23 +6,41 @@ import csv
 import gzip
 import io
 import json
+import math
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import rasterio
 import rustac
+from rasterio.errors import NotGeoreferencedWarning
+from shapely.geometry import shape
 
+from cropmask.attribution import Attribution, Provider
 from cropmask.catalog.build import build_results
+from cropmask.catalog.check import verify_catalog
+from cropmask.catalog.schemas import Schemas
+from cropmask.catalog.search import Index, Query
+from cropmask.catalog.thumbnails import draw_results
+from cropmask.core.cropmap import CropMap
 from cropmask.grid import Tile
+from cropmask.remote.fetch import ReadOptions
+from cropmask.results.finder import make_place
+from cropmask.results.itemcache import load_item
+from cropmask.results.publish import put_dataset
 from cropmask.stac.collection import make_collection
 from cropmask.stac.statistics import AREAS
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
+from cropmask.task import Task
 from cropmask.testing.store import MemoryStore
 from tests.demo_run import EASTERN, STATISTICS, WESTERN, put_item
+from tests.results import COLLECTION, make_facts
 from tests.stac_validation import assert_valid
 
 PRODUCT = "crop_mask_eastern"
+REGIONS = ("my_valley", "eastern")
 
 
 def load(store: Store, key: str) -> dict:
@@ -238,6 +256,38 @@ def test_a_region_of_ones_own_keeps_the_title_that_the_worker_gave_it():
     assert store.exists("crop_mask_my_valley/crop_mask_my_valley.odc-product.yaml")
 
 
+def test_license_and_providers_are_those_of_the_region_and_of_the_items():
+    store = MemoryStore()
+    agency = Provider(name="An Agency", roles=("producer",))
+    owed = Attribution("ODbL-1.0", None, (agency,), (2019,))
+    put_item(store, region="my_valley", attribution=owed)
+    put_item(store, attribution=owed)
+    build_results(store)
+    mine, theirs = (load(store, f"crop_mask_{name}/collection.json") for name in REGIONS)
+    for found in (mine, theirs):
+        assert_valid(found)
+    line = "An Agency, ODbL-1.0. Contains modified Copernicus Sentinel data 2019"
+    assert (mine["license"], mine["attribution"]) == ("ODbL-1.0", line)
+    assert [provider["name"] for provider in mine["providers"]] == ["An Agency"]
+    # The region file's word goes first, whoever is named there too.
+    assert theirs["license"] == "CC-BY-4.0"
+    names = [provider["name"] for provider in theirs["providers"]]
+    assert names == ["Digital Earth Africa", "An Agency"]
+    definition = store.get("crop_mask_my_valley/crop_mask_my_valley.odc-product.yaml").decode()
+    assert "license: ODbL-1.0" in definition
+    assert b"Credit: An Agency, ODbL-1.0." in store.get("services/ows_crop_mask_cfg.py")
+    layers = load(store, "services/terria.json")["catalog"][0]["members"]
+    assert {"name": "License", "content": "ODbL-1.0, credit: An Agency"} in layers[-1]["info"]
+
+
+def test_items_of_two_licenses_have_none_together():
+    store = MemoryStore()
+    for tile, name in zip(EASTERN, ("MIT", "CC0-1.0"), strict=True):
+        put_item(store, tile, region="my_valley", attribution=Attribution(name))
+    build_results(store)
+    assert load(store, "crop_mask_my_valley/collection.json")["license"] == "other"
+
+
 def _product(region):
     from cropmask.product import Product
 
@@ -279,3 +329,102 @@ def test_the_parquet_holds_every_item_with_addresses(tmp_path):
         folder = (tmp_path / key).parent
         assert item["assets"]["mask"]["href"].startswith(f"{folder}/crop_mask_eastern_")
         assert item["properties"]["proj:epsg"] == 6933
+
+
+def put_map(store, tile, valid):
+    """A dataset of real rasters at 100 m that are nodata outside of ``valid`` (y, x)."""
+    prob = np.where(valid, 80, 255).astype(np.uint8)
+    mask = np.where(valid, 1, 255).astype(np.uint8)
+    facts = make_facts(tile, statistics=STATISTICS)
+    place = make_place(facts.product, Task(tile, "eastern", facts.period))
+    put_dataset(store, place, facts, CropMap(mask, prob, mask), COLLECTION)
+    return place.item
+
+
+def scattered():
+    """Two corners of a tile."""
+    valid = np.zeros((960, 960), bool)
+    valid[100:200, :50] = valid[800:, 700:] = True
+    return valid
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory):
+    """A tile that is mapped in two corners, and its whole neighbor."""
+    store = FolderStore(tmp_path_factory.mktemp("mapped"))
+    keys = put_map(store, EASTERN[0], scattered()), put_map(store, EASTERN[1], np.ones((960, 960)))
+    build_results(store)
+    return store, keys
+
+
+def test_items_that_cover_a_part_of_their_tile_are_valid_in_every_form(mapped):
+    store, keys = mapped
+    documents = [load(store, key) for key in keys]
+    assert [found["geometry"]["type"] for found in documents] == ["MultiPolygon", "Polygon"]
+    for document in documents:
+        assert_valid(document)
+    table = rustac.read_sync(str(store.root / PRODUCT / "items.parquet"))["features"]
+    for row, document in zip(table, documents, strict=True):
+        assert shape(row["geometry"]).equals_exact(shape(document["geometry"]), 1e-9)
+        assert list(row["bbox"]) == document["bbox"]
+    checked = verify_catalog(str(store.root / "catalog.json"), ReadOptions(), Schemas(None))
+    assert checked.rasters == 8
+    assert [problem for problem in checked.problems if "crop_mask_models" not in str(problem)] == []
+
+
+def test_a_search_finds_items_where_they_are_mapped(mapped):
+    store, keys = mapped
+    items = [load(store, key) for key in keys]
+    index = Index([load(store, f"{PRODUCT}/collection.json")], items)
+    west, south, east, north = items[0]["bbox"]
+
+    def at(x, y):
+        point = {
+            "type": "Point",
+            "coordinates": [west + x * (east - west), south + y * (north - south)],
+        }
+        return [item["id"] for item in index.search(Query.parse({"intersects": point})).items]
+
+    assert at(0.01, 0.9) == at(0.9, 0.05) == [items[0]["id"]]
+    assert at(0.5, 0.5) == []  # in the box of the item, where it has no data
+    broken = [{**items[0], "geometry": {"type": "Polygon", "coordinates": "none"}}]
+    (found,) = Index([], broken).search(Query.parse({"bbox": items[0]["bbox"]})).items
+    assert found["id"] == items[0]["id"]
+
+
+def test_pictures_of_tiles_are_laid_where_they_belong(mapped, tmp_path):
+    store, keys = mapped
+    items = [load_item(store, key) for key in keys]
+    pictures = dict(zip(keys, map(thumbnail_of(store), items), strict=True))
+    (tmp_path / "p.png").write_bytes(draw_results(None, items, pictures))
+    with pytest.warns(NotGeoreferencedWarning), rasterio.open(tmp_path / "p.png") as file:
+        yellow = (file.read([1, 2, 3]) == np.array([255, 255, 0])[:, None, None]).all(axis=0)
+    edge = yellow.shape[1] // 2
+    assert yellow[:, edge:].all()
+    expected = scattered()[:: 960 // edge + 1, :: 960 // edge + 1]
+    assert yellow[:, :edge].mean() == pytest.approx(expected.mean(), abs=0.02)
+    assert not yellow[edge // 2, : edge // 2].any()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"proj:shape": 3, "proj:transform": [1]},
+        {"proj:shape": [1, 2], "proj:transform": [1, 0, "x", 0, 1, 0]},
+        {"proj:shape": [1, 2], "proj:transform": [math.nan] * 6},
+        {"proj:shape": [1e300, 1e300], "proj:transform": [1e300, 0, 0, 0, -1e300, 0]},
+        {"proj:shape": [10, 10], "proj:transform": [1, 0, 0, 0, -1, 0]},
+    ],
+)
+def test_a_picture_that_does_not_say_where_it_is_fills_the_tile(mapped, said):
+    store, keys = mapped
+    item = load_item(store, keys[1])
+    picture = thumbnail_of(store)(item)
+    item.assets["thumbnail"] = {"href": "x", **said}
+    drawn = draw_results(None, [item], {item.key: picture})
+    assert drawn == draw_results(None, [load_item(store, keys[1])], {item.key: picture})
+
+
+def thumbnail_of(store):
+    return lambda item: store.get(item.key.replace(".stac-item.json", "_thumbnail.png"))
