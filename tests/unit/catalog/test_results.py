@@ -365,7 +365,8 @@ def test_items_that_cover_a_part_of_their_tile_are_valid_in_every_form(mapped):
         assert_valid(document)
     table = rustac.read_sync(str(store.root / PRODUCT / "items.parquet"))["features"]
     for row, document in zip(table, documents, strict=True):
-        assert shape(row["geometry"]).equals_exact(shape(document["geometry"]), 1e-9)
+        # A column of both kinds is one of multipolygons.
+        assert shape(row["geometry"]).equals(shape(document["geometry"]))
         assert list(row["bbox"]) == document["bbox"]
     checked = verify_catalog(str(store.root / "catalog.json"), ReadOptions(), Schemas(None))
     assert checked.rasters == 8
