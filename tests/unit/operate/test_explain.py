@@ -20,6 +20,7 @@ from cropmask.operate.explain import Explanation, Presence, explain, find_task
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets
 from cropmask.site.site import Site, open_site
+from cropmask.sources.attribution import find_attribution
 from cropmask.store.folder import FolderStore
 from cropmask.task import Period, Task
 from cropmask.testing.store import MemoryStore
@@ -46,7 +47,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory, demo_cache: Path) -> Path:
     """A result of the demo tile, as the boosted model would give it at 100 m."""
     folder = tmp_path_factory.mktemp("results")
     job = prepare(TASK, make_site(folder, demo_cache), recipe="boosted")
-    facts = make_job_facts(job, make_facts(TILE).statistics, {})
+    facts = make_job_facts(job, make_facts(TILE).statistics, {}, find_attribution(job.sources))
     put_facts(FolderStore(folder), facts)
     return folder
 
