@@ -100,8 +100,8 @@ def make_chain(world: World, folder: Path) -> Chain:
     (folder / "boundary.geojson").write_text(json.dumps(boundary))
     places = {"catalog": str(world.folder), "output": str(folder / "out")}
     # Who raises the limits still meets no traceback.
-    limits = {"limits": "nesting=5000,document_bytes=100000000"}
-    return Chain(world, region, open_site({}, {**places, **limits}))
+    environ = {"CROPMASK_LIMITS": "nesting=5000,document_bytes=100000000"}
+    return Chain(world, region, open_site(environ, places))
 
 
 @pytest.fixture
