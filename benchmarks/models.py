@@ -26,8 +26,7 @@ from cropmask.task import Period
 from cropmask.testing.world.demoworld import DEMO_TILE
 from cropmask.testing.world.landscape import elevation_row, log_rain, make_sites, salt_of
 from cropmask.testing.world.spectra import MIXED, draw_half, draw_truth
-from cropmask.training.convert import convert
-from cropmask.training.fit import make_estimator
+from cropmask.training.fit import convert, make_estimator
 from cropmask.training.samples import load_samples
 
 PIXEL_M: Final = 10

@@ -23,6 +23,7 @@ from cropmask.contract import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Rejected
     from cropmask.grid import Tile
@@ -80,7 +81,7 @@ def map_tile(
     period: Period | str,
     *,
     site: Site | None = None,
-    model: Recipe = "forest",
+    model: Recipe | Path = "forest",
     overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> TileResult:
@@ -98,7 +99,7 @@ def map_tile(
         Where inputs are and results go; default what ``open_site()`` finds in the environment:
         without any configuration the made-up world at 60 m, and ``./output``.
     model
-        Recipe of the region's model.
+        Recipe of the region's model, or a model file of one's own.
     overwrite
         Whether to replace a result of another model, configuration, input or code, which is
         refused otherwise.

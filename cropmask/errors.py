@@ -185,7 +185,6 @@ class Reason(StrEnum):
     PROBES_DIFFER = "probes differ", _MODEL, _SHARED
     BAD_ESTIMATOR = "bad estimator", None
     BAD_JOBLIB = "bad joblib", None
-    NOT_TRUSTED = "not trusted", None
     BAD_SAMPLES = "bad samples", None
 
     # Places: stores, queues, servers, disks.

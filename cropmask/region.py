@@ -311,6 +311,11 @@ def _unknown_region(name: str, models: Path | None) -> Rejected:
     return Rejected(said, reason=Reason.UNKNOWN_REGION)
 
 
+def model_table(recipe: Recipe, file: str, sha256: str) -> str:
+    """The lines of a region file that name a model."""
+    return f'[models.{recipe}]\nfile = "{file}"\nsha256 = "{sha256}"\n'
+
+
 def _read_region(path: Path) -> Region:
     try:
         document = tomllib.loads(_read_text(path))

@@ -20,7 +20,7 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.stac.facts import Bounds, Document, FileFacts, degrees_box
 from cropmask.stac.modelitem import ModelItem
 from cropmask.stac.services import MapLayer
-from cropmask.training.card import CARD_MD, Card, ModelCard, load_card
+from cropmask.training.card import CARD_MD, Card, ModelCard, find_model_card, load_card
 from cropmask.training.cardtext import KINDS, coordinates_text, independent_text
 
 
@@ -33,6 +33,8 @@ class RegionModel:
     file: FileFacts
     model: Model
     card: ModelCard | None
+    card_path: Path | None
+    """Its card as text, if that is not the region's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +100,21 @@ def _load(region: Region) -> CatalogRegion:
         boundary=load_boundary(region.boundary, find_limits()),
         card=card,
         card_path=text if text.is_file() else None,
-        models=tuple(_load_models(region, card)),
+        models=tuple(_load_models(region)),
     )
 
 
-def _load_models(region: Region, card: Card | None) -> Iterator[RegionModel]:
+def _load_models(region: Region) -> Iterator[RegionModel]:
     for recipe, named in region.models.items():
-        known = card.models.get(recipe) if card else None
-        if known is not None and known.model.sha256 != named.sha256:
-            known = None  # the card of another fit says nothing about this one
+        # The card of another fit says nothing about this one.
+        card, path = find_model_card(named.file, named.sha256) or (None, None)
         yield RegionModel(
             recipe=recipe,
             path=named.file,
             file=load_file_facts(named.file),
             model=read_model(named.file, named.sha256),
-            card=known,
+            card=card,
+            card_path=path,
         )
 
 
@@ -165,6 +167,8 @@ def _paragraphs(region: CatalogRegion, found: RegionModel) -> Iterator[str]:
     if manifest.training:
         rows, crop = manifest.training.rows, manifest.training.crop_rows
         yield f"Fitted on {rows} samples, {100 * crop / rows:.1f} % of them crop."
+    if source := manifest.source:
+        yield f"Imported from {source.file} ({source.contents}), SHA-256 {source.sha256}."
     if found.card and found.card.validation:
         yield "Cross-validation, mean ± standard deviation over the folds:"
         yield "\n".join(

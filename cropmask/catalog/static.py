@@ -147,7 +147,7 @@ def _make_model(
     """Item of a model, and what is copied beside it."""
     key = model_key(model_id(region.name, found.recipe, found.file.sha256))
     folder = key.rpartition("/")[0]
-    card = region.card_path
+    card = found.card_path or region.card_path
     if place is not None:
         here = place / folder
         href = Path(relpath(found.path, here)).as_posix()

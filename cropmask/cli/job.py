@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -46,6 +47,9 @@ Examples
   Your own GeoMAD items and your own region:
     cropmask-job --catalog ./my-catalog --region ./my-region/region.toml \\
                  --tile x186y136 --period 2021--P1Y
+  A model of your own, or of an old joblib file:
+    cropmask models import old.joblib --output my.cropmodel
+    cropmask-job --tile x10y20 --region central --model my.cropmodel
 
 \b
 Exit codes
@@ -66,7 +70,7 @@ Exit codes
     "--tile", required=True, type=options.TILE, help="Tile to map, such as x215y075 or 215,75."
 )
 @options.region_option
-@options.task_options
+@options.tile_options
 @options.place_options
 @click.option(
     "--verify-inputs/--no-verify-inputs",
@@ -89,7 +93,7 @@ def job(
     tile: Tile,
     region: str,
     period: Period,
-    model: Recipe,
+    model: Recipe | Path,
     overwrite: bool,
     dry_run: bool,
     profile: bool,

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cropmask.cli import options
 from cropmask.cli.output import print_result, print_table
-from cropmask.cli.train import translate_missing_packages
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.product import RECIPES, Recipe
-
-if TYPE_CHECKING:
-    from cropmask.training.card import ModelCard
 
 """How far the engine may be from scikit-learn; in practice the difference is 0."""
 
@@ -123,46 +119,48 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
 
 
 @models.command("import")
-@click.argument("old", type=options.FILE, metavar="OLD.joblib")
-@click.option("--trust", is_flag=True, help="I know who made this file: loading it can run code.")
+@click.argument("old", type=options.FILE, metavar="FILE.joblib")
 @click.option(
     "--output", type=options.FILE, help="Model file.  [default: the old name with .cropmodel]"
 )
 @click.option(
     "--features",
     metavar="NAMES",
-    help="Names of the estimator's features in its order, separated by commas, if they are not "
-    "the 33 in the order of this package.",
+    help="Names of the estimator's features in its order, separated by commas.  [default: as the "
+    "estimator names them, else the 33 in the order of this package]",
 )
-@click.option("--region", type=options.NAME, help="Region that the model is for, for its manifest.")
-def import_model(
-    old: Path, trust: bool, output: Path | None, features: str | None, region: str | None
-) -> None:
-    """Turn an old scikit-learn joblib file into a model file that runs nothing when read.
+@click.option("--region", type=options.NAME, help="Region that the model is for, for its card.")
+def import_model(old: Path, output: Path | None, features: str | None, region: str | None) -> None:
+    """Turn a scikit-learn joblib file into a model file, running nothing of it.
+
+    Random forests, extra trees and boosted trees of scikit-learn 0.22 or newer, compressed or not,
+    alone or within a pipeline or a search. scikit-learn need not be installed. Writes a card beside
+    the model file that says where it comes from.
 
     \b
-    Example:
-      cropmask models import gm_mads_two_seasons_ml_model.joblib --trust --output my.cropmodel
+    Examples:
+      cropmask models import gm_mads_two_seasons_ml_model.joblib
+      cropmask models import old.joblib --region central --output central.cropmodel
     """
-    if not trust:
-        raise Rejected(
-            f"{old} was not opened: a joblib file can run any code when it is loaded; add --trust "
-            "if you know who made it",
-            reason=Reason.NOT_TRUSTED,
-        )
-    from cropmask.core.features import FEATURES
-    from cropmask.modelfile.model import SUFFIX, check_probes, read_model, write_model
+    from cropmask.modelfile.importer import find_doubts, import_joblib
+    from cropmask.modelfile.model import SUFFIX, check_probes, write_model
+    from cropmask.region import model_table
+    from cropmask.training.card import put_import_card
 
-    with translate_missing_packages():
-        from cropmask.training.importer import import_joblib
-        from cropmask.training.save import model_table
-    names = tuple(name.strip() for name in features.split(",")) if features else FEATURES
-    fitted = import_joblib(old, names, region)
     file = output or old.with_suffix(SUFFIX)
+    if file.suffix != SUFFIX:
+        raise click.BadParameter(f"'{file}' does not end with {SUFFIX}", param_hint="--output")
+    names = tuple(name.strip() for name in features.split(",")) if features else None
+    fitted = import_joblib(old, names, region)
+    worst = check_probes(fitted.forest, fitted.probes, file)
     sha256 = write_model(file, fitted.forest, fitted.manifest, fitted.probes)
-    worst = check_probes(read_model(file, sha256), file)
-    click.echo(f"wrote {file}: {len(fitted.forest.roots)} trees, {worst}")
-    click.echo("name it in a region.toml with these lines at its end:")
+    page = put_import_card(file, sha256, fitted)
+    source = fitted.manifest.source
+    click.echo(f"{old} holds a {source and source.contents}, SHA-256 {source and source.sha256}")
+    for doubt in find_doubts(fitted.forest):
+        click.echo(f"warning: are its features in this order? {doubt}", err=True)
+    click.echo(f"wrote {file}: {len(fitted.forest.roots)} trees, {worst}; its card is {page}")
+    click.echo("use it with 'cropmask-job --model FILE', or name it in a region.toml at its end:")
     click.echo(model_table(fitted.manifest.recipe, file.name, sha256), nl=False)
 
 
@@ -184,29 +182,22 @@ def _find_models(names: tuple[str, ...], folder: Path | None) -> Iterator[NamedM
 
 def _verify(item: NamedModel) -> str:
     from cropmask.modelfile.model import check_probes, read_model
+    from cropmask.training.card import find_model_card
 
     model = read_model(item.file, item.sha256)
-    text = check_probes(model, item.file)
-    card = _card_of(item.file, model.forest.digest)
-    if item.sha256 is not None and card is None:
-        return f"{text}; no card.json beside it describes it"
+    text = check_probes(model.forest, model.probes, item.file)
+    if item.sha256 is not None and find_model_card(item.file, model.forest.digest) is None:
+        return f"{text}; no card beside it describes it"
     return text
-
-
-def _card_of(file: Path, digest: str) -> ModelCard | None:
-    from cropmask.training.card import load_card
-
-    card = load_card(file.parent)
-    entries = card.models.values() if card else ()
-    return next((entry for entry in entries if entry.model.sha256 == digest), None)
 
 
 def _make_document(item: NamedModel) -> dict[str, Any]:
     from cropmask.modelfile.model import read_model
+    from cropmask.training.card import find_model_card
 
     model = read_model(item.file, item.sha256)
     forest = model.forest
-    card = _card_of(item.file, forest.digest)
+    card, _ = find_model_card(item.file, forest.digest) or (None, None)
     return {
         "file": str(item.file),
         "bytes": model.size,

@@ -16,7 +16,7 @@ from cropmask.cli.console import LOG_FORMATS
 from cropmask.contract import ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import RECIPES
+from cropmask.product import RECIPES, Recipe
 from cropmask.site.variables import check_variables
 from cropmask.task import Period
 
@@ -84,6 +84,17 @@ def read_tiles(text: str) -> list[Tile]:
     return [Tile.parse(name) for name in names]
 
 
+def read_model_name(text: str) -> Recipe | Path:
+    """Recipe of a model of the region, or path of a model file."""
+    for recipe in RECIPES:
+        if text == recipe:
+            return recipe
+    path = Path(text)
+    if not path.suffix and not path.is_file():
+        raise click.BadParameter(f"'{text}' is neither {' nor '.join(RECIPES)} nor a model file")
+    return path
+
+
 class _Parsed(click.types.FuncParamType):  # type: ignore[type-arg]  # not generic in older versions
     """A value that a function parses; what it refuses is wrong with the command line."""
 
@@ -146,6 +157,7 @@ TILES: Final = _named("tiles", read_tiles)
 PERIOD: Final = _named("period", Period.year_of)
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
+MODEL: Final = _named("recipe_or_file", read_model_name)
 
 
 def combine(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -225,15 +237,24 @@ resolution_option = click.option(
     help="Pixel size in meters. 10 is the product; the others are quick looks.  [default: 60 for "
     "the demo world and with dev, else 10]",
 )
-model_option = click.option(
-    "--model",
-    type=RECIPE,
-    default="forest",
-    help="forest is the published method; boosted is smaller and faster, see its card ('cropmask "
-    "models show REGION').",
+_MODEL_HELP: Final = (
+    "forest is the published method; boosted is smaller and faster, see its card ('cropmask models "
+    "show REGION')"
 )
+model_option = click.option("--model", type=RECIPE, default="forest", help=f"{_MODEL_HELP}.")
 task_options = combine(period_option, model_option, resolution_option)
 """What to map, and how."""
+tile_options = combine(
+    period_option,
+    click.option(
+        "--model",
+        type=MODEL,
+        default="forest",
+        help=f"{_MODEL_HELP}; or a model file of your own, as 'cropmask models import' makes it.",
+    ),
+    resolution_option,
+)
+"""What to map of one tile, and how."""
 tiles_option = click.option(
     "--tiles",
     type=TILES,

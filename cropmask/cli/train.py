@@ -31,11 +31,9 @@ def translate_missing_packages() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("sklearn", "joblib", "scipy"):
+        if (error.name or "").split(".")[0] not in ("sklearn", "scipy", "threadpoolctl"):
             raise
-        raise Misconfigured(
-            "scikit-learn is not installed: pip install scikit-learn joblib"
-        ) from None
+        raise Misconfigured("scikit-learn is not installed: pip install scikit-learn") from None
 
 
 _sample_options = options.combine(
@@ -99,11 +97,11 @@ def train(
       cropmask train --region eastern --samples samples.txt
       cropmask train --region my/region.toml --samples samples.txt --recipe boosted
     """
-    from cropmask.region import load_region
+    from cropmask.region import load_region, model_table
 
     with translate_missing_packages():
         from cropmask.training.fit import fit
-        from cropmask.training.save import check_writable, find_region_file, model_table, save
+        from cropmask.training.save import check_writable, find_region_file, save
     zone = load_region(region, models)
     folder = output or find_region_file(region, models).parent
     check_writable(folder)

@@ -266,8 +266,15 @@ def predict(forest: Forest, x: NDArray[np.float32]) -> NDArray[np.float64]:
         lanes = score(engine, packets, active, wave).reshape(-1)
         scores[start : start + rows.shape[0]] = lanes[: rows.shape[0]]
     if forest.kind == "logit":
-        return np.asarray(1 / (1 + np.exp(-scores)))
+        return logistic(scores)
     return np.asarray(scores / forest.roots.size)
+
+
+def logistic(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logistic function of each score ``(row,)``, as scikit-learn has it to the last bit."""
+    # numpy's exponential differs from the C library's, which scikit-learn uses, in the last bit.
+    most = 709.78  # its exponential is still a number
+    return np.array([1 / (1 + math.exp(-s)) if s > -most else 0.0 for s in scores.tolist()])
 
 
 def pack_rows(forest: Forest, rows: NDArray[np.float32], packets: Packets) -> NDArray[np.uint64]:

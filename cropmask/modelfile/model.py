@@ -41,9 +41,12 @@ from cropmask.modelfile.forestarrays import (
 from cropmask.product import Recipe
 
 __all__ = [
+    "PROBES",
     "SUFFIX",
+    "Fitted",
     "Model",
     "ModelManifest",
+    "ModelSource",
     "Probes",
     "TrainingData",
     "check_probes",
@@ -52,6 +55,8 @@ __all__ = [
     "write_model",
 ]
 
+PROBES: Final = 32
+"""Probes of a new model."""
 MAX_PROBES: Final = 4096
 CLASSES: Final = ("non-crop", "crop")
 _PROBE_TOLERANCE: Final = 1e-6
@@ -75,6 +80,17 @@ class TrainingData(_Strict):
     crop_rows: Annotated[int, Field(ge=0)]
 
 
+class ModelSource(_Strict):
+    """The foreign file that a model was imported from."""
+
+    file: Word
+    sha256: Sha256
+    size: Annotated[int, Field(ge=1)]
+    """Bytes."""
+    contents: Word
+    """What it held from the outside in, such as ``Pipeline > RandomForestClassifier``."""
+
+
 class ModelManifest(_Strict):
     """Where a model comes from: part of the file, but nothing in it changes what is computed."""
 
@@ -85,9 +101,11 @@ class ModelManifest(_Strict):
     """Class of the scikit-learn estimator."""
     hyperparameters: dict[Word, Word | int | float | bool | None]
     software: dict[Word, Word]
-    """Versions of the packages that fitted or imported the model."""
+    """Versions of the packages that fitted and imported the model."""
     training: TrainingData | None
     """None of an imported model, whose samples are not known."""
+    source: ModelSource | None = None
+    """None of a model that was trained here."""
     classes: tuple[Word, Word] = CLASSES
     """Names of the classes 0 and 1."""
     license: Word = OTHER_LICENSE
@@ -112,12 +130,24 @@ class _Document(_Strict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probes:
-    """Rows with the probabilities that scikit-learn gave them: a model's own test."""
+    """Rows with the probabilities that scikit-learn gave them: a model's own test.
+
+    Those of an imported model are computed from its file's own thresholds, node by node.
+    """
 
     x: NDArray[np.float32]
     """Feature values ``(row, feature)``, all finite."""
     probability: NDArray[np.float64]
     """Crop probability ``(row,)``, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A model that was just fitted or imported, ready to be written."""
+
+    forest: Forest
+    manifest: ModelManifest
+    probes: Probes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,12 +212,12 @@ def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Pro
     return sha256(data).hexdigest()
 
 
-def check_probes(model: Model, file: Path) -> str:
+def check_probes(forest: Forest, probes: Probes, file: Path) -> str:
     """Whether a model gives its probes the probabilities that are stored with them, in words.
 
     Raises Rejected if a label differs, or a probability by more than rounding.
     """
-    found, expected = predict(model.forest, model.probes.x), model.probes.probability
+    found, expected = predict(forest, probes.x), probes.probability
     worst = float(np.abs(found - expected).max(initial=0.0))
     flipped = int(np.count_nonzero((found > 0.5) != (expected > 0.5)))
     if flipped or not worst <= _PROBE_TOLERANCE:
@@ -215,8 +245,11 @@ def _content(forest: Forest, manifest: ModelManifest, probes: Probes) -> Content
         ),
     )
     leaf = forest.feature == LEAF
+    head = document.model_dump(mode="json")
+    if manifest.source is None:
+        del head["provenance"]["source"]  # so that files of trained models are as they ever were
     return Content(
-        manifest=document.model_dump(mode="json"),
+        manifest=head,
         arrays={
             "feature": forest.feature,
             "rank": forest.rank[~leaf],

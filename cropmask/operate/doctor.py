@@ -115,7 +115,7 @@ def _check_model(file: Path, sha256: str) -> str:
         raise Rejected(
             f"the model asks for the unknown feature '{unknown[0]}'", reason=Reason.BAD_MODEL
         )
-    return check_probes(model, file)
+    return check_probes(model.forest, model.probes, file)
 
 
 def _check_catalog(site: Site, region: Region, found: list[Inputs]) -> str:

@@ -105,7 +105,11 @@ def _describe(facts: ModelItem) -> Document:
         **assets.describe_terms(facts.attribution),
         "processing:software": dict(manifest.software),
         "processing:lineage": (
-            f"{manifest.estimator} fitted on all samples of the region, then stored as plain arrays"
+            f"{manifest.estimator} of {source.file} (SHA-256 {source.sha256}), "
+            "stored as plain arrays without running it"
+            if (source := manifest.source)
+            else f"{manifest.estimator} fitted on all samples of the region, then stored as plain "
+            "arrays"
         ),
     }
 
@@ -121,7 +125,9 @@ def _mlm(facts: ModelItem) -> Document:
         "mlm:accelerator_constrained": False,
         "mlm:total_parameters": len(forest.feature),
         "mlm:pretrained": True,
-        "mlm:pretrained_source": _describe_samples(facts.attribution),
+        "mlm:pretrained_source": manifest.source.file
+        if manifest.source
+        else _describe_samples(facts.attribution),
         "mlm:hyperparameters": dict(manifest.hyperparameters),
         "mlm:input": [_input(forest.features)],
         "mlm:output": [_output(forest.kind)],

@@ -21,7 +21,9 @@ def make_facts(
     basis, geomads = job.basis, (job.sources.first, job.sources.second)
     end = f"{job.task.period.end}T23:59:59Z"
     sha256 = basis.model.sha256
-    href = model_href(basis.region.name, basis.recipe, sha256)
+    # A model file of one's own is in no catalog.
+    is_named = basis.model in basis.region.models.values()
+    href = model_href(basis.region.name, basis.recipe, sha256) if is_named else None
     return ItemFacts(
         product=basis.region.product,
         tile=job.task.tile,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import shapely
 
@@ -12,6 +13,7 @@ from cropmask.core.features import FEATURES
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import intersects
 from cropmask.machine.stages import Stages
+from cropmask.modelfile.model import read_model
 from cropmask.product import Recipe
 from cropmask.region import ModelRef, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
@@ -76,7 +78,7 @@ def prepare(
     task: Task,
     site: Site,
     *,
-    recipe: Recipe = "forest",
+    recipe: Recipe | Path = "forest",
     stages: Stages | None = None,
     basis: Basis | None = None,
 ) -> Job:
@@ -89,7 +91,7 @@ def prepare(
     site
         Where inputs are and results go.
     recipe
-        Model of the region to use.
+        Model of the region to use, or a model file of one's own.
     stages
         Told how far it is; default nobody.
     basis
@@ -115,7 +117,7 @@ def open_basis(
     region: str,
     site: Site,
     *,
-    recipe: Recipe = "forest",
+    recipe: Recipe | Path = "forest",
     stages: Stages | None = None,
 ) -> Basis:
     """Open what all tasks of a region share.
@@ -123,12 +125,21 @@ def open_basis(
     Raises Rejected if the region or its model is unknown; Misconfigured if the site cannot be used.
     """
     found = site.region(region)
-    model = found.model(recipe)
+    if isinstance(recipe, Path):
+        model, recipe = _load_own(recipe)
+    else:
+        model = found.model(recipe)
     # A stage only where there is something to make: nothing is told of a world that is there.
     inputs = site.inputs(found, partial((stages or Stages()).tell, "demo world"))
     boundary = load_boundary(inputs.boundary, site.read.limits)
     digest = digest_json(boundary.wkb_hex)
     return Basis(found, recipe, model, site.resolution, inputs, boundary, digest)
+
+
+def _load_own(file: Path) -> tuple[ModelRef, Recipe]:
+    """A model file that no region names, tied to what it holds now."""
+    model = read_model(file)
+    return ModelRef(file=file, sha256=model.forest.digest), model.manifest.recipe
 
 
 def prepare_on(

@@ -75,7 +75,7 @@ def run_tile(
     task: Task,
     site: Site,
     *,
-    recipe: Recipe = "forest",
+    recipe: Recipe | Path = "forest",
     overwrite: bool = False,
     stages: Stages | None = None,
     check: Callable[[], None] = lambda: None,
@@ -90,7 +90,7 @@ def run_tile(
     site
         Where inputs are and results go.
     recipe
-        Model of the region to use.
+        Model of the region to use, or a model file of one's own.
     overwrite
         Whether to replace a result with another run key, which is otherwise refused.
     stages

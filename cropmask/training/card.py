@@ -12,7 +12,7 @@ from cropmask.attribution import OTHER_LICENSE
 from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.container import replace_file
-from cropmask.modelfile.model import ModelManifest
+from cropmask.modelfile.model import SUFFIX, Fitted, ModelManifest, ModelSource
 from cropmask.product import METHOD_URL, RECIPES, Recipe
 from cropmask.region import Region
 from cropmask.training.cardtext import print_card
@@ -51,6 +51,8 @@ class ModelFile(Value):
     nodes: int
     hyperparameters: dict[str, str | int | float | bool | None]
     software: dict[str, str]
+    source: ModelSource | None = None
+    """The file that it was imported from; None if it was trained here."""
 
 
 class SamplesUsed(Value):
@@ -66,7 +68,8 @@ class ModelCard(Value):
     """One recipe's model with its evidence."""
 
     model: ModelFile
-    samples: SamplesUsed
+    samples: SamplesUsed | None
+    """None of an imported model."""
     validation: Validation | None = None
     """None until ``cropmask validate`` was run."""
 
@@ -112,7 +115,6 @@ def make_model_card(
     file: Path, sha256: str, forest: Forest, manifest: ModelManifest, old: ModelCard | None
 ) -> ModelCard:
     """Card of a model file just written; validation of ``old`` is kept if it is of the same fit."""
-    assert manifest.training is not None
     training = manifest.training
     model = ModelFile(
         file=file.name,
@@ -124,8 +126,9 @@ def make_model_card(
         nodes=len(forest.feature),
         hyperparameters=manifest.hyperparameters,
         software=manifest.software,
+        source=manifest.source,
     )
-    samples = SamplesUsed(
+    samples = training and SamplesUsed(
         sha256=training.sha256,
         rows=training.rows,
         crop_rows=training.crop_rows,
@@ -141,9 +144,9 @@ def make_model_card(
     )
 
 
-def load_card(folder: Path) -> Card | None:
+def load_card(folder: Path, name: str = CARD_JSON) -> Card | None:
     """Card of a folder, or None if it has none; Misconfigured if its ``card.json`` is no card."""
-    path = folder / CARD_JSON
+    path = folder / name
     try:
         return Card.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -156,9 +159,36 @@ def load_card(folder: Path) -> Card | None:
         ) from None
 
 
-def put_card(folder: Path, card: Card) -> None:
-    """Write ``card.json``, and ``card.md`` printed from it."""
+def find_model_card(file: Path, sha256: str) -> tuple[ModelCard, Path] | None:
+    """Card of a model file and the page with its text: in its folder's card, or one of its own."""
+    for name in (CARD_JSON, f"{file.stem}.{CARD_JSON}"):
+        card = load_card(file.parent, name)
+        for entry in card.models.values() if card else ():
+            if entry.model.sha256 == sha256:
+                return entry, (file.parent / name).with_suffix(".md")
+    return None
+
+
+def put_import_card(file: Path, sha256: str, fitted: Fitted) -> Path:
+    """Write the card of an imported model beside its file, as a document and as text; its path."""
+    # A card of its own: what the folder's card says of a trained model stays as it is.
+    assert file.suffix == SUFFIX
+    manifest = fitted.manifest
+    region = manifest.region or ""
+    entry = make_model_card(file, sha256, fitted.forest, manifest, None)
+    card = Card(
+        region=region,
+        title=region or file.stem,
+        published=load_published().get(region),
+    ).with_model(manifest.recipe, entry)
+    return put_card(file.parent, card, f"{file.stem}.{CARD_JSON}")
+
+
+def put_card(folder: Path, card: Card, name: str = CARD_JSON) -> Path:
+    """Write ``card.json``, and ``card.md`` printed from it; path of the latter."""
     document = card.model_dump(mode="json")
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    replace_file(folder / CARD_JSON, f"{text}\n".encode())
-    replace_file(folder / CARD_MD, print_card(document).encode())
+    page = (folder / name).with_suffix(".md")
+    replace_file(folder / name, f"{text}\n".encode())
+    replace_file(page, print_card(document).encode())
+    return page

@@ -133,8 +133,15 @@ def _models(models: CardPart) -> Iterator[str]:
 
 def _samples(models: CardPart) -> Iterator[str]:
     for recipe, entry in models.items():
-        samples = entry["samples"]
+        samples, source = entry["samples"], entry["model"].get("source")
         software = ", ".join(f"{name} {v}" for name, v in entry["model"]["software"].items())
+        if source is not None:
+            yield (
+                f"- `{recipe}` was imported from `{source['file']}` ({source['contents']}, "
+                f"{source['size']} bytes, SHA-256 `{source['sha256']}`) without running it; "
+                f"software: {software}. What it was fitted on, the file does not say."
+            )
+            continue
         yield (
             f"- `{recipe}` was fitted on all {samples['rows']} samples, {samples['crop_percent']} "
             f"% of them crop (file SHA-256 `{samples['sha256']}`), by {software}."
@@ -157,6 +164,9 @@ def _validation(models: CardPart) -> Iterator[str]:
         yield from _table(HEAD, rows)
     missing = [recipe for recipe, entry in models.items() if entry["validation"] is None]
     for recipe in missing:
+        if models[recipe]["model"].get("source"):
+            yield f"`{recipe}` was imported: cross-validating needs its samples."
+            continue
         yield f"`{recipe}` was not validated yet: run `cropmask validate --recipe {recipe}`."
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -15,14 +16,14 @@ from threadpoolctl import threadpool_limits
 from cropmask.attribution import OTHER_LICENSE
 from cropmask.contract import VERSION
 from cropmask.core.forest import Forest
-from cropmask.modelfile.model import ModelManifest, Probes, TrainingData
+from cropmask.modelfile.ensembles import find_ensemble
+from cropmask.modelfile.model import PROBES, Fitted, ModelManifest, Probes, TrainingData
+from cropmask.modelfile.pickles import parse_pickle
 from cropmask.product import Recipe
 from cropmask.region import Region, Training
-from cropmask.training.convert import convert
 from cropmask.training.samples import Samples
 
 SEED: Final = 1
-PROBES: Final = 32
 
 BOOSTED: Final[dict[str, str | int | float | bool | None]] = {
     "max_iter": 100,
@@ -33,15 +34,6 @@ BOOSTED: Final[dict[str, str | int | float | bool | None]] = {
     "early_stopping": False,
     "random_state": SEED,
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
-    """A model that was just fitted, ready to be written."""
-
-    forest: Forest
-    manifest: ModelManifest
-    probes: Probes
 
 
 def hyperparameters(
@@ -110,6 +102,15 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
     return Fitted(
         convert(estimator, samples.names), manifest, make_probes(estimator, samples.features[rows])
     )
+
+
+def convert(estimator: object, names: Sequence[str]) -> Forest:
+    """Forest with exactly the probabilities of a fitted scikit-learn estimator.
+
+    Its features are called ``names``; Rejected if it is none that the engine can hold exactly.
+    """
+    # What it would be in a file is read as any file is: one way in, and each training tries it.
+    return find_ensemble(parse_pickle(pickle.dumps(estimator))).forest(names)
 
 
 def make_probes(estimator: Any, x: NDArray[np.float32]) -> Probes:  # noqa: ANN401

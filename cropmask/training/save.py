@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cropmask.errors import CropmaskError, Misconfigured
 from cropmask.modelfile.container import replace_file
-from cropmask.modelfile.model import SUFFIX, write_model
+from cropmask.modelfile.model import SUFFIX, Fitted, write_model
 from cropmask.product import Recipe
-from cropmask.region import REGION_FILE, Region, models_folder
+from cropmask.region import REGION_FILE, Region, model_table, models_folder
 from cropmask.training.card import Card, load_card, make_card, make_model_card, put_card
 from cropmask.training.figures import Validation
-from cropmask.training.fit import Fitted, hyperparameters
+from cropmask.training.fit import hyperparameters
 from cropmask.training.samples import Samples
 
 
@@ -56,7 +56,7 @@ def save_validation(
     entry = card.models.get(recipe)
     if entry is None:
         return card, f"it has no {recipe} model"
-    if entry.samples.sha256 != samples.sha256:
+    if entry.samples is None or entry.samples.sha256 != samples.sha256:
         return card, f"its {recipe} model was fitted on other samples"
     if entry.model.hyperparameters != hyperparameters(recipe, region.training):
         return card, f"its {recipe} model was fitted with other hyperparameters"
@@ -72,11 +72,6 @@ def find_region_file(region: str, models: Path | None = None) -> Path:
     """Path of the region file that ``load_region`` reads for the same words."""
     path = Path(region)
     return path if path.suffix == ".toml" else (models or models_folder()) / region / REGION_FILE
-
-
-def model_table(recipe: Recipe, file: str, sha256: str) -> str:
-    """The lines of a region file that name a model."""
-    return f'[models.{recipe}]\nfile = "{file}"\nsha256 = "{sha256}"\n'
 
 
 def set_model(text: str, recipe: Recipe, file: str, sha256: str) -> str:

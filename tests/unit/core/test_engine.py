@@ -20,7 +20,7 @@ from cropmask.core.engine import make_engine, make_scratch, pack_rows, predict, 
 from cropmask.core.features import FEATURES, features
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Rejected
-from cropmask.training.convert import convert
+from cropmask.training.fit import convert
 from tests.scenes import make_scene, parcels
 
 Rows = NDArray[np.float32]

@@ -146,7 +146,7 @@ def test_bands_are_handed_over_when_they_are_final(beside: bool) -> None:
 def test_a_model_may_use_fewer_features_in_another_order() -> None:
     from sklearn.ensemble import RandomForestClassifier
 
-    from cropmask.training.convert import convert
+    from cropmask.training.fit import convert
 
     x = features(scene().whole).reshape(len(FEATURES), -1).T
     chosen = [32, 12, 28, 3, 26, 31]

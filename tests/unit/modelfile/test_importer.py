@@ -7,12 +7,12 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from cropmask.training.importer import import_joblib
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
 from cropmask.core.features import FEATURES
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.training import importer
-from cropmask.training.importer import import_joblib
 from tests.unit.training.tables import make_samples, walk
 
 SAMPLES = make_samples(150)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cropmask.training.convert import convert, floor32
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
@@ -16,7 +17,6 @@ from cropmask.core.features import FEATURES
 from cropmask.core.forest import LEAF
 from cropmask.errors import Rejected
 from cropmask.modelfile.forestarrays import check_forest
-from cropmask.training.convert import convert, floor32
 from tests.unit.training.tables import make_samples, walk
 
 SAMPLES = make_samples(250)
