@@ -1,4 +1,4 @@
-"""Model files: a safe container, the trees in it as plain arrays, and their provenance.
+"""Model files: a safe container, trees as plain arrays, foreign models read as data, provenance.
 
 Imports the vocabulary and ``core``.
 Nothing that executes what it reads, and nothing that fits a model.

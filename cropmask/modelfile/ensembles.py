@@ -301,8 +301,9 @@ def _read_gradient(state: dict[str, Any], crop: int) -> _Read:
 
 def _initial_odds(init: Any, version: tuple[int, int]) -> float:  # noqa: ANN401
     """Log-odds of the prior that boosting starts from, of the second class."""
-    prior = init.state.get("class_prior_") if isinstance(init, PickleRecord) else None
-    if prior is None or init.kind.name != "DummyClassifier":
+    state = init.state if isinstance(init, PickleRecord) else {}
+    prior = state.get("class_prior_")
+    if prior is None or state.get("strategy") != "prior":
         raise _bad("the estimator starts from another estimator: only its own prior is known")
     least = float(np.finfo(np.float32).eps)
     share = min(max(float(_numbers(prior)[1]), least), 1 - least)
@@ -330,11 +331,11 @@ def _take(found: Any, most: int) -> list[Any]:  # noqa: ANN401
 
 
 def _numbers(found: Any) -> NDArray[np.float64]:  # noqa: ANN401
-    """Numbers of an array, flat: one for each node of a tree at most."""
+    """Numbers of an array, flat: two for each node of a tree at most."""
     values = found.values
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
         raise _bad("the model has an array that holds no numbers: it is damaged")
-    if values.size > MAX_TREE_NODES:
+    if values.size > 2 * MAX_TREE_NODES:
         raise _bad(f"a tree of the model has more than {MAX_TREE_NODES} nodes")
     return values.astype(np.float64).ravel()
 
@@ -367,9 +368,9 @@ def _forest_tree(state: dict[str, Any], crop: int) -> _Nodes:
     counts = tree["values"].values
     if not isinstance(counts, np.ndarray) or counts.shape[1:] != (1, 2):
         raise _bad("the trees of the model have not two classes of one output")
-    if len(counts) > MAX_TREE_NODES:
-        raise _bad(f"a tree of the model has more than {MAX_TREE_NODES} nodes")
-    counts = counts[:, 0, :].astype(np.float64)
+    counts = _numbers(tree["values"]).reshape(-1, 2)
+    if (counts < 0).any():
+        raise _bad("the trees of the model have values below zero")
     total = counts.sum(axis=1)
     # Shares sum to 1. Weighted counts, which came before them, are divided when asked.
     if (np.abs(total - 1) > 1e-6).any() or _version(state) < _SHARES_SINCE:

@@ -99,7 +99,9 @@ def import_joblib(
         found = parse_pickle(unpack_joblib(data))
     except PickleProblem as problem:
         raise Rejected(
-            f"joblib file {path} cannot be read as a model: it {problem}", reason=Reason.BAD_JOBLIB
+            f"joblib file {path} cannot be read as a model: it {problem} (nothing of it was run); "
+            "fetch it again, or save the fitted estimator alone",
+            reason=Reason.BAD_JOBLIB,
         ) from None
     ensemble = find_ensemble(found)
     names = _find_order(ensemble, names)
@@ -129,18 +131,18 @@ def _load(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise Rejected(f"{path} is not a file: give a joblib file", reason=Reason.BAD_JOBLIB)
-        with path.open("rb") as file:
-            data = file.read(MAX_PICKLE_BYTES + 1)
+        if path.stat().st_size > MAX_PICKLE_BYTES:
+            raise Rejected(
+                f"joblib file {path} is too large: at most {MAX_PICKLE_BYTES // 2**20} MiB can be "
+                "read",
+                reason=Reason.BAD_JOBLIB,
+            )
+        data = path.read_bytes()
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or error
         raise Misconfigured(
             f"joblib file {path} cannot be read ({problem}): check the path"
         ) from None
-    if len(data) > MAX_PICKLE_BYTES:
-        raise Rejected(
-            f"joblib file {path} is too large: at most {MAX_PICKLE_BYTES // 2**20} MiB are read",
-            reason=Reason.BAD_JOBLIB,
-        )
     if data.startswith(MAGIC):
         raise Rejected(
             f"{path} is a {SUFFIX} file already: use it as it is", reason=Reason.BAD_JOBLIB

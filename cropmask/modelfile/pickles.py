@@ -29,15 +29,15 @@ MAX_PICKLE_BYTES: Final = 512 * 2**20
 """Most bytes of a pickle, after decompression."""
 MAX_VALUE_BYTES: Final = 64 * 2**20
 """Most bytes of a single value of a pickle; the nodes of the largest tree take 4 MiB."""
-MAX_INSTRUCTIONS: Final = 2_000_000
+MAX_INSTRUCTIONS: Final = 1_500_000
 """Most instructions of a pickle; a tree takes some 200."""
 _MAX_NUMBER_BITS: Final = 256
 _MAX_TEXT: Final = 4096
 """Longest text that may be anything; a longer one is bytes, as old protocols write them."""
 _MAX_AXES: Final = 8
 _MAX_FIELDS: Final = 32
-_DTYPE_BYTES: Final = 4096
-"""About what a type with fields takes."""
+_DTYPE_BYTES: Final = 2**14
+"""What a type with fields counts for, so that there may be 32 768 of them."""
 _LZMA_MEMORY: Final = 256 * 2**20
 
 
@@ -157,7 +157,9 @@ class _Stream(io.BytesIO):
         """Position of the next ``size`` bytes, which are passed over."""
         start = self.tell()
         if size > self.left:
-            raise PickleProblem(f"declares {size} bytes where {self.left} are left")
+            raise PickleProblem(
+                f"is cut or damaged: it declares {size} bytes where {self.left} are left"
+            )
         self.seek(size, io.SEEK_CUR)
         return start
 
@@ -245,7 +247,9 @@ class _Machine:
 
     def frame(self, size: int) -> None:
         if size > self.stream.left:
-            raise PickleProblem(f"declares {size} bytes where {self.stream.left} are left")
+            raise PickleProblem(
+                f"is cut or damaged: it declares {size} bytes where {self.stream.left} are left"
+            )
 
     def extend(self, values: list[Any]) -> None:
         target = self.top()
@@ -287,7 +291,7 @@ class _Machine:
     def build(self, _: None) -> None:
         target, state = self.pop_many(2)
         if isinstance(target, _DtypeRecord):
-            self.spend(_DTYPE_BYTES)
+            self.spend(_DTYPE_BYTES if target.dtype.kind == "V" else 0)
             target.dtype = _build_dtype(target.dtype, state)
         elif isinstance(target, PickleArray):
             _build_array(target, state)

@@ -19,8 +19,11 @@ from rio_cogeo import cog_validate
 
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile, geobox
+from cropmask.modelfile.importer import import_joblib
+from cropmask.modelfile.model import write_model
 from cropmask.region import load_region
 from cropmask.testing.world.demoworld import ensure_world
+from tests.shareddata import needs_shared, shared
 
 TILE = ("--tile", "x10y20", "--region", "eastern")
 QUICK = ("--resolution", "100")
@@ -138,6 +141,48 @@ def test_another_result_is_refused_until_it_may_be_replaced(job: Job) -> None:
     assert json.loads(replaced.stdout)["state"] == "SUCCEEDED"
     item = json.loads((job.folder / "output" / DATASET / f"{LABEL}.stac-item.json").read_text())
     assert item["properties"]["cropmask:model"]["recipe"] == "boosted"
+
+
+@needs_shared("joblib")
+@pytest.mark.parametrize(
+    ("name", "region"),
+    [
+        ("central_ml_model_20220225", "central"),
+        ("indian_ocean_ml_model_20220309", "indian_ocean"),
+    ],
+)
+def test_the_agencys_own_models_map_a_tile(job: Job, name: str, region: str) -> None:
+    """Imported from the files that made the published maps, and used without any region file."""
+    fitted = import_joblib(shared(f"joblib/{name}.joblib"))
+    sha256 = write_model(
+        job.folder / "own.cropmodel", fitted.forest, fitted.manifest, fitted.probes
+    )
+    words = ("--tile", "x10y20", "--region", region, *QUICK, "--model", "own.cropmodel")
+    outcome = job(*words)
+    assert outcome.returncode == ExitCode.DONE, outcome.stderr
+    (path,) = (job.folder / "output").rglob("*.stac-item.json")
+    item = json.loads(path.read_text())
+    assert item["properties"]["cropmask:model"] == {"recipe": "forest", "sha256": sha256}
+    assert 0 < item["properties"]["cropmask:statistics"]["crop_hectares"] < 921_600
+    # No link to a model that is in no catalog: what it is derived from are the two GeoMADs.
+    assert [link["rel"] for link in item["links"]].count("derived_from") == 2
+    assert json.loads(job(*words).stdout)["state"] == "SKIPPED"
+    other = (*words[:-1], "forest")
+    assert_one_line(job(*other), ExitCode.REJECTED, "another model", sha256[:12])
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "word"),
+    [
+        ("nonsense", ExitCode.USAGE, "neither forest nor boosted nor a model file"),
+        ("none.cropmodel", ExitCode.MISCONFIGURED, "cannot be read"),
+        ("old.joblib", ExitCode.REJECTED, "cropmask models import"),
+    ],
+)
+def test_a_model_that_is_none(job: Job, model: str, code: ExitCode, word: str) -> None:
+    (job.folder / "old.joblib").write_bytes(b"\x80\x04N.")
+    assert_one_line(job(*TILE, *QUICK, "--model", model), code, word)
+    assert job.files() == []
 
 
 def test_json_lines_say_which_run(job: Job) -> None:

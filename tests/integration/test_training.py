@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import click
-import joblib
 import pytest
 from click.testing import CliRunner, Result
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GridSearchCV
 
 from cropmask.cli.models import models
 from cropmask.cli.train import train, validate
 from cropmask.core.engine import predict
+from cropmask.core.features import FEATURES
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region
 from cropmask.training.samples import load_samples
+from tests.foreignmodels import X, Y, dump, fitted, put
 from tests.unit.training.tables import make_region_folder, make_samples, put_samples, walk
 
 
@@ -114,20 +117,48 @@ def test_a_changed_file_fails_verify(region: Path, samples: Path) -> None:
     assert "is damaged" in run("models", "verify", file).output
 
 
-def test_import_needs_trust_and_verifies(tmp_path: Path) -> None:
-    samples = make_samples(150)
-    old = tmp_path / "old.joblib"
-    joblib.dump(
-        RandomForestClassifier(5, random_state=1).fit(samples.features, samples.labels), old
-    )
-    refused = run("models", "import", old)
-    assert isinstance(refused.exception, Rejected)
-    assert "can run any code" in str(refused.exception)
-    assert not (tmp_path / "old.cropmodel").exists()
-    text = output("models", "import", old, "--trust")
-    assert "32 probes reproduced" in text
-    assert "[models.forest]" in text
-    assert "training: unknown" in output("models", "show", tmp_path / "old.cropmodel")
+def test_import_verifies_and_says_where_the_model_comes_from(region: Path, samples: Path) -> None:
+    output("train", "--region", region, "--samples", samples, "--no-validate", "--jobs", 1)
+    trained = (region.parent / "card.json").read_text()
+    search = GridSearchCV(RandomForestClassifier(random_state=1), {"n_estimators": [3, 5]}, cv=2)
+    old, new = put(region.parent, dump(search.fit(X, Y))), region.parent / "own.cropmodel"
+    digest = sha256(old.read_bytes()).hexdigest()
+    text = output("models", "import", old, "--region", "valley", "--output", new)
+    assert f"GridSearchCV > RandomForestClassifier, SHA-256 {digest}" in text
+    assert "32 probes reproduced, largest difference 0" in text
+    assert "warning" not in text
+    # The lines that are printed go into a region file; its card is found, and no other is touched.
+    lines = text[text.index("[models.forest]") :]
+    region.write_text(region.read_text().partition("[models")[0] + lines)
+    assert (region.parent / "card.json").read_text() == trained
+    verified = output("models", "verify", region)
+    assert "ok      valley forest: 32 probes reproduced" in verified
+    assert "no card" not in verified
+    card = (region.parent / "own.card.md").read_text()
+    assert "imported from `old.joblib` (GridSearchCV > RandomForestClassifier, " in card
+    assert digest in card
+    assert "None" not in card.partition("## Published")[0].partition("Cross-validation")[2]
+    shown = output("models", "show", region)
+    assert "training: unknown" in shown
+    assert digest in shown
+    assert "unknown" in output("models", "list", "--models", region.parent.parent)
+
+
+def test_what_cannot_be_imported_leaves_nothing(tmp_path: Path) -> None:
+    old = put(tmp_path, dump(fitted("forest"))[:-40])
+    result = run("models", "import", old)
+    assert isinstance(result.exception, Rejected)
+    assert "is cut or damaged" in str(result.exception)
+    assert "does not end with .cropmodel" in run("models", "import", old, "--output", "x").output
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_an_unusual_order_is_warned_of(tmp_path: Path) -> None:
+    x = X.copy()
+    x[:, FEATURES.index("bcdev_S1")] += 5
+    estimator = RandomForestClassifier(20, max_features=3, random_state=1)
+    text = output("models", "import", put(tmp_path, dump(estimator.fit(x, Y))))
+    assert "warning: are its features in this order? bcdev_S1 is cut around" in text
 
 
 def test_all_committed_models_verify() -> None:
@@ -142,18 +173,14 @@ def test_without_scikit_learn_there_is_one_line(
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("fit", "convert", "save", "validate", "importer"):
+    for name in ("fit", "save", "validate"):
         monkeypatch.delitem(sys.modules, f"cropmask.training.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "sklearn", None)
     words = ("--region", region, "--samples", samples)
-    for command in (
-        ("train", *words),
-        ("validate", *words),
-        ("models", "import", samples, "--trust"),
-    ):
+    for command in (("train", *words), ("validate", *words)):
         result = run(*command)
         assert isinstance(result.exception, Misconfigured)
-        assert "pip install scikit-learn joblib" in str(result.exception)
+        assert "pip install scikit-learn" in str(result.exception)
     assert "no model" not in output("models", "list")
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cropmask.training.convert import convert, floor32
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
@@ -16,7 +16,9 @@ from sklearn.ensemble import (
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import LEAF
 from cropmask.errors import Rejected
+from cropmask.modelfile.ensembles import floor32
 from cropmask.modelfile.forestarrays import check_forest
+from cropmask.training.fit import convert
 from tests.unit.training.tables import make_samples, walk
 
 SAMPLES = make_samples(250)
@@ -36,6 +38,7 @@ ESTIMATORS = {
     "boosted, deep": HistGradientBoostingClassifier(
         max_iter=5, max_leaf_nodes=None, min_samples_leaf=2, random_state=1
     ),
+    "gradient": GradientBoostingClassifier(n_estimators=9, random_state=1),
     "bare": HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=200, random_state=1),
 }
 
@@ -100,38 +103,18 @@ def test_equal_cuts_become_one() -> None:
     assert (forest.feature == LEAF).sum() == 40
 
 
-def test_counts_of_old_scikit_learn_are_divided() -> None:
-    class Tree:
-        children_left = np.array([1, -1, -1])
-        children_right = np.array([2, -1, -1])
-        feature = np.array([0, -2, -2])
-        threshold = np.array([0.5, -2, -2])
-        value = np.array([[[6.0, 4.0]], [[6.0, 2.0]], [[0.0, 2.0]]])
-
-    from cropmask.training.convert import _forest_tree
-
-    assert _forest_tree(Tree).value.tolist() == [0.4, 0.25, 1.0]
-
-
 @pytest.mark.parametrize(
     ("estimator", "labels", "words"),
     [
-        (GradientBoostingClassifier(n_estimators=2), SAMPLES.labels, "GradientBoostingClassifier"),
+        (GradientBoostingRegressor(n_estimators=2), SAMPLES.labels, "GradientBoostingRegressor"),
         (RandomForestClassifier(2), SAMPLES.labels + 1, "classes [1, 2]"),
         (RandomForestClassifier(2), np.arange(250) % 3, "classes [0, 1, 2]"),
         (RandomForestClassifier(2), np.arange(250) * 0, "classes [0]"),
         (RandomForestClassifier(2), np.stack([SAMPLES.labels] * 2, 1), "several outputs"),
-        (
-            HistGradientBoostingClassifier(max_iter=2, categorical_features=[32]),
-            SAMPLES.labels,
-            "categorical",
-        ),
     ],
 )
 def test_estimators_of_other_kinds_are_refused(estimator: Any, labels: Any, words: str) -> None:
-    x = SAMPLES.features.copy()
-    x[:, 32] = np.arange(len(x)) % 3
-    estimator.fit(x, labels)
+    estimator.fit(SAMPLES.features, labels)
     with pytest.raises(Rejected) as caught:
         convert(estimator, FEATURES)
     assert words in str(caught.value)
