@@ -247,7 +247,7 @@ def _hyperparameters(state: dict[str, Any]) -> _Parameters:
 
 def _plain_value(value: Any) -> str | int | float | bool | None:  # noqa: ANN401
     if isinstance(value, PickleRecord):
-        return value.kind.name
+        return value.kind.name.strip("_").removesuffix("_ctor")
     if isinstance(value, PickleName):
         return value.name
     if isinstance(value, dict) and all(isinstance(v, int | float) for v in value.values()):
@@ -270,7 +270,7 @@ def _read_forest(state: dict[str, Any], crop: int) -> _Read:
 
 def _read_histogram(state: dict[str, Any], crop: int) -> _Read:
     categorical = state.get("is_categorical_")
-    if isinstance(categorical, PickleArray) and any(categorical.values):
+    if isinstance(categorical, PickleArray) and _numbers(categorical).any():
         raise _bad(_CATEGORICAL)
     found = state["_baseline_prediction"]
     baseline = float(_numbers(found)[0] if isinstance(found, PickleArray) else found)
@@ -333,7 +333,7 @@ def _take(found: Any, most: int) -> list[Any]:  # noqa: ANN401
 def _numbers(found: Any) -> NDArray[np.float64]:  # noqa: ANN401
     """Numbers of an array, flat: two for each node of a tree at most."""
     values = found.values
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
         raise _bad("the model has an array that holds no numbers: it is damaged")
     if values.size > 2 * MAX_TREE_NODES:
         raise _bad(f"a tree of the model has more than {MAX_TREE_NODES} nodes")

@@ -205,7 +205,8 @@ def _check_ranges(forest: Forest) -> None:
         low, high = POSSIBLE[_band(name)]
         beyond = cuts[(cuts < low) | (cuts > high)]
         if len(beyond):
-            wrong.append(f"{name} at {beyond[0]:.4g}, possible are {low:g} to {high:g}")
+            farthest = beyond[np.abs(beyond).argmax()]
+            wrong.append(f"{name} at {farthest:.4g}, possible are {low:g} to {high:g}")
     if wrong:
         raise Rejected(
             f"the model cuts {len(wrong)} features where they have no values "

@@ -34,6 +34,7 @@ MAX_INSTRUCTIONS: Final = 1_500_000
 _MAX_NUMBER_BITS: Final = 256
 _MAX_TEXT: Final = 4096
 """Longest text that may be anything; a longer one is bytes, as old protocols write them."""
+_MAX_ENTRIES: Final = 1000
 _MAX_AXES: Final = 8
 _MAX_FIELDS: Final = 32
 _DTYPE_BYTES: Final = 2**14
@@ -87,6 +88,7 @@ _INERT: Final[dict[str, str]] = {
     "numpy._core.numeric": "_frombuffer",
     # What else a fitted model or a search keeps: where its random numbers stand, tables of scores.
     "numpy.ma": "MaskedArray",
+    "numpy.random": "__RandomState_ctor",
     "numpy.ma.core": "MaskedArray _mareconstruct",
     "numpy.random._mt19937": "MT19937",
     "numpy.random._pcg64": "PCG64",
@@ -104,7 +106,11 @@ _SKLEARN: Final = re.compile(
 )
 """Packages of scikit-learn whose names may occur: ensembles and trees, and what is put around."""
 _IDENTIFIER: Final = re.compile("[A-Za-z_][A-Za-z0-9_]{0,60}")
-_RENAMED: Final = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+_RENAMED: Final = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "sklearn.externals.joblib.numpy_pickle": "joblib.numpy_pickle",
+}
 _DTYPE: Final = re.compile("[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SUV][1-9][0-9]{0,3}|O8?)")
 
 
@@ -207,7 +213,7 @@ class _Machine:
         if name in _VALUES:
             self.stack.append(_check_value(arg))
         elif name in _PUTS:
-            self.memo[len(self.memo) if name == "MEMOIZE" else arg] = self.top()
+            self.put(len(self.memo) if name == "MEMOIZE" else arg)
         elif name in _GETS:
             if arg not in self.memo:
                 raise PickleProblem("is damaged: it refers to what is not there")
@@ -220,6 +226,11 @@ class _Machine:
             _STEPS[name](self, arg)
         else:
             raise PickleProblem(f"has the instruction {name}, which no model needs")
+
+    def put(self, place: int) -> None:
+        if not 0 <= place < 2**32:
+            raise PickleProblem("is damaged: it keeps a value where there is no place")
+        self.memo[place] = self.top()
 
     def top(self) -> Any:  # noqa: ANN401
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
@@ -245,6 +256,15 @@ class _Machine:
     def mark(self, _: None) -> None:
         self.marks.append(len(self.stack))
 
+    def drop(self, _: None) -> None:
+        self.pop()
+
+    def drop_to_mark(self, _: None) -> None:
+        self.pop_mark()
+
+    def do_nothing(self, _: object) -> None:
+        """Neither a version nor the end says anything of the model."""
+
     def frame(self, size: int) -> None:
         if size > self.stream.left:
             raise PickleProblem(
@@ -262,6 +282,7 @@ class _Machine:
         if not isinstance(target, dict):
             raise PickleProblem("is damaged: it sets entries of what is no dictionary")
         target.update(_make_dict(values))
+        _check_entries(target)
 
     def find_name(self, module: str, name: str) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
@@ -328,12 +349,12 @@ class _Machine:
 
 
 _STEPS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
-    "PROTO": lambda machine, version: None,  # noqa: ARG005
-    "STOP": lambda machine, _: None,  # noqa: ARG005
+    "PROTO": _Machine.do_nothing,
+    "STOP": _Machine.do_nothing,
     "FRAME": _Machine.frame,
     "MARK": _Machine.mark,
-    "POP": lambda machine, _: _drop(machine.pop()),
-    "POP_MARK": lambda machine, _: _drop(machine.pop_mark()),
+    "POP": _Machine.drop,
+    "POP_MARK": _Machine.drop_to_mark,
     "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
     "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
     "LIST": lambda machine, _: machine.stack.append(machine.pop_mark()),
@@ -350,10 +371,6 @@ _STEPS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
     "NEWOBJ_EX": lambda machine, _: machine.new(3),
     "BUILD": _Machine.build,
 }
-
-
-def _drop(_: object) -> None:
-    pass
 
 
 def _check_value(value: Any) -> Any:  # noqa: ANN401
@@ -373,16 +390,26 @@ def _latin(text: str) -> bytes:
 
 def _make_dict(values: list[Any]) -> dict[Any, Any]:
     keys = values[0::2]
-    # Words and numbers alone are hashed: a tuple may be nested deeper than that can bear.
-    if len(values) % 2 or not all(isinstance(key, str | int | float | None) for key in keys):
-        raise PickleProblem("has a dictionary whose keys are not words or numbers")
-    return dict(zip(keys, values[1::2], strict=True))
+    # Words and small numbers alone are hashed: a tuple may be nested deeper than that can bear,
+    # and large numbers may be chosen so that all have one hash.
+    if len(values) % 2 or not all(_is_key(key) for key in keys):
+        raise PickleProblem("has a dictionary whose keys are not words or small numbers")
+    return _check_entries(dict(zip(keys, values[1::2], strict=True)))
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str | float | None) or (isinstance(key, int) and abs(key) < 2**60)
+
+
+def _check_entries(found: dict[Any, Any]) -> dict[Any, Any]:
+    if len(found) > _MAX_ENTRIES:
+        raise PickleProblem(f"has a dictionary of more than {_MAX_ENTRIES} entries")
+    return found
 
 
 def _find_name(module: str, name: str) -> PickleName:
     module = _RENAMED.get(module, module)
     module = re.sub(r"^numpy\.core\b", "numpy._core", module)
-    module = module.removeprefix("sklearn.externals.")
     known = name in _INERT.get(module, "").split() or _SKLEARN.fullmatch(module)
     if not known or not _IDENTIFIER.fullmatch(name):
         raise PickleProblem(f"names {module[:80]}.{name[:80]}, which no model needs")

@@ -255,6 +255,11 @@ BOMBS = {
     "a tuple over a mark": b"N(\x86",
     "no mark": b"t",
     "an odd dictionary": b"}(NNNu",
+    "a large dictionary": b"}(" + b"".join(number(i) + b"N" for i in range(1001)) + b"u",
+    "entries one by one": b"}" + b"".join(number(i) + b"Ns" for i in range(1001)),
+    "keys of one hash": b"}(" + b"".join(number(i * (2**61 - 1)) + b"N" for i in range(900)) + b"u",
+    "a far place": b"Np" + b"9" * 50 + b"\n",
+    "a place below zero": b"Np-1\n",
     "no stop": b"N",
     "two values": b"NN",
     "more behind the stop": b"N.N",
@@ -535,7 +540,7 @@ def test_a_search_within_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "hyperparameters",
     [
-        {"class_weight": {f"k{i}": i for i in range(10**5)}},
+        {"class_weight": {f"k{i}": i for i in range(900)}},
         {"class_weight": {"x" * 10**6: 1}},
         {"criterion": "\ud800", "max_depth": 10**70, "alpha": float("nan")},
         {"criterion": "x\n" * 10**6, "min_samples_leaf": float("-inf")},
