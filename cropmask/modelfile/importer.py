@@ -30,7 +30,6 @@ from cropmask.modelfile.pickles import (
 )
 
 _SEED: Final = 1
-_UNKNOWN: Final = "unknown"
 
 Range = tuple[float, float]
 
@@ -162,14 +161,11 @@ def _make_manifest(ensemble: Ensemble, name: str, data: bytes, region: str | Non
         software=software,
         training=None,
         source=ModelSource(
-            file=name if len(name) <= 200 and name.isprintable() else _UNKNOWN,
+            file=name if len(name) <= 200 and name.isprintable() else "unknown",
             sha256=sha256(data).hexdigest(),
             size=len(data),
             contents=ensemble.contents,
         ),
-        license=_UNKNOWN,
-        credit=_UNKNOWN,
-        credit_url="",
     )
 
 

@@ -404,7 +404,7 @@ def test_where_a_model_comes_from_is_in_its_file(tmp_path: Path) -> None:
     assert manifest.source is not None
     assert (manifest.source.file, manifest.source.size) == ("old.joblib", len(data))
     assert manifest.source.sha256 == sha256(data).hexdigest()
-    assert (manifest.region, manifest.training, manifest.credit) == ("central", None, "unknown")
+    assert (manifest.region, manifest.training, manifest.credit) == ("central", None, "")
     assert manifest.hyperparameters["min_samples_leaf"] == 4
     assert manifest.hyperparameters["class_weight"] == "0: 1, 1: 2"
     assert "n_jobs" not in manifest.hyperparameters
