@@ -72,7 +72,7 @@ $(TOOLS)/.ready:
 	@touch $@
 
 .venv/.dev: $(TOOLS)/.ready pyproject.toml uv.lock
-	$(UV) sync --quiet --frozen --extra train --extra serve --extra cluster \
+	$(UV) sync --quiet --frozen --extra train --extra serve --extra cluster --extra show \
 	  --group datacube
 	@touch $@ .venv/.run
 
@@ -86,5 +86,5 @@ $(TOOLS)/.ready:
 	rm -rf .venv-lowest
 	$(UV) venv --quiet .venv-lowest
 	$(UV) pip install --quiet --python .venv-lowest --resolution lowest-direct \
-	  --editable '.[train,serve,cluster]' --group dev
+	  --editable '.[train,serve,cluster,show]' --group dev
 	@touch $@

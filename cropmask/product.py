@@ -13,6 +13,7 @@ SYNTHETIC: Final = "synthetic"
 """Producer (``odc:producer``) of inputs that are made up; what is made of them is, too."""
 NODATA: Final = 255
 """Nodata of every band, in files, items and product definitions."""
+NODATA_TITLE: Final = "No data"
 
 FAMILY: Final = "crop_mask"
 METHOD_URL: Final = (
@@ -25,6 +26,9 @@ RECIPES: Final[tuple[Recipe, ...]] = get_args(Recipe)
 
 Rgba = tuple[int, int, int, int]
 TRANSPARENT: Final[Rgba] = (0, 0, 0, 0)
+GROUND: Final[Rgba] = (112, 112, 112, 255)
+"""Of a class without a color where it must be told from nodata, such as mapped land that is no
+crop: a gray on which the published yellow stands out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Band:
     """Classes without nodata; empty for a continuous band."""
     ramp: tuple[tuple[int, Rgba], ...]
     """Color stops (value, color) of a continuous band; empty for a class band."""
+    ramp_name: str | None
+    """Name by which other programs know nearly the same ramp; None for a class band."""
     aliases: tuple[str, ...]
     """Other names in the Open Data Cube, as published."""
     overview: Literal["mode", "average"]
@@ -67,6 +73,11 @@ class Band:
                 )
                 colors[value] = (red, green, blue, alpha)
         return dict(sorted(colors.items()))
+
+    @property
+    def opaque_palette(self) -> dict[int, Rgba]:
+        """The same for pictures in which only nodata is transparent."""
+        return {value: color if color[3] else GROUND for value, color in self.palette.items()}
 
 
 def hex_color(color: Rgba) -> str:
@@ -96,6 +107,7 @@ MASK: Final = Band(
     unit="1",
     classes=_crop_classes("#00FF00"),
     ramp=(),
+    ramp_name=None,
     aliases=("crop_mask", "MASK"),
     overview="mode",
 )
@@ -109,6 +121,7 @@ PROB: Final = Band(
     unit="percent",
     classes=(),
     ramp=tuple((10 * i, _opaque(code)) for i, code in enumerate(_RAMP)),
+    ramp_name="inferno",
     aliases=("crop_prob", "PROB"),
     overview="average",
 )
@@ -122,6 +135,7 @@ FILTERED: Final = Band(
     unit="1",
     classes=_crop_classes("#FFFF00"),
     ramp=(),
+    ramp_name=None,
     aliases=("mode",),
     overview="mode",
 )

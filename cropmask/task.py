@@ -82,6 +82,12 @@ class Period:
         """Start and end as RFC 3339 timestamps, to the last microsecond of the last day."""
         return f"{self.start}T00:00:00Z", f"{self.end}T23:59:59.999999Z"
 
+    @property
+    def words(self) -> str:
+        """The period for people: a calendar year is just ``2019``."""
+        is_year = self.months == 12 and self.start.month == 1
+        return f"{self.start.year:04d}" if is_year else str(self)
+
     def __str__(self) -> str:
         if self.months % 12 == 0 and self.start.month == 1:
             return f"{self.start.year:04d}--P{self.months // 12}Y"

@@ -19,7 +19,7 @@ from rasterio.io import MemoryFile
 
 from cropmask.catalog.regions import CatalogRegion
 from cropmask.grid import AFRICA_10, CRS, tile_polygon
-from cropmask.product import FILTERED, Rgba
+from cropmask.product import FILTERED, GROUND, Rgba
 from cropmask.results.cog import write_rgba
 from cropmask.stac.item import ResultItem
 from cropmask.stac.statistics import crop_share
@@ -34,7 +34,6 @@ _SHADES: Final[tuple[Rgba, ...]] = tuple(
 _REGION: Final[Rgba] = (196, 172, 60, 255)
 _LEGIBLE: Final = 24
 """Pixels of a tile from which its own picture says something."""
-_NO_CROP: Final = (58, 58, 58)
 _BACK: Final[Rgba] = (246, 248, 250, 255)
 _RAMP_END: Final = 60.0
 """Percent of cropland at which a tile has the full color."""
@@ -116,7 +115,7 @@ def _shade(percent: float | None) -> Rgba:
         return _LAND
     share = min(percent / _RAMP_END, 1.0)
     crop = FILTERED.classes[1].color[:3]
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(_NO_CROP, crop, strict=True))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(GROUND[:3], crop, strict=True))
     return red, green, blue, 255
 
 

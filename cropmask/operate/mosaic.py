@@ -22,7 +22,7 @@ from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import open_reading_threads, read_with_retries
 from cropmask.product import COG_TYPE, NODATA, Band, Product
 from cropmask.remote.fetch import ReadOptions
-from cropmask.results.cog import BLOCK, copy_cog, write_picture
+from cropmask.results.cog import BLOCK, copy_cog, set_colors, write_picture
 from cropmask.results.finder import Dataset, find_collection, find_datasets, is_synthetic
 from cropmask.stac.facts import mark_title
 from cropmask.store.folder import FolderStore
@@ -160,6 +160,7 @@ def make_mosaic(
         raw, cog, picture = (folder / name for name in ("raw.tif", "mosaic.tif", "mosaic.png"))
         with _open_raw(raw, grid) as raster:
             raster.update_tags(**tags)
+            set_colors(raster, band)
             for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, grid, options)):
                 if pixels is None:
                     unreadable.append(tile)

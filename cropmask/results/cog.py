@@ -27,15 +27,12 @@ from rasterio.io import MemoryFile
 
 from cropmask.core.cropmap import CropMap, ValidArea
 from cropmask.errors import CropmaskError, Interrupted, Reason
-from cropmask.product import FILTERED, MASK, NODATA, Band, Rgba
+from cropmask.product import FILTERED, MASK, NODATA, TRANSPARENT, Band, Rgba
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.stac.facts import FileFacts
 from cropmask.stac.footprint import thumbnail_box
 
 BLOCK: Final = 512
-THUMBNAIL_GROUND: Final[Rgba] = (112, 112, 112, 255)
-"""Mapped land that is no crop: a gray on which the published yellow stands out."""
-
 _COG: Final = {
     "driver": "COG",
     "COMPRESS": "DEFLATE",
@@ -58,7 +55,7 @@ def write_cog(
     credit: str = "",
     threads: int = 1,
 ) -> None:
-    """Write one band as a cloud-optimized GeoTIFF with overviews.
+    """Write one band as a cloud-optimized GeoTIFF with overviews and, of classes, a color table.
 
     Overviews of classes are the most frequent class, of probabilities the mean; nodata counts
     for neither, and is what a pixel becomes that has nothing else below it.
@@ -83,6 +80,7 @@ def write_cog(
     with _translate_encoding_errors(path), _raster(array[np.newaxis], box, nodata=NODATA) as raster:
         raster.set_band_description(1, band.name)
         raster.set_band_unit(1, band.unit)
+        set_colors(raster, band)
         raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=band.description)
         if credit:
             raster.update_tags(TIFFTAG_COPYRIGHT=credit)
@@ -129,6 +127,15 @@ def write_thumbnail(
     write_picture(path, classes, FILTERED)
 
 
+def set_colors(raster: Any, band: Band) -> None:  # noqa: ANN401 (rasterio is untyped)
+    """Give a raster that is being written the band's color table, if it is one of classes.
+
+    None for probabilities: GDAL would mix colors where it should mix values.
+    """
+    if band.classes:
+        raster.write_colormap(1, {**band.opaque_palette, NODATA: TRANSPARENT})
+
+
 def copy_cog(source: Path, path: Path, band: Band) -> None:
     """Write a raster of one band as a cloud-optimized GeoTIFF, block by block."""
     predictor = "NO" if band.classes else "YES"
@@ -145,10 +152,7 @@ def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
 
     A class without a color is gray, so that it can be told from nodata.
     """
-    colors = {
-        value: color if color[3] else THUMBNAIL_GROUND for value, color in band.palette.items()
-    }
-    write_rgba(path, _paint(values, colors))
+    write_rgba(path, _paint(values, band.opaque_palette))
 
 
 def write_rgba(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -9,8 +9,10 @@ from cropmask.attribution import OTHER_LICENSE, Attribution
 from cropmask.product import (
     BANDS,
     COG_TYPE,
+    GROUND,
     METHOD_URL,
     NODATA,
+    NODATA_TITLE,
     Band,
     ClassValue,
     Rgba,
@@ -91,7 +93,7 @@ def describe_band(band: Band, resolution: int | None = None) -> Document:
             {
                 "value": NODATA,
                 "name": "no-data",
-                "title": "No data",
+                "title": NODATA_TITLE,
                 "description": "Outside the region, masked, or without input",
                 "nodata": True,
             },
@@ -125,20 +127,19 @@ def describe_renders() -> Document:
 def _describe_class(found: ClassValue) -> Document:
     # The schema wants a description of every class.
     text = {"title": found.title, "description": found.title}
-    described = {"value": found.value, "name": found.name, **text}
-    if found.color[3]:
-        return described | {"color_hint": hex_color(found.color)[1:]}
-    return described
+    color = found.color if found.color[3] else GROUND  # as in thumbnails; hints are opaque
+    hint = {"color_hint": hex_color(color)[1:]}
+    return {"value": found.value, "name": found.name, **text, **hint}
 
 
 def _describe_render(band: Band) -> Document:
-    return {
-        "title": band.title,
-        "assets": [band.name],
-        "nodata": NODATA,
-        "resampling": "nearest" if band.classes else "average",
-        "colormap": {str(value): _code(color) for value, color in band.palette.items()},
-    }
+    described: Document = {"title": band.title, "assets": [band.name], "nodata": NODATA}
+    if band.classes:
+        colors = {str(value): _code(color) for value, color in band.palette.items()}
+        return {**described, "resampling": "nearest", "colormap": colors}
+    (low, _), *_, (high, _) = band.ramp
+    ramp = {"rescale": [[low, high]], "colormap_name": band.ramp_name}
+    return {**described, "resampling": "average", **ramp}
 
 
 def _code(color: Rgba) -> str:

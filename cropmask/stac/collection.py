@@ -166,8 +166,7 @@ def link_items(base: Document, items: Sequence[ResultItem], extra: Document) -> 
 
 def _item_link(item: ResultItem) -> Document:
     href = f"./{item.key.removeprefix(f'{item.product}/')}"
-    title = mark_title(f"{item.tile} {item.period}", synthetic=item.synthetic)
-    return make_link("item", href, ITEM_TYPE, title)
+    return make_link("item", href, ITEM_TYPE, item.title)
 
 
 def _extent(items: Sequence[ResultItem]) -> Document:

@@ -19,7 +19,7 @@ def make_eo3(facts: ItemFacts) -> str:
     document: Document = {
         "$schema": "https://schemas.opendatacube.org/dataset",
         "id": facts.id,
-        "label": facts.title,
+        "label": facts.label,
         "product": {"name": facts.product.name},
         "crs": CRS,
         "grids": {

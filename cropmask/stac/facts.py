@@ -117,6 +117,8 @@ class ItemFacts:
     """Inputs that had several versions: which one was used, and which were passed over."""
     attribution: Attribution = UNSTATED
     """Whom the map is owed to, and on which terms."""
+    region_title: str = ""
+    """The region in words; its name if there are none."""
 
     @property
     def id(self) -> str:
@@ -125,7 +127,15 @@ class ItemFacts:
 
     @property
     def title(self) -> str:
-        """Title of the item; begins with ``SYNTHETIC`` if the inputs are made up."""
+        """Title of the item: year and place in words."""
+        west, south, east, north = degrees_box(*self.tile.bounds)
+        place = format_place((west + east) / 2, (south + north) / 2)
+        where = f"{self.region_title or self.product.region}, tile {self.tile} at {place}"
+        return mark_title(f"Cropland {self.period.words}, {where}", synthetic=self.synthetic)
+
+    @property
+    def label(self) -> str:
+        """Name of the dataset in the Open Data Cube."""
         label = self.product.label(str(self.tile), str(self.period))
         return mark_title(label, synthetic=self.synthetic)
 
@@ -177,6 +187,12 @@ def degrees_box(left: float, bottom: float, right: float, top: float, *, digits:
     west, south = lonlat.transform(left, bottom)
     east, north = lonlat.transform(right, top)
     return round(west, digits), round(south, digits), round(east, digits), round(north, digits)
+
+
+def format_place(longitude: float, latitude: float, *, digits: int = 1) -> str:
+    """A place as people write it: ``36.8° E, 1.3° S``."""
+    east, north = "W" if longitude < 0 else "E", "S" if latitude < 0 else "N"
+    return f"{abs(longitude):.{digits}f}° {east}, {abs(latitude):.{digits}f}° {north}"
 
 
 def visual_box(box: GeoBox) -> GeoBox:

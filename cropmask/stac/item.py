@@ -23,6 +23,7 @@ from cropmask.stac.facts import (
     Document,
     FileFacts,
     ItemFacts,
+    mark_title,
 )
 from cropmask.stac.footprint import describe_footprint, thumbnail_box
 from cropmask.stac.links import ITEM_TYPE, is_document, is_shallow, make_link
@@ -191,6 +192,8 @@ _READ: Final = {
     "cropmask:model": dict,
 }
 """Properties that are read of an item, and their types."""
+_MAX_TITLE: Final = 300
+"""Characters of a title; one of ours has about 80."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,14 @@ class ResultItem:
     """Figures of the tile."""
     properties: Document
     assets: Document
+
+    @property
+    def title(self) -> str:
+        """Its title, if it has a line of text for one."""
+        said = self.properties.get("title")
+        if isinstance(said, str) and said.isprintable() and len(said) <= _MAX_TITLE:
+            return said
+        return mark_title(f"{self.tile} {self.period}", synthetic=self.synthetic)
 
     @property
     def attribution(self) -> Attribution:

@@ -44,6 +44,7 @@ def make_facts(
             for name, choice in job.sources.choices.items()
         },
         attribution=attribution,
+        region_title=basis.region.title,
     )
 
 

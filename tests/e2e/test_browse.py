@@ -51,10 +51,12 @@ def test_a_person_clicks_from_the_root_to_an_item_and_its_model(results: Results
         page.see("Cropland extent, Eastern Africa", "Cropland extent, Western Africa")
         page.see("Cropland models")
         page.click("Cropland extent, Eastern Africa")
-        page.see("crop_mask_eastern_x221y075_2019--P1Y", "Temporal Extent", "QGIS style of mask")
+        page.see(
+            "Cropland 2019, Eastern Africa, tile x221y075", "Temporal Extent", "QGIS style of mask"
+        )
         # The collection's own picture is loaded and drawn.
         page.wait("[...document.images].some(i => i.src.endsWith('.png') && i.naturalWidth > 0)")
-        page.click("crop_mask_eastern_x221y075_2019--P1Y")
+        page.click("tile x221y075")
         page.see("Crop probability", "Mapped Hectares", "Model: eastern, forest")
         page.wait("document.querySelector('.ol-viewport canvas') !== null")
         page.click("Model: eastern, forest")

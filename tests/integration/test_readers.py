@@ -15,7 +15,7 @@ from rio_tiler.io import Reader
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from cropmask.product import BANDS, FILTERED, MASK, PROB
+from cropmask.product import BANDS, FILTERED, GROUND, MASK, PROB
 from tests.demo_run import EASTERN, RESOLUTION, Results
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -66,7 +66,23 @@ def colors_of(item: pystac.Item, band: str) -> dict[int, tuple[int, ...]]:
     return {int(value): tuple(bytes.fromhex(code[1:])) for value, code in known.items()}
 
 
-@pytest.mark.parametrize("band", [MASK, PROB, FILTERED], ids=lambda band: band.name)
+def test_titiler_knows_the_ramp_by_its_name(item):
+    """What ``renders`` says of probabilities draws the published colors."""
+    from rio_tiler.colormap import cmap
+
+    said = item.properties["renders"]["prob"]
+    with Reader(item.assets["prob"].href) as raster:
+        part = raster.part(EASTERN[1].bounds, bounds_crs="EPSG:6933", dst_crs="EPSG:6933")
+    values = pixels(item, "prob")
+    part.rescale(said["rescale"])
+    drawn = part.apply_colormap(cmap.get(said["colormap_name"])).array.data
+    for value, color in PROB.palette.items():
+        here = values == value
+        if here.any():
+            assert np.abs(drawn[:, here].T.astype(int) - color[:3]).max() <= 10, value
+
+
+@pytest.mark.parametrize("band", [MASK, FILTERED], ids=lambda band: band.name)
 def test_rio_tiler_reads_and_draws(item, band):
     with Reader(item.assets[band.name].href) as raster:
         part = raster.part(EASTERN[1].bounds, bounds_crs="EPSG:6933", dst_crs="EPSG:6933")
@@ -81,7 +97,8 @@ def test_rio_tiler_reads_and_draws(item, band):
             assert {tuple(c) for c in drawn.array.data[:, here].T} == {color[:3]}
 
 
-def test_titiler_serves_a_tile_in_the_published_colors(item):
+@pytest.mark.parametrize("own", [False, True], ids=["of the item", "of the file"])
+def test_titiler_serves_a_tile_in_the_published_colors(item, own):
     titiler = pytest.importorskip("titiler.core.factory")
     from fastapi import FastAPI
 
@@ -92,14 +109,18 @@ def test_titiler_serves_a_tile_in_the_published_colors(item):
     with TestClient(app) as client:
         answer = client.get(
             f"/bbox/{west},{south},{west + (east - west) / 4},{north}/256x256.png",
-            params={"url": item.assets["filtered"].href, "colormap": json.dumps(colors)},
+            params={"url": item.assets["filtered"].href}
+            | ({} if own else {"colormap": json.dumps(colors)}),
         )
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/png"
     with rasterio.MemoryFile(answer.content) as file, file.open() as picture:
         drawn = picture.read()
     shown = drawn[3] > 0
-    assert {tuple(c) for c in drawn[:3, shown].T} == {(255, 255, 0)}
+    # A color table of a file has no transparent classes.
+    assert {tuple(c) for c in drawn[:3, shown].T} == {(255, 255, 0)} | (
+        {GROUND[:3]} if own else set()
+    )
     assert 0 < shown.mean() < 1
 
 

@@ -59,3 +59,13 @@ def test_the_ramp_of_prob_has_the_published_stops():
     assert colors[10] == "#170B3B"
     assert colors[50] == "#BB3754"
     assert colors[100] == "#FCFEA4"
+
+
+def test_the_ramp_is_known_by_a_name():
+    maps = pytest.importorskip("matplotlib", reason="matplotlib is not installed").colormaps
+    known = maps[PROB.ramp_name]
+    for value, color in PROB.palette.items():
+        off = max(
+            abs(int(a) - b) for a, b in zip(known(value / 100, bytes=True), color, strict=True)
+        )
+        assert off <= (4 if value % 10 == 0 else 10), value

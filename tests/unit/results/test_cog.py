@@ -20,9 +20,8 @@ from rio_cogeo.cogeo import cog_validate
 from cropmask.core.cropmap import CropMap, find_valid
 from cropmask.errors import CropmaskError
 from cropmask.grid import Tile, geobox
-from cropmask.product import BANDS, FILTERED, MASK, PROB, Band, Rgba
+from cropmask.product import BANDS, FILTERED, GROUND, MASK, PROB, Band, Rgba
 from cropmask.results.cog import (
-    THUMBNAIL_GROUND,
     load_file_facts,
     write_cog,
     write_thumbnail,
@@ -79,9 +78,27 @@ def test_cog_is_valid_and_exact(tmp_path: Path, band: Band, pixels: int) -> None
         assert file.units == (band.unit,)
         assert file.block_shapes == [(512, 512)]
         assert file.compression.name == "deflate"
-        assert file.colorinterp == (ColorInterp.gray,)
+        interpretation = ColorInterp.palette if band.classes else ColorInterp.gray
+        assert file.colorinterp == (interpretation,)
         assert file.tags()["TIFFTAG_COPYRIGHT"] == "An Agency, CC-BY-4.0"
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize(
+    ("band", "crop"), [(MASK, (0, 255, 0, 255)), (FILTERED, (255, 255, 0, 255)), (PROB, None)]
+)
+def test_classes_have_a_color_table_at_every_zoom(
+    tmp_path: Path, band: Band, crop: Rgba | None
+) -> None:
+    write_cog(tmp_path / "a.tif", getattr(scene(1600), band.name), square(1600), band)
+    for level in (None, 0, 1):
+        with rasterio.open(tmp_path / "a.tif", overview_level=level) as file:
+            if crop is None:
+                with pytest.raises(ValueError, match="NULL color table"):
+                    file.colormap(1)
+            else:
+                colors = file.colormap(1)
+                assert (colors[0], colors[1], colors[255]) == (GROUND, crop, (0, 0, 0, 0))
 
 
 def overview(path: Path, level: int = 0) -> NDArray[np.uint8]:
@@ -188,7 +205,7 @@ def test_thumbnail(tmp_path: Path) -> None:
         assert file.driver == "PNG"
         pixels = np.moveaxis(file.read(), 0, -1)
     expected = np.zeros((400, 400, 4), np.uint8)
-    expected[crop_map.filtered == 0] = THUMBNAIL_GROUND
+    expected[crop_map.filtered == 0] = GROUND
     expected[crop_map.filtered == 1] = (255, 255, 0, 255)
     np.testing.assert_array_equal(pixels, expected)
 
@@ -236,7 +253,7 @@ def test_thumbnail_colors_stand_apart() -> None:
         linear = [((c / 255 + 0.055) / 1.055) ** 2.4 for c in color[:3]]
         return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05
 
-    assert luminance(FILTERED.classes[1].color) / luminance(THUMBNAIL_GROUND) > 4.5
+    assert luminance(FILTERED.classes[1].color) / luminance(GROUND) > 4.5
 
 
 def empty(pixels: int) -> CropMap:

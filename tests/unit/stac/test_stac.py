@@ -138,7 +138,7 @@ def test_item_says_what_a_reader_needs() -> None:
     properties = found["properties"]
     assert found["id"] == item_id(PRODUCT, TILE, YEAR)
     assert found["collection"] == properties["odc:product"] == "crop_mask_eastern"
-    assert properties["title"] == "crop_mask_eastern_x215y075_2019--P1Y"
+    assert properties["title"] == "Cropland 2019, eastern, tile x215y075 at 34.3° E, 1.1° S"
     assert properties["datetime"] == properties["start_datetime"] == "2019-01-01T00:00:00Z"
     assert properties["end_datetime"] == "2019-12-31T23:59:59.999999Z"
     assert properties["gsd"] == properties["cropmask:resolution"] == 100
@@ -160,7 +160,7 @@ def test_item_says_what_a_reader_needs() -> None:
 
 def test_synthetic_items_say_so() -> None:
     assert item(synthetic=True)["properties"]["cropmask:synthetic"] is True
-    assert item(synthetic=True)["properties"]["title"].startswith("SYNTHETIC crop_mask_")
+    assert item(synthetic=True)["properties"]["title"].startswith("SYNTHETIC Cropland 2019, ")
     assert yaml.safe_load(make_eo3(replace(FACTS, synthetic=True)))["label"].startswith("SYNTHETIC")
     collection = make_collection("Demo", PRODUCT, (0, 0, 1, 1), synthetic=True)
     assert collection["title"].startswith("SYNTHETIC ")
@@ -219,6 +219,7 @@ def test_assets() -> None:
     assert found["visual"]["proj:shape"] == list(small.shape)
     classes = {one["name"]: one for one in found["mask"]["classification:classes"]}
     assert classes["crop"]["color_hint"] == "00FF00"
+    assert classes["non-crop"]["color_hint"] == "707070"
     assert classes["no-data"] == {**classes["no-data"], "value": 255, "nodata": True}
 
 
@@ -239,11 +240,24 @@ def test_renders_are_the_published_styles() -> None:
     for renders in (item()["properties"]["renders"], EASTERN["renders"]):
         assert renders["mask"]["colormap"] == {"0": "#00000000", "1": "#00FF00FF"}
         assert renders["filtered"]["colormap"] == {"0": "#00000000", "1": "#FFFF00FF"}
-        ramp = renders["prob"]["colormap"]
-        assert list(ramp) == [str(value) for value in range(101)]
-        for value, color in PROB.ramp:
-            assert ramp[str(value)] == "#{:02X}{:02X}{:02X}{:02X}".format(*color)
-        assert ramp["5"] == "#0C061EFF"
+        ramp = {"rescale": [[0, 100]], "colormap_name": "inferno", "resampling": "average"}
+        assert renders["prob"] == renders["prob"] | ramp
+        assert "colormap" not in renders["prob"]
+
+
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        (
+            {"region_title": "My Valley"},
+            "Cropland 2019, My Valley, tile x215y075 at 34.3° E, 1.1° S",
+        ),
+        ({"tile": Tile(170, 86)}, "Cropland 2019, eastern, tile x170y086 at 10.4° W, 7.2° N"),
+        ({"period": Period.parse("2019-07--P6M")}, "Cropland 2019-07--P6M, eastern, tile x215y075"),
+    ],
+)
+def test_titles_have_year_and_place(words: dict[str, Any], title: str) -> None:
+    assert replace(FACTS, **words).title.startswith(title)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -277,7 +291,7 @@ def test_bounds_at_the_edge_of_the_world(tile: Tile) -> None:
 def test_eo3_agrees_with_the_item() -> None:
     document, found = yaml.safe_load(make_eo3(FACTS)), item()
     assert document["id"] == found["id"]
-    assert document["label"] == found["properties"]["title"]
+    assert document["label"] == "crop_mask_eastern_x215y075_2019--P1Y"
     assert document["product"]["name"] == found["collection"]
     assert document["crs"] == "EPSG:6933"
     box = document["grids"]["default"]
