@@ -78,6 +78,9 @@ def test_sigkill_of_a_worker_and_its_tile_is_done_by_another(crew: Crew) -> None
     done = [r for r in crew.records() if r.state.is_done]
     assert len(done) == len(crew.world.tiles)
     assert max(r.receives for r in done) == 2
+    # No record says for ever that the first still works on it.
+    cut = [r for r in crew.records() if not r.state.is_done]
+    assert [(r.state, r.reason) for r in cut] == [(State.FAILED, "worker lost")]
 
 
 def test_a_tile_that_takes_too_long_is_stopped_and_others_are_done(crew: Crew) -> None:
