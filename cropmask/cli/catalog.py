@@ -13,7 +13,14 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
+from cropmask.errors import (
+    CropmaskError,
+    Interrupted,
+    Misconfigured,
+    Reason,
+    Rejected,
+    doubt_address,
+)
 from cropmask.operate.formats import format_count
 
 if TYPE_CHECKING:
@@ -194,6 +201,8 @@ def check(
     from cropmask.remote.address import is_remote
     from cropmask.stac.collection import ROOT_KEY
 
+    if doubt := doubt_address(place, ("s3", "http", "https", "file")):
+        raise Misconfigured(f"'{place}' is no catalog{doubt}", reason=Reason.NO_CATALOG)
     site, _ = _open_place(".")
     root = place if place.endswith(".json") else f"{place.rstrip('/')}/{ROOT_KEY}"
     root = root if is_remote(root) else str(Path(root.removeprefix("file://")).absolute())

@@ -20,7 +20,7 @@ from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, R
 from cropmask.grid import CRS, Tile
 from cropmask.remote.fetch import ReadOptions, ask, parse_json, translate_status
 from cropmask.remote.limits import SearchBudget
-from cropmask.sources.matching import StacFile, dicts_in
+from cropmask.sources.matching import StacFile, dicts_in, is_of_period
 from cropmask.task import Period
 
 _PAGE: Final = 100
@@ -105,12 +105,21 @@ class StacApi:
         self._own = threading.local()
 
     def find_items(self, collection: str, tile: Tile, period: Period | None) -> Iterator[StacFile]:
-        """Items over the tile's center; if there are none, over its box, neighbors included."""
-        over_center = self._search(collection, period, intersects=_center(tile))
-        if over_center:
-            yield from over_center
-        else:
+        """Items over the tile's center; where there are none, over its box, neighbors included.
+
+        An item need not cover the center of its tile: where there is one of a half-year, the other
+        one is looked for by the box.
+        """
+        found = self._search(collection, period, intersects=_center(tile))
+        yield from found
+        if not found:
             yield from self._search(collection, period, bbox=_bbox(tile))
+        elif period is not None:
+            unseen = [
+                half for half in period.halves if not any(is_of_period(i, half) for i in found)
+            ]
+            if len(unseen) == 1:
+                yield from self._search(collection, unseen[0], bbox=_bbox(tile))
 
     def _search(self, collection: str, period: Period | None, **where: Any) -> list[StacFile]:  # noqa: ANN401
         zone = self._options.zone

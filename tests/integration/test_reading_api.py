@@ -111,6 +111,23 @@ def test_scene_away_from_the_center_is_found_by_the_box(made: World):
         ]
 
 
+@pytest.mark.parametrize("half", [0, 1])
+def test_one_half_whose_footprint_does_not_reach_the_center(
+    made: World, items: list[dict[str, Any]], half: int
+):
+    code = str(TILE)
+    own = [item for item in items if item["properties"]["odc:region_code"] == code]
+    own = sorted(own, key=lambda item: item["properties"]["datetime"])[2:]  # of this year
+    west, south, east, north = own[half]["bbox"]
+    own[half]["bbox"] = [west, south, west + (east - west) / 3, north]
+    with serve_stac_api(items) as api:
+        found = find(api, made)
+        assert (found.first.item_id, found.second.item_id) == tuple(item["id"] for item in own)
+    lost = [item for item in items if item is not own[half]]
+    with serve_stac_api(lost) as api, pytest.raises(Rejected, match="no GeoMAD for"):
+        find(api, made)
+
+
 def test_pages_are_followed(made: World, items: list[dict[str, Any]]):
     crowd = [
         whole_tile({**items[0], "id": f"crowd{i}"}, Tile(TILE.x + 1, TILE.y))

@@ -265,6 +265,24 @@ def test_an_output_of_other_commands(command: str, here: Path, say: Say) -> None
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("check", "s3:/bucket"), "'s3:/bucket' is no catalog: did you mean 's3://bucket'?"),
+        (("check", "gs://bucket"), "'gs://bucket' is no catalog: gs:// is not offered"),
+        (("build", "--results", "s3:/bucket"), "did you mean 's3://bucket'?"),
+        (("serve", "S3://bucket"), "did you mean 's3://bucket'?"),
+        (
+            ("publish", "s3//bucket", "--base-url", "https://x.org", "--output", "x"),
+            "did you mean 's3://bucket'?",
+        ),
+    ],
+)
+def test_a_place_of_results(words: tuple[str, ...], expected: str, here: Path, say: Say) -> None:
+    assert expected in say(cropmask, ExitCode.MISCONFIGURED, "catalog", *words)
+    assert list(here.iterdir()) == []
+
+
 def test_a_folder_may_look_like_an_address(here: Path) -> None:
     assert open_site({}, {"output": "./s3:/foo"}).store().uri("x") == str(here / "s3:/foo/x")
     assert open_site({}, {"output": "run:1"}).store().uri("x") == str(here / "run:1/x")
