@@ -28,7 +28,7 @@ FIGURE: Final = Path(__file__).parent / "figures" / "status.png"
 BEGUN: Final = 262
 WORKERS: Final = 6
 TROUBLES: Final = {
-    State.FAILED: ("connection", "s3://my-bucket: the server answers 503 SlowDown: run again"),
+    State.FAILED: ("unreachable", "s3://my-bucket: the server answers 503 SlowDown: run again"),
     State.INVALID: ("missing geomad", "no GeoMAD item for 2019-07--P6M"),
 }
 
@@ -52,6 +52,7 @@ def main() -> None:
         attempts.append(
             make_attempt(
                 record, tile, state, number * 0.42, number, threads=2, reason=reason, error=error,
+                lease_seconds=300.0, host="cropmask-worker-7",
                 seconds=2.0 if state is State.SKIPPED else chance.uniform(110, 190),
             )
         )  # fmt: skip
@@ -63,7 +64,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         page.write_text(make_status_page(standing, around), encoding="utf-8")
-        browse(page.as_uri(), FIGURE, size=(1180, 1380))
+        browse(page.as_uri(), FIGURE, size=(1180, 1500))
 
 
 if __name__ == "__main__":

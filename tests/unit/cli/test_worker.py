@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from cropmask.contract import ExitCode
+from cropmask.grid import Tile
+from cropmask.queue.folder import FolderQueue
+from cropmask.queue.protocol import Message
+from cropmask.task import Period, Task
 
 CROPMASK = Path(sys.executable).with_name("cropmask")
 
@@ -57,3 +61,21 @@ def test_errors_of_a_pod_are_json(tmp_path: Path) -> None:
     assert result.returncode == ExitCode.MISCONFIGURED
     line = json.loads(result.stderr.splitlines()[-1])
     assert (line["level"], line["exit_code"]) == ("error", 13)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "dead"),
+    [(["--breaker", "2"], ExitCode.MISCONFIGURED, 1), (["--breaker", "0"], ExitCode.DONE, 3)],
+)
+def test_the_same_cause_in_a_row_stops_it(
+    tmp_path: Path, words: list[str], code: ExitCode, dead: int
+) -> None:
+    queue = FolderQueue(tmp_path / "output" / "_queue")
+    tasks = [Task(Tile(x, 20), "atlantis", Period.parse("2019")) for x in (10, 11, 12)]
+    queue.send([Message(task.to_json()) for task in tasks])
+    ended = run(tmp_path, *words, "--log-format", "json")
+    assert ended.returncode == code, ended.stderr
+    said = [line for line in ended.stderr.splitlines() if "in a row, from" in line]
+    assert len(said) == (1 if code else 0)
+    assert queue.counts().dead == dead
+    assert queue.counts().waiting == 3 - dead
