@@ -34,7 +34,7 @@ class RegionModel:
     model: Model
     card: ModelCard | None
     card_path: Path | None
-    """Its card as text, if that is not the region's."""
+    """Its card as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +106,15 @@ def _load(region: Region) -> CatalogRegion:
 
 def _load_models(region: Region) -> Iterator[RegionModel]:
     for recipe, named in region.models.items():
-        # The card of another fit says nothing about this one.
-        card, path = find_model_card(named.file, named.sha256) or (None, None)
+        folder = region.boundary.parent
+        card, page = find_model_card(named.file, named.sha256, folder) or (None, None)
         yield RegionModel(
             recipe=recipe,
             path=named.file,
             file=load_file_facts(named.file),
             model=read_model(named.file, named.sha256),
             card=card,
-            card_path=path,
+            card_path=page if page and page.is_file() else None,
         )
 
 

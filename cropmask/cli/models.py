@@ -156,7 +156,9 @@ def import_model(old: Path, output: Path | None, features: str | None, region: s
     sha256 = write_model(file, fitted.forest, fitted.manifest, fitted.probes)
     page = put_import_card(file, sha256, fitted)
     source = fitted.manifest.source
-    click.echo(f"{old} holds a {source and source.contents}, SHA-256 {source and source.sha256}")
+    assert source is not None
+    click.echo(f"{old} holds a {source.contents}, SHA-256 {source.sha256}")
+    click.echo(f"order of its features: {source.order}")
     for doubt in find_doubts(fitted.forest):
         click.echo(f"warning: are its features in this order? {doubt}", err=True)
     click.echo(f"wrote {file}: {len(fitted.forest.roots)} trees, {worst}; its card is {page}")

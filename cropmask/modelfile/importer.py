@@ -103,14 +103,14 @@ def import_joblib(
             reason=Reason.BAD_JOBLIB,
         ) from None
     ensemble = find_ensemble(found)
-    names = _find_order(ensemble, names)
+    names, order = _find_order(ensemble, names)
     forest = _in_order(ensemble.forest(names))
     _check_ranges(forest)
     rows = _made_up_rows(forest)
     columns = [FEATURES.index(name) for name in names]
     return Fitted(
         forest=forest,
-        manifest=_make_manifest(ensemble, path.name, data, region),
+        manifest=_make_manifest(ensemble, path.name, data, region, order),
         probes=Probes(rows, ensemble.predict(rows[:, columns])),
     )
 
@@ -149,7 +149,9 @@ def _load(path: Path) -> bytes:
     return data
 
 
-def _make_manifest(ensemble: Ensemble, name: str, data: bytes, region: str | None) -> ModelManifest:
+def _make_manifest(
+    ensemble: Ensemble, name: str, data: bytes, region: str | None, order: str
+) -> ModelManifest:
     software = {"cropmask": VERSION, "numpy": np.__version__}
     if ensemble.version is not None:
         software["scikit-learn"] = ensemble.version
@@ -165,12 +167,13 @@ def _make_manifest(ensemble: Ensemble, name: str, data: bytes, region: str | Non
             sha256=sha256(data).hexdigest(),
             size=len(data),
             contents=ensemble.contents,
+            order=order,
         ),
     )
 
 
-def _find_order(ensemble: Ensemble, asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Names of the estimator's features, in its order."""
+def _find_order(ensemble: Ensemble, asked: tuple[str, ...] | None) -> tuple[tuple[str, ...], str]:
+    """Names of the estimator's features, in its order, and where that is from."""
     known = ensemble.feature_names
     ours = known is not None and set(known) <= set(FEATURES) and len(set(known)) == len(known)
     if asked is None:
@@ -180,7 +183,7 @@ def _find_order(ensemble: Ensemble, asked: tuple[str, ...] | None) -> tuple[str,
                 f"the estimator calls its {len(known)} features {shown} ..., which are not the "
                 "names of this package: give ours in its order with --features"
             )
-        return known or FEATURES
+        return (known, "the file") if known else (FEATURES, "the published order")
     unknown = [name for name in asked if name not in FEATURES]
     if unknown:
         raise Rejected(f"unknown feature '{unknown[0]}': the names are those of cropmask's samples")
@@ -191,7 +194,7 @@ def _find_order(ensemble: Ensemble, asked: tuple[str, ...] | None) -> tuple[str,
             "--features gives another order than the estimator itself: leave it out, its features "
             "are known"
         )
-    return asked
+    return asked, "--features"
 
 
 def _check_ranges(forest: Forest) -> None:

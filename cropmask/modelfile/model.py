@@ -89,6 +89,8 @@ class ModelSource(_Strict):
     """Bytes."""
     contents: Word
     """What it held from the outside in, such as ``Pipeline > RandomForestClassifier``."""
+    order: Word
+    """Where the order of its features is from."""
 
 
 class ModelManifest(_Strict):

@@ -159,13 +159,20 @@ def load_card(folder: Path, name: str = CARD_JSON) -> Card | None:
         ) from None
 
 
-def find_model_card(file: Path, sha256: str) -> tuple[ModelCard, Path] | None:
-    """Card of a model file and the page with its text: in its folder's card, or one of its own."""
-    for name in (CARD_JSON, f"{file.stem}.{CARD_JSON}"):
-        card = load_card(file.parent, name)
+def find_model_card(
+    file: Path, sha256: str, folder: Path | None = None
+) -> tuple[ModelCard, Path] | None:
+    """Card of a model file, and the page with its text.
+
+    It is one of its own, or in the card of its folder or of ``folder``. The card of another fit
+    says nothing about this one.
+    """
+    own, beside = file.with_suffix(f".{CARD_JSON}"), file.parent / CARD_JSON
+    for path in (own, beside, *([folder / CARD_JSON] if folder else [])):
+        card = load_card(path.parent, path.name)
         for entry in card.models.values() if card else ():
             if entry.model.sha256 == sha256:
-                return entry, (file.parent / name).with_suffix(".md")
+                return entry, path.with_suffix(".md")
     return None
 
 

@@ -138,7 +138,8 @@ def _samples(models: CardPart) -> Iterator[str]:
         if source is not None:
             yield (
                 f"- `{recipe}` was imported from `{source['file']}` ({source['contents']}, "
-                f"{source['size']} bytes, SHA-256 `{source['sha256']}`) without running it; "
+                f"{source['size']} bytes, SHA-256 `{source['sha256']}`) without running it; order of "
+                f"features: {source['order']}; "
                 f"software: {software}. What it was fitted on, the file does not say."
             )
             continue

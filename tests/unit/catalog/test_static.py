@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from hashlib import sha256
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -12,15 +13,19 @@ import pystac
 import pytest
 import rasterio
 import yaml
+from click.testing import CliRunner
 
 from cropmask.catalog.build import build_static
+from cropmask.cli.models import models
 from cropmask.modelfile.model import read_model
 from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, hex_color
 from cropmask.region import load_region, region_names
 from cropmask.stac.styles import style_file
 from cropmask.store.folder import FolderStore
 from tests.conftest import REPOSITORY
+from tests.foreignmodels import dump, fitted, put
 from tests.stac_validation import assert_valid
+from tests.unit.training.tables import make_region_folder
 
 PRINTED = REPOSITORY / "catalogs"
 DOCUMENTS = sorted(PRINTED.rglob("*.json"))
@@ -96,6 +101,27 @@ def test_model_items_tell_the_truth_about_the_files(region):
         random = properties["cropmask:validation"]["random"]["balanced_accuracy"]["mean"]
         assert f"balanced accuracy {random:.3f}" in properties["description"]
         assert properties["license"] == "CC-BY-4.0"
+
+
+def test_an_imported_model_says_which_file_it_comes_from(tmp_path):
+    folder = make_region_folder(tmp_path / "models" / "valley").parent
+    old = put(folder, dump(fitted("forest")))
+    done = CliRunner().invoke(models, ["import", str(old), "--region", "valley"])
+    lines = done.output[done.output.index("[models.") :]
+    (folder / "region.toml").write_text((folder / "region.toml").read_text() + lines)
+    build_static(FolderStore(tmp_path / "catalogs"), tmp_path / "models")
+    (path,) = (tmp_path / "catalogs").glob("crop_mask_models/valley-forest-*/*.json")
+    item = load(path)
+    assert_valid(item)
+    digest = sha256(old.read_bytes()).hexdigest()
+    assert f"old.joblib (SHA-256 {digest})" in item["properties"]["processing:lineage"]
+    assert (
+        f"Imported from old.joblib (RandomForestClassifier), SHA-256 {digest}"
+        in (item["properties"]["description"])
+    )
+    assert item["properties"]["mlm:pretrained_source"] == "old.joblib"
+    assert item["properties"]["cropmask:training"] is None
+    assert digest in (path.parent / item["assets"]["card"]["href"]).read_text()
 
 
 @pytest.mark.parametrize("region", region_names())

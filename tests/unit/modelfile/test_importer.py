@@ -325,8 +325,10 @@ def named(names: tuple[str, ...]) -> Any:
 def test_names_that_the_estimator_knows_are_used(tmp_path: Path) -> None:
     names = tuple(reversed(FEATURES))
     estimator = named(names)
-    for options in ({}, {"names": names}):
+    for options, order in (({}, "the file"), ({"names": names}, "--features")):
         found = read(tmp_path, dump(estimator), **options)
+        assert found.manifest.source is not None
+        assert found.manifest.source.order == order
         del estimator.feature_names_in_
         want = estimator.predict_proba(UNSEEN[:, ::-1])[:, 1]
         estimator.feature_names_in_ = np.array(names, object)
@@ -405,6 +407,7 @@ def test_where_a_model_comes_from_is_in_its_file(tmp_path: Path) -> None:
     assert (manifest.source.file, manifest.source.size) == ("old.joblib", len(data))
     assert manifest.source.sha256 == sha256(data).hexdigest()
     assert (manifest.region, manifest.training, manifest.credit) == ("central", None, "")
+    assert manifest.source.order == "the published order"
     assert manifest.hyperparameters["min_samples_leaf"] == 4
     assert manifest.hyperparameters["class_weight"] == "0: 1, 1: 2"
     assert "n_jobs" not in manifest.hyperparameters
