@@ -6,6 +6,7 @@ be trusted, and the version of scikit-learn that wrote it does not matter.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -163,7 +164,7 @@ def _make_manifest(
         software=software,
         training=None,
         source=ModelSource(
-            file=name if len(name) <= 200 and name.isprintable() else "unknown",
+            file=re.sub(r"[^\w .+()-]", "?", name)[:200],
             sha256=sha256(data).hexdigest(),
             size=len(data),
             contents=ensemble.contents,

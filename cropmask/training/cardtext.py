@@ -138,9 +138,9 @@ def _samples(models: CardPart) -> Iterator[str]:
         if source is not None:
             yield (
                 f"- `{recipe}` was imported from `{source['file']}` ({source['contents']}, "
-                f"{source['size']} bytes, SHA-256 `{source['sha256']}`) without running it; order of "
-                f"features: {source['order']}; "
-                f"software: {software}. What it was fitted on, the file does not say."
+                f"{source['size']} bytes, SHA-256 `{source['sha256']}`) without running it; order "
+                f"of features: {source['order']}; software: {software}. What it "
+                "was fitted on, the file does not say."
             )
             continue
         yield (

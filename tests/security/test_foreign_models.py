@@ -549,6 +549,7 @@ def test_a_search_within_itself(tmp_path: Path) -> None:
         {"feature_names_in_": objects([deep()] * 33)},
         {"_sklearn_version": "9" * 10**6},
         {"_sklearn_version": deep()},
+        {"criterion": "<script>x</script>", "_sklearn_version": "[1.0](javascript:x)"},
     ],
 )
 def test_odd_hyperparameters_do_no_harm(tmp_path: Path, hyperparameters: State) -> None:
@@ -559,6 +560,7 @@ def test_odd_hyperparameters_do_no_harm(tmp_path: Path, hyperparameters: State) 
     done = CliRunner().invoke(models, ["show", str(path.with_suffix(".cropmodel"))])
     assert done.exception is None
     assert len(done.output) < 20_000
+    assert "script" not in done.output
 
 
 # Damage of any kind: refused, or without effect on what a forest must be.
