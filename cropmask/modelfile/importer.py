@@ -62,8 +62,8 @@ USUAL: Final[dict[str, Range]] = {
     "rain": (15.0, 3500.0),
     "slope": (0.5, 40.0),
 }
-"""Between what the median cut of a feature lies: of the sixteen models of the eight regions, and
-half as much again."""
+"""Between what the median cut of a feature lies: that of the sixteen models of the eight regions,
+with room on both sides."""
 _FEWEST_CUTS: Final = 5
 """A median of fewer cuts says nothing."""
 
