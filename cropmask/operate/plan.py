@@ -21,6 +21,7 @@ from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.product import Product, Recipe
 from cropmask.region import StacLayer, is_region_file
 from cropmask.remote.fetch import find_identity
+from cropmask.remote.limits import EndlessSearch
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import find_item, make_place
 from cropmask.site.site import Site, absolute
@@ -166,6 +167,8 @@ class _Search:
         task = Task(tile, self.region, self.period)
         try:
             job = prepare_on(self.basis, task, self.catalog, self.options, self.identify)
+        except EndlessSearch:  # so it is for every tile
+            raise
         except Rejected as error:
             need = Need.NO_INPUT if error.reason is Reason.MISSING_GEOMAD else Need.INVALID
             return TilePlan(tile, need, reason=error.reason, detail=str(error))

@@ -19,7 +19,7 @@ from shapely.geometry import Point, mapping
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, Tile
 from cropmask.remote.fetch import ReadOptions, ask, parse_json, translate_status
-from cropmask.remote.limits import SearchBudget
+from cropmask.remote.limits import EndlessSearch, SearchBudget
 from cropmask.sources.matching import StacFile, dicts_in, is_of_period
 from cropmask.task import Period
 
@@ -152,7 +152,7 @@ class StacApi:
             budget.count_page(size, len(items))
             ids = json.dumps([item.get("id") for item in items])
             if ids in seen:
-                raise Rejected(
+                raise EndlessSearch(
                     f"the STAC API {self.address} gives the same page again as its next one, "
                     "so that its search has no end: report it there",
                     reason=Reason.BAD_DOCUMENT,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import shutil
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -716,6 +718,45 @@ def test_a_connection_that_is_cut_in_a_search(head: bytes) -> None:
     with serve_api(lambda _number: drip(b"", 0.0, head=head)) as url:
         error = end(lambda: find(url), Interrupted)
     assert "cannot be reached" in str(error)
+
+
+# Commands as they are typed.
+
+
+def program(name: str, place: str, folder: Path) -> tuple[str, ...]:
+    """Words of a command on a catalog."""
+    words = {
+        "cropmask-job": ("--tile", "x215y075", "--region", "eastern", "--log-format", "text"),
+        "plan": ("plan", "--region", "eastern", "--tiles", "x215y075,x216y075"),
+        "submit": ("submit", "--region", "eastern", "--tiles", "x215y075", "--dry-run"),
+    }[name]
+    module = "job" if name == "cropmask-job" else "main"
+    code = f"from cropmask.cli.{module} import main; main()"
+    output = str(folder / "output")
+    return (sys.executable, "-c", code, *words, "--catalog", place, "--output", output)
+
+
+@pytest.mark.parametrize("name", ["cropmask-job", "plan", "submit"])
+@pytest.mark.parametrize("kind", ["a chain", "an API", "the same page", "a bomb"])
+def test_commands_end_in_one_line(tmp_path: Path, name: str, kind: str) -> None:
+    pages = (lambda _number: page(["a"])) if kind == "the same page" else (lambda n: page([n]))
+    answers = (lambda _path: packed(BOMB)) if kind == "a bomb" else chain
+    is_api = kind in ("an API", "the same page")
+    with serve_api(pages) if is_api else serve_answers(answers) as url:
+        place = url if is_api else f"{url}/c.json"
+        environ = {**os.environ, "HOME": str(tmp_path), "http_proxy": "", "no_proxy": "*"}
+        done = subprocess.run(
+            program(name, place, tmp_path),
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+        )
+    expected = ExitCode.MISCONFIGURED if kind == "a bomb" else ExitCode.REJECTED
+    assert done.returncode == expected, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert not (tmp_path / "output").exists()
 
 
 # The table of limits, and how they are changed.
