@@ -1,4 +1,4 @@
-"""Bytes from folders, http and S3: addresses, requests, retries, credentials, files of our own.
+"""Bytes from folders, http and S3: addresses, zones, limits, requests, retries, credentials.
 
 Imports the vocabulary.
 No STAC, no rasters and no formats of ours: whoever asks knows what the bytes mean.

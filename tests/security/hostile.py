@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 from tests.servers import serving
 
@@ -49,29 +50,30 @@ class Canary:
 
 @contextmanager
 def watch_port() -> Iterator[Canary]:
-    """Listen on a port of this machine."""
+    """Listen on a port of this machine; all who came are counted when it is left."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         canary = Canary(listening.getsockname()[1])
+        last: list[Any] = []
 
         def listen() -> None:
             while True:
-                try:
-                    peer, _ = listening.accept()
-                except OSError:
-                    return
-                canary.connections += 1
+                peer, address = listening.accept()
                 with peer:
+                    if address in last:
+                        return
+                    canary.connections += 1
                     peer.settimeout(1)
-                    try:
+                    with suppress(OSError):
                         canary.received += peer.recv(65536)
-                    except OSError:
-                        continue
 
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()
         yield canary
-        listening.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+        with socket.socket() as closing:  # comes after all others
+            closing.bind(("127.0.0.1", 0))
+            last.append(closing.getsockname())
+            closing.connect(listening.getsockname())
+            thread.join()
 
 
 @contextmanager

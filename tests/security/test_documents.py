@@ -428,9 +428,15 @@ def test_redirects_without_end(count: int) -> None:
 
 
 def test_the_body_of_a_redirect_is_of_no_interest() -> None:
-    answers = {"/x": (302, {"Location": "/y", "Content-Encoding": "gzip"}, BOMB)}
-    with serve_answers({**answers, "/y": (200, {}, b"there")}) as url:
-        assert load_bytes(f"{url}/x", QUICK) == b"there"
+    head = b"HTTP/1.1 302 Found\r\nLocation: /y\r\n\r\n"
+    bodies: dict[str, Answer] = {
+        "/bomb": (302, {"Location": "/y", "Content-Encoding": "gzip"}, BOMB),
+        "/endless": drip(b"x" * 1000, 0.0, head=head),
+        "/y": (200, {}, b"there"),
+    }
+    with serve_answers(bodies) as url:
+        for path in ("/bomb", "/endless"):
+            assert load_bytes(f"{url}{path}", QUICK, limit="document_bytes") == b"there"
 
 
 # Static catalogs without an end.
