@@ -102,8 +102,8 @@ class ReadOptions:
     trust_catalog: bool = False
     """Whether a local catalog may point to any file, and any catalog to any address."""
     zone: Zone | None = None
-    """What may be read; by default what an address itself may lead to, so that it is for what the
-    user names, and for nothing that a document says."""
+    """What a catalog may lead to; by default what an address itself may, so that such options are
+    for what the user names, and for nothing that a document says."""
 
     def at(self, catalog: str, named: Iterable[str] = ()) -> Self:
         """The same options for what a catalog points to, and for what the user names beside it."""

@@ -184,7 +184,7 @@ def open_site(
         cache=given.read(contract.ENV_CACHE) or _default_cache(given.environ),
         threads=given.read(contract.ENV_THREADS) or find_cpus(),
         memory=given.read(contract.ENV_MEMORY) or find_memory_limit(),
-        read=_read_options(given, environment, catalog),
+        read=_read_options(given, environment),
         write=StoreOptions(
             endpoint_url=given.read(contract.ENV_S3_ENDPOINT),
             acl=given.read(contract.ENV_S3_ACL),
@@ -336,16 +336,15 @@ def _queue_beside(output: str) -> str | None:
     return f"{output.removeprefix('file://')}/{QUEUE_FOLDER}"
 
 
-def _read_options(given: _Settings, environment: Environment, catalog: str | None) -> ReadOptions:
+def _read_options(given: _Settings, environment: Environment) -> ReadOptions:
     public = environment != "local" and contract.ENV_S3_UNSIGNED not in given.environ
-    options = ReadOptions(
+    return ReadOptions(
         s3_endpoint=given.read(contract.ENV_S3_ENDPOINT),
         s3_region=PUBLIC_REGION if public else None,
         s3_unsigned=public or given.read(contract.ENV_S3_UNSIGNED, False),
         s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
         verify=given.read(contract.ENV_VERIFY_INPUTS, True),
         strict=given.read(contract.ENV_STRICT_INPUTS, False),
-        limits=find_limits(given.environ),
+        limits=given.read(contract.ENV_LIMITS, USUAL_LIMITS),
         trust_catalog=given.read(contract.ENV_TRUST_CATALOG, False),
     )
-    return options.at(catalog) if catalog is not None else options

@@ -6,6 +6,7 @@ import json
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from shapely.geometry import Point, mapping
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, Tile
+from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import ReadOptions, ask, parse_json, translate_status
 from cropmask.remote.limits import EndlessSearch, SearchBudget
 from cropmask.sources.matching import StacFile, dicts_in, is_of_period
@@ -130,7 +132,7 @@ class StacApi:
                 limit=_PAGE,
                 **where,
             )
-            items = [StacFile(item, self.address, zone) for item in self._items(found)]
+            return [_at_home(StacFile(item, self.address, zone)) for item in self._items(found)]
         except CropmaskError:
             raise
         except Exception as error:  # pystac stumbles over odd answers in any way
@@ -139,7 +141,6 @@ class StacApi:
                 f"({type(error).__name__}: {error}): check the address",
                 reason=Reason.BAD_DOCUMENT,
             ) from error
-        return [StacFile(item.content, _self_link(item) or self.address, zone) for item in items]
 
     def _items(self, search: pystac_client.ItemSearch) -> Iterator[dict[str, Any]]:
         """Items of all pages, as long as these have an end and say something new."""
@@ -169,8 +170,10 @@ class StacApi:
         return client
 
 
-def _self_link(item: StacFile) -> str | None:
-    return next((str(link["href"]) for link in item.links if link.get("rel") == "self"), None)
+def _at_home(item: StacFile) -> StacFile:
+    """The item with the address that it says it has, where relative links in it start."""
+    itself = next((link["href"] for link in item.links if link.get("rel") == "self"), "")
+    return replace(item, href=itself) if is_remote(itself) else item
 
 
 @lru_cache(maxsize=1)

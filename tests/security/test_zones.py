@@ -175,10 +175,11 @@ def test_what_the_user_names_is_trusted_and_its_neighbors_are_not() -> None:
 
 def test_the_option_reaches_every_read_and_the_workers() -> None:
     site = open_site({"CROPMASK_TRUST_CATALOG": "1", "CROPMASK_CATALOG": "/data"})
-    assert site.read.zone_of("/elsewhere/x.tif").refusal("/elsewhere/x.tif") is None
+    assert site.read.at("/data").zone_of("/x.tif").refusal("/x.tif") is None
     assert site.worker_environment()["CROPMASK_TRUST_CATALOG"] == "1"
     site = open_site({"CROPMASK_CATALOG": "/data"})
-    assert site.read.zone_of("/elsewhere/x.tif").refusal("/elsewhere/x.tif") is not None
+    assert site.read.at("/data").zone_of("/x.tif").refusal("/x.tif") is not None
+    assert site.read.zone_of("/x.tif").refusal("/x.tif") is None  # named by the user
     assert "CROPMASK_TRUST_CATALOG" not in site.worker_environment()
 
 
