@@ -163,7 +163,8 @@ ENVIRONMENT_VARIABLES = {
     ENV_NAMESPACE: "Kubernetes namespace of the workers",
     ENV_CPU_HOUR_PRICE: "dollars for an hour of one CPU, for estimates of cost",
     ENV_S3_ENDPOINT: "S3 endpoint, for object stores other than AWS",
-    ENV_VERIFY_INPUTS: "0 to trust GeoMAD files whose items declare a checksum or size",
+    ENV_VERIFY_INPUTS: "0 to trust GeoMAD files whose items declare a checksum or size; "
+    "all to fetch remote files whole for it, however little of them is read",
     ENV_STRICT_INPUTS: "1 to refuse a tile with several versions of an input",
     ENV_TRUST_CATALOG: "1 to let items point outside the catalog's folder, or to any server",
     ENV_LIMITS: "limits on what is read from others, such as pages=500,levels=80",

@@ -175,6 +175,10 @@ class Reason(StrEnum):
         _SHARED,
     )
     TRUNCATED_INPUT = "truncated input", _DAMAGED, _SHARED
+    REPLACED_INPUT = (
+        "replaced input",
+        "a file was replaced while it was read: nothing to do, unless it goes on",
+    )
     UNREADABLE_RASTER = "unreadable raster", _DAMAGED, _SHARED
     UNREADABLE_FILE = "unreadable file", _DAMAGED, _SHARED
 

@@ -48,6 +48,12 @@ class FileServer:
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request that arrived."""
+    sent: list[tuple[str, int, int]] = field(default_factory=list)
+    """Path, first byte and number of bytes of every body that was sent."""
+    ranges: bool = True
+    """Whether it knows ranges."""
+    headers: dict[str, str | None] = field(default_factory=dict)
+    """Headers said otherwise of every file, or not at all."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fault_of(self, method: str, path: str) -> Fault | None:
@@ -114,9 +120,15 @@ class _FileHandler(BaseHTTPRequestHandler):
 
     def send_file(self, content: bytes, method: str, fault: Fault | None) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        total = len(content)
-        etag = md5(content, usedforsecurity=False).hexdigest()
-        if asked:
+        total, first = len(content), 0
+        etag = f'"{md5(content, usedforsecurity=False).hexdigest()}"'
+        if self.headers.get("If-Match", etag) != etag:
+            self.refuse(412)
+            return
+        if asked and self.state.ranges and not total:
+            self.refuse(416)
+            return
+        if asked and self.state.ranges:
             first = int(asked[1])
             last = min(int(asked[2] or total - 1), total - 1)
             content = content[first : last + 1]
@@ -124,9 +136,10 @@ class _FileHandler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{last}/{total}")
         else:
             self.send_response(200)
-        self.send_header("ETag", f'"{etag}"')
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(content)))
+        said = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Length": str(len(content))}
+        for name, value in {**said, **self.state.headers}.items():
+            if value is not None:
+                self.send_header(name, value)
         self.end_headers()
         if method == "HEAD":
             return
@@ -138,9 +151,13 @@ class _FileHandler(BaseHTTPRequestHandler):
                 + (content[middle + 8 :])
             )
         if fault is not None and fault.keep_bytes is not None:
-            self.wfile.write(content[: fault.keep_bytes])
+            content = content[: fault.keep_bytes]
             self.close_connection = True
-            return
+        if "Content-Length" in self.state.headers:
+            self.close_connection = True
+        path = unquote(urlsplit(self.path).path)
+        with self.state.lock:
+            self.state.sent.append((path, first, len(content)))
         self.wfile.write(content)
 
     def log_message(self, *args: object) -> None:

@@ -76,7 +76,7 @@ Exit codes
     "--verify-inputs/--no-verify-inputs",
     default=None,
     help="Compare GeoMAD files with the checksums and sizes that their items declare, before "
-    "anything is computed from them.  [default: compare]",
+    "anything is published.  [default: compare, but for remote files that are read in part]",
 )
 @options.strict_option
 @click.option("--overwrite", is_flag=True, help="Compute anew and replace what is there.")

@@ -29,7 +29,9 @@ HEARTBEAT: Final = f"{TEMPORARY}/cropmask-heartbeat"
 USER: Final = 10001
 """User and group of the image; any other non-root user works as well."""
 SCRATCH: Final = "4Gi"
-"""Room in each of the writable folders; a 10 m tile leaves under 1 GB in the first."""
+"""Room in each of the writable folders; a 10 m tile has up to 3 GB in the first at the same time:
+what is fetched ahead (``cropmask/remote/ranges.py``), the largest array where memory is small, and
+the bands."""
 DAY: Final = 86_400
 
 RETRIED: Final = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.MEMORY)

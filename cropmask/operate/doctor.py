@@ -145,7 +145,7 @@ def _check_layer(site: Site, inputs: Inputs, name: str, layer: object) -> Check:
 
 def _describe_raster(site: Site, inputs: Inputs, href: str) -> tuple[bool, str]:
     """Whether a raster covers the region's box, and what it is like."""
-    with open_reading_threads(site.read, [href]) as threads:
+    with open_reading_threads(site.read) as threads:
         raster = threads.submit(Raster, href, site.read).result()
         threads.submit(raster.close).result()
     box = raster.geobox

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, MOSAIC_RESOLUTIONS, Tile
 from cropmask.machine.stages import ShareDone
-from cropmask.pixels.gdal import open_reading_threads, read_with_retries
+from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.product import COG_TYPE, NODATA, Band, Product
 from cropmask.remote.fetch import ReadOptions
 from cropmask.results.cog import BLOCK, copy_cog, set_colors, write_picture
@@ -224,13 +224,14 @@ def _read_all(
     def read(dataset: Dataset) -> _TilePixels:
         href = ends[dataset.tile]
         try:
-            pixels = read_with_retries(lambda: _read_tile(href, grid.edge, band), href, settings)
+            with GdalRaster(href, settings) as raster:
+                pixels = raster.use(lambda dataset: _read_tile(dataset, grid.edge, band))
         except (Interrupted, Rejected) as error:
             log.warning("tile %s is left out: %s", dataset.tile, error)
             return dataset.tile, None
         return dataset.tile, pixels
 
-    with open_reading_threads(settings, ends.values()) as pool:
+    with open_reading_threads(settings) as pool:
         for start in range(0, len(datasets), _BATCH):
             yield from pool.map(read, datasets[start : start + _BATCH])
 
@@ -239,12 +240,11 @@ def _key(dataset: Dataset, band: Band) -> str:
     return dataset.item_key.replace(".stac-item.json", f"_{band.name}.tif")
 
 
-def _read_tile(href: str, edge: int, band: Band) -> NDArray[np.uint8]:
+def _read_tile(dataset: Any, edge: int, band: Band) -> NDArray[np.uint8]:  # noqa: ANN401
     """A tile in so many pixels; GDAL reads the overview that is just fine enough."""
-    with rasterio.open(href) as raster:
-        pixels: NDArray[np.uint8] = raster.read(
-            1, out_shape=(edge, edge), resampling=Resampling[band.overview]
-        )
+    pixels: NDArray[np.uint8] = dataset.read(
+        1, out_shape=(edge, edge), resampling=Resampling[band.overview]
+    )
     return pixels
 
 

@@ -19,9 +19,12 @@ from cropmask.errors import Reason, Rejected
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import BandRows, Raster, RowSource, open_rows
 from cropmask.pixels.sampled import SampledLayer, SmoothLayer
+from cropmask.pixels.verify import expect_file
 from cropmask.region import Limits
+from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions
-from cropmask.sources.bands import GeoMad
+from cropmask.remote.ranges import RemoteFile, RemoteFiles
+from cropmask.sources.bands import BandSource, GeoMad
 from cropmask.sources.search import FEATURE_LAYERS, MASK_LAYERS, Sources
 
 _MASK_ROWS: Final = 128
@@ -39,18 +42,19 @@ def open_layers(
     boundary: shapely.Geometry,
     limits: Limits,
     options: ReadOptions | None = None,
+    files: RemoteFiles | None = None,
 ) -> TileLayers:
-    """Open every raster of a tile; nothing but rain is read yet. Leaving it closes every file.
+    """Open every raster of a tile; nothing but rain is read yet. Leaving it closes every raster.
+
+    Remote files are those of ``files``, where they may be open already; default files of its own.
+    From here on they are fetched ahead of their reading, until leaving it.
 
     Raises Rejected if the tile lies outside the region, GeoMAD covers too little of it, has a wrong
     CRS or type, does not exist or may not be read; Misconfigured if this is so of a layer that the
     configuration names; Interrupted if a raster cannot be read.
     """
     options = options or sources.options
-    hrefs = [band.href for half in _geomads(sources) for band in half.bands.values()]
-    hrefs += [layer.href for layer in sources.ancillary.values() if layer.href]
-    threads = open_reading_threads(options, hrefs)
-    layers = TileLayers(sources, box, boundary, limits, options, threads)
+    layers = TileLayers(sources, box, boundary, limits, options, files or RemoteFiles())
     try:
         layers._open()
     except BaseException:
@@ -77,14 +81,15 @@ class TileLayers:
         boundary: shapely.Geometry,
         limits: Limits,
         options: ReadOptions,
-        threads: ThreadPoolExecutor,
+        files: RemoteFiles,
     ) -> None:
         self._sources = sources
         self._box = box
         self._boundary = boundary
         self._limits = limits
         self._options = options
-        self._threads = threads
+        self._files = files
+        self._threads = open_reading_threads(options)
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="strip")
         self._rasters: list[Raster] = []
         self._bands: dict[tuple[str, str], BandRows] = {}
@@ -122,10 +127,19 @@ class TileLayers:
 
     def close(self) -> None:
         """Stop reading and close every file; more than once does no harm."""
+        self._files.end()
         self._ahead.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
         for raster in self._rasters:
             raster.close()
+        self._files.close()
+
+    def check(self) -> None:
+        """Wait for remote files that are compared with what their items declare.
+
+        Raises Rejected if one is another file; Interrupted if one came damaged.
+        """
+        self._run(RemoteFile.check, self._files.opened)
 
     def strips(self, rows: int) -> Iterator[Strip]:
         """Strips from north to south of at most ``rows`` rows, each row exactly once.
@@ -135,6 +149,7 @@ class TileLayers:
         if rows < 1:
             raise ValueError(f"a strip has at least one row, not {rows}")
         height = self.shape[0]
+        self._files.release(-1)
         pending: Future[Strip] | None = self._submit(0, min(rows, height))
         try:
             for row in range(rows, height + rows, rows):
@@ -206,6 +221,7 @@ class TileLayers:
             (self._sampled["slope"], slope),
         ]
         self._run(lambda reader: reader[0].read_rows(row, reader[1]), readers)
+        self._files.release(row + rows)
         strip = Strip(row, halves[0], halves[1], rain, slope)
         stacks = [array for half in halves for array in (half.reflectance, half.deviation)]
         self.pixel_bytes += sum(array.nbytes for array in (*stacks, rain, slope))
@@ -217,16 +233,31 @@ class TileLayers:
             for half, geomad in zip(_HALVES, _geomads(self._sources), strict=True)
             for name, band in geomad.bands.items()
         }
-        opened = self._run(self._open_raster, [band.href for band in bands.values()])
+        opened = self._run(self._open_band, bands.values())
         rasters = dict(zip(bands, opened, strict=True))
         for key, band in bands.items():
-            self._bands[key] = open_rows(rasters[key], band, self._box, self._options)
+            self._bands[key] = open_rows(rasters[key], band, self._box)
         self._check_coverage(rasters)
+        self._run(lambda key: self._plan(self._bands[key], rasters[key], bands[key]), bands)
         self._open_features()
         self._open_masks()
+        for name, layer in self._sampled.items():
+            layer.plan(in_strips=name == "slope")
+
+    def _plan(self, rows: BandRows, raster: Raster, band: BandSource) -> None:
+        """Begin to fetch a band, and to compare its file as it comes."""
+        rows.plan()
+        if raster.remote is not None:
+            expect_file(raster.remote, band, self._options, is_whole=rows.is_whole)
+
+    def _open_band(self, band: BandSource) -> Raster:
+        if is_remote(band.href):
+            file = self._files.open(band.href, self._options)
+            expect_file(file, band, self._options, is_whole=file.is_complete)
+        return self._open_raster(band.href)
 
     def _open_raster(self, href: str) -> Raster:
-        raster = Raster(href, self._options)
+        raster = Raster(href, self._options, self._files)
         self._rasters.append(raster)
         return raster
 

@@ -7,18 +7,21 @@ A read that fails raises; it never becomes nodata.
 from __future__ import annotations
 
 import logging
-import threading
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
 
 import numpy as np
-import rasterio
+import rasterio.warp
+from affine import TransformNotInvertibleError
 from numpy.typing import NDArray
 from odc.geo.converters import rio_geobox
 from odc.geo.crs import norm_crs_or_error
 from odc.geo.geobox import GeoBox
+from odc.geo.overlap import compute_reproject_roi
+from odc.geo.roi import roi_is_empty
+from pyproj.exceptions import CRSError
+from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
-from shapely.geometry import mapping
 
 from cropmask.core.scaling import (
     UNSCALED,
@@ -30,21 +33,22 @@ from cropmask.core.scaling import (
     rescale,
 )
 from cropmask.errors import Reason, Rejected
-from cropmask.grid import CRS, EPSG
-from cropmask.pixels.gdal import read_with_retries
+from cropmask.grid import CRS
+from cropmask.pixels.gdal import GdalRaster, Part
 from cropmask.pixels.resample import Window
-from cropmask.remote.address import is_remote
-from cropmask.remote.fetch import ReadOptions, check_local
+from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.ranges import RemoteFile, RemoteFiles
 from cropmask.sources.bands import BandSource
-
-if TYPE_CHECKING:
-    import pystac
 
 _MAX_CHUNK_ROWS: Final = 512
 """Most rows decoded at once; the usual height of a COG's blocks."""
 _MIN_CHUNK_ROWS: Final = 64
 _BLOCK_PIXELS: Final = 2**20
 """Pixels resampled at once: the same cut for every strip height, so the same bytes."""
+_ALIGNED: Final = 0.05
+"""Pixels that a grid may lie beside another and count as aligned: odc-stac's."""
+_MARGIN: Final = 16
+"""Pixels around a window that the warper may read as well."""
 _NUMBERS: Final = frozenset(
     "uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64".split()
 )
@@ -54,19 +58,113 @@ log = logging.getLogger(__name__)
 
 
 class Raster:
-    """A raster that stays open, and is opened again when reading from it fails."""
+    """A raster that stays open, and each of its overviews that is read."""
 
-    def __init__(self, href: str, options: ReadOptions) -> None:
+    def __init__(self, href: str, options: ReadOptions, files: RemoteFiles | None = None) -> None:
         self.href = href
         self._options = options
-        self._lock = threading.Lock()
-        self._dataset: Any = None
-        read_with_retries(self._open, href, options)
-        dataset: Any = self._dataset
-        box = rio_geobox(dataset)
+        self._files = files
+        self._whole = GdalRaster(href, options, files)
+        self._overviews: dict[int, GdalRaster] = {}
+        try:
+            self._whole.use(self._describe)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def remote(self) -> RemoteFile | None:
+        """Its file, if it is remote."""
+        return self._whole.remote
+
+    def read(self, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Cells ``(y, x)`` of a window inside the raster, of its own type."""
+        area = RasterWindow(window.column, window.row, window.columns, window.rows)
+        if out is None:
+            self.check_held(window)
+
+        def read(dataset: Any) -> NDArray[Any]:  # noqa: ANN401 (rasterio is untyped)
+            values: NDArray[Any] = dataset.read(1, window=area, out=out)
+            return values
+
+        return self._whole.use(read)
+
+    def check_held(self, window: Window) -> None:
+        """Raise Rejected if a window is too large to be in memory at once."""
+        self._options.limits.check("held_pixels", window.pixels, f"a window of {self.href}")
+
+    def plan(self, parts: Iterable[Part], level: int | None = None) -> None:
+        """Fetch windows of a remote raster, or of an overview of it, ahead of reading.
+
+        Raises Rejected if they exceed a limit.
+        """
+        parts = tuple(parts)
+        pixels = sum(part.window.pixels for part in parts)
+        self._options.limits.check("raster_pixels", pixels, self.href)
+        self._at(level).want(parts)
+
+    def warp(self, box: GeoBox, nodata: float) -> NDArray[Any]:
+        """Pixels ``(y, x)`` on another grid of the same CRS, bilinear from overviews, as odc-stac.
+
+        Where pixels only have to be pasted, or taken from an overview, is decided as there, by the
+        same function, so that every byte is odc-stac's; but files stay open.
+        """
+        out = np.full(box.shape, nodata, self.dtype)
+        found = compute_reproject_roi(self.geobox, box, ttol=_ALIGNED)
+        if roi_is_empty(found.roi_dst) or roi_is_empty(found.roi_src):
+            return out
+        into: Any = found.roi_dst
+        if found.paste_ok and found.read_shrink == 1:
+            (top, bottom), (left, right) = map(_ends, found.roi_src)
+            out[into] = self.read(Window(top, left, bottom - top, right - left))
+            return out
+
+        def reproject(dataset: Any) -> None:  # noqa: ANN401
+            part = box[into]
+            values = np.empty(part.shape, self.dtype)
+            rasterio.warp.reproject(
+                rasterio.band(dataset, 1),
+                values,
+                src_nodata=nodata,
+                dst_crs=str(part.crs),
+                dst_transform=part.transform,
+                dst_nodata=nodata,
+                resampling=Resampling.bilinear,
+            )
+            out[into] = values
+
+        self._at(self.level_for(found.read_shrink)).use(reproject)
+        return out
+
+    def level_for(self, shrink: float) -> int | None:
+        """Coarsest overview that is fine enough to be shrunk; None if the raster itself is."""
+        fine = [level for level, factor in enumerate(self.overviews) if factor <= shrink]
+        return fine[-1] if shrink > 1 and fine else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        for raster in (self._whole, *self._overviews.values()):
+            raster.close()
+
+    def _at(self, level: int | None) -> GdalRaster:
+        if level is None:
+            return self._whole
+        if level not in self._overviews:
+            self._overviews[level] = GdalRaster(self.href, self._options, self._files, level)
+        return self._overviews[level]
+
+    def _describe(self, dataset: Any) -> None:  # noqa: ANN401
+        try:
+            box = rio_geobox(dataset)
+            ~dataset.transform  # noqa: B018 (raises where pixels have no size)
+        except (ValueError, TypeError, CRSError, TransformNotInvertibleError) as error:
+            raise Rejected(
+                f"{self.href} has a CRS or grid that cannot be used ({error}): georeference it",
+                reason=Reason.WRONG_CRS,
+            ) from None
         if dataset.crs is None or not isinstance(box, GeoBox):
             raise Rejected(
-                f"{href} has no CRS or no plain grid: georeference it", reason=Reason.WRONG_CRS
+                f"{self.href} has no CRS or no plain grid: georeference it", reason=Reason.WRONG_CRS
             )
         self.geobox = box
         self.bands = int(dataset.count)
@@ -75,38 +173,11 @@ class Raster:
             dataset.nodata, Scaling(float(dataset.scales[0]), float(dataset.offsets[0]))
         )
         self.block_rows = int(dataset.block_shapes[0][0])
+        self.overviews = tuple(int(factor) for factor in dataset.overviews(1))
 
-    def read(self, window: Window, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Cells ``(y, x)`` of a window inside the raster, of its own type."""
-        area = RasterWindow(window.column, window.row, window.columns, window.rows)
 
-        def read() -> NDArray[Any]:
-            self._open()
-            try:
-                values: NDArray[Any] = self._dataset.read(1, window=area, out=out)
-            except Exception:
-                self._close()
-                raise
-            return values
-
-        with self._lock:
-            return read_with_retries(read, self.href, self._options)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._close()
-
-    def _open(self) -> None:
-        if self._dataset is None:
-            if not is_remote(self.href):
-                check_local(self.href, self._options)
-            self._dataset = rasterio.open(self.href, sharing=False)
-
-    def _close(self) -> None:
-        if self._dataset is not None:
-            self._dataset.close()
-            self._dataset = None
+def _ends(part: Any) -> tuple[int, int]:  # noqa: ANN401 (a slice as odc-geo makes it)
+    return int(part.start), int(part.stop)
 
 
 class RowSource(Protocol):
@@ -120,12 +191,19 @@ class RowSource(Protocol):
 class BandRows(RowSource, Protocol):
     """One GeoMAD band on a tile's grid."""
 
+    is_whole: bool
+    """Whether it reads its raster as it is stored, all of it that the tile holds."""
+
+    def plan(self) -> None:
+        """Have what will be read fetched ahead, if it is remote."""
+        ...
+
     def release(self) -> None:
         """Give back memory that reading holds; reading takes it anew."""
         ...
 
 
-def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> BandRows:
+def open_rows(raster: Raster, band: BandSource, box: GeoBox) -> BandRows:
     """Rows of a GeoMAD band, read the cheap way where its grid is the tile's own.
 
     Raises Rejected if the raster is in another CRS, of another type than the band must have,
@@ -154,7 +232,7 @@ def open_rows(raster: Raster, band: BandSource, box: GeoBox, options: ReadOption
     offset = _offset(raster.geobox, box)
     if offset is not None:
         return GridRows(raster, band, box, offset)
-    return ResampledRows(raster, band, box, options)
+    return ResampledRows(raster, band, box)
 
 
 def _offset(source: GeoBox, box: GeoBox) -> tuple[int, int] | None:
@@ -221,6 +299,8 @@ def keep(rows: NDArray[Any], agreed: Declared, kept: Kept) -> None:
 class GridRows:
     """A band whose pixels are the tile's: blocks are read as they are stored."""
 
+    is_whole = True
+
     def __init__(
         self, raster: Raster, band: BandSource, box: GeoBox, offset: tuple[int, int]
     ) -> None:
@@ -255,6 +335,17 @@ class GridRows:
             self._read_part(start, top, target)
         keep(out, self._agreed, self._kept)
 
+    def plan(self) -> None:
+        """Have what will be read fetched ahead, if it is remote."""
+        inside, size = self._inside, self._chunk_rows
+        tops = range(inside.row - inside.row % size, inside.row + inside.rows, size)
+        self._raster.plan(
+            Part(row + self._row, row + self._row, Window(row, inside.column, rows, inside.columns))
+            for top in tops
+            for row in (max(top, inside.row),)
+            for rows in (min(top + size, inside.row + inside.rows) - row,)
+        )
+
     def release(self) -> None:
         """Give back the memory of decoded rows; reading takes it anew."""
         self._buffer, self._held = None, -1
@@ -281,25 +372,23 @@ class GridRows:
 
 
 class ResampledRows:
-    """A band on another grid than the tile's: bilinear by odc-stac, from overviews.
+    """A band on another grid than the tile's: bilinear, from overviews.
 
     GDAL's weights depend a little on the window that is warped, so the tile is cut into
     fixed blocks of rows, and strips are cut from these.
     """
 
-    def __init__(self, raster: Raster, band: BandSource, box: GeoBox, options: ReadOptions) -> None:
+    is_whole = False
+
+    def __init__(self, raster: Raster, band: BandSource, box: GeoBox) -> None:
         self._raster = raster
         self._box = box
-        self._options = options
         self._kept = band.kept
         self._agreed = agree(raster, band.declared, band.kept)
         # The warper keeps nodata as it is stored: it fails to write 0 for another.
         self._nodata = band.kept.fill if self._agreed.nodata is None else self._agreed.nodata
-        self._item = _make_item(raster)
-        self._config = {"*": {"assets": {"*": {"data_type": band.dtype, "nodata": self._nodata}}}}
         self._block_rows = max(_BLOCK_PIXELS // box.shape.x, 1)
         self._block: tuple[int, NDArray[Any]] | None = None
-        raster.close()
 
     def read_rows(self, row: int, out: NDArray[Any]) -> None:
         """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on."""
@@ -309,71 +398,35 @@ class ResampledRows:
             top, bottom = max(start, row), min(start + values.shape[0], row + out.shape[0])
             out[top - row : bottom - row] = values[top - start : bottom - start]
 
+    def plan(self) -> None:
+        """Have what will be read fetched ahead, if it is remote."""
+        parts: dict[int | None, list[Part]] = {}
+        for start in range(0, self._box.shape.y, self._block_rows):
+            found = compute_reproject_roi(self._raster.geobox, self._block_at(start), ttol=_ALIGNED)
+            level = self._raster.level_for(found.read_shrink)
+            factor = 1 if level is None else self._raster.overviews[level]
+            rows, columns = self._raster.geobox.shape
+            (top, bottom), (left, right) = (
+                (start // factor - _MARGIN, -(-stop // factor) + _MARGIN)
+                for start, stop in map(_ends, found.roi_src)
+            )
+            window = Window(top, left, bottom - top, right - left)
+            inside = window.clipped(-(-rows // factor), -(-columns // factor))
+            parts.setdefault(level, []).append(Part(start, start, inside))
+        for level, of_level in parts.items():
+            self._raster.plan(of_level, level)
+
     def release(self) -> None:
         """Give back the memory of resampled rows; reading takes it anew."""
         self._block = None
 
+    def _block_at(self, start: int) -> GeoBox:
+        return self._box[start : start + self._block_rows, :]
+
     def _load(self, start: int) -> NDArray[Any]:
         if self._block is None or self._block[0] != start:
             self._block = None
-            block = self._box[start : start + self._block_rows, :]
-            values = read_with_retries(lambda: self._warp(block), self._raster.href, self._options)
+            values = self._raster.warp(self._block_at(start), self._nodata)
             keep(values, self._agreed, self._kept)
             self._block = (start, values)
         return self._block[1]
-
-    def _warp(self, block: GeoBox) -> NDArray[Any]:
-        import odc.stac  # xarray and dask take seconds to load: only where grids differ
-
-        loaded = odc.stac.load(
-            [self._item],
-            bands=["band"],
-            geobox=block,
-            resampling="bilinear",
-            dtype=self._kept.dtype,
-            nodata=self._nodata,
-            stac_cfg=self._config,
-            fail_on_error=True,
-            driver=_make_driver(self._nodata),
-        )
-        values: NDArray[Any] = loaded["band"].values[0]
-        return values
-
-
-def _make_driver(nodata: float) -> Any:  # noqa: ANN401 (a class of odc-loader, which is untyped)
-    """What reads rasters for odc-stac, told the nodata of those whose file does not say it."""
-    from odc.loader import RioDriver, RioReader
-
-    class Reader(RioReader):
-        def read(self, cfg: Any, *where: Any, **how: Any) -> Any:  # noqa: ANN401
-            return super().read(cfg.patch(src_nodata_override=nodata), *where, **how)
-
-    class Driver(RioDriver):
-        def open(self, src: Any, ctx: Any) -> Reader:  # noqa: ANN401
-            return Reader(src, ctx)
-
-    return Driver()
-
-
-def _make_item(raster: Raster) -> pystac.Item:
-    """The band as an item of its own that says all that odc-stac wants to know."""
-    import pystac  # takes most of a second to load: only where grids differ
-
-    box = raster.geobox
-    item = pystac.Item(
-        id="band",
-        geometry=mapping(box.geographic_extent.geom),
-        bbox=list(box.geographic_extent.boundingbox),
-        datetime=datetime(2000, 1, 1, tzinfo=UTC),
-        properties={
-            "proj:code": CRS,
-            "proj:epsg": EPSG,
-            "proj:shape": list(box.shape),
-            "proj:transform": list(box.transform)[:6],
-        },
-        stac_extensions=["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
-        # Without a collection odc-stac ignores its configuration.
-        collection="geomad",
-    )
-    item.add_asset("band", pystac.Asset(raster.href, media_type="image/tiff", roles=["data"]))
-    return item

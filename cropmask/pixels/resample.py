@@ -70,6 +70,11 @@ class Projector:
         )
         self._axes = self._project_axes() if self._is_separable() else None
 
+    @property
+    def is_cheap(self) -> bool:
+        """Whether positions are known of each column and row, whatever the other is."""
+        return self._axes is not None
+
     def positions(self, row: int, rows: int) -> Positions:
         """Positions of ``rows`` rows of the tile from ``row`` on."""
         if self._axes is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.scaling import LAYER, Declared, rescale
+from cropmask.pixels.gdal import Part
 from cropmask.pixels.rasters import Raster, agree
 from cropmask.pixels.resample import (
     Projector,
@@ -22,9 +23,11 @@ from cropmask.pixels.resample import (
     sample_bilinear,
     sample_nearest,
 )
+from cropmask.remote.ranges import ALWAYS
 
 _SMOOTH_ROWS: Final = 32
 """Rows interpolated at once: keeps the temporary arrays in the processor's cache."""
+_PLANNED_ROWS: Final = 64
 _WINDOW_PIXELS: Final = 2**23
 """Most source cells of an ancillary layer held at once."""
 
@@ -38,11 +41,31 @@ class SampledLayer:
         self._projector = Projector(raster.geobox, box)
         self._columns = box.shape.x
 
+        self._rows = box.shape.y
+
     @property
     def overlaps(self) -> bool:
         """Whether the raster covers any part of the tile."""
+        return self._whole.pixels > 0
+
+    @property
+    def _whole(self) -> Window:
         at = self._projector.outline()
-        return nearest_window(at).clipped(*self._raster.geobox.shape).pixels > 0
+        return nearest_window(at).clipped(*self._raster.geobox.shape)
+
+    def plan(self, *, in_strips: bool) -> None:
+        """Have what will be read fetched ahead, if it is remote: in strips, or after them all."""
+        parts = [Part(self._rows, ALWAYS, self._whole)]
+        if in_strips and self._projector.is_cheap:
+            parts = [
+                Part(row, row + rows - 1, nearest_window(at).clipped(*self._raster.geobox.shape))
+                for row in range(0, self._rows, _PLANNED_ROWS)
+                for rows in (min(_PLANNED_ROWS, self._rows - row),)
+                for at in (self._projector.positions(row, rows),)
+            ]
+        elif in_strips:
+            parts = [Part(0, ALWAYS, self._whole)]
+        self._raster.plan(parts)
 
     def values(self, row: int, rows: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Values ``(y, x)`` of the tile's rows from ``row`` on, and where they are known.
@@ -91,6 +114,7 @@ class SmoothLayer:
         declared = agree(raster, by_item, LAYER)
         self._projector = Projector(raster.geobox, box)
         self._window = bilinear_window(self._projector.outline())
+        raster.plan([Part(-1, ALWAYS, self._window.clipped(*raster.geobox.shape))])
         self._cells = fill_with_mean(_load_cells(raster, self._window, declared))
         raster.close()
 
@@ -112,6 +136,7 @@ class SmoothLayer:
 
 def _load_cells(raster: Raster, window: Window, declared: Declared) -> NDArray[np.float64]:
     """Cells ``(y, x)`` of a window that may reach over the raster's edges; NaN if unknown."""
+    raster.check_held(window)
     cells = np.full((window.rows, window.columns), np.nan)
     inside = window.clipped(*raster.geobox.shape)
     if inside.pixels:

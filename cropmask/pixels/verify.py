@@ -1,22 +1,24 @@
 """Files against the checksums that their items declare.
 
 GDAL does not notice bytes that were overwritten inside a compressed block: what comes out are wrong
-pixels. So whole files are compared before anything is computed from them.
+pixels. So local files are compared before anything is computed from them, and remote ones as their
+bytes arrive: all of them before anything is published.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from cropmask.errors import Interrupted, Reason, Rejected
-from cropmask.pixels.header import find_header_fault
+from cropmask.pixels.header import ReadSpan, find_header_fault
 from cropmask.remote.address import is_remote
-from cropmask.remote.fetch import ReadOptions, find_size, load_bytes
+from cropmask.remote.fetch import ReadOptions, Verify, check_local, load_span
+from cropmask.remote.ranges import RemoteFile, corrupt
 from cropmask.sources.bands import BandSource
 
 _KINDS: Final = {
@@ -27,81 +29,85 @@ _KINDS: Final = {
 }
 """Multihash prefixes, in hexadecimal digits: what kind of hash, and how long it is."""
 _CHUNK_BYTES: Final = 8 << 20
-_ROUNDS: Final = 3
-"""Readings of a remote file: one that broke off or came damaged is read again."""
 
 log = logging.getLogger(__name__)
 
 
 def verify_files(bands: Iterable[BandSource], options: ReadOptions) -> int:
-    """Compare files with the sizes and checksums that their items declare.
+    """Compare local files with the sizes and checksums that their items declare.
 
     Raises Rejected if a file is not the one that its item describes, or no raster; Interrupted if
     it is shorter than its item says, or cannot be read.
     """
-    declared = [band for band in bands if band.checksum is not None or band.size is not None]
+    declared = [
+        band
+        for band in bands
+        if not is_remote(band.href) and (band.checksum is not None or band.size is not None)
+    ]
     with ThreadPoolExecutor(options.threads, thread_name_prefix="verify") as pool:
-        for problem in pool.map(lambda band: _problem_of(band, options), declared):
-            if problem is not None:
-                raise Rejected(
-                    f"{problem}: fetch the file again, or correct its item",
-                    reason=Reason.CORRUPT_INPUT,
-                )
+        for _ in pool.map(lambda band: _compare(band, options), declared):
+            pass
     return len(declared)
 
 
-def _problem_of(band: BandSource, options: ReadOptions) -> str | None:
-    """What is wrong with a file, looked at more than once if it came over a network."""
-    rounds = _ROUNDS if is_remote(band.href) else 1
-    problem = None
-    for attempt in range(rounds):
-        if attempt:
-            time.sleep(options.retry_delay_seconds * 2**attempt)
-        try:
-            problem = _compare(band, options)
-        except Interrupted:
-            if attempt == rounds - 1:
-                raise
-            continue
-        if problem is None:
-            return None
-    return problem
+def expect_file(
+    file: RemoteFile, band: BandSource, options: ReadOptions, *, is_whole: bool
+) -> None:
+    """Compare the size of a remote file with its item's, and have its bytes compared as they come.
+
+    Files that are read in part (``is_whole`` is false) only where the options ask for it. Raises as
+    :func:`verify_files`.
+    """
+    if options.verify is Verify.NONE:
+        return
+    _compare_size(band, file.size, file.read)
+    kind, expected = _parse(band)
+    if kind is not None and (is_whole or options.verify is Verify.ALL):
+        file.expect(kind, expected)
 
 
-def _compare(band: BandSource, options: ReadOptions) -> str | None:
-    kind, expected = _parse(band.checksum)
-    size = find_size(band.href, options)
-    if band.size is not None and size < band.size:
-        if fault := find_header_fault(band.href, options):
-            return f"{band.href} is not the file that its item describes: it {fault}"
+def _compare(band: BandSource, options: ReadOptions) -> None:
+    size = check_local(band.href, options).st_size
+    read = partial(load_span, band.href, options)
+    _compare_size(band, size, read)
+    kind, expected = _parse(band)
+    if kind is None:
+        return
+    digest = hashlib.new(kind, usedforsecurity=False)
+    for start in range(0, size, _CHUNK_BYTES):
+        digest.update(read(start, min(_CHUNK_BYTES, size - start)))
+    if digest.hexdigest() != expected:
+        raise corrupt(band.href, kind, digest.hexdigest(), expected)
+
+
+def _compare_size(band: BandSource, size: int, read: ReadSpan) -> None:
+    if band.size is None or size == band.size:
+        return
+    fault = find_header_fault(size, read) if size < band.size else None
+    if size < band.size and fault is None:
         raise Interrupted(
             f"{band.href} has {size} of {band.size} bytes: it is cut short, or still being "
             "written; check it, then try again",
             reason=Reason.TRUNCATED_INPUT,
         )
-    if band.size is not None and size != band.size:
-        return f"{band.href} has {size} bytes, its item says {band.size}"
-    if kind is None:
-        if band.checksum is not None:
-            log.warning("%s has a checksum of an unknown kind: it is not verified", band.href)
-        return None
-    digest = hashlib.new(kind, usedforsecurity=False)
-    for start in range(0, size, _CHUNK_BYTES):
-        span = (start, min(_CHUNK_BYTES, size - start))
-        digest.update(load_bytes(band.href, options, span=span))
-    if digest.hexdigest() != expected:
-        return (
-            f"{band.href} is not the file that its item describes: its {kind} is "
-            f"{digest.hexdigest()[:12]}..., not {expected[:12]}..."
-        )
-    return None
+    what = (
+        f"is not the file that its item describes: it {fault}"
+        if fault
+        else f"has {size} bytes, its item says {band.size}"
+    )
+    raise Rejected(
+        f"{band.href} {what}: fetch the file again, or correct its item",
+        reason=Reason.CORRUPT_INPUT,
+    )
 
 
-def _parse(checksum: str | None) -> tuple[str | None, str]:
-    """Kind and digest of a multihash in hexadecimal digits; None if it is another notation."""
-    text = (checksum or "").lower()
+def _parse(band: BandSource) -> tuple[str | None, str]:
+    """Kind and digest of a multihash in hexadecimal digits; None if there is none that is known."""
+    text = (band.checksum or "").lower()
     for prefix, kind in _KINDS.items():
         length = 2 * hashlib.new(kind, usedforsecurity=False).digest_size
         if text.startswith(prefix) and len(text) == len(prefix) + length:
             return kind, text[len(prefix) :]
+    if text:
+        log.warning("%s has a checksum of an unknown kind: it is not verified", band.href)
     return None, ""

@@ -13,8 +13,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -50,7 +51,7 @@ from cropmask.remote.aws import (
 from cropmask.remote.body import read_body
 from cropmask.remote.limits import USUAL_LIMITS, OutOfTime, OverLimit, ReadLimits
 from cropmask.remote.retries import CountedRetry
-from cropmask.remote.session import drain, make_session, within
+from cropmask.remote.session import Deadline, drain, make_session, within
 from cropmask.remote.zones import OutsideZone, Zone
 
 PASSING: Final = (429, 500, 502, 503, 504)
@@ -69,9 +70,21 @@ _NO_S3_ADDRESS: Final = (
 )
 """What botocore says of bucket names that it can ask nobody for."""
 _NO_FILE: Final = frozenset({errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL})
-_EDGE_BYTES: Final = 64 * 1024
+EDGE_BYTES: Final = 64 * 1024
+"""Bytes of both ends of a file that stand for its identity, and of the head that comes at once."""
+_PART: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _SHOWN_BYTES: Final = 1000
 """Of the text of a refusal, packed ones included."""
+
+
+class Verify(StrEnum):
+    """Which files are compared with the checksums that their items declare."""
+
+    NONE = "0"
+    READ = "1"
+    """Local files, and remote ones that are read whole."""
+    ALL = "all"
+    """All, so that remote ones are fetched whole however little of them is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +106,8 @@ class ReadOptions:
     retry_delay_seconds: float = 0.5
     """Wait before the first further try; it doubles from try to try."""
     timeout_seconds: float = 60.0
-    verify: bool = True
-    """Whether GeoMAD files are compared with the checksums that their items declare."""
+    verify: Verify = Verify.READ
+    """Which GeoMAD files are compared with the checksums that their items declare."""
     strict: bool = False
     """Whether several versions of an input are refused, instead of using the newest."""
     limits: ReadLimits = USUAL_LIMITS
@@ -118,6 +131,28 @@ class ReadOptions:
 
 class Absent(Rejected):
     """There is nothing at an address: the only meaning of 404 and NoSuchKey."""
+
+
+class BeyondEnd(Interrupted):
+    """A file ends before the bytes that are asked for."""
+
+    usual = Reason.UNREACHABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An answer whose bytes are still to be read."""
+
+    start: int
+    """Where in the file its first byte is: 0 if the server knows no ranges."""
+    length: int | None
+    """Its bytes; None if the server does not say."""
+    size: int | None
+    """Bytes of the whole file."""
+    version: str
+    """What changes with the file: its ETag, else its date; empty if the server tells neither."""
+    read: Callable[[int], bytes]
+    """Next bytes, at most so many; none at the end. Raises Interrupted if they do not come."""
 
 
 def retry_policy(options: ReadOptions) -> Retry:
@@ -240,6 +275,89 @@ def _range(span: tuple[int, int]) -> str:
     return f"bytes={span[0]}-{sum(span) - 1}"
 
 
+def load_span(href: str, options: ReadOptions, start: int, count: int) -> bytes:
+    """So many bytes of a file from a position on; raises as :func:`load_bytes`."""
+    return load_bytes(href, options, span=(start, count))
+
+
+@contextlib.contextmanager
+def open_body(
+    href: str, options: ReadOptions, span: tuple[int, int], version: str = ""
+) -> Iterator[Body]:
+    """A span of a remote file, to be read within the block.
+
+    Parameters
+    ----------
+    href
+        An http(s) or s3 address.
+    options
+        Credentials, patience, zone and limits.
+    span
+        First byte and number of bytes. A server may answer with the whole file, or with less.
+    version
+        What an answer said before: a file that is another one by now is not sent.
+
+    Raises
+    ------
+    BeyondEnd
+        If the file ends before the span.
+    Absent, Rejected, Misconfigured, Interrupted
+        As :func:`load_bytes`; Interrupted also if the file was replaced.
+    """
+    if href.startswith("s3://"):
+        extra = {"IfMatch": version} if version else {}
+        answer = _s3_call("get_object", href, options, Range=_range(span), **extra)
+        said = {
+            "Content-Range": answer.get("ContentRange", ""),
+            "Content-Length": str(answer["ContentLength"]),
+            "ETag": answer["ETag"],
+            "Content-Encoding": answer.get("ContentEncoding", ""),
+        }
+        with contextlib.closing(answer["Body"]) as body:
+            yield _make_body(href, said, body.read)
+        return
+    # A weak tag says that a file means the same, not that its bytes are the same.
+    same = {"If-Match": version} if version.startswith('"') else {}
+    headers = {"Range": _range(span), "Accept-Encoding": "identity", **same}
+    seconds = options.limits.seconds_for(span[1])
+    with _answered("GET", href, options, seconds, headers) as (found, deadline):
+        read = partial(found.raw.read, decode_content=False)
+        made = _make_body(href, found.headers, read)
+        if (made.length or 0) > span[1]:
+            deadline.extend(options.limits.seconds_for(made.length or 0))
+        yield made
+
+
+def _make_body(href: str, said: Mapping[str, str], read: Callable[[int], bytes]) -> Body:
+    packing = said.get("Content-Encoding", "").strip().lower()
+    if packing not in ("", "identity", "binary", "aws-chunked"):
+        raise Rejected(
+            f"{href} comes packed as {packing}, so that no part of it can be read by itself: "
+            "store it as it is",
+            reason=Reason.BAD_ADDRESS,
+        )
+
+    def read_next(number: int) -> bytes:
+        try:
+            return read(number)
+        except (BotoCoreError, HTTPError, OSError) as error:
+            raise Interrupted(
+                f"{href} cannot be read to its end ({type(error).__name__}): try again later",
+                reason=Reason.UNREACHABLE,
+            ) from error
+
+    part = _PART.fullmatch(said.get("Content-Range", ""))
+    whole = _parse_length(said)
+    start, stop, size = map(int, part.groups()) if part else (0, (whole or 0) - 1, whole)
+    length = whole if part is None else stop + 1 - start
+    return Body(start, length, size, said.get("ETag") or said.get("Last-Modified", ""), read_next)
+
+
+def _parse_length(said: Mapping[str, str]) -> int | None:
+    length = said.get("Content-Length", "")
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
+
+
 def load_json(
     href: str, options: ReadOptions, count: Callable[[int], None] = lambda _bytes: None
 ) -> Any:  # noqa: ANN401 (any JSON value)
@@ -298,9 +416,9 @@ def find_identity(href: str, options: ReadOptions) -> str:
     else:
         size = check_local(href, options).st_size
     digest = sha256(str(size).encode())
-    digest.update(load_bytes(href, options, span=(0, min(size, _EDGE_BYTES))) if size else b"")
-    if size > _EDGE_BYTES:
-        digest.update(load_bytes(href, options, span=(size - _EDGE_BYTES, _EDGE_BYTES)))
+    digest.update(load_bytes(href, options, span=(0, min(size, EDGE_BYTES))) if size else b"")
+    if size > EDGE_BYTES:
+        digest.update(load_bytes(href, options, span=(size - EDGE_BYTES, EDGE_BYTES)))
     return "ends:" + digest.hexdigest()
 
 
@@ -340,6 +458,12 @@ def translate_status(status: str, href: str) -> CropmaskError:
     if status == "NoSuchBucket":
         return Rejected(
             f"the bucket of {href} does not exist: check its name", reason=Reason.ABSENT
+        )
+    if status in ("416", "InvalidRange"):
+        return BeyondEnd(f"{href} ends before the bytes that are asked for: try again later")
+    if status in ("412", "PreconditionFailed"):
+        return Interrupted(
+            f"{href} was replaced while it was read: run again", reason=Reason.REPLACED_INPUT
         )
     if status in _DENIED:
         return Rejected(
@@ -398,8 +522,7 @@ class HttpAnswer:
     @property
     def length(self) -> int | None:
         """Bytes that its header names; None if it names none."""
-        said = self.headers.get("Content-Length", "")
-        return int(said) if said.isascii() and said.isdecimal() and len(said) < 20 else None
+        return _parse_length(self.headers)
 
 
 def ask(
@@ -417,17 +540,43 @@ def ask(
     ``refuse`` makes the error of a status other than success and of the beginning of its text;
     ``body`` is what requests takes: ``json``, ``params``. Raises what :func:`load_bytes` raises.
     """
+    # A size is of the file, not of what a server makes of it on the way.
+    headers = {**({"Accept-Encoding": "identity"} if method == "HEAD" else {}), **(headers or {})}
+    seconds = options.limits.seconds_for(most)
+    with _answered(method, href, options, seconds, headers, refuse, **body) as (answer, _):
+        if method == "HEAD":
+            drain(answer.raw)
+            return HttpAnswer(answer.status_code, answer.headers, b"")
+        packing = answer.headers.get("Content-Encoding", "")
+        read = partial(answer.raw.read, decode_content=False)
+        content = read_body(read, packing, most, href)
+        return HttpAnswer(answer.status_code, answer.headers, content)
+
+
+@contextlib.contextmanager
+def _answered(
+    method: str,
+    href: str,
+    options: ReadOptions,
+    seconds: float,
+    headers: Mapping[str, str],
+    refuse: Callable[[int, str], CropmaskError] | None = None,
+    **body: Any,  # noqa: ANN401 (requests')
+) -> Iterator[tuple[requests.Response, Deadline]]:
+    """A successful answer whose content is to be read within the block, and until when."""
     limits = options.limits
     refuse = refuse or (lambda status, _text: translate_status(str(status), href))
     timeout = (min(options.timeout_seconds, 10), options.timeout_seconds)
-    # A size is of the file, not of what a server makes of it on the way.
-    headers = {**({"Accept-Encoding": "identity"} if method == "HEAD" else {}), **(headers or {})}
-    with within(limits.body_seconds * max(1.0, most / limits.document_bytes)) as deadline:
+    with within(seconds) as deadline:
         try:
             with session_for(href, options).request(
                 method, href, headers=headers, timeout=timeout, stream=True, **body
             ) as answer:
-                return _read_answer(answer, method, most, href, refuse)
+                if not answer.ok:
+                    text = answer.raw.read(_SHOWN_BYTES, decode_content=False)
+                    drain(answer.raw)
+                    raise refuse(answer.status_code, text.decode(errors="replace"))
+                yield answer, deadline
         except OutsideZone as error:
             raise OutsideZone(f"reading {href} leads to {error}") from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError):
@@ -441,26 +590,6 @@ def ask(
         finally:
             if deadline.has_passed:  # whatever the connection made of it
                 raise OutOfTime(limits.tell("body_seconds", href)) from None
-
-
-def _read_answer(
-    answer: requests.Response,
-    method: str,
-    most: int,
-    href: str,
-    refuse: Callable[[int, str], CropmaskError],
-) -> HttpAnswer:
-    if not answer.ok:
-        text = answer.raw.read(_SHOWN_BYTES, decode_content=False)
-        drain(answer.raw)
-        raise refuse(answer.status_code, text.decode(errors="replace"))
-    if method == "HEAD":
-        drain(answer.raw)
-        return HttpAnswer(answer.status_code, answer.headers, b"")
-    packing = answer.headers.get("Content-Encoding", "")
-    read = partial(answer.raw.read, decode_content=False)
-    content = read_body(read, packing, most, href)
-    return HttpAnswer(answer.status_code, answer.headers, content)
 
 
 def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  # noqa: ANN401

@@ -23,6 +23,9 @@ class ReadLimits:
 
     document_bytes: int = _limit(32_000_000, "bytes of a document, unpacked")
     file_bytes: int = _limit(1_000_000_000, "bytes of a file that is read whole")
+    block_bytes: int = _limit(64_000_000, "bytes of a block of a raster, unpacked")
+    raster_pixels: int = _limit(2_500_000_000, "pixels of a raster that a tile is computed from")
+    held_pixels: int = _limit(100_000_000, "pixels of a layer that are in memory at once")
     nesting: int = _limit(64, "lists and objects in each other in a document")
     body_seconds: int = _limit(
         60, "seconds for an answer of up to document_bytes to arrive; more for longer ones"
@@ -68,6 +71,10 @@ class ReadLimits:
         usual = type(self)()
         changed = [name for name in LIMIT_NAMES if getattr(self, name) != getattr(usual, name)]
         return ",".join(f"{name}={getattr(self, name)}" for name in changed)
+
+    def seconds_for(self, number: int) -> float:
+        """Seconds for an answer of so many bytes to arrive."""
+        return self.body_seconds * max(1.0, number / self.document_bytes)
 
     def tell(self, name: str, where: str) -> str:
         """What an error says of a limit that ``where`` exceeds."""

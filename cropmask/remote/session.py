@@ -39,13 +39,19 @@ class Deadline:
         self.seconds = seconds
         self.has_passed = False
         self._timer: threading.Timer | None = None
+        self._connected: socket.socket | None = None
 
     def start(self, connection: HTTPConnection) -> None:
         """Begin anew for an answer; after one that was cut there is none."""
-        self.stop()
         if self.has_passed:
             raise OutOfTime("an answer did not arrive in time")  # urllib3 tries others again
-        self._timer = threading.Timer(self.seconds, self._cut, [connection.sock])
+        self._connected = connection.sock
+        self.extend(self.seconds)
+
+    def extend(self, seconds: float) -> None:
+        """Give the answer so long from now on: it is longer than was asked for."""
+        self.stop()
+        self._timer = threading.Timer(seconds, self._cut, [self._connected])
         self._timer.daemon = True
         self._timer.start()
 

@@ -25,7 +25,7 @@ from cropmask.machine.stages import ShareDone
 from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
 from cropmask.region import Ancillary, Region, StacLayer, load_region
-from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.fetch import ReadOptions, Verify
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
@@ -129,6 +129,7 @@ class Site:
         """
         is_public = self.read.s3_region == PUBLIC_REGION  # unsigned by itself
         unsigned = "1" if self.read.s3_unsigned else "0" if self.environment != "local" else None
+        verify = self.read.verify
         known = {
             contract.ENV_ENVIRONMENT: self.environment,
             contract.ENV_CATALOG: self.catalog,
@@ -144,6 +145,7 @@ class Site:
             contract.ENV_STRICT_INPUTS: "1" if self.read.strict else None,
             contract.ENV_TRUST_CATALOG: "1" if self.read.trust_catalog else None,
             contract.ENV_LIMITS: str(self.read.limits) or None,
+            contract.ENV_VERIFY_INPUTS: None if verify is Verify.READ else verify,
             contract.ENV_METRICS: self.metrics_namespace,
         }
         return {name: value for name, value in known.items() if value is not None}
@@ -262,6 +264,12 @@ def _parse_output(_variable: str, text: str) -> str:
     return check_store_address(text)
 
 
+def _parse_verify(variable: str, text: str) -> Verify:
+    if text.lower() == Verify.ALL:
+        return Verify.ALL
+    return Verify.READ if _parse_flag(variable, text) else Verify.NONE
+
+
 def _parse_path(_variable: str, text: str) -> Path:
     return Path(text)
 
@@ -281,7 +289,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_MEMORY: lambda _variable, text: parse_memory(text),
     contract.ENV_S3_UNSIGNED: _parse_flag,
     contract.ENV_S3_REQUESTER_PAYS: _parse_flag,
-    contract.ENV_VERIFY_INPUTS: _parse_flag,
+    contract.ENV_VERIFY_INPUTS: _parse_verify,
     contract.ENV_STRICT_INPUTS: _parse_flag,
     contract.ENV_TRUST_CATALOG: _parse_flag,
     contract.ENV_LIMITS: ReadLimits.parse,
@@ -343,7 +351,7 @@ def _read_options(given: _Settings, environment: Environment) -> ReadOptions:
         s3_region=PUBLIC_REGION if public else None,
         s3_unsigned=public or given.read(contract.ENV_S3_UNSIGNED, False),
         s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
-        verify=given.read(contract.ENV_VERIFY_INPUTS, True),
+        verify=given.read(contract.ENV_VERIFY_INPUTS, Verify.READ),
         strict=given.read(contract.ENV_STRICT_INPUTS, False),
         limits=given.read(contract.ENV_LIMITS, USUAL_LIMITS),
         trust_catalog=given.read(contract.ENV_TRUST_CATALOG, False),

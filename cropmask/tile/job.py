@@ -81,6 +81,7 @@ def prepare(
     recipe: Recipe | Path = "forest",
     stages: Stages | None = None,
     basis: Basis | None = None,
+    identify: Identify = find_identity,
 ) -> Job:
     """Check a task and find its inputs; nothing is computed or written.
 
@@ -96,6 +97,8 @@ def prepare(
         Told how far it is; default nobody.
     basis
         What all tasks of the region share, if it was opened before.
+    identify
+        Tells the contents of files apart.
 
     Raises
     ------
@@ -110,7 +113,7 @@ def prepare(
     if basis is None:
         basis = open_basis(task.region, site, recipe=recipe, stages=stages)
     with stages.stage("search"):
-        return prepare_on(basis, task, basis.inputs.catalog, site.read)
+        return prepare_on(basis, task, basis.inputs.catalog, site.read, identify)
 
 
 def open_basis(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cropmask.errors import Reason, Rejected
-from cropmask.pixels.gdal import open_reading_threads, read_with_retries
+from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.product import BANDS, NODATA, Band
 from cropmask.remote.fetch import ReadOptions, load_json
 from cropmask.sources.matching import StacFile
@@ -52,9 +52,11 @@ def open_result(
     hrefs = _hrefs(StacFile(document, item, options.zone), bands)
 
     def read(href: str) -> tuple[Any, GeoBox]:
-        return read_with_retries(lambda: _read(href), href, options)
+        with GdalRaster(href, options) as raster:
+            raster.want_all()
+            return raster.use(_read)
 
-    with open_reading_threads(options, hrefs.values()) as pool:
+    with open_reading_threads(options) as pool:
         found = dict(zip(hrefs, pool.map(read, hrefs.values()), strict=True))
     arrays = {
         name: wrap_xr(pixels, box, nodata=NODATA).assign_attrs(_describe(band))
@@ -80,12 +82,10 @@ def _hrefs(item: StacFile, bands: Sequence[str]) -> dict[str, str]:
     return {name: item.address_of(assets[name], f"asset '{name}'") for name in bands or known}
 
 
-def _read(href: str) -> tuple[Any, GeoBox]:
-    import rasterio
+def _read(dataset: Any) -> tuple[Any, GeoBox]:  # noqa: ANN401 (rasterio is untyped)
     from odc.geo.geobox import GeoBox
 
-    with rasterio.open(href) as raster:
-        return raster.read(1), GeoBox(raster.shape, raster.transform, raster.crs)
+    return dataset.read(1), GeoBox(dataset.shape, dataset.transform, dataset.crs)
 
 
 def _describe(band: Band) -> dict[str, Any]:

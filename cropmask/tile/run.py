@@ -20,7 +20,8 @@ from cropmask.modelfile.model import load_forest
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
-from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.fetch import ReadOptions, Verify
+from cropmask.remote.ranges import RemoteFiles
 from cropmask.results.publish import put_dataset, write_band
 from cropmask.site.site import Site
 from cropmask.sources.attribution import find_attribution
@@ -115,15 +116,30 @@ def run_tile(
         If reading or writing fails.
     """
     stages = stages or open_stages(site.memory)
+    with RemoteFiles() as files:
+        return _run(task, site, recipe, overwrite, stages, check, basis, files)
+
+
+def _run(
+    task: Task,
+    site: Site,
+    recipe: Recipe | Path,
+    overwrite: bool,
+    stages: Stages,
+    check: Callable[[], None],
+    basis: Basis | None,
+    files: RemoteFiles,
+) -> TileResult:
+    """The work of :func:`run_tile`, whose remote files are open from their identity on."""
     store = site.store()
-    job = prepare(task, site, recipe=recipe, stages=stages, basis=basis)
+    job = prepare(task, site, recipe=recipe, stages=stages, basis=basis, identify=files.identify)
     if not overwrite and (item := find_same(store, job)) is not None:
         return _result(job, store, "SKIPPED", stages, item.statistics)
     box = geobox(task.tile, site.resolution)
     budget = plan_memory(box, site.memory)
     with stages.stage("load"):
         store.check_writable()
-        if site.read.verify:
+        if site.read.verify is not Verify.NONE:
             verify_files(job.sources.bands, job.sources.options)
         region = job.basis.region
         forest = load_forest(job.basis.model.file, job.basis.model.sha256)
@@ -135,6 +151,7 @@ def run_tile(
             box,
             boundary=job.basis.boundary,
             limits=region.limits,
+            files=files,
         ) as layers,
     ):
         folder = Path(temporary)
@@ -158,6 +175,7 @@ def run_tile(
         )
         stages.add_bytes("classify", layers.pixel_bytes)
         with stages.stage("write"):
+            layers.check()
             facts = make_facts(job, statistics, layers.not_applied, attribution)
             collection = make_product_collection(job, attribution)
             published = put_dataset(

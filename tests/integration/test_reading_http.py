@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
+from odc.geo.geobox import GeoBox
 
 from cropmask.core.strips import Strip
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
 from cropmask.region import Ancillary, Limits
+from cropmask.remote import fetch, ranges
 from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.ranges import RemoteFiles
 from cropmask.sources.search import Sources, find_sources
 from tests.servers import Fault, FileServer, serve_files
-from tests.worlds import TILE, YEAR, World, make_world
+from tests.worlds import BANDS, TILE, YEAR, World, make_world
 
 BOX = geobox(TILE)[1000:1260, 2000:2180]
 COARSE = geobox(TILE, 60)[165:200, 333:360]
@@ -30,6 +35,13 @@ BLUE = "2019-07--P6M_B02.tif"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("http") / "w", size=(260, 180), offset=(1000, 2000))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world whose files have more than a head."""
+    folder = tmp_path_factory.mktemp("large") / "w"
+    return make_world(folder, size=(260, 180), offset=(1000, 2000), block=64)
 
 
 @pytest.fixture
@@ -51,10 +63,10 @@ def find(world: World, server: FileServer, options: ReadOptions = OPTIONS) -> So
     return find_sources(catalog, TILE, YEAR, over_http(world, server), options=options)
 
 
-def read(sources: Sources, box=BOX) -> Strip:
+def read(sources: Sources, box: GeoBox = BOX, files: RemoteFiles | None = None) -> Strip:
     boundary = shapely.box(*box.boundingbox.bbox)
     limits = Limits(min_coverage_percent=0)
-    with open_layers(sources, box, boundary=boundary, limits=limits) as layers:
+    with open_layers(sources, box, boundary=boundary, limits=limits, files=files) as layers:
         layers.excluded()
         return next(layers.strips(box.shape.y))
 
@@ -113,19 +125,13 @@ def test_catalog_that_nobody_serves(made: World):
             find_sources(address, TILE, YEAR, made.ancillary, options=OPTIONS)
 
 
-@pytest.mark.parametrize(
-    ("box", "methods"),
-    [(BOX, ("HEAD",)), (BOX, ("GET",)), (BOX, ("GET", "HEAD")), (COARSE, ("GET", "HEAD"))],
-    ids=["head", "get", "both", "both, resampled"],
-)
-def test_raster_that_fails_and_then_works(
-    made: World, server: FileServer, box, methods: tuple[str, ...]
-):
+@pytest.mark.parametrize("box", [BOX, COARSE], ids=["own grid", "resampled"])
+def test_raster_that_fails_and_then_works(made: World, server: FileServer, box):
     sources = find(made, server)
     expected = read(sources, box)
-    # More often than GDAL tries by itself: the failed opening must be forgotten.
+    # More often than a request is made again by itself.
     patient = OPTIONS.retries + 2
-    server.faults.append(Fault(BLUE, status=503, times=patient, methods=methods))
+    server.faults.append(Fault(BLUE, status=503, times=patient))
     got = read(sources, box)
     assert got.second.reflectance.tobytes() == expected.second.reflectance.tobytes()
     assert server.faults[0].times < patient
@@ -198,3 +204,45 @@ def test_server_without_etags(made: World, server: FileServer, monkeypatch: pyte
     prints = find(made, server).fingerprint()
     local = find_sources(str(made.catalog), TILE, YEAR, made.ancillary).fingerprint()
     assert prints == local
+
+
+def needed(world: World, box) -> dict[str, int]:
+    """Bytes of the blocks of each band that a box is computed from, by file name."""
+    found = {}
+    for half in (0, 1):
+        for band in BANDS:
+            path = world.band_file(half, band)
+            with rasterio.open(path) as raster:
+                level = {} if box is BOX else {"overview_level": raster.overviews(1).index(4)}
+            with rasterio.open(path, **level) as raster:
+                height, width = raster.block_shapes[0]
+                rows, columns = -(-raster.height // height), -(-raster.width // width)
+                found[path.name] = sum(
+                    int(raster.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=1))
+                    for x in range(columns)
+                    for y in range(rows)
+                )
+    return found
+
+
+@pytest.mark.parametrize("box", [BOX, COARSE], ids=["own grid", "resampled"])
+def test_few_requests_and_no_byte_twice(large: World, monkeypatch: pytest.MonkeyPatch, box: GeoBox):
+    """Fingerprint and reading together: what is needed, and the head, in very few requests."""
+    monkeypatch.setattr(ranges, "EDGE_BYTES", 2048)
+    monkeypatch.setattr(fetch, "EDGE_BYTES", 2048)
+    with serve_files(large.folder) as server:
+        sources = find(large, server)
+        with RemoteFiles() as files:
+            sources.fingerprint(files.identify)
+            strip = read(sources, box, files)
+        local = find_sources(str(large.catalog), TILE, YEAR, large.ancillary)
+        assert strip.first.reflectance.tobytes() == read(local, box).first.reflectance.tobytes()
+        assert not [path for method, path in server.requests if method != "GET"]
+        asked = Counter(Path(path).name for path, _, _ in server.sent)
+        sent: Counter[str] = Counter()
+        for path, _, number in server.sent:
+            sent[Path(path).name] += number
+    for name, number in needed(large, box).items():
+        assert asked[name] <= (3 if box is BOX else 2)
+        assert sent[name] <= 1.02 * (number + 2048)
+    assert all(asked[Path(path).name] <= 2 for path in large.ancillary.model_dump().values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,12 @@ import pytest
 from cropmask.core.scaling import KEPT, Declared
 from cropmask.errors import Interrupted, Rejected
 from cropmask.pixels import verify
-from cropmask.pixels.verify import verify_files
-from cropmask.remote.fetch import Absent, ReadOptions
+from cropmask.pixels.verify import expect_file, verify_files
+from cropmask.remote import ranges
+from cropmask.remote.fetch import Absent, ReadOptions, Verify
+from cropmask.remote.ranges import RemoteFiles
 from cropmask.sources.bands import BandSource
-from tests.servers import Fault, FileServer, serve_files
+from tests.servers import FileServer, serve_files
 
 HEADER = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
 """Of a TIFF with an empty directory."""
@@ -84,17 +88,57 @@ def server(file: Path):
         yield server
 
 
-def test_over_http_it_is_read_again(server: FileServer):
-    good = band(f"{server.url}/band.tif", multihash("sha256"), len(CONTENT))
-    assert verify_files([good], QUICK) == 1
-    server.faults.append(Fault("band", keep_bytes=10, times=1, methods=("GET",)))
-    server.faults.append(Fault("band", status=503, times=1))
-    assert verify_files([good], QUICK) == 1
-    server.faults.append(Fault("band", spoil=True, times=1, methods=("GET",)))
-    assert verify_files([good], QUICK) == 1, "damaged on its way, and whole the next time"
-    server.faults.append(Fault("band", spoil=True, methods=("GET",)))
-    with pytest.raises(Rejected, match="sha256"):
-        verify_files([good], QUICK)
-    server.faults[:] = [Fault("band", status=503)]
-    with pytest.raises(Interrupted):
-        verify_files([good], QUICK)
+@pytest.mark.parametrize("kind", PREFIXES)
+def test_a_remote_file_is_compared_as_it_comes(server: FileServer, kind: str):
+    good = band(f"{server.url}/band.tif", multihash(kind), len(CONTENT))
+    assert verify_files([good], QUICK) == 0
+    assert server.requests == [], "its reader compares it"
+    with RemoteFiles() as files:
+        file = files.open(good.href, QUICK)
+        expect_file(file, good, QUICK, is_whole=True)
+        file.check()
+    other = replace(good, checksum=multihash(kind, b"other"))
+    with RemoteFiles() as files, pytest.raises(Rejected, match=rf"its {kind} is"):
+        expect_file(files.open(good.href, QUICK), other, QUICK, is_whole=True)
+
+
+def test_sizes_of_remote_files(server: FileServer):
+    href = f"{server.url}/band.tif"
+    with RemoteFiles() as files:
+        file = files.open(href, QUICK)
+        expect_file(file, band(href, size=len(CONTENT)), QUICK, is_whole=False)
+        with pytest.raises(Rejected, match="25600 bytes, its item says 7"):
+            expect_file(file, band(href, size=7), QUICK, is_whole=False)
+        with pytest.raises(Interrupted, match="25600 of 25601 bytes"):
+            expect_file(file, band(href, size=25_601), QUICK, is_whole=False)
+        trusting = replace(QUICK, verify=Verify.NONE)
+        expect_file(file, band(href, multihash("md5", b""), 7), trusting, is_whole=True)
+        file.check()
+
+
+@pytest.mark.parametrize(
+    ("verify", "is_whole", "compared"),
+    [
+        (Verify.NONE, True, False),
+        (Verify.READ, True, True),
+        (Verify.READ, False, False),
+        (Verify.ALL, False, True),
+    ],
+)
+def test_what_is_read_in_part_is_compared_if_asked(
+    server: FileServer,
+    monkeypatch: pytest.MonkeyPatch,
+    verify: Verify,
+    is_whole: bool,
+    compared: bool,
+):
+    monkeypatch.setattr(ranges, "EDGE_BYTES", 1000)
+    wrong = band(f"{server.url}/band.tif", multihash("sha256", b"other"))
+    options = replace(QUICK, verify=verify)
+    with RemoteFiles() as files:
+        file = files.open(wrong.href, options)
+        expect_file(file, wrong, options, is_whole=is_whole)
+        with pytest.raises(Rejected, match="sha256") if compared else nullcontext():
+            file.check()
+    sent = sum(number for _, _, number in server.sent)
+    assert sent == (2 * len(CONTENT) if compared else 1000)

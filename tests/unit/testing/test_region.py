@@ -74,11 +74,11 @@ def test_every_tile_is_read_on_its_own_grid_and_shows_its_scene(world: RegionWor
         for half in (sources.first, sources.second):
             assert half.synthetic
             assert set(half.bands) == set(ASSETS)
-        with open_reading_threads(options, []) as pool:
+        with open_reading_threads(options) as pool:
 
             def read(name: str, tile: Tile = tile, sources: Sources = sources) -> np.ndarray:
                 band = sources.second.bands[name]
-                rows = open_rows(Raster(band.href, options), band, geobox(tile, 100), options)
+                rows = open_rows(Raster(band.href, options), band, geobox(tile, 100))
                 assert isinstance(rows, GridRows)
                 out = np.empty((960, 960), "uint16" if name in REFLECTANCE else "float32")
                 rows.read_rows(0, out)
