@@ -7,6 +7,7 @@ segmentation  the object filter from 1 to 92 million pixels
 files         size of the model files, and how long they take to load
 reference     the published way in xarray, dask and scikit-learn, beside ours
 tile          whole processes from 24 COGs to 3 COGs, their growth and their cost
+network       a tile over http and from a bucket, beside local files
 operating     the folder queue and the records of attempts, by their number
 
 Leave the machine alone meanwhile: the full run takes 20 to 35 minutes on two cores.
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, forest, operating, reference, segmentation, tile
+from benchmarks import files, forest, network, operating, reference, segmentation, tile
 from benchmarks.inputs import ensure_inputs, find_resolution
 from benchmarks.measure import (
     SAMPLES,
@@ -31,7 +32,7 @@ from benchmarks.measure import (
 )
 from benchmarks.models import fit_models
 
-NAMES = ("forest", "segmentation", "files", "reference", "tile", "operating")
+NAMES = ("forest", "segmentation", "files", "reference", "tile", "network", "operating")
 SIZES: dict[bool, dict[str, dict[str, Any]]] = {
     False: {name: {} for name in NAMES},
     True: {
@@ -40,6 +41,7 @@ SIZES: dict[bool, dict[str, dict[str, Any]]] = {
         "files": {"rounds": 1},
         "reference": {"edges": (300, 600)},
         "tile": {"edges": (600, 1200)},
+        "network": network.QUICK,
         "operating": operating.QUICK,
     },
 }
@@ -83,6 +85,11 @@ def main() -> None:
             "Whole tile, growth and cost",
             lambda: tile.measure(resolution=resolution, price=price, **sizes["tile"]),
             tile.report,
+        ),
+        "network": (
+            "Network",
+            lambda: network.measure(**{"resolution": resolution, **sizes["network"]}),
+            network.report,
         ),
         "operating": (
             "Queue and records",

@@ -16,7 +16,6 @@ import asyncio
 import json
 import re
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from hashlib import sha256
@@ -30,6 +29,24 @@ _CHUNK: Final = 512 << 10
 _REASONS: Final = {200: "OK", 206: "Partial Content", 404: "Not Found", 412: "Precondition Failed"}
 
 
+class Counts:
+    """Requests and bytes by path."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[int]] = {}
+
+    def add(self, path: str, number: int) -> None:
+        """Count a request, and the bytes of its answer."""
+        found = self._found.setdefault(path, [0, 0])
+        found[0] += 1
+        found[1] += number
+
+    def take(self) -> dict[str, list[int]]:
+        """What was counted since the last time."""
+        taken, self._found = self._found, {}
+        return taken
+
+
 @dataclass(slots=True)
 class Link:
     """What all connections share."""
@@ -39,7 +56,7 @@ class Link:
     """Seconds until a connection and an answer begin."""
     rate: float
     """Bytes a second; 0 for no limit."""
-    counts: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    counts: Counts = field(default_factory=Counts)
     _free: float = 0.0
 
     async def wait_for_room(self, number: int) -> None:
@@ -69,18 +86,17 @@ class Link:
             for name, _, value in (line.partition(":") for line in head.split("\r\n")[1:])
         }
         if path == COUNTS:
-            counted, self.counts = dict(self.counts), defaultdict(lambda: [0, 0])
-            _put(writer, 200, json.dumps(counted).encode(), {})
+            _put(writer, 200, json.dumps(self.counts.take()).encode(), {})
             return
-        count = self.counts[path]
-        count[0] += 1
         file = self.folder / path.lstrip("/")
         if not file.is_file():
+            self.counts.add(path, 0)
             _put(writer, 404, b"<Error><Code>NoSuchKey</Code></Error>", {})
             return
         facts = file.stat()
         etag = f'"{sha256(f"{path}{facts.st_size}{facts.st_mtime_ns}".encode()).hexdigest()[:32]}"'
         if headers.get("if-match", etag) != etag:
+            self.counts.add(path, 0)
             _put(writer, 412, b"<Error><Code>PreconditionFailed</Code></Error>", {})
             return
         start, stop, status = 0, facts.st_size, 200
@@ -92,8 +108,8 @@ class Link:
             extra["Content-Range"] = f"bytes {start}-{stop - 1}/{facts.st_size}"
         writer.write(_head(status, stop - start, extra))
         await writer.drain()
+        self.counts.add(path, stop - start if method != "HEAD" else 0)
         if method != "HEAD":
-            count[1] += stop - start
             await self._send(file, start, stop, writer)
 
     async def _send(self, path: Path, start: int, stop: int, writer: asyncio.StreamWriter) -> None:

@@ -208,8 +208,11 @@ class RemoteFile:
 
     def want(self, wanted: Iterable[WantedSpan]) -> None:
         """Fetch spans ahead of their reading, in the order of the rows that need them."""
+        joined = merge(wanted)
+        if joined and self.size - joined[-1].stop <= GAP_BYTES:
+            joined[-1] = replace(joined[-1], stop=self.size)
         with self._changed:
-            for span in merge(wanted):
+            for span in joined:
                 for added in self._add(span):
                     self._files._queue(self, added)
 

@@ -19,6 +19,8 @@ from benchmarks import __main__ as everything
 from benchmarks import (
     files,
     forest,
+    job,
+    network,
     objects,
     operating,
     part,
@@ -173,10 +175,11 @@ def run_here(name: str, request: dict[str, Any]) -> Usage:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, cache: None) -> None:
     """Measured work runs in the process of the tests, which keeps its CPUs and its heap."""
-    for module in (reference, segmentation, tile):
+    for module in (network, reference, segmentation, tile):
         monkeypatch.setattr(module, "run_module", run_here)
-    for name in ("keep_cpus", "keep_heap_small"):
-        monkeypatch.setattr(part, name, lambda *_: None)
+    for module in (part, job):
+        for name in ("keep_cpus", "keep_heap_small"):
+            monkeypatch.setattr(module, name, lambda *_: None)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -193,6 +196,29 @@ def test_the_published_way_gives_the_same_mask(models: Models) -> None:
     assert "| forest, 1 thread |" in text
     assert "boosted" not in text, "the published way is a forest"
     assert "No whole tile" in reference.compare_whole(found, {"runs": []})
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_job_over_a_network_needs_no_more_than_it_must() -> None:
+    found = network.measure((("boosted", 100, (0,)),), resolution=100, moto_resolution=100)
+    places = {(run["place"], run["requests"] > 0) for run in found["runs"]}
+    assert places == {("local", False), ("http, 0 ms", True), ("s3, 0 ms", True), ("moto", True)}
+    for run in found["runs"]:
+        if run["requests"]:
+            assert run["band_bytes"] <= 1.02 * run["needed"]
+            assert run["band_requests"] <= 3
+    text = network.report(found)
+    assert text.count("\n| boosted, 100 m, ") == 5
+    assert "| boosted, 100 m, local |" in text
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_a_coarse_job_needs_is_an_overview() -> None:
+    inputs = network.ensure_inputs(100)
+    whole, part = (network.find_needed(inputs, resolution) for resolution in (100, 400))
+    assert whole.keys() == part.keys()
+    assert len(whole) == 24
+    assert all(0 < part[name] < whole[name] for name in whole)
 
 
 def test_extrapolation_is_a_straight_line() -> None:
@@ -263,6 +289,7 @@ TINY: dict[str, dict[str, Any]] = {
     "files": {"rounds": 1},
     "forest": {"width": 72, "rounds": 2, "seconds": 0, "real": Path("absent")},
     "operating": {"messages": (3, 5), "records": 7},
+    "network": {"cases": (("boosted", 100, (0,)),), "resolution": 100, "moto_resolution": None},
     "reference": {"edges": (48, 96)},
     "segmentation": {"edges": (64, 96)},
     "tile": {"edges": (64,), "threads": (1,), "recipes": ("boosted",)},
@@ -284,6 +311,7 @@ def run_program(
     [
         ("files", "--rounds 1"),
         ("forest", "--quick"),
+        ("network", "--resolution 100 --quick"),
         ("operating", "--quick"),
         ("reference", "--edges 48,96 --resolution 100"),
         ("segmentation", "--edges 64,96"),
@@ -294,6 +322,7 @@ def test_every_benchmark_is_a_program_of_its_own(
     name: str, words: str, models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(forest, "QUICK", TINY["forest"])
+    monkeypatch.setattr(network, "QUICK", TINY["network"])
     monkeypatch.setattr(operating, "QUICK", TINY["operating"])
     output = tmp_path / "out.json"
     module = import_module(f"benchmarks.{name}")
