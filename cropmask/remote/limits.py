@@ -37,6 +37,7 @@ class ReadLimits:
     search_bytes: int = _limit(100_000_000, "bytes of all documents that a search reads")
     search_seconds: int = _limit(300, "seconds that a search takes")
     boundary_bytes: int = _limit(32_000_000, "bytes of a file of polygons")
+    boundary_rings: int = _limit(30_000, "polygons and holes in a file of polygons")
     boundary_vertices: int = _limit(
         500_000, "vertices of polygons, and points that keep their long edges true when projected"
     )

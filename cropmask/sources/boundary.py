@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +49,9 @@ def _load(path: Path, limits: ReadLimits) -> shapely.Geometry:
     crs = _parse_crs(document, path)
     try:
         found = list(_polygons(document))
-        limits.check("boundary_vertices", sum(map(_count_vertices, found)), str(path))
+        rings = [ring for polygon in found for ring in _rings(polygon)]
+        limits.check("boundary_rings", len(rings), str(path))
+        limits.check("boundary_vertices", sum(map(len, rings)), str(path))
         with np.errstate(all="ignore"):  # wild coordinates are refused below
             shapes = list(map(shape, found))
             _check_degrees(shapes, crs, path)
@@ -149,11 +151,10 @@ def _polygons(document: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 (any J
             yield from _polygons(member)
 
 
-def _count_vertices(polygon: dict[str, Any]) -> int:
-    """Positions in the coordinates of a polygon, counted before anything is made of them."""
+def _rings(polygon: dict[str, Any]) -> Iterable[Sized]:
+    """Coordinates of the rings of a polygon, before anything is made of them."""
     parts = polygon["coordinates"] or ()
-    rings = parts if polygon["type"] == "Polygon" else [ring for part in parts for ring in part]
-    return sum(map(len, rings))
+    return parts if polygon["type"] == "Polygon" else [ring for part in parts for ring in part]
 
 
 def _check_work(

@@ -96,7 +96,12 @@ TOO_MUCH: Final[dict[str, tuple[Callable[[], object], str]]] = {
     "a scribble": (lambda: scribble(1500), "boundary_overlaps"),
     "a large scribble": (lambda: scribble(100_000), "boundary_vertices"),
     "a lattice": (lambda: lattice(500), "boundary_overlaps"),
-    "one square many times": (lambda: several([square(10, 0, 0.1)] * 50_000), "boundary_overlaps"),
+    "one square many times": (lambda: several([square(10, 0, 0.1)] * 29_000), "boundary_overlaps"),
+    "many islands": (
+        lambda: several([square(10 + i % 200 / 50, i // 200 / 50, 0.01) for i in range(31_000)]),
+        "boundary_rings",
+    ),
+    "many holes": (lambda: with_holes(31_000), "boundary_rings"),
     "long edges in meters": (
         lambda: several([square(i, i, 1e12) for i in range(20)]) | crs("EPSG:6933"),
         "boundary_vertices",
