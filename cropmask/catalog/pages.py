@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from cropmask.product import BANDS, hex_color
 from cropmask.results.html import Html, join, make_page, make_policy, make_table, tag
 from cropmask.stac.collection import AREA_SUMS
 from cropmask.stac.facts import Document
 from cropmask.stac.links import is_web_href, key_of_href
 
 _SHOWN: Final = frozenset({"child", "item", "parent", "root", "derived_from", "related"})
+_COLOR: Final = re.compile("[0-9A-Fa-f]{6}")
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   color: #1c2733; background: #fff }
 a { color: #0b5cad } img { max-width: 24rem; background: #eef1f4 }
+svg { outline: 1px solid #9aa5b0 }
 table { border-collapse: collapse; margin: 1rem 0 } td, th { text-align: left; vertical-align: top;
   padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #dde3e8 }
 pre { white-space: pre-wrap; font: inherit } .cards { display: flex; flex-wrap: wrap; gap: 1rem }
@@ -53,6 +57,10 @@ def _body(
     description = properties.get("description") or document.get("description")
     if description:
         yield tag("pre", _text(description))
+    legend = tuple(_list_legend(document, properties, assets))
+    if legend:
+        yield tag("h2", "Legend")
+        yield make_table(legend)
     links = [link for link in _list(document, "links") if isinstance(link, dict)]
     shown = [link for link in links if _text(link.get("rel")) in _SHOWN]
     if shown:
@@ -71,6 +79,43 @@ def _body(
     if figures:
         yield tag("h2", "Properties")
         yield make_table((name, _text(value)) for name, value in _flat(figures))
+
+
+def _list_legend(
+    document: Document, properties: Document, assets: dict[str, Document]
+) -> Iterator[tuple[str, Html]]:
+    """Titles of assets and what their colors mean, as far as the document says it."""
+    renders = _dicts(properties.get("renders") or document.get("renders"))
+    for name, asset in (_dicts(document.get("item_assets")) | assets).items():
+        said = _list(asset, "classification:classes")
+        classes = [_describe_class(found) for found in said if isinstance(found, dict)]
+        if shown := (*classes, *_draw_ramp(renders.get(name, {}))):
+            yield _text(asset.get("title") or name), tag("td", *shown)
+
+
+def _describe_class(found: Document) -> Html:
+    hint = found.get("color_hint")
+    color = f"#{hint}" if isinstance(hint, str) and _COLOR.fullmatch(hint) else "none"
+    words = _text(found.get("title") or found.get("name") or found.get("value"))
+    return join((_swatches([color], 16), " ", words, tag("br")))
+
+
+def _draw_ramp(render: Document) -> Iterator[Html]:
+    """The ramp of a band of ours between the values at its ends."""
+    name, scale = render.get("colormap_name"), _list(render, "rescale")
+    ramp = next((band.ramp for band in BANDS if band.ramp_name and band.ramp_name == name), ())
+    if ramp and scale and isinstance(scale[0], list) and len(scale[0]) == 2:
+        colors = [hex_color(color) for _, color in ramp]
+        yield join((_text(scale[0][0]), " ", _swatches(colors, 12), " ", _text(scale[0][1])))
+
+
+def _swatches(colors: Sequence[str], width: int) -> Html:
+    """Colors side by side."""
+    drawn = (
+        tag("rect", x=width * number, width=width, height=12, fill=color)
+        for number, color in enumerate(colors)
+    )
+    return tag("svg", *drawn, width=width * len(colors), height=12)
 
 
 def _flat(properties: Document, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -128,19 +128,22 @@ def job(
         _print_plan(planned, site, overwrite)
         return
     document = {"event": "tile", **asdict(result)}
-    print_result(document, _format_result(result), as_json=is_json(log_format))
+    look = site.commands.line_for("show", region, period, str(tile))
+    print_result(document, _format_result(result, look), as_json=is_json(log_format))
     if profile:
         click.echo(format_uses(result.stages), err=True)
 
 
-def _format_result(result: TileResult) -> Iterator[str]:
+def _format_result(result: TileResult, look: str) -> Iterator[str]:
+    from cropmask.stac.facts import MADE_UP
+
     figures = result.statistics
     if result.state == "SKIPPED":
         yield "Skipped: the same result is there already."
     else:
         yield f"Done in {result.seconds:.0f} s."
     if result.synthetic:
-        yield "SYNTHETIC: made from made-up inputs. Not a map of any place."
+        yield MADE_UP
     yield (
         f"  cropland   {figures['crop_hectares']:>12,.0f} ha by pixel, "
         f"{figures['crop_filtered_hectares']:,.0f} ha by object, "
@@ -148,7 +151,8 @@ def _format_result(result: TileResult) -> Iterator[str]:
     )
     yield f"  item       {result.item}"
     yield f"  picture    {result.thumbnail}"
-    yield "Look at it: open the picture, or the .tif files beside it in QGIS."
+    yield "Look at it: open the picture, or the .tif files beside it in QGIS, or draw it with:"
+    yield f"  {look}"
 
 
 def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:

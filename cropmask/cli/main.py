@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "logs": ("cropmask.cli.explain", "Show what was written down of a tile's attempts."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),
     "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
+    "show": ("cropmask.cli.show", "Draw a result with legend and title."),
     "ls": ("cropmask.cli.results", "List results."),
     "sync": ("cropmask.cli.results", "Copy results between folders and S3."),
     "rm": ("cropmask.cli.results", "Delete results."),

@@ -9,6 +9,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
+from cropmask.cli.output import refuse_other_file
 from cropmask.grid import MOSAIC_RESOLUTIONS
 from cropmask.product import BANDS, FILTERED
 from cropmask.task import Period
@@ -29,8 +30,7 @@ from cropmask.task import Period
     help="Meters.  [default: so that the longest edge has at most 5000 pixels]",
 )
 @click.option(
-    "--file",
-    "path",
+    "--out",
     type=options.FILE,
     help="COG to write; the PNG goes beside it.  [default: PRODUCT_PERIOD_BAND.tif, here]",
 )
@@ -40,28 +40,36 @@ def mosaic(
     period: Period,
     band: str,
     pixel_size: int | None,
-    path: Path | None,
+    out: Path | None,
     **site_options: object,
 ) -> None:
     """Make a quick look of a region from the results that are there.
 
     Reads the overviews only, so it is quick, and may be made while a run goes on: tiles that are
     not finished are transparent. Writes a cloud-optimized GeoTIFF and a PNG in the published
-    colors.
+    colors; with legend and title if matplotlib is installed.
 
     \b
     Examples:
       cropmask mosaic --region eastern --output s3://my-bucket/cropmask
-      cropmask mosaic --region eastern --band prob --pixel-size 400 --file eastern.tif
+      cropmask mosaic --region eastern --band prob --pixel-size 400 --out eastern.tif
     """
-    from cropmask.operate.mosaic import make_mosaic
+    if out is not None and out.suffix.lower() not in (".tif", ".tiff"):
+        raise click.UsageError(f"'{out}' is no .tif: the picture is written beside it, as a .png")
+    from cropmask.operate.mosaic import QUICK_LOOK, make_mosaic
     from cropmask.operate.reconcile import expected_tiles
     from cropmask.region import load_region
+    from cropmask.results.figure import GENERATOR
     from cropmask.site.site import open_site
+    from cropmask.stac.facts import MADE_UP
 
     site = open_site(options=site_options)
     zone = load_region(region, site.models)
     shown = next(known for known in BANDS if known.name == band)
+    path = out or Path(f"{zone.product.name}_{period}_{band}.tif")
+    refuse_other_file(path, QUICK_LOOK.encode())
+    if not path.exists():  # the picture beside a COG of ours is ours
+        refuse_other_file(path.with_suffix(".png"), GENERATOR.encode())
     with show_progress() as progress:
         made = make_mosaic(
             site.store(),
@@ -69,7 +77,7 @@ def mosaic(
             period,
             shown,
             expected_tiles(site, zone),
-            path or Path(f"{zone.product.name}_{period}_{band}.tif"),
+            path,
             meters=pixel_size,
             # Results are ours: read with credentials, unlike public inputs.
             options=replace(site.read, s3_unsigned=False, s3_region=None),
@@ -77,7 +85,7 @@ def mosaic(
         )
     height, width = made.grid.geobox.shape
     if made.synthetic:
-        click.echo("SYNTHETIC: made from made-up GeoMAD. Not a map of any place.")
+        click.echo(MADE_UP)
     click.echo(
         f"{shown.title}: {made.mapped:,} of {made.tiles:,} tiles, {width} x {height} pixels of "
         f"{made.grid.meters} m"
@@ -86,3 +94,5 @@ def mosaic(
         names = ", ".join(map(str, made.unreadable[:5]))
         click.echo(f"  left out, they cannot be read: {names}: see 'cropmask reconcile'")
     click.echo(f"  COG      {made.cog}\n  picture  {made.picture}")
+    if not made.is_drawn:
+        click.echo("  (with legend and title after: pip install 'cropmask[show]')")

@@ -133,6 +133,12 @@ def _parse_degrees(text: str, number: int, example: str) -> tuple[float, ...]:
     return values
 
 
+def parse_place(text: str) -> tuple[float, float]:
+    """Longitude and latitude of ``36.82,-1.29``."""
+    longitude, latitude = _parse_degrees(text, 2, "36.82,-1.29")
+    return longitude, latitude
+
+
 def _parse_box(text: str) -> tuple[float, ...]:
     west, south, east, north = box = _parse_degrees(text, 4, "36.6,-1.5,37.1,-1.1")
     if not (west < east and south < north):
@@ -150,7 +156,7 @@ SIZE: Final = _named("size")
 REGION: Final = _named("name_or_path")
 FILE: Final = _named("file", Path)
 FOLDER: Final = _named("folder", Path)
-PLACE_ON_EARTH: Final = _named("lon,lat", lambda text: _parse_degrees(text, 2, "36.82,-1.29"))
+PLACE_ON_EARTH: Final = _named("lon,lat", parse_place)
 BOX: Final = _named("west,south,east,north", _parse_box)
 TILE: Final = _named("tile", Tile.parse)
 TILES: Final = _named("tiles", read_tiles)

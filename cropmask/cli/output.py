@@ -38,20 +38,34 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
 
 
 def put_text(path: Path, text: str, mark: str) -> None:
+    """Write a text file that the user has named; see :func:`put_file`."""
+    put_file(path, text.encode(), mark.encode())
+
+
+def put_file(path: Path, content: bytes, mark: bytes) -> None:
     """Write a file that the user has named, unless another file than ours is in its place.
 
-    ``mark`` is a part of the text that every file of this kind has, and hardly another one.
+    ``mark`` is a part of the content that every file of this kind has, and hardly another one.
     """
-    assert mark in text
+    assert mark in content
+    refuse_other_file(path, mark)
     try:
-        if path.exists() and not (path.is_file() and mark.encode() in path.read_bytes()):
-            raise Misconfigured(
-                f"{path} is there, and is no file of this kind that cropmask has written: "
-                "remove it, or name another file"
-            )
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_bytes(content)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None
+
+
+def refuse_other_file(path: Path, mark: bytes) -> None:
+    """Raise Misconfigured if there is a file without this mark; to be asked before long work."""
+    try:
+        is_other = path.exists() and not (path.is_file() and mark in path.read_bytes())
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None
+    if is_other:
+        raise Misconfigured(
+            f"{path} is there, and is no file of this kind that cropmask has written: "
+            "remove it, or name another file"
+        )
 
 
 def _encode(value: object) -> object:

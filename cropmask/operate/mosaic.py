@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from cropmask.errors import Interrupted, Reason, Rejected
@@ -22,17 +21,30 @@ from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.product import COG_TYPE, NODATA, Band, Product
 from cropmask.remote.fetch import ReadOptions
-from cropmask.results.cog import BLOCK, copy_cog, set_colors, write_picture
+from cropmask.results.cog import BLOCK, copy_cog, read_reduced, set_colors, write_picture
+from cropmask.results.figure import (
+    MAP_PIXELS,
+    Panel,
+    encode_figure,
+    has_matplotlib,
+    make_figure,
+    measure,
+    paint_band,
+)
 from cropmask.results.finder import Dataset, find_collection, find_datasets, is_synthetic
-from cropmask.stac.facts import mark_title
+from cropmask.stac.collection import title_of_region
+from cropmask.stac.facts import MADE_UP, Document, mark_title
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MAX_PIXELS: Final = 5000
 """Pixels of the longest edge, if no pixel size is asked for."""
-PICTURE_PIXELS: Final = 2048
-"""Pixels of the longest edge of the PNG."""
+QUICK_LOOK: Final = "quick look: "
+"""Is in the description of every such file."""
 _BATCH: Final = 64
 """Tiles that are in memory at the same time."""
 
@@ -87,6 +99,8 @@ class Mosaic:
     """Finished tiles that could not be read; they are left out."""
     synthetic: bool
     """Whether it shows the made-up world."""
+    is_drawn: bool
+    """Whether the picture has title and legend, for which matplotlib must be installed."""
 
 
 def make_grid(tiles: Iterable[Tile], meters: int | None = None) -> MosaicGrid:
@@ -116,7 +130,7 @@ def make_mosaic(
     options: ReadOptions | None = None,
     progress: ShareDone = lambda _share: None,
 ) -> Mosaic:
-    """Write a COG and a PNG of what is finished; the rest is nodata, and transparent.
+    """Write a COG and a PNG of what is finished; the rest is nodata.
 
     Of each tile only the overview nearest to the asked pixel size is read, and few tiles are in
     memory at the same time.
@@ -153,8 +167,9 @@ def make_mosaic(
     collection = find_collection(store, product.name)
     synthetic = is_synthetic(collection)
     tags = {"TIFFTAG_IMAGEDESCRIPTION": _describe(product, period, band, synthetic)}
-    if collection is not None and collection.get("attribution"):
-        tags["TIFFTAG_COPYRIGHT"] = str(collection["attribution"])
+    credit = str((collection or {}).get("attribution") or "")
+    if credit:
+        tags["TIFFTAG_COPYRIGHT"] = credit
     with TemporaryDirectory(prefix="cropmask-") as temporary:
         folder = Path(temporary)
         raw, cog, picture = (folder / name for name in ("raw.tif", "mosaic.tif", "mosaic.png"))
@@ -168,7 +183,13 @@ def make_mosaic(
                     raster.write(pixels, 1, window=grid.window(tile))
                 progress((done + 1) / len(datasets))
         copy_cog(raw, cog, band)
-        write_picture(picture, _read_small(cog, band), band)
+        if has_matplotlib():
+            facts = [f"{len(datasets) - len(unreadable):,} of {len(wanted):,} tiles"]
+            facts += [f"Pixels of {grid.meters} m", *([MADE_UP] if synthetic else [])]
+            figure = _draw(cog, band, grid, _title(product, period, collection), facts, credit)
+            picture.write_bytes(encode_figure(figure, "png", path.stem))
+        else:
+            write_picture(picture, _read_small(cog, band, grid), band)
         place = FolderStore(path.parent)
         place.put(path.name, cog, COG_TYPE)
         place.put(path.with_suffix(".png").name, picture, "image/png")
@@ -180,11 +201,25 @@ def make_mosaic(
         len(wanted),
         tuple(unreadable),
         synthetic,
+        has_matplotlib(),
     )
 
 
 def _describe(product: Product, period: Period, band: Band, synthetic: bool) -> str:
-    return mark_title(f"{product.name} {period}, quick look: {band.title}", synthetic=synthetic)
+    return mark_title(f"{product.name} {period}, {QUICK_LOOK}{band.title}", synthetic=synthetic)
+
+
+def _draw(
+    cog: Path, band: Band, grid: MosaicGrid, title: str, facts: Sequence[str], credit: str
+) -> Figure:
+    pixels = paint_band(_read_small(cog, band, grid), band)
+    panel = Panel(f"{band.title} ({band.name})", pixels, band)
+    return make_figure([panel], grid.geobox, title, facts=facts, credit=credit)
+
+
+def _title(product: Product, period: Period, collection: Document | None) -> str:
+    region = title_of_region(collection or {}) or product.region
+    return mark_title(f"Cropland {period.words}, {region}", synthetic=is_synthetic(collection))
 
 
 def _open_raw(path: Path, grid: MosaicGrid) -> Any:  # noqa: ANN401 (rasterio is untyped)
@@ -220,12 +255,13 @@ def _read_all(
     """Pixels of every dataset, a batch at a time; None where they cannot be read."""
     settings = options or ReadOptions()
     ends = {dataset.tile: store.uri(_key(dataset, band)) for dataset in datasets}
+    shape = (grid.edge, grid.edge)
 
     def read(dataset: Dataset) -> _TilePixels:
         href = ends[dataset.tile]
         try:
             with GdalRaster(href, settings) as raster:
-                pixels = raster.use(lambda dataset: _read_tile(dataset, grid.edge, band))
+                pixels = raster.use(lambda opened: read_reduced(opened, band, shape))
         except (Interrupted, Rejected) as error:
             log.warning("tile %s is left out: %s", dataset.tile, error)
             return dataset.tile, None
@@ -240,19 +276,7 @@ def _key(dataset: Dataset, band: Band) -> str:
     return dataset.item_key.replace(".stac-item.json", f"_{band.name}.tif")
 
 
-def _read_tile(dataset: Any, edge: int, band: Band) -> NDArray[np.uint8]:  # noqa: ANN401
-    """A tile in so many pixels; GDAL reads the overview that is just fine enough."""
-    pixels: NDArray[np.uint8] = dataset.read(
-        1, out_shape=(edge, edge), resampling=Resampling[band.overview]
-    )
-    return pixels
-
-
-def _read_small(cog: Path, band: Band) -> NDArray[np.uint8]:
+def _read_small(cog: Path, band: Band, grid: MosaicGrid) -> NDArray[np.uint8]:
     with rasterio.open(cog) as raster:
-        factor = max(1, -(-max(raster.shape) // PICTURE_PIXELS))
-        shape = tuple(-(-edge // factor) for edge in raster.shape)
-        pixels: NDArray[np.uint8] = raster.read(
-            1, out_shape=shape, resampling=Resampling[band.overview]
-        )
-    return pixels
+        rows, columns = map(min, raster.shape, measure(grid.geobox).shape(MAP_PIXELS))
+        return read_reduced(raster, band, (rows, columns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import shapely
@@ -50,6 +51,10 @@ _MARKS: Final = {
 """A sign in the tile for those who cannot tell the colors apart."""
 _CELL: Final = 10
 """Units of the drawing that a tile is wide."""
+_COARSENESS: Final = 1 / 800
+"""Of the outline, as a share of the map's longer edge: about a pixel."""
+_FEW: Final = 4
+"""Tiles an edge up to which a map is drawn small."""
 _REST: Final = tag("rect", class_="rest", x=".8", y=".8", width="8.4", height="8.4", rx="1")
 """A tile that is not in the run."""
 
@@ -76,8 +81,10 @@ p { margin: 4px 0; } .soft { color: var(--soft); }
   align-items: start; }
 @media (max-width: 800px) { .two { grid-template-columns: minmax(0, 1fr); } }
 svg.map { display: block; width: 100%; max-height: 760px; }
+svg.few { max-height: 360px; }
 svg .land { fill: var(--land); }
-svg .shore { fill: none; stroke: var(--ink); stroke-width: .7; opacity: .55; pointer-events: none; }
+svg .shore { fill: none; stroke: var(--ink); stroke-width: 1.3px; opacity: .55;
+  vector-effect: non-scaling-stroke; pointer-events: none; }
 svg .rest { fill: none; stroke: var(--line); stroke-width: .6; }
 svg .mark { fill: none; stroke: var(--mark); stroke-width: 1.1; stroke-linecap: round; }
 svg .SKIPPED + .mark { stroke: #0b4f3c; }
@@ -214,13 +221,15 @@ def _map(standing: RunStatus, around: Surroundings) -> Html:
     def unused(tile: Tile) -> Html:
         return tag("g", tag("title", f"{tile} is not in this run"), _REST, transform=place(tile))
 
+    edge = max(east - west, north - south)
+    land = partial(_land, around.outline, west, north, edge)
     return tag(
         "svg",
-        _land(around.outline, west, north, "land"),
+        land("land"),
         *map(unused, rest),
         *(_square(found, place(found.tile)) for found in standing.tiles),
-        _land(around.outline, west, north, "shore"),
-        class_="map",
+        land("shore"),
+        class_="map few" if edge <= _FEW else "map",
         role="img",
         aria_label="Map of the tiles",
         viewBox=f"-4 -4 {_CELL * (east - west) + 8} {_CELL * (north - south) + 8}",
@@ -241,16 +250,16 @@ def _mark(state: str) -> Html:
     return tag("path", class_="mark", d=_MARKS[state]) if state in _MARKS else Html()
 
 
-def _land(outline: shapely.Geometry | None, west: int, north: int, kind: str) -> Html:
-    """The region itself, as coarse as it is drawn."""
+def _land(outline: shapely.Geometry | None, west: int, north: int, edge: int, kind: str) -> Html:
+    """The region itself, as coarse as it is drawn on a map of so many tiles an edge."""
     if outline is None:
         return Html()
-    coarse = shapely.simplify(outline, AFRICA_10.size / 20)
+    coarse = shapely.simplify(outline, AFRICA_10.size * edge * _COARSENESS)
     left = AFRICA_10.left + AFRICA_10.size * west
     top = AFRICA_10.bottom + AFRICA_10.size * north
     scale = _CELL / AFRICA_10.size
     rings = (
-        "M" + " ".join(f"{(x - left) * scale:.1f},{(top - y) * scale:.1f}" for x, y in ring) + "z"
+        "M" + " ".join(f"{(x - left) * scale:.2f},{(top - y) * scale:.2f}" for x, y in ring) + "z"
         for ring in _rings(coarse)
     )
     return tag("path", class_=kind, fill_rule="evenodd", d="".join(rings))

@@ -24,6 +24,7 @@ from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public nam
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
+from rasterio.windows import Window
 
 from cropmask.core.cropmap import CropMap, ValidArea
 from cropmask.errors import CropmaskError, Interrupted, Reason
@@ -101,7 +102,7 @@ def write_visual(path: Path, crop_map: CropMap, box: GeoBox, small: GeoBox) -> N
     else transparent. ``small`` is its grid, ``box`` that of the map.
     """
     classes = _reduce(crop_map.mask, box, (small.height, small.width))
-    pixels = _paint(classes, {found.value: found.color for found in MASK.classes})
+    pixels = paint_classes(classes, {found.value: found.color for found in MASK.classes})
     with _translate_encoding_errors(path), _raster(pixels, small) as raster:
         raster.colorinterp = _RGBA
         _save(raster, path, OVERVIEW_RESAMPLING="NEAREST", **_COG)
@@ -147,12 +148,25 @@ def copy_cog(source: Path, path: Path, band: Band) -> None:
         _save(raster, path, PREDICTOR=predictor, OVERVIEW_RESAMPLING=band.overview.upper(), **_COG)
 
 
+def read_reduced(
+    raster: Any,  # noqa: ANN401 (rasterio is untyped)
+    band: Band,
+    shape: tuple[int, int],
+    window: Window | None = None,
+) -> NDArray[np.uint8]:
+    """A band, uint8 ``(y, x)``, in so many pixels: of the overview that is just fine enough."""
+    pixels: NDArray[np.uint8] = raster.read(
+        1, window=window, out_shape=shape, resampling=Resampling[band.overview]
+    )
+    return pixels
+
+
 def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
     """Write a band, uint8 ``(y, x)``, as a PNG in its published colors; nodata is transparent.
 
     A class without a color is gray, so that it can be told from nodata.
     """
-    write_rgba(path, _paint(values, band.opaque_palette))
+    write_rgba(path, paint_classes(values, band.opaque_palette))
 
 
 def write_rgba(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -218,7 +232,7 @@ def _reduce(classes: NDArray[np.uint8], box: GeoBox, shape: tuple[int, int]) -> 
     return reduced
 
 
-def _paint(classes: NDArray[np.uint8], colors: dict[int, Rgba]) -> NDArray[np.uint8]:
+def paint_classes(classes: NDArray[np.uint8], colors: dict[int, Rgba]) -> NDArray[np.uint8]:
     """Colors of classes, ``(4, y, x)``; what has no color is transparent."""
     table = np.zeros((256, 4), np.uint8)
     for value, color in colors.items():

@@ -15,7 +15,7 @@ PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
         "worker": (*_PLACE, "queue"),
         "status": (*_PLACE, "queue"),
         "redrive": ("output", "queue"),
-        **dict.fromkeys(("plan", "reconcile", "rm", "logs", "explain", "mosaic"), _PLACE),
+        **dict.fromkeys(("plan", "reconcile", "rm", "logs", "explain", "mosaic", "show"), _PLACE),
     }
 )
 """Which of the options that say where things are a command has."""

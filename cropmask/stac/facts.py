@@ -41,6 +41,8 @@ in which they are written."""
 SYNTHETIC_MARK: Final = "SYNTHETIC "
 """Begins the titles of everything that shows the made-up world."""
 
+MADE_UP: Final = f"{SYNTHETIC_MARK.rstrip()}: made from made-up inputs. Not a map of any place."
+
 MULTIHASH_SHA256: Final = "1220"
 """Begins ``file:checksum``: multihash code of SHA2-256 and its length."""
 

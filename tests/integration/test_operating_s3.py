@@ -91,7 +91,7 @@ def test_a_day(endpoint: str, tiles: tuple[Tile, ...], tmp_path: Path) -> None:
     assert found["counts"]["missing"] == len(found["tiles"]) - 2
 
     file = tmp_path / "look.tif"
-    looked = run(endpoint, mosaic, *REGION, *place, "--pixel-size", "1600", "--file", str(file))
+    looked = run(endpoint, mosaic, *REGION, *place, "--pixel-size", "1600", "--out", str(file))
     assert looked.exit_code == 0, looked.output
     assert f"2 of {len(found['tiles'])} tiles" in looked.output
     with rasterio.open(file) as raster:

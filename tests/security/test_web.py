@@ -450,6 +450,30 @@ DOCUMENTS: dict[str, bytes] = {
     b'"title": []}}}',
     "wrong-geometry": b'{"type": "Feature", "geometry": null, "bbox": ["a", {}, [], null]}',
     "wrong-properties": b'{"properties": {"title": [], "description": {"a": []}, "renders": 5}}',
+    "wrong-legends": json.dumps(
+        {
+            "properties": {
+                "renders": {
+                    "c": {"colormap_name": "inferno", "rescale": [['<b x="', {"a": "</svg>"}]]},
+                    "d": {"colormap_name": ["inferno"], "rescale": 5},
+                    "e": {"colormap_name": "inferno", "rescale": [5]},
+                }
+            },
+            "assets": {
+                "a": {"classification:classes": 5},
+                "b": {
+                    "classification:classes": [
+                        *(None, 5, [], {}),
+                        {"color_hint": '00FF00" onload="alert(1)', "title": "</td><script>"},
+                        {"color_hint": "red;}", "title": ["<i>"]},
+                        {"color_hint": {"a": 1}, "name": '"><img src=x onerror=alert(1)>'},
+                        {"color_hint": "00FF00", "value": {"<u>": "</svg>"}},
+                    ]
+                },
+                **{name: {"title": f"<{name}>"} for name in "cde"},
+            },
+        }
+    ).encode(),
     "markup": json.dumps(
         {
             "id": '"><script>alert(1)</script>',
@@ -463,9 +487,12 @@ DOCUMENTS: dict[str, bytes] = {
     "many-links": json.dumps({"links": [{"rel": "child", "href": "x"}] * 50_000}).encode(),
 }
 SAFE_ELEMENTS = frozenset(
-    "html head meta title style body h1 h2 p pre img ul li a table thead tbody tr th td".split()
+    "html head meta title style body h1 h2 p pre img ul li a table thead tbody tr th td br "
+    "svg rect".split()
 )
-SAFE_ATTRIBUTES = frozenset("lang charset name content http-equiv src alt href".split())
+SAFE_ATTRIBUTES = frozenset(
+    "lang charset name content http-equiv src alt href x width height fill".split()
+)
 
 
 class Elements(HTMLParser):

@@ -15,8 +15,10 @@ from rio_cogeo import cog_validate
 
 from cropmask.errors import Rejected
 from cropmask.grid import AFRICA_10, MOSAIC_RESOLUTIONS, Tile
+from cropmask.operate import mosaic
 from cropmask.operate.mosaic import MAX_PIXELS, make_grid, make_mosaic
 from cropmask.product import FILTERED, MASK, PROB, Band
+from cropmask.results.figure import encode_figure, paint_band
 from cropmask.store.folder import FolderStore
 from tests.results import EASTERN, YEAR, made_up_map, put_files, put_result
 
@@ -73,9 +75,10 @@ def test_probabilities_are_means(store: FolderStore, tmp_path: Path) -> None:
     assert np.abs(pixels - expected)[known].max() <= 2
 
 
-def test_a_valid_cog_and_a_picture_in_the_published_colors(
-    store: FolderStore, tmp_path: Path
+def test_a_valid_cog_and_a_plain_picture_where_matplotlib_is_not_installed(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mosaic, "has_matplotlib", lambda: False)
     made = make_mosaic(store, EASTERN, YEAR, FILTERED, REGION, tmp_path / "m.tif", meters=200)
     assert cog_validate(made.cog, strict=True)[0]
     with pytest.warns(NotGeoreferencedWarning), rasterio.open(made.picture) as png:
@@ -88,6 +91,36 @@ def test_a_valid_cog_and_a_picture_in_the_published_colors(
     assert (colors[3][pixels == 255] == 0).all()
     assert (colors[3][pixels == 0] == 255).all()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.png", "m.tif"]
+    assert not made.is_drawn
+
+
+@pytest.mark.parametrize("band", [MASK, PROB], ids=lambda band: band.name)
+def test_a_picture_with_title_and_legend(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, band: Band
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    from matplotlib.legend import Legend
+
+    drawn = []
+    monkeypatch.setattr(
+        mosaic, "encode_figure", lambda *words: drawn.append(words[0]) or encode_figure(*words)
+    )
+    made = make_mosaic(store, EASTERN, YEAR, band, REGION, tmp_path / "m.tif", meters=200)
+    assert made.is_drawn
+    (figure,) = drawn
+    texts = [text.get_text() for text in figure.texts]
+    assert texts[:2] == ["Cropland 2019, Eastern Africa", f"{band.title} ({band.name})"]
+    assert texts[-3:-1] == ["3 of 4 tiles", "Pixels of 200 m"]
+    (legend,) = figure.findobj(Legend)
+    classes = ["Cropland", "Not cropland"] if band is MASK else []
+    assert [text.get_text() for text in legend.get_texts()] == [*classes, "No data"]
+    with rasterio.open(made.cog) as raster:
+        expected = paint_band(raster.read(1), band)
+        if band is MASK:
+            assert raster.colormap(1)[1] == (0, 255, 0, 255)
+    pixels = figure.axes[0].images[0].get_array()
+    assert pixels.shape[1] == expected.shape[1]  # rows are fewer: a tile is wider than high
+    assert {tuple(c) for c in pixels.reshape(-1, 4)} <= {tuple(c) for c in expected.reshape(-1, 4)}
 
 
 def test_a_tile_without_an_item_is_not_shown(store: FolderStore, tmp_path: Path) -> None:

@@ -115,6 +115,22 @@ def test_the_outline_of_the_region_is_drawn_where_it_is(standing: RunStatus) -> 
     assert sorted(map(sorted, rings)) == sorted(map(sorted, corners))
 
 
+@pytest.mark.parametrize("edge", [2, 40])
+def test_the_outline_is_as_fine_and_as_thin_as_the_map_is_large(
+    standing: RunStatus, edge: int
+) -> None:
+    west, south = tile_polygon(TILES[0]).bounds[:2]
+    steps = [(west + 1500 * i, south + 1500 * (i % 2)) for i in range(64)]
+    outline = shapely.Polygon([*steps, (west, south + 96_000)])  # a coast with teeth of 1.5 km
+    tiles = (TILES[0], Tile(TILES[0].x + edge - 1, TILES[0].y))
+    one = make_run_status(standing.record, standing.tiles[:1], [], {}, standing.moment)
+    text = make_status_page(one, Surroundings(Price(), outline=outline, region_tiles=tiles))
+    (drawn,) = re.findall(r'class="shore"[^>]* d="([^"]+)"', text)
+    assert len(drawn.split()) == (66 if edge == 2 else 4)
+    assert ('class="map few"' in text) == (edge == 2)
+    assert re.search(r"\.shore \{[^}]*stroke-width: 1\.3px;[^}]*non-scaling-stroke", text)
+
+
 def test_every_state_but_two_has_a_sign_of_its_own(standing: RunStatus, page: str) -> None:
     signs: dict[str, set[str]] = {}
     for drawn in re.findall(r"<g [^>]*data-state=.*?</g>", page):

@@ -1,0 +1,104 @@
+"""``cropmask show``: a result as a figure, to look at and to put into a paper."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import click
+
+from cropmask.cli import options
+from cropmask.cli.output import put_file, refuse_other_file
+from cropmask.errors import Rejected
+from cropmask.grid import Tile
+from cropmask.task import Period
+
+_DEGREES: Final = re.compile(r"[-+\d.\s]+,[-+\d.\s]+")
+_TILE: Final = re.compile(r"x\d+y\d+", re.IGNORECASE)
+
+
+class _Places(click.Command):
+    """A command whose arguments may be places in the west, which are no options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse a command line."""
+        western = [word for word in args if word.startswith("-") and _DEGREES.fullmatch(word)]
+        others = [word for word in args if word not in western]
+        return super().parse_args(ctx, [*others, "--", *western] if western else args)
+
+
+@click.command(cls=_Places)
+@click.argument("what", metavar="ITEM|PLACE")
+@click.option(
+    "--region",
+    type=options.REGION,
+    help="Region of the result, such as eastern, or the path of a region.toml.  [default: the one "
+    "that has results there]",
+)
+@click.option(
+    "--period", type=options.PERIOD, help="Year of the result.  [default: the latest there is]"
+)
+@click.option(
+    "--km",
+    "kilometers",
+    type=options.FiniteNumber(0, 1000, min_open=True),
+    help="Show a square of so many kilometers around the place.  [default: the whole tile]",
+)
+@click.option(
+    "--out",
+    type=options.FILE,
+    help="Figure to write: .png, .pdf or .svg.  [default: named like the result, .png, here]",
+)
+@options.place_options
+def show(
+    what: str,
+    region: str | None,
+    period: Period | None,
+    kilometers: float | None,
+    out: Path | None,
+    **site_options: object,
+) -> None:
+    """Draw a result: both half-years of Sentinel-2, probability, mask and filtered mask.
+
+    ITEM is the path or address of a result's STAC item. PLACE is LON,LAT in degrees, or the name
+    of a tile: its result is looked for in --output. The figure has a legend, a scale and a title;
+    where the GeoMADs that the result was made from cannot be read, it has three panels.
+
+    \b
+    Examples:
+      cropmask show x010y020
+      cropmask show 36.82,-1.29 --km 10 --output s3://my-bucket/cropmask --out nairobi.pdf
+      cropmask show output/crop_mask_eastern/1-0-0/x010/y020/2019--P1Y/*.stac-item.json
+    """
+    from cropmask.grid import tile_at
+    from cropmask.operate.show import draw_result, find_result
+    from cropmask.results.figure import FIGURE_KINDS, GENERATOR, encode_figure
+    from cropmask.site.site import open_site
+    from cropmask.sources.boundary import project_box
+
+    kinds = {f".{kind}": kind for kind in FIGURE_KINDS}
+    if out is not None and out.suffix.lower() not in kinds:
+        raise click.UsageError(f"'{out}' is no {', '.join(kinds)}: name one of these")
+    place: tuple[float, float] | None = None
+    tile: Tile | None = None
+    try:
+        if _TILE.fullmatch(what):
+            tile = Tile.parse(what)
+        elif _DEGREES.fullmatch(what):
+            place = options.parse_place(what)
+            tile = tile_at(*project_box(*place, *place).bounds[:2])
+    except Rejected as error:
+        raise click.UsageError(str(error)) from None
+    if kilometers is not None and place is None:
+        raise click.UsageError("--km is around a place: give it as LON,LAT")
+    site = open_site(options=site_options)
+    item = what if tile is None else find_result(site, tile, region, period)
+    path = out or Path(f"{PurePosixPath(item).name.partition('.')[0]}.png")
+    refuse_other_file(path, GENERATOR.encode())
+    drawn = draw_result(item, site, place=place, kilometers=kilometers)
+    content = encode_figure(drawn.figure, kinds[path.suffix.lower()], drawn.title)
+    put_file(path, content, GENERATOR.encode())
+    click.echo(f"{drawn.title}\n  figure   {path}\n  item     {item}")
+    if drawn.not_shown is not None:
+        click.echo(f"GeoMAD is not shown: {drawn.not_shown}", err=True)

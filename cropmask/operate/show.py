@@ -1,0 +1,309 @@
+"""A result as a figure: what Sentinel-2 saw in both half-years, and what was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import floor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from packaging.version import Version
+from pyproj import Transformer
+from rasterio.windows import Window
+
+from cropmask.errors import CropmaskError, Reason, Rejected, one_line
+from cropmask.grid import Tile
+from cropmask.pixels.gdal import open_reading_threads, read_with_retries
+from cropmask.pixels.rasters import Raster, open_rows
+from cropmask.product import FILTERED, MASK, MODELS, PROB, Band
+from cropmask.remote.address import resolve
+from cropmask.remote.fetch import ReadOptions, load_json
+from cropmask.results.cog import read_reduced
+from cropmask.results.figure import (
+    PANEL_PIXELS,
+    Panel,
+    make_figure,
+    measure,
+    paint_band,
+    paint_natural,
+)
+from cropmask.results.finder import find_datasets, find_products
+from cropmask.site.site import Site
+from cropmask.sources.bands import BandSource, GeoMad, parse_geomad
+from cropmask.sources.matching import StacFile, interval_of, is_of_period
+from cropmask.stac.facts import MADE_UP, SYNTHETIC_MARK, format_place, mark_title
+from cropmask.task import Period
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN: Final = (PROB, MASK, FILTERED)
+_RGB: Final = ("red", "green", "blue")
+_MAX_TITLE: Final = 150
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFigure:
+    """A result, drawn."""
+
+    figure: Figure
+    title: str
+    not_shown: str | None
+    """Why GeoMAD is not in it."""
+
+
+def find_result(
+    site: Site, tile: Tile, region: str | None = None, period: Period | None = None
+) -> str:
+    """Address of the finished result of a tile: of the latest year and version, if none is named.
+
+    Raises
+    ------
+    Rejected
+        If there is none, or there are some of several regions.
+    """
+    store = site.store()
+    products = find_products(store) if region is None else (site.region(region).product,)
+    found = [
+        dataset
+        for product in products
+        for dataset in find_datasets(store, product, str(period) if period else None, [tile])
+        if dataset.is_finished
+    ]
+    if not found:
+        which = f"{f' of {region}' if region else ''}{f' in {period}' if period else ''}"
+        raise Rejected(
+            f"no finished result of tile {tile}{which} is in {site.output}: 'cropmask ls' lists "
+            "what is there",
+            reason=Reason.NO_RESULTS,
+        )
+    last = max(dataset.period for dataset in found)
+    latest = [dataset for dataset in found if dataset.period == last]
+    regions = sorted({dataset.product.region for dataset in latest})
+    if len(regions) > 1:
+        raise Rejected(
+            f"tile {tile} has results of {' and '.join(regions)}: name one with --region",
+            reason=Reason.NO_RESULTS,
+        )
+    return store.uri(max(latest, key=lambda found: Version(found.product.version)).item_key)
+
+
+def draw_result(
+    item: str,
+    site: Site,
+    *,
+    place: tuple[float, float] | None = None,
+    kilometers: float | None = None,
+) -> ResultFigure:
+    """Draw a result: both half-years in natural color, ``prob``, ``mask`` and ``filtered``.
+
+    Parameters
+    ----------
+    item
+        Path or address of its STAC item.
+    site
+        How results and GeoMADs are read.
+    place
+        Longitude and latitude of a place to mark.
+    kilometers
+        Edge of the square around the place that is shown; default everything.
+
+    Raises
+    ------
+    Rejected
+        If it is no item of a crop mask, or the place is not in it.
+    Misconfigured
+        If matplotlib is not installed, or access is denied.
+    Interrupted
+        If the result cannot be read.
+    """
+    # Results are ours: read with credentials, unlike public inputs.
+    options = replace(site.read, s3_unsigned=False, s3_region=None).at(item)
+    document = StacFile(load_json(item, options), item, options.zone)
+    hrefs = {band.name: _find_href(document, band) for band in _SHOWN}
+    with open_reading_threads(options, hrefs.values()) as pool:
+        grid = pool.submit(_use, hrefs[MASK.name], options, _grid_of).result()
+        part = _cut(grid, place, kilometers)
+        rows, columns = map(min, part.box.shape, measure(part.box).shape(PANEL_PIXELS))
+        box = part.box.zoom_to((rows, columns))
+
+        def read(band: Band) -> NDArray[np.uint8]:
+            return _use(
+                hrefs[band.name],
+                options,
+                lambda raster: read_reduced(raster, band, (rows, columns), part.window),
+            )
+
+        panels = [
+            Panel(f"{band.title} ({band.name})", paint_band(values, band), band)
+            for band, values in zip(_SHOWN, pool.map(read, _SHOWN), strict=True)
+        ]
+    facts, not_shown = _list_facts(document, part), None
+    try:
+        panels = [*_see(document, site, box), *panels]
+    except CropmaskError as error:
+        not_shown = str(error)
+        facts.append("GeoMAD is not shown: it cannot be read.")
+    title = _title_of(document)
+    credit = document.properties.get("attribution")
+    figure = make_figure(
+        panels,
+        box,
+        title,
+        facts=facts,
+        credit=credit if isinstance(credit, str) else "",
+        place=place,
+    )
+    return ResultFigure(figure, title, not_shown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cutout:
+    """The part of a raster that is shown."""
+
+    box: GeoBox
+    window: Window
+    is_whole: bool
+
+
+def _find_href(document: StacFile, band: Band) -> str:
+    href = document.assets.get(band.name, {}).get("href")
+    if not isinstance(href, str):
+        raise Rejected(f"{document.href} is no item of a crop mask", reason=Reason.BAD_ITEM)
+    return document.address_of(href, f"asset '{band.name}'")
+
+
+def _use(href: str, options: ReadOptions, action: Callable[[Any], T]) -> T:
+    def use() -> T:
+        with rasterio.open(href) as raster:
+            return action(raster)
+
+    return read_with_retries(use, href, options)
+
+
+def _grid_of(raster: Any) -> GeoBox:  # noqa: ANN401 (rasterio is untyped)
+    return GeoBox(raster.shape, raster.transform, raster.crs)
+
+
+def _cut(grid: GeoBox, place: tuple[float, float] | None, kilometers: float | None) -> _Cutout:
+    """The square around a place, as far as there are pixels; everything without one."""
+    rows, columns = grid.shape
+    around = (range(rows), range(columns))
+    if place is not None:
+        x, y = Transformer.from_crs(4326, str(grid.crs), always_xy=True).transform(*place)
+        column, row = (floor(at) for at in ~grid.transform @ (x, y))
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise Rejected(
+                f"{format_place(*place, digits=4)} is not in the result", reason=Reason.NO_RESULTS
+            )
+        if kilometers is not None:
+            ground = measure(grid)
+            sides = (ground.height / rows, ground.width / columns)
+            reach = [max(1, round(kilometers * 500 / side)) for side in sides]
+            around = (
+                range(max(0, row - reach[0]), min(rows, row + reach[0])),
+                range(max(0, column - reach[1]), min(columns, column + reach[1])),
+            )
+    down, across = (slice(part.start, part.stop) for part in around)
+    window = Window.from_slices(down, across)
+    return _Cutout(grid[down, across], window, tuple(map(len, around)) == (rows, columns))
+
+
+def _title_of(document: StacFile) -> str:
+    said = document.properties.get("title")
+    title = one_line(said if isinstance(said, str) else document.id)[:_MAX_TITLE]
+    made_up = _is_made_up(document) and not title.startswith(SYNTHETIC_MARK)
+    return mark_title(title, synthetic=made_up)
+
+
+def _is_made_up(document: StacFile) -> bool:
+    return document.properties.get("cropmask:synthetic") is True
+
+
+def _list_facts(document: StacFile, part: _Cutout) -> list[str]:
+    """Lines beside the legend."""
+    facts = [MADE_UP] if _is_made_up(document) else []
+    meters = part.box.resolution.x
+    facts.append(f"Pixels of {meters:g} m")
+    model = document.properties.get("cropmask:model")
+    if isinstance(model, dict) and isinstance(model.get("recipe"), str):
+        facts[-1] += f", model: {model['recipe']}"
+    figures = document.properties.get("cropmask:statistics")
+    if part.is_whole and isinstance(figures, dict):
+        crop, mapped = (figures.get(f"{name}_hectares") for name in ("crop_filtered", "mapped"))
+        if isinstance(crop, int | float) and isinstance(mapped, int | float) and mapped > 0:
+            facts.append(f"{crop / mapped:.1%} of the mapped land is cropland (filtered)")
+    return facts
+
+
+def _see(document: StacFile, site: Site, box: GeoBox) -> list[Panel]:
+    """Panels of the GeoMADs that a result was derived from."""
+    interval = interval_of(document)
+    if interval is None:
+        raise Rejected(f"{document.href} has no dates", reason=Reason.BAD_ITEM)
+    halves = Period(interval[0].replace(month=1, day=1), 12).halves
+    geomads = _find_geomads(document, site, halves)
+    for half, found in geomads.items():
+        if not found:
+            raise Rejected(
+                f"{document.href} links no GeoMAD of {half}", reason=Reason.MISSING_GEOMAD
+            )
+    raws = []
+    for found in geomads.values():
+        raw = np.zeros((len(_RGB), *box.shape), np.uint16)
+        for geomad, own in found:
+            read = _read_rgb(geomad, box, own)
+            raw = np.where((raw > 0).all(axis=0), raw, read)
+        raws.append(raw)
+    return [
+        Panel(f"Sentinel-2, {half.start:%B} to {half.end:%B %Y}", pixels)
+        for half, pixels in zip(halves, paint_natural(raws), strict=True)
+    ]
+
+
+def _find_geomads(
+    document: StacFile, site: Site, halves: Sequence[Period]
+) -> dict[Period, list[tuple[GeoMad, ReadOptions]]]:
+    """GeoMADs that a result links, by half-year, with how to read them."""
+    found: dict[Period, list[tuple[GeoMad, ReadOptions]]] = {half: [] for half in halves}
+    for link in document.links:
+        if link.get("rel") != "derived_from" or f"/{MODELS}/" in link["href"]:
+            continue
+        href, options = _follow(document, link["href"], site)
+        file = StacFile(load_json(href, options), href, options.zone)
+        for half in halves:
+            if is_of_period(file, half):
+                found[half].append((parse_geomad(file, half), options))
+    return found
+
+
+def _follow(document: StacFile, href: str, site: Site) -> tuple[str, ReadOptions]:
+    """Address of a link and how to read there: what is in the site's catalog is of its zone."""
+    catalog = site.catalog or str(site.cache)
+    address = resolve(document.href, href)
+    options = site.read.at(catalog)
+    if options.zone_of(catalog).refusal(address) is None:
+        return address, options
+    return document.address_of(href, "link 'derived_from'"), site.read.at(address)
+
+
+def _read_rgb(geomad: GeoMad, box: GeoBox, options: ReadOptions) -> NDArray[np.uint16]:
+    """Red, green and blue, uint16 ``(3, y, x)``, nodata 0."""
+    bands = [geomad.bands[name] for name in _RGB]
+
+    def read(band: BandSource) -> NDArray[np.uint16]:
+        rows = np.zeros(box.shape, np.uint16)
+        raster = Raster(band.href, options)
+        try:
+            open_rows(raster, band, box, options).read_rows(0, rows)
+        finally:
+            raster.close()
+        return rows
+
+    with open_reading_threads(options, [band.href for band in bands]) as pool:
+        return np.stack(list(pool.map(read, bands)))
