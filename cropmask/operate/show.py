@@ -8,7 +8,6 @@ from math import floor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from packaging.version import Version
@@ -17,7 +16,7 @@ from rasterio.windows import Window
 
 from cropmask.errors import CropmaskError, Reason, Rejected, one_line
 from cropmask.grid import Tile
-from cropmask.pixels.gdal import open_reading_threads, read_with_retries
+from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.rasters import Raster, open_rows
 from cropmask.product import FILTERED, MASK, MODELS, PROB, Band
 from cropmask.remote.address import resolve
@@ -126,7 +125,7 @@ def draw_result(
     options = replace(site.read, s3_unsigned=False, s3_region=None).at(item)
     document = StacFile(load_json(item, options), item, options.zone)
     hrefs = {band.name: _find_href(document, band) for band in _SHOWN}
-    with open_reading_threads(options, hrefs.values()) as pool:
+    with open_reading_threads(options) as pool:
         grid = pool.submit(_use, hrefs[MASK.name], options, _grid_of).result()
         part = _cut(grid, place, kilometers)
         rows, columns = map(min, part.box.shape, measure(part.box).shape(PANEL_PIXELS))
@@ -179,11 +178,8 @@ def _find_href(document: StacFile, band: Band) -> str:
 
 
 def _use(href: str, options: ReadOptions, action: Callable[[Any], T]) -> T:
-    def use() -> T:
-        with rasterio.open(href) as raster:
-            return action(raster)
-
-    return read_with_retries(use, href, options)
+    with GdalRaster(href, options) as raster:
+        return raster.use(action)
 
 
 def _grid_of(raster: Any) -> GeoBox:  # noqa: ANN401 (rasterio is untyped)
@@ -300,10 +296,10 @@ def _read_rgb(geomad: GeoMad, box: GeoBox, options: ReadOptions) -> NDArray[np.u
         rows = np.zeros(box.shape, np.uint16)
         raster = Raster(band.href, options)
         try:
-            open_rows(raster, band, box, options).read_rows(0, rows)
+            open_rows(raster, band, box).read_rows(0, rows)
         finally:
             raster.close()
         return rows
 
-    with open_reading_threads(options, [band.href for band in bands]) as pool:
+    with open_reading_threads(options) as pool:
         return np.stack(list(pool.map(read, bands)))
