@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 import requests
-import urllib3
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -56,6 +55,8 @@ def find_programs() -> Programs | None:
 class ControlPlane:
     kubeconfig: Path
     url: str
+    authority: Path
+    """Certificate that the server shows."""
     core: Any
     """``client.CoreV1Api``."""
     minor: int
@@ -120,7 +121,8 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         f'{TOKEN},admin,admin,"system:masters"\nnobody,nobody,nobody,"nobodies"\n'
     )
     url = f"https://127.0.0.1:{port}"
-    kubeconfig = put_kubeconfig(folder / "kubeconfig", url, TOKEN)
+    authority = folder / "certs" / "apiserver.crt"  # which the server makes and signs itself
+    kubeconfig = put_kubeconfig(folder / "kubeconfig", url, TOKEN, authority)
     with ExitStack() as stack:
         etcd = stack.enter_context(
             running(
@@ -153,7 +155,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
                 ],
             )
         )
-        wait_for("the API server was ready", lambda: is_ready(url), etcd, api)
+        wait_for("the API server was ready", lambda: is_ready(url, authority), etcd, api)
         controllers = stack.enter_context(
             running(
                 folder,
@@ -162,7 +164,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
                     *(str(programs.controllers), f"--kubeconfig={kubeconfig}"),
                     *("--bind-address=127.0.0.1", f"--secure-port={controller_port}", "--port=0"),
                     *("--leader-elect=false", "--cert-dir=certs"),
-                    "--controllers=job,garbagecollector,ttl-after-finished,namespace,podgc",
+                    "--controllers=job,garbagecollector,ttl-after-finished,namespace,podgc,resourcequota",
                     "--feature-gates=TTLAfterFinished=true",
                 ],
             )
@@ -172,14 +174,15 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         core = client.CoreV1Api(client.ApiClient(settings))
         wait_for("the API answered", lambda: has_default(core), etcd, api, controllers)
         version = client.VersionApi(core.api_client).get_code().minor
-        yield ControlPlane(kubeconfig, url, core, int(version.rstrip("+")))
+        yield ControlPlane(kubeconfig, url, authority, core, int(version.rstrip("+")))
 
 
-def put_kubeconfig(path: Path, url: str, token: str) -> Path:
+def put_kubeconfig(path: Path, url: str, token: str, authority: Path) -> Path:
+    server = {"server": url, "certificate-authority": str(authority)}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "x", "cluster": {"server": url, "insecure-skip-tls-verify": True}}],
+        "clusters": [{"name": "x", "cluster": server}],
         "users": [{"name": "x", "user": {"token": token}}],
         "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
         "current-context": "x",
@@ -188,11 +191,10 @@ def put_kubeconfig(path: Path, url: str, token: str) -> Path:
     return path
 
 
-def is_ready(url: str) -> bool:
+def is_ready(url: str, authority: Path) -> bool:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with suppress(requests.RequestException), urllib3.warnings.catch_warnings():
-        urllib3.warnings.simplefilter("ignore")
-        return requests.get(f"{url}/readyz", headers=headers, verify=False, timeout=5).ok
+    with suppress(OSError):  # refused, or no certificate yet
+        return requests.get(f"{url}/readyz", headers=headers, verify=authority, timeout=5).ok
     return False
 
 

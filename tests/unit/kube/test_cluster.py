@@ -101,7 +101,7 @@ def test_a_server_that_is_not_there_may_be_there_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (port,) = free_ports(1)
-    file = put_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}", "t")
+    file = put_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{port}", "t", tmp_path / "ca")
     cluster = open_cluster("x", str(file))
     with pytest.raises(Interrupted, match=f"127.0.0.1:{port} cannot be reached"):
         cluster.get("j")
