@@ -41,7 +41,7 @@ from cropmask.remote.retries import count_retries
 
 T = TypeVar("T")
 
-_FAILURES: Final = (RasterioError, CPLE_BaseError, OSError, MemoryError, ValueError)
+_FAILURES: Final = (RasterioError, CPLE_BaseError, OSError)
 """What GDAL's failures look like in Python."""
 _ROUNDS: Final = 3
 """Tries to make sense of a remote file, each of bytes that are fetched anew."""
@@ -191,8 +191,15 @@ class GdalRaster:
             words = {"driver": self._driver, "sharing": False}
             if self._level is not None:
                 words["overview_level"] = self._level
+            size, read = self._span_reader()
+            fault = find_header_fault(size, read) if self._driver == "GTiff" else None
+            if fault is not None:
+                raise Rejected(
+                    f"{self.href} is no raster, it {fault}: put the right file there, or correct "
+                    "the item",
+                    reason=Reason.NO_RASTER,
+                )
             if self.remote is None:
-                check_local(self.href, self._options)
                 self._dataset = rasterio.open(self.href, **words)
             else:
                 self._dataset = _open_remote(self.remote, self._failures, words)
@@ -220,31 +227,24 @@ class GdalRaster:
     def _read_anew(self, error: BaseException) -> None:
         """Forget the bytes of a file that GDAL cannot read: they may have come damaged."""
         assert self.remote is not None
-        if find_header_fault(self.remote.size, self.remote.read) is not None:
-            raise self._translate(error) from error
         self.remote.doubt()
         log.warning("%s cannot be read (%s): fetching it again", self.href, error)
         count_retries()
         self.remote.forget()
 
+    def _span_reader(self) -> tuple[int, ReadSpan]:
+        """Bytes of the file, and what reads spans of it."""
+        if self.remote is not None:
+            return self.remote.size, self.remote.read
+        size = check_local(self.href, self._options).st_size
+        return size, partial(load_span, self.href, self._options)
+
     def _translate(self, error: BaseException) -> CropmaskError:
         """The error of ours that a failure of GDAL stands for: asked of the file itself."""
-        if self.remote is None:
-            size = check_local(self.href, self._options).st_size
-            read: ReadSpan = partial(load_span, self.href, self._options)
-        else:
-            size, read = self.remote.size, self.remote.read
         try:
-            fault, ends_early = find_header_fault(size, read), False
-            ends_early = fault is None and is_cut(size, read)
+            ends_early = self._driver == "GTiff" and is_cut(*self._span_reader())
         except CropmaskError as known:
             return known
-        if fault is not None:
-            return Rejected(
-                f"{self.href} is no raster, it {fault}: put the right file there, or correct the "
-                "item",
-                reason=Reason.NO_RASTER,
-            )
         if ends_early:
             return Interrupted(
                 f"{self.href} cannot be read: it ends before its last block, so it is cut short, "
@@ -311,8 +311,8 @@ def _find_driver(href: str, options: ReadOptions) -> str:
     if not _VRT.match(load_span(href, options, 0, 64)):
         return "GTiff"
     for source in _find_lenders(href, options):
-        if _find_driver(source, options) != "GTiff":
-            raise _refuse_vrt(href, f"borrows from {source}, which is no TIFF")
+        if _VRT.match(load_span(source, options, 0, 64)):
+            raise _refuse_vrt(href, f"borrows from {source}, which is another VRT")
         with GdalRaster(source, options) as raster:
             raster.use(lambda _dataset: None)
     return "VRT"

@@ -7,6 +7,7 @@ A read that fails raises; it never becomes nodata.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
@@ -155,6 +156,8 @@ class Raster:
 
     def _describe(self, dataset: Any) -> None:  # noqa: ANN401
         try:
+            if not all(map(math.isfinite, dataset.transform)):
+                raise ValueError("its transform is not finite")
             box = rio_geobox(dataset)
             ~dataset.transform  # noqa: B018 (raises where pixels have no size)
         except (ValueError, TypeError, CRSError, TransformNotInvertibleError) as error:

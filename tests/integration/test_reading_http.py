@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,12 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.strips import Strip
-from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
 from cropmask.region import Ancillary, Limits
 from cropmask.remote import fetch, ranges
-from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.fetch import ReadOptions, Verify
 from cropmask.remote.ranges import RemoteFiles
 from cropmask.sources.search import Sources, find_sources
 from tests.servers import Fault, FileServer, serve_files
@@ -165,19 +167,24 @@ def test_raster_that_keeps_failing(
     assert read(sources, box).first.reflectance.any()
 
 
-def test_failure_in_the_middle_of_reading(made: World, server: FileServer):
+def test_failure_in_the_middle_of_reading(
+    made: World, server: FileServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ranges, "EDGE_BYTES", 4096)
     sources = find(made, server)
+    head = Fault(BLUE, times=1)
+    failing = Fault(BLUE, status=500, times=OPTIONS.retries + 2)
+    server.faults[:] = [replace(head), failing]
+    assert same(read(sources), made)
+    assert failing.times == 0
     limits = Limits(min_coverage_percent=0)
     boundary = shapely.box(*BOX.boundingbox.bbox)
-    with open_layers(sources, BOX, boundary=boundary, limits=limits) as layers:
-        server.faults.append(Fault(BLUE, status=500, times=OPTIONS.retries + 2))
-        strips = list(layers.strips(100))
-    got = np.concatenate([strip.second.reflectance for strip in strips], axis=1)
-    np.testing.assert_array_equal(got, made.halves[1].reflectance)
-    with open_layers(sources, BOX, boundary=boundary, limits=limits) as layers:
-        server.faults[:] = [Fault(BLUE, status=500)]
-        with pytest.raises(Interrupted, match="B02"):
-            list(layers.strips(100))
+    server.faults[:] = [replace(head), Fault(BLUE, status=500)]
+    with (
+        open_layers(sources, BOX, boundary=boundary, limits=limits) as layers,
+        pytest.raises(Interrupted, match="B02"),
+    ):
+        list(layers.strips(100))
 
 
 def test_mask_that_fails_is_an_error_and_absent_is_not(made: World, server: FileServer):
@@ -246,3 +253,104 @@ def test_few_requests_and_no_byte_twice(large: World, monkeypatch: pytest.Monkey
         assert asked[name] <= (3 if box is BOX else 2)
         assert sent[name] <= 1.02 * (number + 2048)
     assert all(asked[Path(path).name] <= 2 for path in large.ancillary.model_dump().values())
+
+
+def declare_checksums(world: World) -> None:
+    for path in world.items:
+        item = json.loads(path.read_text())
+        for asset in item["assets"].values():
+            content = (path.parent / asset["href"]).read_bytes()
+            asset["file:checksum"] = "1220" + sha256(content).hexdigest()
+        path.write_text(json.dumps(item))
+
+
+@pytest.fixture
+def damaged(large: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world of which only heads come with the first request."""
+    monkeypatch.setattr(ranges, "EDGE_BYTES", 4096)
+    return large.copied(tmp_path / "w")
+
+
+def read_checked(world: World, server: FileServer, box: GeoBox = BOX) -> Strip:
+    sources = find(world, server)
+    boundary, limits = shapely.box(*box.boundingbox.bbox), Limits(min_coverage_percent=0)
+    with open_layers(sources, box, boundary=boundary, limits=limits) as layers:
+        strip = next(layers.strips(box.shape.y))
+        layers.check()
+        return strip
+
+
+def spoil_later(server: FileServer, times: int) -> None:
+    """Damage bytes in the middle of what follows the head of a band."""
+    server.faults[:] = [Fault(BLUE, times=1), Fault(BLUE, spoil=True, times=times)]
+
+
+@pytest.mark.parametrize("box", [BOX, COARSE], ids=["own grid", "resampled"])
+def test_bytes_damaged_on_the_way_that_no_checksum_tells(damaged: World, box: GeoBox):
+    """What GDAL notices is fetched again, and refused if it stays so."""
+    with serve_files(damaged.folder) as server:
+        expected = read_checked(damaged, server, box)
+        spoil_later(server, 1)
+        got = read_checked(damaged, server, box)
+        assert got.second.reflectance.tobytes() == expected.second.reflectance.tobytes()
+        assert server.faults[1].times == 0
+        spoil_later(server, 1000)
+        with pytest.raises(Rejected, match="though all of it is there") as raised:
+            read_checked(damaged, server, box)
+        assert raised.value.reason is Reason.UNREADABLE_RASTER
+
+
+def test_damage_in_a_file_with_a_checksum(damaged: World):
+    declare_checksums(damaged)
+    with serve_files(damaged.folder) as server:
+        assert same(read_checked(damaged, server), damaged)
+        spoil_later(server, 1)
+        with pytest.raises(Interrupted, match="came damaged, and whole when it was fetched again"):
+            read_checked(damaged, server)
+        spoil_later(server, 1000)
+        with pytest.raises(Rejected, match="is not the file that its item describes") as raised:
+            read_checked(damaged, server)
+        assert raised.value.reason is Reason.CORRUPT_INPUT
+
+
+def test_damage_that_gdal_does_not_notice(damaged: World):
+    """Overviews are not read here, and still belong to what is compared."""
+    declare_checksums(damaged)
+    path = damaged.band_file(1, "blue")
+    content = bytearray(path.read_bytes())
+    with rasterio.open(path, overview_level=0) as raster:
+        content[int(raster.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1)) + 99] ^= 1
+    path.write_bytes(content)
+    with serve_files(damaged.folder) as server:
+        with pytest.raises(Rejected, match=f"{BLUE} is not the file"):
+            read_checked(damaged, server)
+        trusting = replace(OPTIONS, verify=Verify.NONE)
+        assert same(read(find(damaged, server, trusting)), damaged)
+        # Of a file that is read in part nothing is known, unless it is asked for.
+        read(find(damaged, server), COARSE)
+        sources = find(damaged, server, replace(OPTIONS, verify=Verify.ALL))
+        boundary, limits = shapely.box(*COARSE.boundingbox.bbox), Limits(min_coverage_percent=0)
+        with (
+            open_layers(sources, COARSE, boundary=boundary, limits=limits) as layers,
+            pytest.raises(Rejected, match=f"{BLUE} is not the file"),
+        ):
+            layers.check()
+
+
+def test_a_file_that_is_replaced_while_a_tile_is_read(damaged: World):
+    with serve_files(damaged.folder) as server:
+        sources = find(damaged, server)
+        with RemoteFiles() as files:
+            sources.fingerprint(files.identify)
+            path = damaged.band_file(1, "blue")
+            path.write_bytes(damaged.band_file(1, "green").read_bytes())
+            with pytest.raises(Interrupted, match="replaced while it was read"):
+                read(sources, BOX, files)
+
+
+def test_a_server_without_ranges(large: World):
+    with serve_files(large.folder) as server:
+        server.ranges = False
+        assert same(read(find(large, server)), large)
+        number = sum(path.endswith(".tif") for _, path in server.requests)
+        assert number == len({path for _, path in server.requests if path.endswith(".tif")})
