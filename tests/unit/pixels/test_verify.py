@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,15 @@ from cropmask.remote.ranges import RemoteFiles
 from cropmask.sources.bands import BandSource
 from tests.servers import FileServer, serve_files
 
-HEADER = b"II*\0\x08\0\0\0\0\0\0\0\0\0"
-"""Of a TIFF with an empty directory."""
+HEADER = (
+    b"II*\0\x08\0\0\0\x04\0"
+    + b"".join(
+        struct.pack("<HHII", tag, kind, 1, value)
+        for tag, kind, value in ((256, 3, 1), (257, 3, 1), (273, 4, 0), (279, 4, 1))
+    )
+    + bytes(4)
+)
+"""Of a TIFF of one pixel, in one strip."""
 CONTENT = HEADER + (bytes(range(256)) * 100)[len(HEADER) :]
 QUICK = ReadOptions(retry_delay_seconds=0.01, retries=1, threads=2)
 PREFIXES = {"sha1": "1114", "sha256": "1220", "sha512": "1340", "md5": "d50110"}
