@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -101,6 +102,19 @@ def test_with_no_configuration_the_demo_world_is_mapped(job: Job) -> None:
     assert item.properties["cropmask:synthetic"] is True
     assert item.properties["title"].startswith("SYNTHETIC")
     assert 0 < item.properties["cropmask:statistics"]["crop_hectares"] < 921_600
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    program = "from cropmask.cli.main import main; main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", program, *shlex.split(outcome.stdout.splitlines()[-1])[1:]],
+        cwd=job.folder,
+        env=job.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (shown.returncode, shown.stderr) == (ExitCode.DONE, "")
+    assert f"{LABEL}.png" in shown.stdout
+    assert (job.folder / f"{LABEL}.png").is_file()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count in other units")
