@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -79,8 +78,7 @@ def mosaic(
             expected_tiles(site, zone),
             path,
             meters=pixel_size,
-            # Results are ours: read with credentials, unlike public inputs.
-            options=replace(site.read, s3_unsigned=False, s3_region=None),
+            options=site.read_results,
             progress=lambda share: progress("reading overviews", share),
         )
     height, width = made.grid.geobox.shape

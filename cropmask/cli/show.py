@@ -24,8 +24,9 @@ class _Places(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse a command line."""
         western = [word for word in args if word.startswith("-") and _DEGREES.fullmatch(word)]
-        others = [word for word in args if word not in western]
-        return super().parse_args(ctx, [*others, "--", *western] if western else args)
+        if western and "--" not in args:
+            args = [*(word for word in args if word not in western), "--", *western]
+        return super().parse_args(ctx, args)
 
 
 @click.command(cls=_Places)
@@ -92,7 +93,8 @@ def show(
         raise click.UsageError(str(error)) from None
     if kilometers is not None and place is None:
         raise click.UsageError("--km is around a place: give it as LON,LAT")
-    site = open_site(options=site_options)
+    # An item says where it lies: no output needs to be named.
+    site = open_site(options=site_options | ({} if tile else {"output": "."}))
     item = what if tile is None else find_result(site, tile, region, period)
     path = out or Path(f"{PurePosixPath(item).name.partition('.')[0]}.png")
     refuse_other_file(path, GENERATOR.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -121,8 +121,7 @@ def draw_result(
     Interrupted
         If the result cannot be read.
     """
-    # Results are ours: read with credentials, unlike public inputs.
-    options = replace(site.read, s3_unsigned=False, s3_region=None).at(item)
+    options = site.read_results.at(item)
     document = StacFile(load_json(item, options), item, options.zone)
     hrefs = {band.name: _find_href(document, band) for band in _SHOWN}
     with open_reading_threads(options) as pool:

@@ -42,8 +42,9 @@ MAP_PIXELS: Final = 1500
 _DPI: Final = 150
 _LEAST_INCHES: Final = 3.0
 """Shorter edge of a cell, however narrow the panel in it: a legend fits."""
-_MARGIN, _GAP, _HEAD, _FOOT, _NAME = 0.2, 0.2, 0.55, 0.5, 0.28
-"""Inches around all, between cells, of the title, of the credit, and of the name of a panel."""
+_MARGIN, _GAP, _HEAD, _FOOT, _NAME = 0.2, 0.2, 0.56, 0.5, 0.28
+"""Inches around all, between cells, of the title, of the credit, and of the name of a panel: whole
+pixels all of them."""
 _BAR_INCHES: Final = 1.6
 """Longest scale bar."""
 _WIDE_DEGREES: Final = 2.0
@@ -171,8 +172,10 @@ def make_figure(
         down * (cell[1] + _GAP) - _GAP + _HEAD + _FOOT,
     )
     with _drawing() as figures:
-        figure: Figure = figures.Figure(figsize=whole, dpi=_DPI, facecolor="white")
-        canvas = _Canvas(figure, whole)
+        # A trace more than whole pixels: matplotlib cuts off what is a trace less.
+        size = [(round(side * _DPI) + 1e-9) / _DPI for side in whole]
+        figure: Figure = figures.Figure(figsize=size, dpi=_DPI, facecolor="white")
+        canvas = _Canvas(figure, (size[0], size[1]))
         room = whole[0] - 2 * _MARGIN
         canvas.write(_MARGIN, whole[1] - 0.3, one_line(title), room, size=13, weight="bold")
         for number, panel in enumerate(panels):

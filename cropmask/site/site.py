@@ -104,6 +104,12 @@ class Site:
         """Whether inputs come from the demo world."""
         return self.catalog is None
 
+    @property
+    def read_results(self) -> ReadOptions:
+        """How results are read: they are ours, so with credentials, unlike public inputs."""
+        is_public = self.read.s3_region == PUBLIC_REGION  # unsigned by itself
+        return replace(self.read, s3_unsigned=False, s3_region=None) if is_public else self.read
+
     def region(self, name: str) -> Region:
         """Region of a name, or of the path of a region file; see :func:`load_region`."""
         return load_region(name, self.models, self.region_files)

@@ -308,12 +308,16 @@ def test_a_figure_is_written(
     assert result.stdout.splitlines()[0] == TITLE
     assert result.stderr == ""
     assert run(item if what == "item" else what, *words).exit_code == 0  # ours may be replaced
+    if what == "item":  # which says where it lies: no place for results needs to be named
+        assert run(item, "--env", "prod", "--catalog", world.catalog).exit_code == 0
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_place_in_the_west_is_no_option(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dashes", [(), ("--",)])
+def test_a_place_in_the_west_is_no_option(tmp_path: Path, dashes: tuple[str, ...]) -> None:
     put_result(FolderStore(tmp_path / "a"), Tile(170, 86))
-    result = run("-10.4,7.2", "--km", 5, "--out", tmp_path / "a.png", "--output", tmp_path / "a")
+    words = ("--km", 5, "--out", tmp_path / "a.png", "--output", tmp_path / "a")
+    result = run(*words, *dashes, "-10.4,7.2") if dashes else run("-10.4,7.2", *words)
     assert result.exit_code == 0, result.output
     assert "GeoMAD is not shown: " in result.stderr
 

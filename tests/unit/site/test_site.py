@@ -29,6 +29,15 @@ def test_production_reads_public_data_at_full_resolution() -> None:
     assert site.inputs(load_region("sahel")).ancillary.protected_areas is None
 
 
+def test_results_are_read_with_credentials_unless_the_user_says_otherwise() -> None:
+    environ = {"CROPMASK_ENV": "prod", "CROPMASK_OUTPUT": "s3://bucket/maps"}
+    found = open_site(environ).read_results
+    assert (found.s3_unsigned, found.s3_region) == (False, None)
+    found = open_site({**environ, "CROPMASK_S3_UNSIGNED": "1"}).read_results
+    assert (found.s3_unsigned, found.s3_region) == (True, None)
+    assert not open_site({}).read_results.s3_unsigned
+
+
 def test_development_is_a_quick_look() -> None:
     assert open_site({}, {"env": "dev", "output": "here"}).resolution == 60
 
