@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,20 @@ from cropmask.product import Product
 from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset
 from cropmask.stac.collection import make_collection
-from cropmask.stac.facts import ASSET_SUFFIXES, FileFacts, ItemFacts, ModelFacts, encode_json
+from cropmask.stac.facts import (
+    ASSET_SUFFIXES,
+    FileFacts,
+    ItemFacts,
+    ModelFacts,
+    Source,
+    encode_json,
+)
 from cropmask.stac.item import make_item
 from cropmask.stac.links import ITEM_TYPE
+from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
+from tests.worlds import TILE, World
 
 EASTERN = Product("eastern", "1.0.0")
 YEAR = Period.parse("2019")
@@ -78,3 +88,14 @@ def put_result(store: Store, tile: Tile, product: Product = EASTERN, seed: int =
     """A dataset of real rasters at 100 m."""
     place = make_place(product, Task(tile, product.region, YEAR))
     put_dataset(store, place, make_facts(tile, product), made_up_map(seed), COLLECTION)
+
+
+def put_derived_result(
+    folder: Path, world: World, tile: Tile = TILE, product: Product = EASTERN
+) -> Path:
+    """A dataset of real rasters that says it is derived from a world; the file of its item."""
+    sources = tuple(Source(path.name, str(path), path.name) for path in world.items)
+    place = make_place(product, Task(tile, product.region, YEAR))
+    facts = make_facts(tile, product, sources=sources)
+    put_dataset(FolderStore(folder), place, facts, made_up_map(), COLLECTION)
+    return folder / place.item

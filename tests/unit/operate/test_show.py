@@ -17,18 +17,14 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from cropmask.cli.show import show
-from cropmask.errors import CropmaskError, Rejected
+from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.operate.show import draw_result, find_result
 from cropmask.product import FILTERED, MASK, PROB, Product
 from cropmask.results.figure import GENERATOR, measure, paint_band, paint_natural
-from cropmask.results.finder import make_place
-from cropmask.results.publish import put_dataset
 from cropmask.site.site import Site, open_site
-from cropmask.stac.facts import Source
 from cropmask.store.folder import FolderStore
-from cropmask.task import Task
-from tests.results import COLLECTION, EASTERN, YEAR, made_up_map, make_facts, put_result
+from tests.results import EASTERN, YEAR, made_up_map, put_derived_result, put_result
 from tests.worlds import TILE, World, make_world
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
@@ -37,16 +33,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:odc")
 PLACE = (34.2, -1.0)
 """In the window of the world that has GeoMAD."""
 TITLE = "Cropland 2019, eastern, tile x215y075 at 34.3° E, 1.1° S"
-
-
-def make_result(folder: Path, world: World, tile: Tile = TILE, product: Product = EASTERN) -> Path:
-    """Put a dataset of made-up pixels that says it is derived from a world."""
-    sources = tuple(Source(path.name, str(path), path.name) for path in world.items)
-    task = Task(tile, product.region, YEAR)
-    facts = make_facts(tile, product, sources=sources)
-    store = FolderStore(folder)
-    put_dataset(store, make_place(product, task), facts, made_up_map(), COLLECTION)
-    return folder / make_place(product, task).item
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def item(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_result(tmp_path_factory.mktemp("results"), world)
+    return put_derived_result(tmp_path_factory.mktemp("results"), world)
 
 
 def site_of(item: Path, world: World | None = None) -> Site:
@@ -175,7 +161,7 @@ def test_without_geomad_there_are_three_panels_and_a_note(
 ) -> None:
     break_, words = TROUBLES[name]
     broken = world.copied(tmp_path / "world")
-    item = make_result(tmp_path / "results", broken)
+    item = put_derived_result(tmp_path / "results", broken)
     break_(broken)
     drawn = draw_result(str(item), site_of(item, broken))
     assert drawn.not_shown is not None
@@ -199,67 +185,6 @@ def test_what_is_made_up_says_so(item: Path, tmp_path: Path) -> None:
     drawn = draw_result(str(copy), site_of(item))
     assert drawn.title == f"SYNTHETIC {TITLE}"
     assert "SYNTHETIC: made from made-up inputs. Not a map of any place." in texts(drawn.figure)
-
-
-ODD: dict[str, Callable[[dict[str, Any]], object]] = {
-    "no title": lambda found: found["properties"].pop("title"),
-    "a title that is a list": lambda found: found["properties"].update(title=["$x^2$"]),
-    "a title of megabytes": lambda found: found["properties"].update(title="x" * 10**6),
-    "a title of formulas": lambda found: found["properties"].update(title="$\\frac{$ \\input{x}"),
-    "dates of nothing": lambda found: found["properties"].update(
-        datetime="?", start_datetime=5, end_datetime=[]
-    ),
-    "a year that Python has not": lambda found: found["properties"].update(
-        start_datetime="9999-12-31T00:00:00Z", end_datetime="9999-12-31T00:00:00Z"
-    ),
-    "statistics of texts": lambda found: found["properties"].update(
-        {"cropmask:statistics": {"mapped_hectares": "x", "crop_filtered_hectares": 0}}
-    ),
-    "statistics of nothing": lambda found: found["properties"].update(
-        {"cropmask:statistics": {"mapped_hectares": 0, "crop_filtered_hectares": 1e999}}
-    ),
-    "a model that is a text": lambda found: found["properties"].update({"cropmask:model": "x"}),
-    "links to nowhere": lambda found: found.update(
-        links=[{"rel": "derived_from", "href": href} for href in ("\0", "s3://", "http://[", "~")]
-    ),
-    "a link to what must not be read": lambda found: found.update(
-        links=[{"rel": "derived_from", "href": "/etc/passwd"}]
-    ),
-    "no links": lambda found: found.pop("links"),
-    "an attribution that is a number": lambda found: found["properties"].update(attribution=5),
-}
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_an_odd_item_is_drawn_as_far_as_it_goes(item: Path, tmp_path: Path, name: str) -> None:
-    for path in item.parent.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    copy = tmp_path / item.name
-    edit(copy, ODD[name])
-    drawn = draw_result(str(copy), site_of(item))
-    assert len(drawn.title) <= 150
-    assert drawn.not_shown is not None
-    assert len(drawn.not_shown.splitlines()) == 1
-    assert len(pictures(drawn.figure)) == 3
-
-
-NONE_OF_OURS: dict[str, Callable[[dict[str, Any]], object]] = {
-    "no assets": lambda found: found.pop("assets"),
-    "an asset without href": lambda found: found["assets"]["mask"].pop("href"),
-    "an asset elsewhere": lambda found: found["assets"]["prob"].update(href="/etc/passwd"),
-    "an asset that is gone": lambda found: found["assets"]["prob"].update(href="./none.tif"),
-}
-
-
-@pytest.mark.parametrize("name", NONE_OF_OURS)
-def test_what_is_no_result_is_refused(item: Path, tmp_path: Path, name: str) -> None:
-    for path in item.parent.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    copy = tmp_path / item.name
-    edit(copy, NONE_OF_OURS[name])
-    with pytest.raises(CropmaskError) as error:
-        draw_result(str(copy), site_of(item))
-    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_place_outside_is_refused(item: Path) -> None:
