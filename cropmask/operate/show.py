@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import floor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from packaging.version import Version
 from pyproj import Transformer
-from rasterio.windows import Window
 
 from cropmask.errors import CropmaskError, Reason, Rejected, one_line
-from cropmask.grid import Tile
-from cropmask.pixels.gdal import GdalRaster, open_reading_threads
+from cropmask.grid import CRS, Tile
+from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster, open_rows
+from cropmask.pixels.resample import Window
 from cropmask.product import FILTERED, MASK, MODELS, PROB, Band
 from cropmask.remote.address import resolve
 from cropmask.remote.fetch import ReadOptions, load_json
-from cropmask.results.cog import read_reduced
 from cropmask.results.figure import (
     PANEL_PIXELS,
     Panel,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 _SHOWN: Final = (PROB, MASK, FILTERED)
 _RGB: Final = ("red", "green", "blue")
 _MAX_TITLE: Final = 150
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +122,22 @@ def draw_result(
     """
     options = site.read_results.at(item)
     document = StacFile(load_json(item, options), item, options.zone)
-    hrefs = {band.name: _find_href(document, band) for band in _SHOWN}
+    hrefs = {band: _find_href(document, band) for band in _SHOWN}
     with open_reading_threads(options) as pool:
-        grid = pool.submit(_use, hrefs[MASK.name], options, _grid_of).result()
-        part = _cut(grid, place, kilometers)
+        part = pool.submit(_cut, hrefs[MASK], options, place, kilometers).result()
         rows, columns = map(min, part.box.shape, measure(part.box).shape(PANEL_PIXELS))
         box = part.box.zoom_to((rows, columns))
 
-        def read(band: Band) -> NDArray[np.uint8]:
-            return _use(
-                hrefs[band.name],
-                options,
-                lambda raster: read_reduced(raster, band, (rows, columns), part.window),
-            )
+        def read(band: Band) -> Panel:
+            with _open_band(hrefs[band], options) as raster:
+                if raster.geobox != part.grid:
+                    raise Rejected(
+                        f"{raster.href} has another grid than the mask", reason=Reason.WRONG_RASTER
+                    )
+                values = raster.reduce(part.window, (rows, columns), band.overview)
+            return Panel(f"{band.title} ({band.name})", paint_band(values, band), band)
 
-        panels = [
-            Panel(f"{band.title} ({band.name})", paint_band(values, band), band)
-            for band, values in zip(_SHOWN, pool.map(read, _SHOWN), strict=True)
-        ]
+        panels = list(pool.map(read, _SHOWN))
     facts, not_shown = _list_facts(document, part), None
     try:
         panels = [*_see(document, site, box), *panels]
@@ -164,9 +161,19 @@ def draw_result(
 class _Cutout:
     """The part of a raster that is shown."""
 
-    box: GeoBox
+    grid: GeoBox
+    """Of all of the raster."""
     window: Window
-    is_whole: bool
+
+    @property
+    def box(self) -> GeoBox:
+        window = self.window
+        rows = slice(window.row, window.row + window.rows)
+        return self.grid[rows, window.column : window.column + window.columns]
+
+    @property
+    def is_whole(self) -> bool:
+        return self.window == Window(0, 0, *self.grid.shape)
 
 
 def _find_href(document: StacFile, band: Band) -> str:
@@ -176,37 +183,45 @@ def _find_href(document: StacFile, band: Band) -> str:
     return document.address_of(href, f"asset '{band.name}'")
 
 
-def _use(href: str, options: ReadOptions, action: Callable[[Any], T]) -> T:
-    with GdalRaster(href, options) as raster:
-        return raster.use(action)
-
-
-def _grid_of(raster: Any) -> GeoBox:  # noqa: ANN401 (rasterio is untyped)
-    return GeoBox(raster.shape, raster.transform, raster.crs)
-
-
-def _cut(grid: GeoBox, place: tuple[float, float] | None, kilometers: float | None) -> _Cutout:
-    """The square around a place, as far as there are pixels; everything without one."""
-    rows, columns = grid.shape
-    around = (range(rows), range(columns))
-    if place is not None:
-        x, y = Transformer.from_crs(4326, str(grid.crs), always_xy=True).transform(*place)
-        column, row = (floor(at) for at in ~grid.transform @ (x, y))
-        if not (0 <= row < rows and 0 <= column < columns):
+@contextmanager
+def _open_band(href: str, options: ReadOptions) -> Iterator[Raster]:
+    """A band of a crop mask."""
+    raster = Raster(href, options)
+    with closing(raster):
+        if raster.dtype != "uint8" or raster.geobox.crs != CRS:
             raise Rejected(
-                f"{format_place(*place, digits=4)} is not in the result", reason=Reason.NO_RESULTS
+                f"{href} is no band of a crop mask, which is uint8 in {CRS}",
+                reason=Reason.WRONG_RASTER,
             )
-        if kilometers is not None:
-            ground = measure(grid)
-            sides = (ground.height / rows, ground.width / columns)
-            reach = [max(1, round(kilometers * 500 / side)) for side in sides]
-            around = (
-                range(max(0, row - reach[0]), min(rows, row + reach[0])),
-                range(max(0, column - reach[1]), min(columns, column + reach[1])),
-            )
-    down, across = (slice(part.start, part.stop) for part in around)
-    window = Window.from_slices(down, across)
-    return _Cutout(grid[down, across], window, tuple(map(len, around)) == (rows, columns))
+        yield raster
+
+
+def _cut(
+    href: str,
+    options: ReadOptions,
+    place: tuple[float, float] | None,
+    kilometers: float | None,
+) -> _Cutout:
+    """The square around a place, as far as there are pixels; everything without one."""
+    with _open_band(href, options) as raster:
+        grid = raster.geobox
+    rows, columns = grid.shape
+    whole = Window(0, 0, rows, columns)
+    if place is None:
+        return _Cutout(grid, whole)
+    x, y = Transformer.from_crs(4326, CRS, always_xy=True).transform(*place)
+    column, row = (floor(at) for at in ~grid.transform @ (x, y))
+    if not (0 <= row < rows and 0 <= column < columns):
+        raise Rejected(
+            f"{format_place(*place, digits=4)} is not in the result", reason=Reason.NO_RESULTS
+        )
+    if kilometers is None:
+        return _Cutout(grid, whole)
+    ground = measure(grid)
+    up = max(1, round(kilometers * 500 * rows / ground.height))
+    aside = max(1, round(kilometers * 500 * columns / ground.width))
+    around = Window(row - up, column - aside, 2 * up, 2 * aside)
+    return _Cutout(grid, around.clipped(rows, columns))
 
 
 def _title_of(document: StacFile) -> str:
@@ -293,11 +308,8 @@ def _read_rgb(geomad: GeoMad, box: GeoBox, options: ReadOptions) -> NDArray[np.u
 
     def read(band: BandSource) -> NDArray[np.uint16]:
         rows = np.zeros(box.shape, np.uint16)
-        raster = Raster(band.href, options)
-        try:
+        with closing(Raster(band.href, options)) as raster:
             open_rows(raster, band, box).read_rows(0, rows)
-        finally:
-            raster.close()
         return rows
 
     with open_reading_threads(options) as pool:

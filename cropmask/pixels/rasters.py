@@ -90,6 +90,22 @@ class Raster:
 
         return self._whole.use(read)
 
+    def reduce(self, window: Window, shape: tuple[int, int], how: str) -> NDArray[Any]:
+        """Cells ``(y, x)`` of a window in fewer pixels, of the overview that is just fine enough.
+
+        ``how`` is the name of a kind of resampling. Raises Rejected if the window exceeds a limit.
+        """
+        self._options.limits.check("raster_pixels", window.pixels, self.href)
+        area = RasterWindow(window.column, window.row, window.columns, window.rows)
+
+        def read(dataset: Any) -> NDArray[Any]:  # noqa: ANN401 (rasterio is untyped)
+            values: NDArray[Any] = dataset.read(
+                1, window=area, out_shape=shape, resampling=Resampling[how]
+            )
+            return values
+
+        return self._whole.use(read)
+
     def check_held(self, window: Window) -> None:
         """Raise Rejected if a window is too large to be in memory at once."""
         self._options.limits.check("held_pixels", window.pixels, f"a window of {self.href}")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
-from math import floor, log10
+from math import floor, inf, log10
 from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
-from cropmask.errors import Misconfigured, Reason, one_line
+from cropmask.errors import Misconfigured, Reason, Rejected, one_line
 from cropmask.product import GROUND, NODATA_TITLE, Band, Rgba, hex_color
 from cropmask.results.cog import paint_classes
 from cropmask.stac.facts import format_place
@@ -90,7 +90,7 @@ class GroundSize:
 
 
 def measure(box: GeoBox) -> GroundSize:
-    """Size of a pixel grid on the ground."""
+    """Size of a pixel grid on the ground; Rejected if it lies beyond the world."""
     to_degrees = Transformer.from_crs(str(box.crs), 4326, always_xy=True)
     left, bottom, right, top = box.boundingbox
     x, y = (left + right) / 2, (bottom + top) / 2
@@ -103,6 +103,8 @@ def measure(box: GeoBox) -> GroundSize:
         longitudes[::2], latitudes[::2], longitudes[1::2], latitudes[1::2]
     )
     (longitude, _, _), (latitude, south, north) = to_degrees.transform((x, x, x), (y, bottom, top))
+    if not (0 < width < inf and 0 < height < inf):
+        raise Rejected(f"pixels at {x:g}, {y:g} m lie beyond the world", reason=Reason.WRONG_RASTER)
     return GroundSize(width / part / 2, height / part / 2, longitude, latitude, north - south)
 
 

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 
 from cropmask.errors import CropmaskError
 from cropmask.operate.show import draw_result
@@ -96,3 +99,51 @@ def test_what_is_no_result_is_refused(item: Path, name: str) -> None:
     with pytest.raises(CropmaskError) as error:
         draw_result(str(item), open_site({}, {"output": str(item.parent)}))
     assert len(str(error.value).splitlines()) == 1
+
+
+def rewrite(path: Path, values: Any = None, **changes: Any) -> None:
+    """The same raster as a TIFF with other pixels or another profile."""
+    with rasterio.open(path) as raster:
+        known = {key: raster.profile[key] for key in ("crs", "transform", "nodata")}
+        values = raster.read(1) if values is None else values
+    rows, columns = values.shape
+    profile = {"height": rows, "width": columns, "count": 1, "dtype": values.dtype}
+    path.unlink()
+    with rasterio.open(path, "w", driver="GTiff", **{**known, **profile, **changes}) as raster:
+        raster.write(values, 1)
+
+
+HOSTILE_BANDS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "other numbers": ("mask", lambda path: rewrite(path, np.full((960, 960), 999, np.uint16))),
+    "numbers between": ("prob", lambda path: rewrite(path, np.full((960, 960), 0.5, np.float32))),
+    "complex numbers": ("prob", lambda path: rewrite(path, np.ones((960, 960), np.complex64))),
+    "another shape": ("filtered", lambda path: rewrite(path, np.ones((10, 10), np.uint8))),
+    "another place": (
+        "prob", lambda path: rewrite(path, transform=Affine(100, 0, 0, 0, -100, 0))
+    ),
+    "no CRS": ("mask", lambda path: rewrite(path, crs=None)),
+    "degrees": ("mask", lambda path: rewrite(path, crs="EPSG:4326")),
+    "pixels larger than the world": (
+        "mask", lambda path: rewrite(path, transform=Affine(1e9, 0, 0, 0, -1e9, 0))
+    ),
+    "pixels of nothing": (
+        "mask", lambda path: rewrite(path, transform=Affine(1e-300, 0, 0, 0, -1e-300, 0))
+    ),
+    "beyond the world": (
+        "mask", lambda path: rewrite(path, transform=Affine(100, 0, 1e12, 0, -100, 1e12))
+    ),
+    "no raster": ("mask", lambda path: path.write_text("<html>")),
+    "a cut raster": ("prob", lambda path: path.write_bytes(path.read_bytes()[:3000])),
+    "an empty file": ("filtered", lambda path: path.write_bytes(b"")),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("name", HOSTILE_BANDS)
+def test_a_hostile_band_is_refused_in_one_line(item: Path, name: str) -> None:
+    band, change = HOSTILE_BANDS[name]
+    change(item.parent / f"{item.name.partition('.')[0]}_{band}.tif")
+    with pytest.raises(CropmaskError) as error:
+        draw_result(str(item), open_site({}, {"output": str(item.parent)}))
+    assert len(str(error.value).splitlines()) == 1
+    assert "Traceback" not in str(error.value)

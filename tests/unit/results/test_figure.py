@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
 from cropmask.product import BANDS, FILTERED, GROUND, MASK, NODATA, PROB, Band
 from cropmask.results.figure import (
@@ -71,6 +71,12 @@ def test_ground_is_measured_where_it_is(tile: Tile) -> None:
     assert ground.height == pytest.approx(height, rel=2e-3)
     assert ground.span == pytest.approx(north - south)
     assert south < ground.latitude < north
+
+
+def test_a_map_at_the_edge_of_the_world_is_drawn_and_one_beyond_it_refused() -> None:
+    assert encode_figure(draw(geobox(Tile(0, 77), 100)), "png", "a")
+    with pytest.raises(Rejected, match="beyond the world"):
+        draw(geobox(Tile(181, 153), 100))
 
 
 def test_a_square_kilometer_in_belgium_is_square() -> None:
