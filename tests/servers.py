@@ -20,6 +20,8 @@ import shapely
 from shapely.geometry import box, shape
 
 from cropmask.catalog.server import describe_address, make_server, open_socket
+from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.ranges import RemoteFiles
 
 
 @dataclass
@@ -324,3 +326,9 @@ def _page(url: str, items: list[dict[str, Any]], query: dict[str, Any]) -> dict[
             }  # type: ignore[dict-item]
         )
     return {"type": "FeatureCollection", "features": found[page : page + 2], "links": links}
+
+
+def find_size(href: str, options: ReadOptions) -> int:
+    """Bytes of a remote file, as its first answer tells them."""
+    with RemoteFiles() as files:
+        return files.open(href, options).size

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +358,15 @@ def _write_ancillary(folder: Path, tile: Tile, rng: np.random.Generator) -> Anci
         paths[name] = folder / f"{name}.tif"
         write_cog(paths[name], values, grid, nodata=nodata)
     return Ancillary.model_validate({name: str(path) for name, path in paths.items()})
+
+
+def declare_checksums(world: World, *, sizes: bool = False) -> None:
+    """Have the items of a world say the checksums of their files, and their sizes if wanted."""
+    for path in world.items:
+        item = json.loads(path.read_text())
+        for asset in item["assets"].values():
+            content = (path.parent / asset["href"]).read_bytes()
+            asset["file:checksum"] = "1220" + sha256(content).hexdigest()
+            if sizes:
+                asset["file:size"] = len(content)
+        path.write_text(json.dumps(item))

@@ -50,7 +50,7 @@ def _check_each(form: re.Pattern[str], what: str) -> Callable[..., tuple[str, ..
     return check
 
 
-_SERVER_OPTIONS: Final = (
+_server_options = options.combine(
     click.option("--port", type=options.WholeNumber(0, 65_535), default=8000, help="0: any port."),
     click.option("--host", default="127.0.0.1", help="Address to listen on."),
     click.option(
@@ -70,12 +70,6 @@ _SERVER_OPTIONS: Final = (
         help="Let pages of this origin read, such as https://example.org; may be repeated.",
     ),
 )
-
-
-def _server_options(command: options.Command) -> options.Command:
-    for option in reversed(_SERVER_OPTIONS):
-        command = option(command)
-    return command
 
 
 @dataclass(frozen=True, slots=True)

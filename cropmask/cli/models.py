@@ -14,8 +14,6 @@ from cropmask.cli.output import print_result, print_table
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.product import RECIPES, Recipe
 
-"""How far the engine may be from scikit-learn; in practice the difference is 0."""
-
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:

@@ -72,11 +72,10 @@ def show(
       cropmask show 36.82,-1.29 --km 10 --output s3://my-bucket/cropmask --out nairobi.pdf
       cropmask show output/crop_mask_eastern/1-0-0/x010/y020/2019--P1Y/*.stac-item.json
     """
-    from cropmask.grid import tile_at
     from cropmask.operate.show import draw_result, find_result
     from cropmask.results.figure import FIGURE_KINDS, GENERATOR, encode_figure
     from cropmask.site.site import open_site
-    from cropmask.sources.boundary import project_box
+    from cropmask.sources.boundary import tile_of
 
     kinds = {f".{kind}": kind for kind in FIGURE_KINDS}
     if out is not None and out.suffix.lower() not in kinds:
@@ -88,7 +87,7 @@ def show(
             tile = Tile.parse(what)
         elif _DEGREES.fullmatch(what):
             place = options.parse_place(what)
-            tile = tile_at(*project_box(*place, *place).bounds[:2])
+            tile = tile_of(*place)
     except Rejected as error:
         raise click.UsageError(str(error)) from None
     if kilometers is not None and place is None:

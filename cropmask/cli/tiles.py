@@ -128,12 +128,11 @@ class _Place:
 
     def named(self) -> set[Tile] | None:
         """The tiles that it may only be; None for any."""
-        from cropmask.grid import tile_at
-        from cropmask.sources.boundary import project_box
+        from cropmask.sources.boundary import tile_of
 
         named = None if self.tiles is None else set(self.tiles)
         if self.at is not None:
-            here = {tile_at(*project_box(*self.at, *self.at).bounds[:2])}
+            here = {tile_of(*self.at)}
             named = here if named is None else named & here
         return named
 
@@ -142,16 +141,14 @@ def _find_tiles(place: _Place, boundaries: Mapping[str, shapely.Geometry]) -> di
     """Names of the regions of each tile in a place, sorted by tile."""
     from cropmask.grid import intersects, tiles_within
 
-    named, areas = place.named(), list(place.areas())
+    named, reached = place.named(), [set(tiles_within(area)) for area in place.areas()]
     found: dict[Tile, list[str]] = {}
     for name, boundary in boundaries.items():
         if named is None:
             chosen = set(tiles_within(boundary))
         else:
             chosen = {tile for tile in named if intersects(boundary, tile)}
-        for area in areas:
-            chosen &= set(tiles_within(area))
-        for tile in chosen:
+        for tile in chosen.intersection(*reached):
             found.setdefault(tile, []).append(name)
     return {tile: sorted(found[tile]) for tile in sorted(found)}
 

@@ -23,11 +23,13 @@ class Repeated:
     Leaving the block waits for nothing; :meth:`wait` does, for a call that is under way.
     """
 
-    def __init__(self, action: Callable[[], None], seconds: float) -> None:
+    def __init__(
+        self, action: Callable[[], None], seconds: float, *, name: str = "repeated"
+    ) -> None:
         self._action = action
         self._seconds = seconds
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="repeated", daemon=True)
+        self._thread = threading.Thread(target=self._repeat, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -45,7 +47,7 @@ class Repeated:
         """Wait until no call is under way; after the block there will be none."""
         self._thread.join()
 
-    def _beat(self) -> None:
+    def _repeat(self) -> None:
         while not self._end.wait(self._seconds):
             self._action()
 
@@ -65,16 +67,14 @@ class Heartbeat:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
-        self._seconds = seconds
         self._clock = clock
         self._moved = (clock(), "starting")
         self._told = False
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._beats = Repeated(self.write, seconds, name="heartbeat")
 
     def __enter__(self) -> Self:
         self.write()
-        self._thread.start()
+        self._beats.__enter__()
         return self
 
     def __exit__(
@@ -83,8 +83,8 @@ class Heartbeat:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end.set()
-        self._thread.join()
+        self._beats.__exit__(kind, error, trace)
+        self._beats.wait()
 
     def progress(self, doing: str) -> None:
         """Note that something has moved, and what."""
@@ -105,7 +105,3 @@ class Heartbeat:
             if not self._told:
                 log.warning("no heartbeat: %s cannot be written: %s", self._path, error.strerror)
             self._told = True
-
-    def _beat(self) -> None:
-        while not self._end.wait(self._seconds):
-            self.write()

@@ -247,8 +247,8 @@ class TileLayers:
     def _plan(self, rows: BandRows, raster: Raster, band: BandSource) -> None:
         """Begin to fetch a band, and to compare its file as it comes."""
         rows.plan()
-        if raster.remote is not None:
-            expect_file(raster.remote, band, self._options, is_whole=rows.is_whole)
+        if raster.remote is not None and rows.is_whole:
+            expect_file(raster.remote, band, self._options, is_whole=True)
 
     def _open_band(self, band: BandSource) -> Raster:
         if is_remote(band.href):

@@ -39,9 +39,7 @@ class SampledLayer:
         self._raster = raster
         self._declared = agree(raster, by_item, LAYER)
         self._projector = Projector(raster.geobox, box)
-        self._columns = box.shape.x
-
-        self._rows = box.shape.y
+        self._rows, self._columns = box.shape
 
     @property
     def overlaps(self) -> bool:
@@ -55,7 +53,6 @@ class SampledLayer:
 
     def plan(self, *, in_strips: bool) -> None:
         """Have what will be read fetched ahead, if it is remote: in strips, or after them all."""
-        parts = [Part(self._rows, ALWAYS, self._whole)]
         if in_strips and self._projector.is_cheap:
             parts = [
                 Part(row, row + rows - 1, nearest_window(at).clipped(*self._raster.geobox.shape))
@@ -63,8 +60,8 @@ class SampledLayer:
                 for rows in (min(_PLANNED_ROWS, self._rows - row),)
                 for at in (self._projector.positions(row, rows),)
             ]
-        elif in_strips:
-            parts = [Part(0, ALWAYS, self._whole)]
+        else:
+            parts = [Part(0 if in_strips else self._rows, ALWAYS, self._whole)]
         self._raster.plan(parts)
 
     def values(self, row: int, rows: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

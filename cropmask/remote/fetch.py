@@ -49,7 +49,13 @@ from cropmask.remote.aws import (
     translate_aws_errors,
 )
 from cropmask.remote.body import read_body
-from cropmask.remote.limits import USUAL_LIMITS, OutOfTime, OverLimit, ReadLimits
+from cropmask.remote.limits import (
+    USUAL_LIMITS,
+    OutOfTime,
+    OverLimit,
+    ReadLimits,
+    is_nested_deeper,
+)
 from cropmask.remote.retries import CountedRetry
 from cropmask.remote.session import Deadline, drain, make_session, within
 from cropmask.remote.zones import OutsideZone, Zone
@@ -390,13 +396,8 @@ def parse_json(
         value = json.loads(content, parse_constant=parse_constant)
     except RecursionError:
         raise OverLimit(limits.tell("nesting", href)) from None
-    # Level by level: Python's own limit is another, and not the same everywhere.
-    level, depth = [value], 0
-    while level := [one for one in level if isinstance(one, dict | list)]:
-        depth += 1
-        limits.check("nesting", depth, href)
-        members = (one.values() if isinstance(one, dict) else one for one in level)
-        level = [one for some in members for one in some]
+    if is_nested_deeper(value, limits.nesting):
+        raise OverLimit(limits.tell("nesting", href))
     return value
 
 
@@ -415,21 +416,16 @@ def find_identity(href: str, options: ReadOptions) -> str:
         size = answer.length or 0
     else:
         size = check_local(href, options).st_size
+    return hash_ends(size, partial(load_span, href, options))
+
+
+def hash_ends(size: int, read: Callable[[int, int], bytes]) -> str:
+    """Identity of a file without an ETag; ``read`` gives so many of its bytes from a position."""
     digest = sha256(str(size).encode())
-    digest.update(load_bytes(href, options, span=(0, min(size, EDGE_BYTES))) if size else b"")
+    digest.update(read(0, min(size, EDGE_BYTES)) if size else b"")
     if size > EDGE_BYTES:
-        digest.update(load_bytes(href, options, span=(size - EDGE_BYTES, EDGE_BYTES)))
+        digest.update(read(size - EDGE_BYTES, EDGE_BYTES))
     return "ends:" + digest.hexdigest()
-
-
-def find_size(href: str, options: ReadOptions) -> int:
-    """Bytes of a file."""
-    if href.startswith("s3://"):
-        return int(_s3_call("head_object", href, options)["ContentLength"])
-    if not is_remote(href):
-        return check_local(href, options).st_size
-    length = ask("HEAD", href, options, most=0).length
-    return len(load_bytes(href, options)) if length is None else length
 
 
 def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 import time
 from dataclasses import dataclass, field, fields, replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from cropmask.contract import ENV_LIMITS
-from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected, did_you_mean
 
 
 def _limit(default: int, what: str) -> int:
@@ -55,11 +54,8 @@ class ReadLimits:
         for part in text.split(","):
             name, _, value = (word.strip() for word in part.partition("="))
             if name not in LIMIT_NAMES:
-                near = difflib.get_close_matches(name, LIMIT_NAMES, 1)
-                meant = (
-                    f"did you mean '{near[0]}'?" if near else f"choose of {', '.join(LIMIT_NAMES)}"
-                )
-                raise Misconfigured(f"{variable} names the unknown limit '{name}': {meant}")
+                meant = did_you_mean(name, LIMIT_NAMES) or f": choose of {', '.join(LIMIT_NAMES)}"
+                raise Misconfigured(f"{variable} names the unknown limit '{name}'{meant}")
             if not (value.isascii() and value.isdecimal() and int(value[:20]) > 0):
                 raise Misconfigured(
                     f"{variable} sets {name} to '{value}': it must be a whole number of at least 1"
@@ -97,6 +93,21 @@ LIMIT_NAMES: Final = {entry.name: str(entry.metadata["what"]) for entry in field
 
 USUAL_LIMITS: Final = ReadLimits()
 """The defaults."""
+
+
+def is_nested_deeper(value: Any, levels: int) -> bool:  # noqa: ANN401 (any JSON value)
+    """Whether lists and objects of a JSON value lie in each other more often than that.
+
+    Level by level: Python's own limit is another, and not the same everywhere.
+    """
+    level = [value]
+    for _ in range(levels + 1):
+        level = [one for one in level if isinstance(one, dict | list)]
+        if not level:
+            return False
+        members = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for some in members for one in some]
+    return True
 
 
 class OverLimit(Rejected):

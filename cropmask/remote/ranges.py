@@ -30,7 +30,15 @@ from typing import Any, Final, Self
 
 from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected
 from cropmask.remote.address import is_remote
-from cropmask.remote.fetch import EDGE_BYTES, BeyondEnd, Body, ReadOptions, find_identity, open_body
+from cropmask.remote.fetch import (
+    EDGE_BYTES,
+    BeyondEnd,
+    Body,
+    ReadOptions,
+    find_identity,
+    hash_ends,
+    open_body,
+)
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.remote.retries import count_retries
 
@@ -180,11 +188,7 @@ class RemoteFile:
         """What tells this content from any other, as for ``find_identity`` of ``fetch``."""
         if self._version.endswith('"'):
             return "etag:" + self._version.removeprefix("W/").strip('"')
-        digest = hashlib.sha256(str(self.size).encode())
-        digest.update(self.read(0, min(self.size, EDGE_BYTES)))
-        if self.size > EDGE_BYTES:
-            digest.update(self.read(self.size - EDGE_BYTES, EDGE_BYTES))
-        return "ends:" + digest.hexdigest()
+        return hash_ends(self.size, self.read)
 
     @property
     def is_complete(self) -> bool:
@@ -230,7 +234,9 @@ class RemoteFile:
             for span in self._spans:
                 if span.state is _State.HERE and not span.readers:
                     self._drop(span)
-            self._hashed, self._hash = 0, self._hash and hashlib.new(self._hash.name)
+            self._hashed = 0
+            if self._expected is not None:
+                self._hash = hashlib.new(self._expected[0], usedforsecurity=False)
 
     def expect(self, kind: str, digest: str) -> None:
         """Have the whole file hashed as it comes; :meth:`check` compares.

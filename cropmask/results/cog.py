@@ -24,7 +24,6 @@ from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public nam
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
-from rasterio.windows import Window
 
 from cropmask.core.cropmap import CropMap, ValidArea
 from cropmask.errors import CropmaskError, Interrupted, Reason
@@ -152,11 +151,10 @@ def read_reduced(
     raster: Any,  # noqa: ANN401 (rasterio is untyped)
     band: Band,
     shape: tuple[int, int],
-    window: Window | None = None,
 ) -> NDArray[np.uint8]:
     """A band, uint8 ``(y, x)``, in so many pixels: of the overview that is just fine enough."""
     pixels: NDArray[np.uint8] = raster.read(
-        1, window=window, out_shape=shape, resampling=Resampling[band.overview]
+        1, out_shape=shape, resampling=Resampling[band.overview]
     )
     return pixels
 

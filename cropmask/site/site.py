@@ -107,8 +107,14 @@ class Site:
     @property
     def read_results(self) -> ReadOptions:
         """How results are read: they are ours, so with credentials, unlike public inputs."""
-        is_public = self.read.s3_region == PUBLIC_REGION  # unsigned by itself
-        return replace(self.read, s3_unsigned=False, s3_region=None) if is_public else self.read
+        if not self._reads_public:
+            return self.read
+        return replace(self.read, s3_unsigned=False, s3_region=None)
+
+    @property
+    def _reads_public(self) -> bool:
+        """Whether inputs are those of public buckets, which are read unsigned by themselves."""
+        return self.read.s3_region == PUBLIC_REGION
 
     def region(self, name: str) -> Region:
         """Region of a name, or of the path of a region file; see :func:`load_region`."""
@@ -133,7 +139,6 @@ class Site:
 
         Threads, memory, models, region files and caches are the worker's own.
         """
-        is_public = self.read.s3_region == PUBLIC_REGION  # unsigned by itself
         unsigned = "1" if self.read.s3_unsigned else "0" if self.environment != "local" else None
         verify = self.read.verify
         known = {
@@ -146,7 +151,7 @@ class Site:
             contract.ENV_SQS_ENDPOINT: self.queue_options.endpoint_url,
             contract.ENV_S3_ENDPOINT: self.read.s3_endpoint,
             contract.ENV_S3_ACL: self.write.acl,
-            contract.ENV_S3_UNSIGNED: None if is_public else unsigned,
+            contract.ENV_S3_UNSIGNED: None if self._reads_public else unsigned,
             contract.ENV_S3_REQUESTER_PAYS: "1" if self.read.s3_requester_pays else None,
             contract.ENV_STRICT_INPUTS: "1" if self.read.strict else None,
             contract.ENV_TRUST_CATALOG: "1" if self.read.trust_catalog else None,

@@ -19,7 +19,7 @@ import shapely
 from shapely.geometry import shape
 
 from cropmask.errors import Misconfigured, Reason, Rejected, blame_configuration
-from cropmask.grid import AFRICA_10, CRS
+from cropmask.grid import AFRICA_10, CRS, Tile, tile_at
 from cropmask.remote.fetch import parse_json
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 
@@ -83,6 +83,11 @@ def load_country(name: str, outlines: Path) -> shapely.Geometry:
             reason=Reason.BAD_VALUE,
         )
     return _project(shape(known[country]), pyproj.CRS(_LONGITUDE_LATITUDE), USUAL_LIMITS, outlines)
+
+
+def tile_of(longitude: float, latitude: float) -> Tile:
+    """Tile of a place in degrees; Rejected if it lies off the grid."""
+    return tile_at(*project_box(longitude, latitude, longitude, latitude).bounds[:2])
 
 
 def project_box(west: float, south: float, east: float, north: float) -> shapely.Polygon:

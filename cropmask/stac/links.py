@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Any, Final, TypeGuard
+from typing import Final, TypeGuard
 
 from cropmask.product import COG_TYPE
+from cropmask.remote.limits import is_nested_deeper
 from cropmask.stac.facts import Document
 
 JSON_TYPE: Final = "application/json"
@@ -82,13 +83,7 @@ def key_of_href(key: str, href: str) -> str | None:
 
 def is_shallow(value: Document) -> bool:
     """Whether no object or array lies deeper than may be, so that code may call itself for each."""
-    level: list[Any] = [value]
-    for _ in range(MAX_NESTING):
-        children = (each.values() if type(each) is dict else each for each in level)
-        level = [child for each in children for child in each if type(child) in (dict, list)]
-        if not level:
-            return True
-    return False
+    return not is_nested_deeper(value, MAX_NESTING)
 
 
 def is_document(value: object) -> TypeGuard[Document]:

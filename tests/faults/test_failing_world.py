@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from cropmask.tile.run import run_tile
 from tests.faults.jobs import ITEM, RESOLUTION, make_tiny, words_of
 from tests.faults.test_killed_anywhere import contents
 from tests.servers import Fault, FileServer, serve_files
-from tests.worlds import World
+from tests.worlds import World, declare_checksums
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 TASK_TILE, YEAR = Tile(215, 75), Period.parse("2019")
@@ -33,18 +32,8 @@ TASK_TILE, YEAR = Tile(215, 75), Period.parse("2019")
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = make_tiny(tmp_path_factory.mktemp("world") / "w")
-    declare_checksums(world)
+    declare_checksums(world, sizes=True)
     return world
-
-
-def declare_checksums(world: World) -> None:
-    for path in world.items:
-        item = json.loads(path.read_text())
-        for asset in item["assets"].values():
-            content = (path.parent / asset["href"]).read_bytes()
-            asset["file:checksum"] = "1220" + sha256(content).hexdigest()
-            asset["file:size"] = len(content)
-        path.write_text(json.dumps(item))
 
 
 def site_of(world: World, output: Path, catalog: str | None = None, **options: object) -> Site:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +24,7 @@ from cropmask.remote.fetch import ReadOptions, Verify
 from cropmask.remote.ranges import RemoteFiles
 from cropmask.sources.search import Sources, find_sources
 from tests.servers import Fault, FileServer, serve_files
-from tests.worlds import BANDS, TILE, YEAR, World, make_world
+from tests.worlds import BANDS, TILE, YEAR, World, declare_checksums, make_world
 
 BOX = geobox(TILE)[1000:1260, 2000:2180]
 COARSE = geobox(TILE, 60)[165:200, 333:360]
@@ -253,15 +251,6 @@ def test_few_requests_and_no_byte_twice(large: World, monkeypatch: pytest.Monkey
         assert asked[name] <= (3 if box is BOX else 2)
         assert sent[name] <= 1.02 * (number + 2048)
     assert all(asked[Path(path).name] <= 2 for path in large.ancillary.model_dump().values())
-
-
-def declare_checksums(world: World) -> None:
-    for path in world.items:
-        item = json.loads(path.read_text())
-        for asset in item["assets"].values():
-            content = (path.parent / asset["href"]).read_bytes()
-            asset["file:checksum"] = "1220" + sha256(content).hexdigest()
-        path.write_text(json.dumps(item))
 
 
 @pytest.fixture

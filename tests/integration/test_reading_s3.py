@@ -21,8 +21,9 @@ from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
 from cropmask.region import Ancillary, Limits
-from cropmask.remote.fetch import ReadOptions, find_identity, find_size, load_bytes
+from cropmask.remote.fetch import ReadOptions, find_identity, load_bytes
 from cropmask.sources.search import find_sources
+from tests.servers import find_size
 from tests.worlds import TILE, YEAR, World, make_world
 
 BOX = geobox(TILE)[1000:1096, 2000:2128]

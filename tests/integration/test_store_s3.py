@@ -14,11 +14,12 @@ import pytest
 from botocore.httpsession import URLLib3Session
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured
-from cropmask.remote.fetch import ReadOptions, find_names, find_size, load_bytes
+from cropmask.remote.fetch import ReadOptions, find_names, load_bytes
 from cropmask.store import s3
 from cropmask.store.doors import open_store
 from cropmask.store.protocol import Store, StoreOptions
 from tests.clouds import serve_aws, use_made_up_credentials
+from tests.servers import find_size
 from tests.unit.store.test_store import TEXT, StoreContract
 
 BUCKET = "stored"

@@ -26,16 +26,6 @@ from tests.worlds import BANDS, TILE, YEAR, World, make_world
 FIRST, SECOND = YEAR.halves
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("made") / "world", size=(8, 8))
-
-
-@pytest.fixture
-def world(made: World, tmp_path: Path) -> World:
-    return made.copied(tmp_path / "world")
-
-
 def find(world: World, catalog: Path | str | None = None, **changes: Any) -> Sources:
     ancillary = world.ancillary.model_copy(update=changes)
     return find_sources(str(catalog or world.catalog), world.tile, world.period, ancillary)

@@ -27,19 +27,9 @@ from cropmask.tile.itemfacts import make_facts
 from cropmask.tile.job import prepare
 from tests.regions import YEAR, RegionWorld, make_region
 from tests.unit.operate.test_plan import NOW
-from tests.worlds import World, make_world
+from tests.worlds import World
 
 STRICT = ReadOptions(strict=True)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("made") / "world", size=(8, 8))
-
-
-@pytest.fixture
-def world(made: World, tmp_path: Path) -> World:
-    return made.copied(tmp_path / "world")
 
 
 def put_version(
