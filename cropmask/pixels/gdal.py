@@ -6,6 +6,7 @@ GDAL reads files of ours and TIFFs; it never reaches the network: bytes from the
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import threading
@@ -21,7 +22,7 @@ from typing import Any, Final, Self, TypeVar
 from xml.etree import ElementTree as ET
 
 import rasterio
-from rasterio._err import CPLE_BaseError
+from rasterio._err import CPLE_BaseError, CPLE_OutOfMemoryError
 from rasterio.enums import Interleaving
 from rasterio.errors import (
     NotGeoreferencedWarning,
@@ -152,7 +153,7 @@ class GdalRaster:
         """Result of an action on the open dataset.
 
         Raises Rejected if the file is no raster that can be read, or exceeds a limit; Interrupted
-        if its bytes do not come, or end too early.
+        if its bytes do not come, or end too early; MemoryError if there is none left for them.
         """
         with self._lock:
             for attempt in range(_ROUNDS):
@@ -161,6 +162,8 @@ class GdalRaster:
                         return action(self._open())
                 except _FAILURES as error:
                     self._close()
+                    if _is_out_of_memory(error):
+                        raise MemoryError(str(error)) from error  # not a fault of the raster
                     if self.remote is None or attempt == _ROUNDS - 1:
                         raise self._translate(error) from error
                     self._read_anew(error)
@@ -293,6 +296,16 @@ class _Handle:
             return b""
         self.at += len(content)
         return content
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether GDAL, or the system, had no memory: said by the error or by what it came from."""
+    while error is not None:
+        no_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
+        if no_memory or isinstance(error, CPLE_OutOfMemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _open_remote(file: RemoteFile, failures: list[BaseException], words: dict[str, Any]) -> Any:  # noqa: ANN401

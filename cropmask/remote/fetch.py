@@ -272,7 +272,8 @@ def _load_local(href: str, options: ReadOptions, span: tuple[int, int] | None, m
     try:
         with Path(href).open("rb") as file:
             file.seek(start)
-            return file.read(length)
+            # Asked for all at once, Python would reserve the limit itself, a gigabyte, at once.
+            return read_body(file.read, "", length, href)[:length]
     except OSError as error:
         _translate_local_error(href, error)
 

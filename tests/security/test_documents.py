@@ -318,6 +318,20 @@ def test_local_documents_have_the_same_limit(world: World) -> None:
     assert isinstance(blames_the_task(lambda: find(world.folder)), OverLimit)
 
 
+def test_a_small_local_file_takes_no_more_memory_than_it_has_bytes(tmp_path: Path) -> None:
+    """A reserved gigabyte counts against a limited address space, though nobody writes to it."""
+    path = tmp_path / "small.vrt"
+    path.write_bytes(b"0123456789")
+    tracemalloc.start()
+    whole = load_bytes(str(path), ReadOptions())
+    span = load_bytes(str(path), ReadOptions(), span=(4, 10**9))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (whole, span) == (b"0123456789", b"456789")
+    assert load_bytes(str(path), ReadOptions(), span=(2, 3)) == b"234"
+    assert peak < 1_000_000
+
+
 def nest(opening: str, closing: str, depth: int) -> str:
     return opening * depth + "1" + closing * depth
 

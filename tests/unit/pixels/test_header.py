@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_AppDefinedError, CPLE_BaseError, CPLE_OutOfMemoryError
+from rasterio.errors import RasterioIOError
 
 from cropmask.errors import Interrupted, Rejected
-from cropmask.pixels.gdal import open_reading_threads
+from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.header import find_header_fault
 from cropmask.pixels.rasters import Raster
 from cropmask.remote.fetch import ReadOptions
@@ -87,3 +90,27 @@ def test_a_download_that_breaks_off_may_come_whole_the_next_time(
         server.faults.clear()
         with open_reading_threads(QUICK) as threads:
             threads.submit(Raster, href, QUICK).result().close()
+
+
+def fail(cause: BaseException) -> None:
+    """What rasterio makes of a failure within GDAL."""
+    raise RasterioIOError("Read failed. See previous exception for details.") from cause
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (CPLE_OutOfMemoryError(3, 2, "cannot allocate 2092800 bytes"), MemoryError),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), MemoryError),
+        (CPLE_AppDefinedError(3, 1, "TIFFReadEncodedTile() failed."), Rejected),
+    ],
+)
+def test_that_memory_ran_out_is_not_the_fault_of_the_raster(
+    content: bytes, tmp_path: Path, cause: CPLE_BaseError, expected: type[Exception]
+) -> None:
+    (tmp_path / "band.tif").write_bytes(content)
+    with open_reading_threads(QUICK) as threads:
+        raster = threads.submit(GdalRaster, str(tmp_path / "band.tif"), QUICK).result()
+        with pytest.raises(expected):
+            threads.submit(raster.use, lambda _dataset: fail(cause)).result()
+        raster.close()
