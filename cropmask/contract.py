@@ -104,6 +104,7 @@ ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
 """Named environments: the made-up demo world, and two that read public data."""
 
 ENV_PREFIX = "CROPMASK_"
+ENV_CONFIG = "CROPMASK_CONFIG"
 ENV_ENVIRONMENT = "CROPMASK_ENV"
 ENV_CATALOG = "CROPMASK_CATALOG"
 ENV_OUTPUT = "CROPMASK_OUTPUT"
@@ -138,6 +139,7 @@ ENV_S3_UNSIGNED = "CROPMASK_S3_UNSIGNED"
 ENV_S3_REQUESTER_PAYS = "CROPMASK_S3_REQUESTER_PAYS"
 
 ENVIRONMENT_VARIABLES = {
+    ENV_CONFIG: "file of settings, instead of a cropmask.toml here or in a folder above",
     ENV_ENVIRONMENT: "named environment: local, dev or prod",
     ENV_CATALOG: "STAC API, static catalog or folder that holds the GeoMAD items",
     ENV_OUTPUT: "folder or s3:// prefix that results are written to",

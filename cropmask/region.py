@@ -316,9 +316,26 @@ def model_table(recipe: Recipe, file: str, sha256: str) -> str:
     return f'[models.{recipe}]\nfile = "{file}"\nsha256 = "{sha256}"\n'
 
 
-def _read_region(path: Path) -> Region:
+def load_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
+    """Text and document of a TOML file; ``what`` it is called where it cannot be used.
+
+    Raises
+    ------
+    Misconfigured
+        If it cannot be read, or is no TOML.
+    """
     try:
-        document = tomllib.loads(_read_text(path))
+        text = _read_text(path)
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise Misconfigured(f"{what} {path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise Misconfigured(f"{what} {path} is not valid TOML: {_describe_syntax(error)}") from None
+
+
+def _read_region(path: Path) -> Region:
+    _, document = load_toml(path, "region file")
+    try:
         problems = [*_check_boundary(document, path.parent)]
         try:
             region = Region.model_validate(document).resolved(path.parent)
@@ -336,7 +353,7 @@ def _read_region(path: Path) -> Region:
 
 
 def _read_text(path: Path) -> str:
-    """Text of a region file; a device or a pipe in its place would never end."""
+    """Text of a file; a device or a pipe in its place would never end."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError("it is no file")
     with path.open(encoding="utf-8-sig") as file:

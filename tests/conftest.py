@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).parents[1]
 # Idle OpenMP threads of scikit-learn spin: beside other load, a fit of a second takes minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# No file of settings of whoever runs the tests is found, in processes that they start neither.
+os.environ["CROPMASK_CONFIG"] = os.devnull
 
 
 # How long an example takes says more about the load of a machine than about the code.
@@ -72,7 +74,7 @@ def _skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 def no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests see no configuration of the machine that they run on."""
     for name in list(os.environ):
-        if name.startswith("CROPMASK_") and name != "CROPMASK_SHARED_DATA":
+        if name.startswith("CROPMASK_") and name not in ("CROPMASK_SHARED_DATA", "CROPMASK_CONFIG"):
             monkeypatch.delenv(name)
 
 

@@ -26,6 +26,7 @@ from cropmask.errors import Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.product import FAMILY, MODELS, Product
 from cropmask.region import region_names
+from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.results.finder import find_json
 from cropmask.results.geoparquet import encode_parquet
 from cropmask.results.itemcache import ITEM_KEY, load_item, load_items
@@ -66,13 +67,16 @@ class Built:
     """Keys of files that should be items and are none."""
 
 
-def build_static(store: Store, models: Path | None = None) -> Built:
+def build_static(
+    store: Store, models: Path | None = None, limits: ReadLimits = USUAL_LIMITS
+) -> Built:
     """Write the catalog of all regions, without results.
 
     Model files are linked where they are if their folder lies beside the catalog's, as in the
-    repository; else they are copied. ``models`` is another folder of regions.
+    repository; else they are copied. ``models`` is another folder of regions; ``limits`` hold for
+    their boundaries.
     """
-    regions = load_regions(models)
+    regions = load_regions(models, limits=limits)
     place = _beside(store, regions)
     written = put_changed(store, make_static(regions, model_place=place))
     return Built({region.product.name: 0 for region in regions}, 0, written, ())
@@ -90,6 +94,7 @@ def build_results(
     store: Store,
     models: Path | None = None,
     *,
+    limits: ReadLimits = USUAL_LIMITS,
     parquet: bool = True,
     progress: Progress = tell_nobody,
 ) -> Built:
@@ -103,6 +108,8 @@ def build_results(
     ----------
     models
         Folder of regions; default the one in the package.
+    limits
+        What boundaries of regions may be at most.
     parquet
         Whether to write the items as stac-geoparquet too, which needs ``rustac``.
     progress
@@ -111,7 +118,7 @@ def build_results(
     stored = load_items(store, progress=lambda share: progress("items", share))
     if not stored.products and not store.exists(ROOT_KEY):
         return Built({}, stored.read, 0, stored.unusable)
-    regions = _load_known(stored.products, models)
+    regions = _load_known(stored.products, models, limits)
     files: list[CatalogFile] = []
     collections: list[Document] = []
     layers: list[MapLayer] = []
@@ -160,11 +167,13 @@ def _load_pictures(store: Store, items: Sequence[ResultItem]) -> Iterator[tuple[
                 yield item.key, picture
 
 
-def _load_known(products: Iterable[str], models: Path | None) -> dict[str, CatalogRegion]:
+def _load_known(
+    products: Iterable[str], models: Path | None, limits: ReadLimits
+) -> dict[str, CatalogRegion]:
     """Regions of products, as far as the models folder has them."""
     wanted = {product.removeprefix(f"{FAMILY}_") for product in products}
     names = [name for name in region_names(models) if name in wanted]
-    regions = load_regions(models, names) if names else ()
+    regions = load_regions(models, names, limits) if names else ()
     return {region.product.name: region for region in regions}
 
 

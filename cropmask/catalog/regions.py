@@ -14,8 +14,8 @@ from cropmask.errors import Rejected
 from cropmask.modelfile.model import Model, read_model
 from cropmask.product import Product, Recipe
 from cropmask.region import Region, load_region, region_names
+from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.results.cog import load_file_facts
-from cropmask.site.site import find_limits
 from cropmask.sources.boundary import load_boundary
 from cropmask.stac.facts import Bounds, Document, FileFacts, degrees_box
 from cropmask.stac.modelitem import ModelItem
@@ -82,22 +82,23 @@ class CatalogRegion:
 
 
 def load_regions(
-    models: Path | None = None, names: Iterable[str] = ()
+    models: Path | None = None, names: Iterable[str] = (), limits: ReadLimits = USUAL_LIMITS
 ) -> tuple[CatalogRegion, ...]:
     """Regions below a models folder with their models, all or those of some names."""
-    found = tuple(_load(load_region(name, models)) for name in names or region_names(models))
+    chosen = names or region_names(models)
+    found = tuple(_load(load_region(name, models), limits) for name in chosen)
     if not found:
         raise Rejected(f"there is no region in {models}: name a folder of regions with --models")
     return found
 
 
-def _load(region: Region) -> CatalogRegion:
+def _load(region: Region, limits: ReadLimits) -> CatalogRegion:
     folder = region.boundary.parent
     card = load_card(folder)
     text = folder / CARD_MD
     return CatalogRegion(
         region=region,
-        boundary=load_boundary(region.boundary, find_limits()),
+        boundary=load_boundary(region.boundary, limits),
         card=card,
         card_path=text if text.is_file() else None,
         models=tuple(_load_models(region)),

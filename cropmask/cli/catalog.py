@@ -86,7 +86,7 @@ def _open_place(place: str) -> tuple[Site, Store]:
     """Site and store of a place of results, whatever environment is configured."""
     from cropmask.site.site import open_site
 
-    site = open_site(options={"output": place, "env": "local"})
+    site = open_site(options={"output": place, "env": "local", "config": options.given_config()})
     return site, site.store()
 
 
@@ -146,10 +146,12 @@ def build(output: str | None, results: str | None, parquet: bool, models: Path |
     site, store = _open_place(results or output or _CATALOG_FOLDER)
     store.check_writable()
     if results is None:
-        _print_built(build_static(store, models), site.output)
+        _print_built(build_static(store, models, site.read.limits), site.output)
         return
     with show_progress() as progress:
-        built = build_results(store, models, parquet=parquet, progress=progress)
+        built = build_results(
+            store, models, limits=site.read.limits, parquet=parquet, progress=progress
+        )
     _print_built(built, site.output)
     if not built.collections:
         click.echo(f"There is no item in {site.output} yet.")
@@ -176,6 +178,7 @@ def _print_built(built: Built, place: str) -> None:
     "--schemas", type=options.FOLDER, help="STAC extensions, as EXTENSION/VERSION/schema.json."
 )
 @click.option("--fetch-schemas", is_flag=True, help="Fetch the schemas that are not at hand.")
+@options.plain_config_option
 def check(
     place: str, quick: bool, external: bool, schemas: Path | None, fetch_schemas: bool
 ) -> None:
@@ -223,6 +226,7 @@ def check(
     "--output", required=True, type=options.PLACE, help="Folder or s3://bucket/prefix to write to."
 )
 @click.option("--data", is_flag=True, help="Take the rasters along.")
+@options.plain_config_option
 def publish(place: str, base_url: str, output: str, data: bool) -> None:
     """Write a copy of a catalog with absolute addresses, for readers that need them.
 
@@ -253,6 +257,7 @@ def publish(place: str, base_url: str, output: str, data: bool) -> None:
     help="Name files on this server, for readers anywhere, or where they are (file://, s3://), "
     "as an index must.",
 )
+@options.plain_config_option
 def serve_catalog(place: str, assets: AssetPlaces, **where: Any) -> None:  # noqa: ANN401
     """Serve a catalog as a STAC API that can be searched.
 
@@ -290,6 +295,7 @@ def serve_catalog(place: str, assets: AssetPlaces, **where: Any) -> None:  # noq
 @click.option("--plain", is_flag=True, help="Plain pages: no STAC Browser, no script.")
 @click.option("--build-only", is_flag=True, help="Build STAC Browser into the cache, and leave.")
 @click.option("--open/--no-open", "launch", default=True, help="Open a web browser, or not.")
+@options.plain_config_option
 def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any) -> None:  # noqa: ANN401
     """Look at a catalog and its maps in STAC Browser.
 
@@ -342,6 +348,7 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
 )
 @click.option("--update", is_flag=True, help="Replace datasets that have changed.")
 @click.option("--lineage", is_flag=True, help="The GeoMAD datasets are in the index too.")
+@options.plain_config_option
 def index(
     place: str,
     dc: bool,  # noqa: ARG001 (there is no other index yet)

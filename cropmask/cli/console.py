@@ -12,18 +12,19 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 import click
 from click.core import ParameterSource
 
 from cropmask.contract import ENV_LOG_FORMAT, ExitCode
 from cropmask.errors import CropmaskError, Drained, Interrupted, Misconfigured, OutOfMemory, Reason
+from cropmask.site.configuration import ConfigFile, find_config
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -37,6 +38,9 @@ HELP_SETTINGS: Final = {
 }
 """Settings of the programs' contexts, which their commands inherit."""
 LOG_FORMATS: Final = ("auto", "text", "json")
+CONFIG: Final = "cropmask.config"
+"""What contexts remember: the path that ``--config`` gave, to a command or to the program."""
+_CONFIG_FILE: Final = "cropmask.config_file"
 
 STAGES: Final = {
     "start": "starting",
@@ -81,6 +85,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class TextFormatter(logging.Formatter):
+    """Lines of text; on a terminal, warnings are yellow and errors red."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Text of a record."""
+        text = super().format(record)
+        if record.levelno < logging.WARNING or not is_colored(sys.stderr):
+            return text
+        return click.style(text, fg="red" if record.levelno >= logging.ERROR else "yellow")
+
+
 class TextHandler(logging.StreamHandler[Any]):
     """Text lines that do not tear a progress bar."""
 
@@ -98,13 +113,53 @@ def is_json(log_format: str) -> bool:
 
 def find_log_format(arguments: list[str], environ: Mapping[str, str]) -> str:
     """Log format of a command line, known before it is parsed so that errors obey it."""
-    given = [
-        following if word == "--log-format" else word.partition("=")[2]
-        for word, following in zip(arguments, [*arguments[1:], ""], strict=False)
-        if word == "--log-format" or word.startswith("--log-format=")
-    ]
-    named = given[-1] if given else environ.get(ENV_LOG_FORMAT, "")
+    named = _find_option(arguments, "--log-format") or environ.get(ENV_LOG_FORMAT)
+    if not named:
+        with suppress(CropmaskError):  # said when the command asks for it
+            config = find_config(_find_option(arguments, "--config"), environ)
+            named = config.texts.get(ENV_LOG_FORMAT)
     return named if named in LOG_FORMATS else "auto"
+
+
+def _find_option(arguments: list[str], name: str) -> str | None:
+    """Last value of an option in a command line that is not parsed yet."""
+    given = [
+        following if word == name else word.partition("=")[2]
+        for word, following in zip(arguments, [*arguments[1:], ""], strict=False)
+        if word == name or word.startswith(f"{name}=")
+    ]
+    return given[-1] if given else None
+
+
+def context_config(context: click.Context) -> ConfigFile:
+    """The file of settings of a command, read once."""
+    if _CONFIG_FILE not in context.meta:
+        context.meta[_CONFIG_FILE] = find_config(context.meta.get(CONFIG), os.environ)
+    found: ConfigFile = context.meta[_CONFIG_FILE]
+    return found
+
+
+def find_color(environ: Mapping[str, str]) -> bool | None:
+    """Whether output has colors, terminal or not; None where a terminal decides.
+
+    NO_COLOR goes before FORCE_COLOR and CLICOLOR_FORCE, and these before a dumb terminal.
+    """
+    if environ.get("NO_COLOR"):
+        return False
+    if any(environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return False if environ.get("TERM") == "dumb" else None
+
+
+def is_colored(stream: TextIO) -> bool:
+    """Whether what is written to a stream has colors."""
+    chosen = find_color(os.environ)
+    return stream.isatty() if chosen is None else chosen
+
+
+def warn(text: str) -> None:
+    """Say something to whoever types the command that is no error."""
+    click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
 
 
 def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> None:
@@ -118,7 +173,7 @@ def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> N
     else:
         handler = TextHandler()
         about = (context or {}).get("tile")
-        handler.setFormatter(logging.Formatter(f"{about}: %(message)s" if about else "%(message)s"))
+        handler.setFormatter(TextFormatter(f"{about}: %(message)s" if about else "%(message)s"))
     # rasterio warns of a picture without coordinates, which is meant to have none. Its class of
     # this warning is not named here, because rasterio takes long to load.
     warnings.filterwarnings("ignore", "Dataset has no geotransform|The given matrix is equal to")
@@ -218,7 +273,7 @@ def run_click(
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         with _translate_errors(stopped):
-            command.main(standalone_mode=False)
+            command.main(standalone_mode=False, color=find_color(os.environ))
     except CropmaskError as error:
         _print_error(error, log_format)
         sys.exit(error.exit_code)
@@ -279,7 +334,8 @@ def _print_error(error: CropmaskError, log_format: str) -> None:
         fields = {"reason": error.reason, "exit_code": int(error.exit_code)}
         logging.getLogger("cropmask").error("%s", error, extra={"extra_fields": fields})
     else:
-        click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+        word = click.style("error:", fg="red")
+        click.echo(f"{word} {error}", err=True, color=find_color(os.environ))
 
 
 def _describe_misuse(error: click.UsageError) -> str:
@@ -287,12 +343,21 @@ def _describe_misuse(error: click.UsageError) -> str:
     text = " ".join(error.format_message().split()).removesuffix(".")
     context, parameter = error.ctx, getattr(error, "param", None)
     if context and parameter and parameter.envvar:
-        source = context.get_parameter_source(parameter.name)
-        names = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar
-        text += f" ({' or '.join(names)})" if source is ParameterSource.ENVIRONMENT else ""
+        text += _say_source(context, parameter)
     path = context.command_path if context else ""
     text += _guess_command(context, text) if context else ""
     return f"{text}: see '{path} --help'" if path else text
+
+
+def _say_source(context: click.Context, parameter: click.Parameter) -> str:
+    """Where the value of an option is from, if it was not typed."""
+    source = context.get_parameter_source(parameter.name or "")
+    if source is ParameterSource.ENVIRONMENT:
+        names = parameter.envvar
+        return f" ({names if isinstance(names, str) else ' or '.join(names or ())})"
+    if source is ParameterSource.DEFAULT_MAP:
+        return f" ({context_config(context).place(str(parameter.envvar))})"
+    return ""
 
 
 def _guess_command(context: click.Context, text: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
+from cropmask.cli.options import given_config
 from cropmask.grid import Tile
 from cropmask.task import Period
 
@@ -68,7 +69,7 @@ def demo(
         world = make_region_world(
             output,
             zone,
-            load_boundary(boundary or zone.boundary, find_limits()),
+            load_boundary(boundary or zone.boundary, find_limits(config=given_config())),
             tiles=None if tiles is None else tuple(tiles),
             limit=limit,
             resolution=resolution,

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from cropmask.cli import options
 from cropmask.cli.console import HELP_SETTINGS, find_log_format, open_logging, run_click
 from cropmask.contract import VERSION
 
@@ -35,6 +36,8 @@ COMMANDS: Final = {
     "browse": ("cropmask.cli.catalog", "Look at results in STAC Browser."),
     "index": ("cropmask.cli.catalog", "Add results to an Open Data Cube, and count what is there."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
+    "config": ("cropmask.cli.config", "Show every setting, its value, and what says it."),
+    "man": ("cropmask.cli.man", "Write the manual pages of all commands."),
 }
 """Each command's module, which is loaded when the command is asked for, and its summary."""
 
@@ -64,6 +67,7 @@ class LazyGroup(click.Group):
     context_settings=HELP_SETTINGS,
     epilog="'cropmask-job' maps one tile. 'cropmask COMMAND --help' explains a command.",
 )
+@options.plain_config_option
 @click.version_option(VERSION, message="cropmask %(version)s")
 def cropmask() -> None:
     """Cropland mask of Africa: regions, models and results."""
@@ -71,7 +75,10 @@ def cropmask() -> None:
 
 def main() -> None:
     """Run ``cropmask``; a worker's errors are lines of its log, everybody else's are for people."""
-    is_worker = sys.argv[1:2] == ["worker"]
-    log_format = find_log_format(sys.argv[2:], os.environ) if is_worker else "text"
+    words = sys.argv[1:]
+    if words[:1] == ["--config"]:
+        words = words[2:]
+    is_worker = [word for word in words if not word.startswith("--config=")][:1] == ["worker"]
+    log_format = find_log_format(sys.argv[1:], os.environ) if is_worker else "text"
     open_logging(log_format)
     run_click(cropmask, log_format)

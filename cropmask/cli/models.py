@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cropmask.cli import options
+from cropmask.cli.console import warn
 from cropmask.cli.output import print_result, print_table
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.product import RECIPES, Recipe
@@ -103,10 +104,10 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
     for item in found:
         title = f"{item.region} {item.recipe}".strip() or str(item.file)
         try:
-            click.echo(f"ok      {title}: {_verify(item)}")
+            click.echo(f"{click.style('ok    ', fg='green')}  {title}: {_verify(item)}")
         except CropmaskError as error:
             failed += 1
-            click.echo(f"FAILED  {title}: {error}")
+            click.echo(f"{click.style('FAILED', fg='red')}  {title}: {error}")
     if failed or not found:
         raise Rejected(
             f"{failed} of {len(found)} models failed: restore their files or train them anew"
@@ -158,7 +159,7 @@ def import_model(old: Path, output: Path | None, features: str | None, region: s
     click.echo(f"{old} holds a {source.contents}, SHA-256 {source.sha256}")
     click.echo(f"order of its features: {source.order}")
     for doubt in find_doubts(fitted.forest):
-        click.echo(f"warning: are its features in this order? {doubt}", err=True)
+        warn(f"are its features in this order? {doubt}")
     click.echo(f"wrote {file}: {len(fitted.forest.roots)} trees, {worst}; its card is {page}")
     click.echo("use it with 'cropmask-job --model FILE', or name it in a region.toml at its end:")
     click.echo(model_table(fitted.manifest.recipe, file.name, sha256), nl=False)

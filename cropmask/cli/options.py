@@ -6,15 +6,18 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
-from cropmask.cli.console import LOG_FORMATS
-from cropmask.contract import ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.cli.console import CONFIG, LOG_FORMATS, context_config
+from cropmask.contract import ENV_CONFIG, ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
+from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES, Recipe
 from cropmask.site.variables import check_variables
@@ -95,8 +98,40 @@ def read_model_name(text: str) -> Recipe | Path:
     return path
 
 
+Suggest = Callable[[click.Context, str], Iterable[str]]
+"""From what was typed so far to words that may be meant."""
+
+
 class _Parsed(click.types.FuncParamType):  # type: ignore[type-arg]  # not generic in older versions
     """A value that a function parses; what it refuses is wrong with the command line."""
+
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[str], object],
+        suggest: Suggest | None,
+        path_kind: str | None,
+    ) -> None:
+        super().__init__(parse)
+        self.name = name
+        self._suggest = suggest
+        self._path_kind = path_kind
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Words that the shell offers; none where anything is wrong."""
+        try:
+            known = self._suggest(ctx, incomplete) if self._suggest else ()
+            words = [word for word in known if word.startswith(incomplete)]
+        except Exception:  # noqa: BLE001 (no traceback into a line that somebody types)
+            words = []
+        if not words and self._path_kind is not None:
+            return [CompletionItem(incomplete, type=self._path_kind)]
+        return [CompletionItem(word) for word in words]
 
     def convert(
         self,
@@ -111,11 +146,18 @@ class _Parsed(click.types.FuncParamType):  # type: ignore[type-arg]  # not gener
             self.fail(str(error), param, ctx)
 
 
-def _named(name: str, parse: Callable[[str], object] = str) -> _Parsed:
-    """Kind of a value that help shows by a name, such as ``FILE``, and that a function parses."""
-    kind = _Parsed(parse)
-    kind.name = name
-    return kind
+def _named(
+    name: str,
+    parse: Callable[[str], object] = str,
+    suggest: Suggest | None = None,
+    path_kind: str | None = None,
+) -> _Parsed:
+    """Kind of a value that help shows by a name, such as ``FILE``, and that a function parses.
+
+    ``suggest`` says which words a shell offers, ``path_kind`` what it completes where none is
+    meant: a ``file``, a ``dir``, or nothing.
+    """
+    return _Parsed(name, parse, suggest, path_kind)
 
 
 def _parse_degrees(text: str, number: int, example: str) -> tuple[float, ...]:
@@ -149,21 +191,120 @@ def _parse_box(text: str) -> tuple[float, ...]:
     return box
 
 
+_FIRST_YEAR: Final = 2017
+"""Of Sentinel-2 GeoMAD."""
+
+
+def _suggest_regions(context: click.Context, _typed: str) -> Iterable[str]:
+    from cropmask.region import region_names
+
+    return region_names(_typed_models(context))
+
+
+def _typed_models(context: click.Context) -> Path | None:
+    """Folder of regions of a command line that is not finished."""
+    given = context.params.get("models") or context_config(context).texts.get(ENV_MODELS)
+    return Path(given) if given else None
+
+
+def _suggest_tiles(context: click.Context, _typed: str) -> Iterable[str]:
+    """Tiles of the region that was typed before."""
+    region = context.params.get("region")
+    if not region:
+        return ()
+    from cropmask.grid import tiles_within
+    from cropmask.region import load_region
+    from cropmask.sources.boundary import load_boundary
+
+    boundary = load_region(region, _typed_models(context)).boundary
+    return map(str, tiles_within(load_boundary(boundary)))
+
+
+def _suggest_more_tiles(context: click.Context, typed: str) -> Iterable[str]:
+    """Further tiles after those that were typed, with commas between."""
+    before = typed.rpartition(",")[0]
+    known = before.split(",")
+    more = (tile for tile in _suggest_tiles(context, typed) if tile not in known)
+    return (f"{before},{tile}" for tile in more) if before else more
+
+
+def _suggest_years(_context: click.Context, _typed: str) -> Iterable[str]:
+    return map(str, range(_FIRST_YEAR, date.today().year))
+
+
+def _suggest_recipes(_context: click.Context, _typed: str) -> Iterable[str]:
+    return RECIPES
+
+
 NAME: Final = _named("name")
 RUN: Final = _named("run")
-PLACE: Final = _named("place")
+PLACE: Final = _named("place", path_kind="file")
 SIZE: Final = _named("size")
-REGION: Final = _named("name_or_path")
-FILE: Final = _named("file", Path)
-FOLDER: Final = _named("folder", Path)
+REGION: Final = _named("name_or_path", str, _suggest_regions, "file")
+FILE: Final = _named("file", Path, path_kind="file")
+FOLDER: Final = _named("folder", Path, path_kind="dir")
 PLACE_ON_EARTH: Final = _named("lon,lat", parse_place)
 BOX: Final = _named("west,south,east,north", _parse_box)
-TILE: Final = _named("tile", Tile.parse)
-TILES: Final = _named("tiles", read_tiles)
-PERIOD: Final = _named("period", Period.year_of)
+TILE: Final = _named("tile", Tile.parse, _suggest_tiles)
+TILES: Final = _named("tiles", read_tiles, _suggest_more_tiles, "file")
+PERIOD: Final = _named("period", Period.year_of, _suggest_years)
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
-MODEL: Final = _named("recipe_or_file", read_model_name)
+MODEL: Final = _named("recipe_or_file", read_model_name, _suggest_recipes, "file")
+
+
+class SettingOption(click.Option):
+    """An option of a setting: where neither it nor its variable is given, the file may say it."""
+
+    def consume_value(
+        self,
+        ctx: click.Context,
+        opts: Mapping[str, Any],
+    ) -> tuple[Any, ParameterSource]:
+        """Value and where it is from: line, variable, file or default."""
+        value, source = super().consume_value(ctx, opts)
+        if source is not ParameterSource.DEFAULT:
+            return value, source
+        try:
+            said = context_config(ctx).texts.get(str(self.envvar))
+        except CropmaskError:
+            if not ctx.resilient_parsing:  # as it is where a shell completes a line
+                raise
+            said = None
+        return (said, ParameterSource.DEFAULT_MAP) if said else (value, source)
+
+
+def _name_config(
+    context: click.Context, _option: click.Parameter, value: Path | None
+) -> Path | None:
+    """Remember the file of settings, or recall the one that was given to the program."""
+    context.meta[CONFIG] = value or context.meta.get(CONFIG)
+    found: Path | None = context.meta[CONFIG]
+    return found
+
+
+def given_config() -> Path | None:
+    """What ``--config`` names, for a command that does not take it as a parameter."""
+    found: Path | None = click.get_current_context().meta.get(CONFIG)
+    return found
+
+
+def _make_config_option(*, expose_value: bool) -> Callable[[Command], Command]:
+    return click.option(
+        "--config",
+        type=FILE,
+        is_eager=True,  # known before a setting is asked for
+        callback=_name_config,
+        expose_value=expose_value,
+        help="File of settings.  [default: the nearest cropmask.toml, here or in a folder above; "
+        f"env var: {ENV_CONFIG}]",
+    )
+
+
+config_option = _make_config_option(expose_value=True)
+"""For ``open_site``, which takes its value by name."""
+plain_config_option = _make_config_option(expose_value=False)
+"""For commands that ask for :func:`given_config`, or need it for other options only."""
 
 
 def combine(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -197,8 +338,9 @@ def _check_variables(
     return value
 
 
-models_option = click.option(
+_models_option = click.option(
     "--models",
+    cls=SettingOption,
     type=FOLDER,
     callback=_check_variables,
     envvar=ENV_MODELS,
@@ -222,7 +364,9 @@ output_option = click.option(
     type=PLACE,
     help="Folder or s3:// prefix of results.  [default: ./output with local]",
 )
-place_options = combine(env_option, catalog_option, output_option, models_option)
+models_option = combine(_models_option, plain_config_option)
+"""Where regions are, for a command that opens no site."""
+place_options = combine(env_option, catalog_option, output_option, _models_option, config_option)
 """Where things are; ``open_site`` takes their values by name."""
 strict_option = click.option(
     "--strict-inputs/--no-strict-inputs",
@@ -280,6 +424,7 @@ dry_run_option = click.option(
 )
 log_format_option = click.option(
     "--log-format",
+    cls=SettingOption,
     is_eager=True,  # known before anything else is found wrong
     type=click.Choice(LOG_FORMATS),
     envvar=ENV_LOG_FORMAT,

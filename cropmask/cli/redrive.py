@@ -36,6 +36,7 @@ _PRINTED_TILES: Final = 8
 @click.option("--yes", is_flag=True, help="Do not ask before --discard.")
 @options.queue_option
 @options.output_option
+@options.config_option
 @options.json_option
 def redrive(
     where: tuple[str, ...],

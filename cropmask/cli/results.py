@@ -94,10 +94,11 @@ def ls(
 
 
 def _format_dataset(dataset: Dataset) -> str:
-    state = "done" if dataset.is_finished else "unfinished"
+    word, color = ("done", "green") if dataset.is_finished else ("unfinished", "yellow")
+    state = click.style(f"{word:<10}", fg=color)
     files = format_count(len(dataset.entries), "file")
     name = f"{dataset.product.folder} {dataset.tile} {dataset.period}"
-    return f"{name} {state:<10} {files:>8} {format_bytes(dataset.bytes):>8}"
+    return f"{name} {state} {files:>8} {format_bytes(dataset.bytes):>8}"
 
 
 def _say_size(found: tuple[Dataset, ...]) -> str:
@@ -142,7 +143,7 @@ def sync(
     from cropmask.site.site import open_site
     from cropmask.store.doors import open_store
 
-    site = open_site(options={"models": models, "output": source})
+    site = open_site(options={"models": models, "output": source, "config": options.given_config()})
     from_store, to_store = site.store(), open_store(target, site.write)
     if from_store.uri("x") == to_store.uri("x"):
         raise click.UsageError("SOURCE and TARGET are the same place")

@@ -97,10 +97,15 @@ class Submission:
     help="Workers of a Job in Kubernetes.  [default: none]",
 )
 @click.option(
-    "--image", envvar=contract.ENV_IMAGE, show_envvar=True, help="Container image of the workers."
+    "--image",
+    cls=options.SettingOption,
+    envvar=contract.ENV_IMAGE,
+    show_envvar=True,
+    help="Container image of the workers.",
 )
 @click.option(
     "--namespace",
+    cls=options.SettingOption,
     type=options.NAME,
     envvar=contract.ENV_NAMESPACE,
     show_envvar=True,
@@ -204,8 +209,8 @@ def _open_plan(given: dict[str, Any]) -> Submission:
     site = open_site(options={**given, **answers})
     if site.catalog != plan.catalog:
         raise Misconfigured(
-            f"{path} is a plan for {plan.catalog or 'the made-up demo world'}, while "
-            f"{contract.ENV_CATALOG} names {site.catalog}: unset it"
+            f"{path} is a plan for {plan.catalog or 'the made-up demo world'}, while the "
+            f"configuration names {site.catalog}: 'cropmask config' says where, take it away"
         )
     known = _find_run(site, plan.product.name, str(plan.period), given)
     stale = None if known or given["force"] else find_staleness(plan, site.store())

@@ -124,7 +124,7 @@ class _Place:
         if self.country is not None:
             yield load_country(self.country, models_folder() / "countries.geojson")
         if self.aoi is not None:
-            yield load_boundary(self.aoi, find_limits())
+            yield load_boundary(self.aoi, find_limits(config=options.given_config()))
 
     def named(self) -> set[Tile] | None:
         """The tiles that it may only be; None for any."""
@@ -158,7 +158,8 @@ def _find_boundary(name: str, models: Path | None, other: Path | None) -> shapel
     from cropmask.site.site import find_limits
     from cropmask.sources.boundary import load_boundary
 
-    return load_boundary(other or load_region(name, models).boundary, find_limits())
+    limits = find_limits(config=options.given_config())
+    return load_boundary(other or load_region(name, models).boundary, limits)
 
 
 def _region_name(region: str, models: Path | None) -> str:

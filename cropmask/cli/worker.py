@@ -53,6 +53,7 @@ Exit codes
 @options.queue_option
 @click.option(
     "--tasks",
+    cls=options.SettingOption,
     envvar=contract.ENV_TASKS,
     metavar="FILE",
     help="Task file that 'cropmask submit --direct' wrote: run one task of it, and no queue.",
@@ -66,18 +67,21 @@ Exit codes
 )
 @click.option(
     "--max-tasks",
+    cls=options.SettingOption,
     envvar=contract.ENV_MAX_TASKS,
     type=options.WholeNumber(1),
     help="Leave after so many tasks.",
 )
 @click.option(
     "--max-minutes",
+    cls=options.SettingOption,
     envvar=contract.ENV_MAX_MINUTES,
     type=options.FiniteNumber(0, min_open=True),
     help="Take no task after so many minutes; the one at hand is finished.",
 )
 @click.option(
     "--idle-exit",
+    cls=options.SettingOption,
     envvar=contract.ENV_IDLE_EXIT,
     type=options.Seconds(0),
     help="Leave after so long without a task, even if other workers still have some.  "
@@ -85,6 +89,7 @@ Exit codes
 )
 @click.option(
     "--time-limit",
+    cls=options.SettingOption,
     envvar=contract.ENV_TIME_LIMIT,
     type=options.Seconds(0, contract.LONGEST_LEASE_SECONDS, min_open=True),
     default=contract.TIME_LIMIT_SECONDS,
@@ -99,6 +104,7 @@ Exit codes
 )
 @click.option(
     "--breaker",
+    cls=options.SettingOption,
     envvar=contract.ENV_BREAKER,
     type=options.WholeNumber(0),
     default=contract.BREAKER_TILES,
@@ -107,6 +113,7 @@ Exit codes
 )
 @click.option(
     "--heartbeat",
+    cls=options.SettingOption,
     envvar=contract.ENV_HEARTBEAT,
     type=options.FILE,
     help="Rewrite this file every ten seconds, for 'python -m cropmask.machine.liveness FILE'.",

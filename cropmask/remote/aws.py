@@ -20,9 +20,14 @@ from botocore.exceptions import (
     IncompleteReadError,
     MetadataRetrievalError,
     NoCredentialsError,
+    NoRegionError,
     PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 
+from cropmask.contract import ENV_S3_UNSIGNED
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
 from cropmask.remote.retries import count_of_client
 
@@ -49,6 +54,11 @@ _CREDENTIALS: Final = {
     "SignatureDoesNotMatch": "the secret key is wrong: check the credentials",
     "UnrecognizedClientException": "the access key is unknown: check the credentials",
 }
+ADVICE: Final = (
+    "name a profile with AWS_PROFILE, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
+"""What to do where there are no credentials."""
+PUBLIC_ADVICE: Final = f"{ENV_S3_UNSIGNED}=1 reads a public bucket without any"
 LOST: Final = (
     ConnectionError,
     HTTPClientError,
@@ -74,9 +84,11 @@ class AwsClient:
         attempts: int = 6,
         region_name: str | None = None,
         config: Mapping[str, Any] | None = None,
+        may_lack_credentials: bool = False,
         prepare: Callable[[Any], None] = lambda _client: None,
     ) -> None:
         self._service = service
+        self._may_lack_credentials = may_lack_credentials
         self._where = where
         self._prepare = prepare
         self._place = {"endpoint_url": endpoint_url, "region_name": region_name}
@@ -97,9 +109,11 @@ class AwsClient:
         with self._lock:
             if self._opened is None:
                 with translate_aws_errors(self._where):
-                    client = boto3.session.Session().client(
-                        self._service, **self._place, config=Config(**self._settings)
-                    )
+                    session = boto3.session.Session()
+                    config = Config(**self._settings)
+                    if self._may_lack_credentials and session.get_credentials() is None:
+                        config = config.merge(Config(signature_version=UNSIGNED))
+                    client = session.client(self._service, **self._place, config=config)
                 count_of_client(client)
                 self._prepare(client)
                 self._opened = client
@@ -112,11 +126,16 @@ def make_s3_client(
     endpoint_url: str | None = None,
     region_name: str | None = None,
     unsigned: bool = False,
+    may_lack_credentials: bool = False,
     requester_pays: bool = False,
     attempts: int = 6,
     config: Mapping[str, Any] | None = None,
 ) -> AwsClient:
-    """Client of S3, or of an object store that speaks it; opened on first use."""
+    """Client of S3, or of an object store that speaks it; opened on first use.
+
+    ``unsigned`` requests carry no credentials; with ``may_lack_credentials`` none do if there are
+    none.
+    """
     # Other object stores may not know AWS's newer checksum trailers.
     checksums = "when_required" if endpoint_url else "when_supported"
     settings = {
@@ -133,6 +152,7 @@ def make_s3_client(
         region_name=region_name,
         attempts=attempts,
         config=settings,
+        may_lack_credentials=may_lack_credentials,
         prepare=_pay_requests if requester_pays else lambda _client: None,
     )
 
@@ -164,15 +184,28 @@ def translate_aws_errors(
         raise _translate_answer(where, error, {**_CREDENTIALS, **(advice or {})}, special) from None
     except LOST as error:
         raise Interrupted(f"{where}: {error}: run again", reason=Reason.UNREACHABLE) from None
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise Misconfigured(
-            f"{where}: no AWS credentials ({error}): provide them, or set CROPMASK_S3_UNSIGNED=1 "
-            "for a public bucket",
-            reason=Reason.ACCESS_DENIED,
-        ) from None
     except (BotoCoreError, Boto3Error, ValueError) as error:
-        # What is left comes before any request: profile, region, endpoint.
-        raise Misconfigured(f"{where}: {error}") from None
+        raise _translate_refusal(where, error) from None
+
+
+def _translate_refusal(where: str, error: Exception) -> Misconfigured:
+    """What is wrong before any request is made: credentials, profile, region, endpoint."""
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        public = f"; {PUBLIC_ADVICE}" if where.startswith("s3://") else ""
+        said = "" if isinstance(error, NoCredentialsError) else f" ({error})"
+        return Misconfigured(
+            f"{where}: there are no AWS credentials{said}: {ADVICE}{public}",
+            reason=Reason.ACCESS_DENIED,
+        )
+    said = str(error).removesuffix(".")
+    if isinstance(error, ProfileNotFound):
+        advice = "correct AWS_PROFILE; 'aws configure list-profiles' shows what there is"
+        return Misconfigured(f"{where}: {said}: {advice}", reason=Reason.ACCESS_DENIED)
+    if isinstance(error, SSOError | TokenRetrievalError):
+        advice = "log in again with 'aws sso login'"
+        return Misconfigured(f"{where}: {said}: {advice}", reason=Reason.ACCESS_DENIED)
+    advice = ": set AWS_REGION" if isinstance(error, NoRegionError) else ""
+    return Misconfigured(f"{where}: {said}{advice}")
 
 
 def _translate_answer(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import stat
@@ -40,10 +39,13 @@ from botocore.exceptions import (
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from cropmask.contract import ENV_S3_UNSIGNED
 from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected, blame_configuration
 from cropmask.remote.address import is_remote
 from cropmask.remote.aws import (
     ABSENT_CODES,
+    ADVICE,
+    PUBLIC_ADVICE,
     AwsClient,
     make_s3_client,
     translate_aws_errors,
@@ -54,7 +56,7 @@ from cropmask.remote.limits import (
     OutOfTime,
     OverLimit,
     ReadLimits,
-    is_nested_deeper,
+    parse_json,
 )
 from cropmask.remote.retries import CountedRetry
 from cropmask.remote.session import Deadline, drain, make_session, within
@@ -381,27 +383,6 @@ def load_json(
         raise Rejected(f"{href} is not JSON: {why}", reason=Reason.BAD_DOCUMENT) from None
 
 
-def parse_json(
-    content: bytes | str,
-    limits: ReadLimits,
-    href: str,
-    *,
-    parse_constant: Callable[[str], object] | None = None,
-) -> Any:  # noqa: ANN401 (any JSON value)
-    """JSON value of a foreign text.
-
-    ``parse_constant`` is told of a bare NaN or Infinity. Raises OverLimit if it is nested too
-    deeply; ValueError if it is no JSON.
-    """
-    try:
-        value = json.loads(content, parse_constant=parse_constant)
-    except RecursionError:
-        raise OverLimit(limits.tell("nesting", href)) from None
-    if is_nested_deeper(value, limits.nesting):
-        raise OverLimit(limits.tell("nesting", href))
-    return value
-
-
 def find_identity(href: str, options: ReadOptions) -> str:
     """What tells this content from any other, the same on every machine: never a time.
 
@@ -448,8 +429,20 @@ def find_names(prefix: str, options: ReadOptions, suffix: str) -> list[str]:
         token = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def translate_status(status: str, href: str) -> CropmaskError:
-    """The error that an answer other than success stands for."""
+def _advise_denied(href: str, *, unsigned: bool) -> str:
+    """What to do where a server refuses to hand something out."""
+    if not href.startswith("s3://"):
+        return "it is asked for without credentials, so only what is public can be read"
+    if unsigned:
+        return f"it was asked for without credentials; {ENV_S3_UNSIGNED}=0 uses yours"
+    return f"name another profile with AWS_PROFILE, or {PUBLIC_ADVICE}"
+
+
+def translate_status(status: str, href: str, *, unsigned: bool = False) -> CropmaskError:
+    """The error that an answer other than success stands for.
+
+    ``unsigned`` says whether a request to S3 carried no credentials.
+    """
     if status in ABSENT_CODES:
         return Absent(f"{href} does not exist", reason=Reason.ABSENT)
     if status == "NoSuchBucket":
@@ -464,8 +457,7 @@ def translate_status(status: str, href: str) -> CropmaskError:
         )
     if status in _DENIED:
         return Rejected(
-            f"access to {href} is denied ({status}): check the credentials, or set "
-            "CROPMASK_S3_UNSIGNED=1 for a public bucket",
+            f"access to {href} is denied ({status}): {_advise_denied(href, unsigned=unsigned)}",
             reason=Reason.ACCESS_DENIED,
         )
     return Interrupted(
@@ -593,8 +585,13 @@ def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  
     """Answer of S3 to a request about an address."""
     bucket, _, key = href.removeprefix("s3://").partition("/")
     arguments = {"Bucket": bucket, **({"Key": key} if key else {}), **extra}
-    # Whatever else an address is answered, another try may help: it says nothing of our settings.
-    with translate_aws_errors(href, special=lambda code, _status: translate_status(code, href)):
+
+    def special(code: str, _status: int) -> CropmaskError:
+        # Whatever else an address is answered, another try may help: it says nothing of our
+        # settings.
+        return translate_status(code, href, unsigned=options.s3_unsigned)
+
+    with translate_aws_errors(href, special=special):
         try:
             return getattr(_s3(options).open(), name)(**arguments)
         except ClientError:
@@ -604,8 +601,7 @@ def _s3_call(name: str, href: str, options: ReadOptions, **extra: str) -> Any:  
         except NoCredentialsError:
             # Who was given none is meant to read no S3, or the catalog would have said so first.
             raise Rejected(
-                f"{href} cannot be read without AWS credentials: provide them, or set "
-                "CROPMASK_S3_UNSIGNED=1 for a public bucket",
+                f"{href} cannot be read without AWS credentials: {ADVICE}; {PUBLIC_ADVICE}",
                 reason=Reason.ACCESS_DENIED,
             ) from None
         except _NO_S3_ADDRESS:

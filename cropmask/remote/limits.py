@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
@@ -108,6 +110,27 @@ def is_nested_deeper(value: Any, levels: int) -> bool:  # noqa: ANN401 (any JSON
         members = (one.values() if isinstance(one, dict) else one for one in level)
         level = [one for some in members for one in some]
     return True
+
+
+def parse_json(
+    content: bytes | str,
+    limits: ReadLimits,
+    href: str,
+    *,
+    parse_constant: Callable[[str], object] | None = None,
+) -> Any:  # noqa: ANN401 (any JSON value)
+    """JSON value of a foreign text.
+
+    ``parse_constant`` is told of a bare NaN or Infinity. Raises OverLimit if it is nested too
+    deeply; ValueError if it is no JSON.
+    """
+    try:
+        value = json.loads(content, parse_constant=parse_constant)
+    except RecursionError:
+        raise OverLimit(limits.tell("nesting", href)) from None
+    if is_nested_deeper(value, limits.nesting):
+        raise OverLimit(limits.tell("nesting", href))
+    return value
 
 
 class OverLimit(Rejected):

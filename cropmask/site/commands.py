@@ -1,4 +1,7 @@
-"""Commands that people are told to type: pasted into the same shell, they mean the same places."""
+"""Commands that people are told to type: pasted into the same shell, they mean the same places.
+
+Where a file of settings was found, "the same shell" is one in the same folder.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-_PLACE: Final = ("env", "catalog", "output", "models")
+_PLACE: Final = ("env", "catalog", "output", "models", "config")
 PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
     {
         "submit": (*_PLACE, "queue"),
         "worker": (*_PLACE, "queue"),
         "status": (*_PLACE, "queue"),
-        "redrive": ("output", "queue"),
+        "redrive": ("output", "queue", "config"),
         **dict.fromkeys(("plan", "reconcile", "rm", "logs", "explain", "mosaic", "show"), _PLACE),
     }
 )
@@ -23,7 +26,7 @@ PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class CommandWriter:
-    """How commands are written where some places are not those of the environment variables."""
+    """How commands are written where some places are not those of variables and file."""
 
     options: tuple[tuple[str, str], ...] = ()
     """Names and values of the options that are needed."""
@@ -44,7 +47,7 @@ class CommandWriter:
 
 
 PLAIN_COMMANDS: Final = CommandWriter()
-"""Commands without options: everything is as the environment variables say."""
+"""Commands without options: everything is as environment variables and the file of settings say."""
 
 
 def tiles_argument(tiles: Iterable[object], most: int) -> tuple[str, ...]:

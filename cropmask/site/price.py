@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cropmask.contract import ENV_CPU_HOUR_PRICE, WORKER_CPU
@@ -20,9 +20,11 @@ class Price:
     dollars: float = DEFAULT_DOLLARS
     is_default: bool = True
     """Whether nobody named one."""
+    setting: str = field(default=ENV_CPU_HOUR_PRICE, compare=False)
+    """Where it is named."""
 
     @classmethod
-    def parse(cls, text: str | None) -> Price:
+    def parse(cls, text: str | None, setting: str = ENV_CPU_HOUR_PRICE) -> Price:
         """Price of a configured text, the default without one; Misconfigured if it is no price."""
         if text is None:
             return cls()
@@ -32,10 +34,10 @@ class Price:
             dollars = math.nan
         if not 0 <= dollars < math.inf:
             raise Misconfigured(
-                f"{ENV_CPU_HOUR_PRICE} is '{text}': it must be dollars for an hour of one CPU, "
+                f"{setting} is '{text}': it must be dollars for an hour of one CPU, "
                 f"such as {DEFAULT_DOLLARS}"
             )
-        return cls(dollars, is_default=False)
+        return cls(dollars, is_default=False, setting=setting)
 
     def of(self, cpu_seconds: float) -> float:
         """Dollars for so many seconds of one CPU."""
@@ -47,7 +49,7 @@ class Price:
         return f"${self.dollars:g}{' (default price)' if self.is_default else ''}"
 
     def __str__(self) -> str:
-        source = f"default; set {ENV_CPU_HOUR_PRICE}" if self.is_default else ENV_CPU_HOUR_PRICE
+        source = f"default; set {self.setting}" if self.is_default else self.setting
         return f"${self.dollars:g} per CPU hour ({source})"
 
 

@@ -1,4 +1,4 @@
-"""Where things are: the environment, opened.
+"""Where things are: options, environment variables and the file of settings, opened.
 
 The only reader of ``os.environ``; a variable that stands in for one option of a command is read by
 click, where that option is declared.
@@ -10,8 +10,10 @@ With no configuration the site is ``local``: the made-up demo world as the catal
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +26,11 @@ from cropmask.machine.limits import find_cpus, find_memory_limit, parse_memory
 from cropmask.machine.stages import ShareDone
 from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
-from cropmask.region import Ancillary, Region, StacLayer, load_region
+from cropmask.region import Ancillary, Region, StacLayer, load_region, models_folder
 from cropmask.remote.fetch import ReadOptions, Verify
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
+from cropmask.site.configuration import ConfigFile, find_config, setting_name
 from cropmask.site.price import Price
 from cropmask.site.variables import check_variables
 from cropmask.store.doors import check_store_address, open_store
@@ -176,59 +179,120 @@ class Site:
 def open_site(
     environ: Mapping[str, str] | None = None, options: Mapping[str, object] | None = None
 ) -> Site:
-    """Site of the environment variables (of this process), and of options that go before them.
+    """Site of options, environment variables and the file of settings, in this order.
 
-    Options have the variables' names in lower case without the prefix, such as ``catalog`` or
-    ``memory``; None where not given. Raises Misconfigured if a value cannot be used.
+    Parameters
+    ----------
+    environ
+        Environment variables. By default those of this process; then the file of settings is the
+        nearest ``cropmask.toml``, from the working directory upwards, unless one is named.
+    options
+        What goes before the variables, by their names in lower case without the prefix, such as
+        ``catalog`` or ``memory``; None where not given. ``config`` names the file of settings.
+
+    Raises
+    ------
+    Misconfigured
+        If a value or the file cannot be used.
     """
-    given = _Settings(options or {}, os.environ if environ is None else environ)
+    given = _find_settings(environ, options)
     check_variables(given.environ)
-    environment: Environment = given.read(contract.ENV_ENVIRONMENT, "local")
-    catalog = _find_catalog(given, environment)
-    output = given.read(contract.ENV_OUTPUT) or _default_output(environment)
-    resolution = 10 if environment == "local" and catalog else _RESOLUTION[environment]
+    environment = given.environment
+    output = given.read(contract.ENV_OUTPUT)
+    if output is None:
+        raise Misconfigured(
+            f"environment {environment} has no place for results: give --output or set "
+            f"{contract.ENV_OUTPUT} to a folder or s3://bucket/prefix"
+        )
+    read = _read_options(given)
     site = Site(
         environment=environment,
-        catalog=catalog,
+        catalog=given.read(contract.ENV_CATALOG),
         output=output,
-        resolution=given.read(contract.ENV_RESOLUTION, resolution),
+        resolution=given.read(contract.ENV_RESOLUTION),
         models=given.read(contract.ENV_MODELS),
-        region_files=given.read(contract.ENV_REGION_FILES, ()),
-        cache=given.read(contract.ENV_CACHE) or _default_cache(given.environ),
-        threads=given.read(contract.ENV_THREADS) or find_cpus(),
-        memory=given.read(contract.ENV_MEMORY) or find_memory_limit(),
-        read=_read_options(given, environment),
+        region_files=given.read(contract.ENV_REGION_FILES),
+        cache=given.read(contract.ENV_CACHE),
+        threads=given.read(contract.ENV_THREADS),
+        memory=given.read(contract.ENV_MEMORY),
+        read=read,
         write=StoreOptions(
             endpoint_url=given.read(contract.ENV_S3_ENDPOINT),
             acl=given.read(contract.ENV_S3_ACL),
+            unsigned=bool(given.text(contract.ENV_S3_UNSIGNED)) and read.s3_unsigned,
         ),
-        queue_address=given.read(contract.ENV_QUEUE) or _queue_beside(output),
+        queue_address=given.read(contract.ENV_QUEUE),
         queue_options=QueueOptions(
             endpoint_url=given.read(contract.ENV_SQS_ENDPOINT),
             dead_letters=given.read(contract.ENV_DEAD_LETTERS),
         ),
         metrics_namespace=given.read(contract.ENV_METRICS),
-        price=Price.parse(given.text(contract.ENV_CPU_HOUR_PRICE)),
+        price=given.read(contract.ENV_CPU_HOUR_PRICE),
     )
-    return replace(site, commands=_find_commands(site, _Settings({}, given.environ)))
+    return replace(site, commands=_find_commands(site, given))
 
 
-def find_limits(environ: Mapping[str, str] | None = None) -> ReadLimits:
-    """Limits of the environment variables, for what is read without a site."""
-    limits: ReadLimits = _Settings({}, os.environ if environ is None else environ).read(
-        contract.ENV_LIMITS, USUAL_LIMITS
-    )
+def find_limits(environ: Mapping[str, str] | None = None, config: object = None) -> ReadLimits:
+    """Limits of variables and the file of settings, for what is read without a site."""
+    given = _find_settings(environ, {"config": config})
+    limits: ReadLimits = given.read(contract.ENV_LIMITS)
     return limits
 
 
-def _find_commands(site: Site, bare: _Settings) -> CommandWriter:
-    """Options that say what the environment variables alone would not, in any folder."""
+class Origin(StrEnum):
+    """What says the value of a setting, the first one that does."""
+
+    OPTION = "option"
+    VARIABLE = "variable"
+    FILE = "file"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as it is now."""
+
+    name: str
+    """Key in the file of settings, such as ``output``."""
+    variable: str
+    text: str | None
+    """Its value as a variable would have it; None if there is none."""
+    origin: Origin
+    place: str | None = None
+    """The option, the variable, or the file with its line; None for a default."""
+
+
+def describe_settings(
+    environ: Mapping[str, str] | None = None, options: Mapping[str, object] | None = None
+) -> tuple[Setting, ...]:
+    """Every setting with its value and what says it, in the order of the variables.
+
+    Parameters and errors are those of :func:`open_site`; here an output may be missing.
+    """
+    given = _find_settings(environ, options)
+    check_variables(given.environ)
+    return tuple(given.describe(variable) for variable in contract.ENVIRONMENT_VARIABLES)
+
+
+def _find_settings(
+    environ: Mapping[str, str] | None, options: Mapping[str, object] | None
+) -> _Settings:
+    known = os.environ if environ is None else environ
+    options = options or {}
+    config = find_config(options.get("config"), known, search=environ is None)
+    return _Settings(options, known, config)
+
+
+def _find_commands(site: Site, given: _Settings) -> CommandWriter:
+    """Options that say what variables and the file alone would not, in any folder."""
+    bare = replace(given, options={})
     usual: dict[str, tuple[object, str | None]] = {
         "env": (site.environment, bare.text(contract.ENV_ENVIRONMENT) or "local"),
-        "catalog": (site.catalog, _find_catalog(bare, site.environment)),
+        "catalog": (site.catalog, bare.text(contract.ENV_CATALOG) or _usual_catalog(given)),
         "output": (site.output, bare.text(contract.ENV_OUTPUT) or LOCAL_OUTPUT),
         "models": (site.models, bare.text(contract.ENV_MODELS)),
-        "queue": (site.queue_address, bare.text(contract.ENV_QUEUE) or _queue_beside(site.output)),
+        "queue": (site.queue_address, bare.text(contract.ENV_QUEUE) or _usual_queue(given)),
+        "config": (given.options.get("config"), None),
     }
     return CommandWriter(
         tuple(
@@ -304,6 +368,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_STRICT_INPUTS: _parse_flag,
     contract.ENV_TRUST_CATALOG: _parse_flag,
     contract.ENV_LIMITS: ReadLimits.parse,
+    contract.ENV_CPU_HOUR_PRICE: lambda variable, text: Price.parse(text, variable),
 }
 """What is not read as plain text."""
 
@@ -314,56 +379,136 @@ class _Settings:
 
     options: Mapping[str, object]
     environ: Mapping[str, str]
+    file: ConfigFile
+
+    @property
+    def environment(self) -> Environment:
+        """The named environment, which decides on defaults."""
+        named: Environment = self.read(contract.ENV_ENVIRONMENT)
+        return named
+
+    def find(self, variable: str) -> Setting | None:
+        """What is said of a setting; None if nothing is."""
+        name = setting_name(variable)
+        option = self.options.get(name)
+        if option is not None:
+            option = int(option) if isinstance(option, bool) else option
+            place = f"--{name.replace('_', '-')}"
+            return Setting(name, variable, str(option), Origin.OPTION, place)
+        if self.environ.get(variable):
+            return Setting(name, variable, self.environ[variable], Origin.VARIABLE, variable)
+        if self.file.texts.get(variable):
+            place = self.file.place(variable)
+            return Setting(name, variable, self.file.texts[variable], Origin.FILE, place)
+        return None
 
     def text(self, variable: str) -> str | None:
-        # A file of settings would be asked last, after the options and the environment.
-        option = self.options.get(variable.removeprefix(contract.ENV_PREFIX).lower())
-        return str(option) if option is not None else self.environ.get(variable) or None
+        """What is said of a setting, as a variable would have it."""
+        said = self.find(variable)
+        return said.text if said else None
 
-    def read(self, variable: str, default: object = None) -> Any:  # noqa: ANN401 (see _PARSERS)
-        text = self.text(variable)
-        if not text:
-            return default
+    def read(self, variable: str) -> Any:  # noqa: ANN401 (see _PARSERS)
+        """Value of a setting, or its default."""
+        said = self.find(variable)
+        if said is None or not said.text:
+            default = _DEFAULTS.get(variable)
+            return default(self) if default else None
         parse = _PARSERS.get(variable)
-        return parse(variable, text) if parse else text
+        if parse is None:
+            return said.text
+        with _blame_file(said):
+            return parse(said.name if said.origin is Origin.FILE else variable, said.text)
+
+    def describe(self, variable: str) -> Setting:
+        """A setting as it is now; Misconfigured if what is said of it cannot be used."""
+        said, value = self.find(variable), self.read(variable)
+        if said is not None and said.text:
+            return said
+        if variable == contract.ENV_CONFIG:
+            value = self.file.path
+        elif variable == contract.ENV_MODELS:
+            value = models_folder()
+        return Setting(setting_name(variable), variable, _format_default(value), Origin.DEFAULT)
 
 
-def _find_catalog(given: _Settings, environment: Environment) -> str | None:
-    """Where GeoMAD items are: the named place, else the environment's own."""
-    catalog = given.text(contract.ENV_CATALOG)
-    return EXPLORER if catalog is None and environment != "local" else catalog
+def _format_default(value: object) -> str | None:
+    """A default as a variable would have it; None for nothing."""
+    if isinstance(value, Price):
+        return f"{value.dollars:g}"
+    if isinstance(value, bool):
+        return str(int(value))
+    return None if value in (None, ()) else str(value) or None
 
 
-def _default_output(environment: Environment) -> str:
-    if environment != "local":
-        raise Misconfigured(
-            f"environment {environment} has no place for results: give --output or set "
-            f"{contract.ENV_OUTPUT} to a folder or s3://bucket/prefix"
-        )
-    return LOCAL_OUTPUT
+@contextmanager
+def _blame_file(said: Setting) -> Iterator[None]:
+    """Say where a value is from that cannot be used, if that is the file of settings."""
+    try:
+        yield
+    except Misconfigured as error:
+        if said.origin is not Origin.FILE:
+            raise
+        raise Misconfigured(f"{said.place}: {error}", reason=error.reason) from None
 
 
-def _default_cache(environ: Mapping[str, str]) -> Path:
-    base = environ.get("XDG_CACHE_HOME")
+def _usual_catalog(given: _Settings) -> str | None:
+    """Where GeoMAD items are, if no place is named; None for the demo world."""
+    return None if given.environment == "local" else EXPLORER
+
+
+def _usual_resolution(given: _Settings) -> int:
+    environment = given.environment
+    is_own = environment == "local" and given.read(contract.ENV_CATALOG) is not None
+    return 10 if is_own else _RESOLUTION[environment]
+
+
+def _usual_cache(given: _Settings) -> Path:
+    base = given.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "cropmask"
 
 
-def _queue_beside(output: str) -> str | None:
+def _usual_queue(given: _Settings) -> str | None:
     """On one machine the queue is a folder beside the results."""
-    if output.startswith("s3://"):
+    output = given.read(contract.ENV_OUTPUT)
+    if output is None or output.startswith("s3://"):
         return None
     return f"{output.removeprefix('file://')}/{QUEUE_FOLDER}"
 
 
-def _read_options(given: _Settings, environment: Environment) -> ReadOptions:
-    public = environment != "local" and contract.ENV_S3_UNSIGNED not in given.environ
+_DEFAULTS: Final[Mapping[str, Callable[[_Settings], object]]] = {
+    contract.ENV_ENVIRONMENT: lambda _given: "local",
+    contract.ENV_CATALOG: _usual_catalog,
+    contract.ENV_OUTPUT: lambda given: LOCAL_OUTPUT if given.environment == "local" else None,
+    contract.ENV_REGION_FILES: lambda _given: (),
+    contract.ENV_CACHE: _usual_cache,
+    contract.ENV_RESOLUTION: _usual_resolution,
+    contract.ENV_THREADS: lambda _given: find_cpus(),
+    contract.ENV_MEMORY: lambda _given: find_memory_limit(),
+    contract.ENV_LOG_FORMAT: lambda _given: "auto",
+    contract.ENV_QUEUE: _usual_queue,
+    contract.ENV_TIME_LIMIT: lambda _given: contract.TIME_LIMIT_SECONDS,
+    contract.ENV_BREAKER: lambda _given: contract.BREAKER_TILES,
+    contract.ENV_NAMESPACE: lambda _given: contract.NAMESPACE,
+    contract.ENV_CPU_HOUR_PRICE: lambda _given: Price(),
+    contract.ENV_VERIFY_INPUTS: lambda _given: Verify.READ,
+    contract.ENV_STRICT_INPUTS: lambda _given: False,
+    contract.ENV_TRUST_CATALOG: lambda _given: False,
+    contract.ENV_LIMITS: lambda _given: USUAL_LIMITS,
+    contract.ENV_S3_UNSIGNED: lambda given: given.environment != "local",
+    contract.ENV_S3_REQUESTER_PAYS: lambda _given: False,
+}
+"""What counts where nothing is said; None for everything else."""
+
+
+def _read_options(given: _Settings) -> ReadOptions:
+    public = given.environment != "local" and given.text(contract.ENV_S3_UNSIGNED) is None
     return ReadOptions(
         s3_endpoint=given.read(contract.ENV_S3_ENDPOINT),
         s3_region=PUBLIC_REGION if public else None,
-        s3_unsigned=public or given.read(contract.ENV_S3_UNSIGNED, False),
-        s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS, False),
-        verify=given.read(contract.ENV_VERIFY_INPUTS, Verify.READ),
-        strict=given.read(contract.ENV_STRICT_INPUTS, False),
-        limits=given.read(contract.ENV_LIMITS, USUAL_LIMITS),
-        trust_catalog=given.read(contract.ENV_TRUST_CATALOG, False),
+        s3_unsigned=given.read(contract.ENV_S3_UNSIGNED),
+        s3_requester_pays=given.read(contract.ENV_S3_REQUESTER_PAYS),
+        verify=given.read(contract.ENV_VERIFY_INPUTS),
+        strict=given.read(contract.ENV_STRICT_INPUTS),
+        limits=given.read(contract.ENV_LIMITS),
+        trust_catalog=given.read(contract.ENV_TRUST_CATALOG),
     )

@@ -20,8 +20,8 @@ from shapely.geometry import Point, mapping
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, Tile
 from cropmask.remote.address import is_remote
-from cropmask.remote.fetch import ReadOptions, ask, parse_json, translate_status
-from cropmask.remote.limits import EndlessSearch, SearchBudget
+from cropmask.remote.fetch import ReadOptions, ask, translate_status
+from cropmask.remote.limits import EndlessSearch, SearchBudget, parse_json
 from cropmask.sources.matching import StacFile, dicts_in, is_of_period
 from cropmask.task import Period
 

@@ -20,8 +20,7 @@ from shapely.geometry import shape
 
 from cropmask.errors import Misconfigured, Reason, Rejected, blame_configuration
 from cropmask.grid import AFRICA_10, CRS, Tile, tile_at
-from cropmask.remote.fetch import parse_json
-from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
+from cropmask.remote.limits import USUAL_LIMITS, ReadLimits, parse_json
 
 _LONGITUDE_LATITUDE: Final = "OGC:CRS84"
 _LONGEST_STEP: Final = {True: 0.1, False: 10_000.0}

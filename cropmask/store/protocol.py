@@ -38,7 +38,7 @@ class StoreOptions:
     acl: str | None = None
     """Canned ACL of written objects, such as ``bucket-owner-full-control``."""
     unsigned: bool = False
-    """Whether to read a public bucket without credentials."""
+    """Whether to read a public bucket without credentials where there are none."""
     requester_pays: bool = False
     """Whether to pay for requests to a requester-pays bucket."""
     attempts: int = 6

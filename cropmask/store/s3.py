@@ -23,7 +23,8 @@ _BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[\w:/-]+")
 _PAGE_KEYS: Final = 1000
 _ADVICE: Final = {
     "NoSuchBucket": "the bucket does not exist: create it or name another",
-    "AccessDenied": "access is denied: check the role's permissions on this bucket",
+    "AccessDenied": "access is denied: check the role's permissions on this bucket, or name "
+    "another profile with AWS_PROFILE",
     "403": "access is denied (a key that is absent also looks like this without s3:ListBucket)",
     "AccessControlListNotSupported": "the bucket takes no ACL: leave the ACL option out",
     "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
@@ -52,7 +53,7 @@ class S3Store:
         self._aws = make_s3_client(
             f"s3://{bucket}",
             endpoint_url=options.endpoint_url,
-            unsigned=options.unsigned,
+            may_lack_credentials=options.unsigned,
             requester_pays=options.requester_pays,
             attempts=options.attempts,
         )

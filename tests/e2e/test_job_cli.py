@@ -41,7 +41,7 @@ class Job:
         self.folder = folder
         kept = {k: v for k, v in os.environ.items() if not k.startswith("CROPMASK_")}
         self.environ = {**kept, "CROPMASK_CACHE": str(cache), "HOME": str(folder)}
-        self.environ |= {"http_proxy": "", "https_proxy": ""}
+        self.environ |= {"http_proxy": "", "https_proxy": "", "CROPMASK_CONFIG": os.devnull}
 
     def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         return subprocess.Popen(

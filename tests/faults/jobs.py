@@ -109,7 +109,7 @@ def start_jobs(world: World, folder: Path, environ: dict[str, str]) -> Jobs:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.killer"],
         cwd=REPOSITORY,
-        env={**kept, "TMPDIR": str(folder), **environ},
+        env={**kept, "CROPMASK_CONFIG": os.devnull, "TMPDIR": str(folder), **environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -107,6 +107,28 @@ class TestS3(StoreContract):
         with pytest.raises(Misconfigured, match="credentials"):
             store.check_writable()
 
+    def test_without_credentials_it_says_what_to_do(
+        self, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        store = open_store(f"s3://{BUCKET}", StoreOptions(endpoint_url=endpoint))
+        with pytest.raises(Misconfigured) as caught:
+            store.exists("a")
+        said = str(caught.value)
+        assert "AWS_PROFILE" in said
+        assert "CROPMASK_S3_UNSIGNED=1 reads a public bucket" in said
+
+    def test_credentials_are_used_where_there_are_some(self, endpoint: str, client: Any) -> None:
+        options = StoreOptions(endpoint_url=endpoint, unsigned=True)
+        signed: list[bool] = []
+        store: Any = open_store(f"s3://{BUCKET}", options)
+        store._client.meta.events.register(
+            "before-send.s3", lambda request, **_: signed.append("Authorization" in request.headers)
+        )
+        store.put("b", b"1", "text/plain")
+        assert signed == [True]
+
     def test_unsigned_needs_no_credentials(
         self, endpoint: str, client: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

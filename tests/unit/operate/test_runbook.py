@@ -102,6 +102,7 @@ def test_commands_of_the_runbook_run(
     for name in list(os.environ):
         if name.startswith("CROPMASK_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("CROPMASK_CONFIG", os.devnull)
     monkeypatch.setenv("CROPMASK_CACHE", str(demo_cache))
     monkeypatch.setenv("CROPMASK_OUTPUT", str(tmp_path))
     monkeypatch.setenv("CROPMASK_QUEUE", str(tmp_path / "_queue"))

@@ -13,7 +13,7 @@ from cropmask.cli.main import COMMANDS
 from cropmask.site.commands import PLACE_OPTIONS, CommandWriter, tiles_argument
 from cropmask.site.site import absolute, open_site
 
-NAMES = ("env", "catalog", "output", "models", "queue")
+NAMES = ("env", "catalog", "output", "models", "queue", "config")
 
 
 @pytest.mark.parametrize("name", PLACE_OPTIONS)

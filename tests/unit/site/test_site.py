@@ -105,3 +105,10 @@ def test_the_docs_name_every_variable_and_exit_code() -> None:
 def test_every_variable_of_the_contract_is_described() -> None:
     named = {value for key, value in vars(contract).items() if key.startswith("ENV_")}
     assert named - {contract.ENV_PREFIX} == set(contract.ENVIRONMENT_VARIABLES)
+
+
+def test_results_in_a_public_bucket_are_looked_at_without_credentials_if_asked_for() -> None:
+    asked = {"CROPMASK_OUTPUT": "s3://bucket/maps", "CROPMASK_S3_UNSIGNED": "1"}
+    assert open_site(asked).write.unsigned
+    assert not open_site({**asked, "CROPMASK_S3_UNSIGNED": "0"}).write.unsigned
+    assert not open_site({"CROPMASK_OUTPUT": "s3://b/m", "CROPMASK_ENV": "prod"}).write.unsigned
