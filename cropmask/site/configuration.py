@@ -84,7 +84,7 @@ def load_config(path: Path, *, is_named: bool) -> ConfigFile:
         return ConfigFile()
     from cropmask.region import load_toml  # with what parses regions
 
-    path = path.absolute()
+    path = Path(os.path.realpath(path.parent)) / path.name
     text, document = load_toml(path, "the file of settings")
     keys = _find_keys()
     texts, lines, problems = {}, {}, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from cropmask.cli.console import find_log_format, run_click
 from cropmask.cli.main import cropmask
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -46,6 +48,18 @@ def test_config_says_what_each_setting_is_and_why(
     assert found["output"] == ["there", "option --output"]
     assert found["resolution"] == ["60", "default"]
     assert found["image"] == ["none", "default"]
+
+
+def test_the_page_shows_what_config_prints(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (REPOSITORY / "docs" / "operate.md").read_text(encoding="utf-8")
+    (settings,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (shown,) = re.findall(r"\$ cropmask config\n(.*?)```", page, re.DOTALL)
+    (here / "cropmask.toml").write_text(settings)
+    monkeypatch.setenv("CROPMASK_THREADS", "4")
+    found = rows(run("config"))
+    for name, expected in rows(shown.replace("/home/me/kenya", str(here))).items():
+        assert name == "..." or found[name] == expected
+    assert found["limits"][0] == "pages=500"
 
 
 def test_config_for_programs(here: Path) -> None:

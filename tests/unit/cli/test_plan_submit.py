@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -354,3 +355,42 @@ def test_strict_inputs_of_a_plan_reach_the_pods(
     assert "STRICT" not in json.dumps(sent["manifest"])
     monkeypatch.setenv("CROPMASK_STRICT_INPUTS", "1")
     assert "CROPMASK_STRICT_INPUTS" in run(submit, "plan.json", *more).stdout
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_places_of_a_file_of_settings_hold_for_all_that_follows(
+    world: RegionWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """Found in a folder above, or named: what is printed is pasted, and pods are told."""
+    file = tmp_path / ("mine.toml" if named else "cropmask.toml")
+    file.write_text(
+        f"catalog = '{world.catalog}'\noutput = 'out'\nlimits = {{pages = 500}}\nresolution = 20\n"
+    )
+    below = tmp_path / "below"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    monkeypatch.delenv("CROPMASK_CONFIG")
+    config = ("--config", "../mine.toml") if named else ()
+    pasted = ["--config", str(below / "../mine.toml")] if named else []
+    region = str(world.region.absolute())
+
+    said = run(plan, "--region", region, "--out", "plan.json", *config).output
+    next_line = shlex.split(said.splitlines()[-1].removeprefix("Next: "))
+    assert next_line == ["cropmask", "submit", "plan.json", *pasted]
+    words = (*next_line[2:], "--workers", "2", "--image", "i", "--any-node", "--json")
+    manifest = json.loads(run(submit, *words, "--dry-run").output.splitlines()[-1])["manifest"]
+    (container,) = manifest["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    assert told["CROPMASK_LIMITS"] == "pages=500"
+    assert told["CROPMASK_RESOLUTION"] == "20"
+    assert told["CROPMASK_OUTPUT"] == str(tmp_path / "out")
+    assert told["CROPMASK_CATALOG"] == str(world.catalog.absolute())
+
+    said = run(submit, *next_line[2:], "--run", "first").output
+    worker, look = (shlex.split(line.removeprefix("Next:")) for line in said.splitlines()[-2:])
+    assert worker == ["cropmask", "worker", "--region-file", region, *pasted]
+    assert look == ["cropmask", "status", "--run", "first", "--watch", *pasted]
+    standing = json.loads(run(status, *[w for w in look[2:] if w != "--watch"], "--json").output)
+    assert standing["run"] == "first"
+    assert (tmp_path / "out").is_dir()
+    assert not (below / "out").exists()
