@@ -11,18 +11,18 @@ import select
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from cropmask.contract import ENV_LOG_FORMAT, ExitCode
+from cropmask.contract import ENV_CONFIG, ENV_LOG_FORMAT, ExitCode
 from cropmask.errors import CropmaskError, Drained, Interrupted, Misconfigured, OutOfMemory, Reason
 from cropmask.site.configuration import ConfigFile, find_config
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from cropmask.machine.stages import Progress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 HELP_SETTINGS: Final = {
     "help_option_names": ["-h", "--help"],
@@ -129,6 +131,29 @@ def _find_option(arguments: list[str], name: str) -> str | None:
         if word == name or word.startswith(f"{name}=")
     ]
     return given[-1] if given else None
+
+
+def make_config_option(*, expose_value: bool) -> Callable[[Command], Command]:
+    """The option ``--config``, of the program and of its commands."""
+    return click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path, readable=False),
+        is_eager=True,  # known before a setting is asked for
+        callback=_name_config,
+        expose_value=expose_value,
+        help="File of settings.  [default: the nearest cropmask.toml, here or in a folder above; "
+        f"env var: {ENV_CONFIG}]",
+    )
+
+
+def _name_config(
+    context: click.Context, _option: click.Parameter, value: Path | None
+) -> Path | None:
+    """Remember the file of settings, or recall the one that was given to the program."""
+    context.meta[CONFIG] = value or context.meta.get(CONFIG)
+    found: Path | None = context.meta[CONFIG]
+    return found
 
 
 def context_config(context: click.Context) -> ConfigFile:

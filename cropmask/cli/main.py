@@ -9,8 +9,13 @@ from typing import Final
 
 import click
 
-from cropmask.cli import options
-from cropmask.cli.console import HELP_SETTINGS, find_log_format, open_logging, run_click
+from cropmask.cli.console import (
+    HELP_SETTINGS,
+    find_log_format,
+    make_config_option,
+    open_logging,
+    run_click,
+)
 from cropmask.contract import VERSION
 
 COMMANDS: Final = {
@@ -67,7 +72,7 @@ class LazyGroup(click.Group):
     context_settings=HELP_SETTINGS,
     epilog="'cropmask-job' maps one tile. 'cropmask COMMAND --help' explains a command.",
 )
-@options.plain_config_option
+@make_config_option(expose_value=False)
 @click.version_option(VERSION, message="cropmask %(version)s")
 def cropmask() -> None:
     """Cropland mask of Africa: regions, models and results."""

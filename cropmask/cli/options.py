@@ -9,21 +9,25 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from cropmask.cli.console import CONFIG, LOG_FORMATS, context_config
-from cropmask.contract import ENV_CONFIG, ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
+from cropmask.cli.console import (
+    CONFIG,
+    LOG_FORMATS,
+    Command,
+    context_config,
+    make_config_option,
+)
+from cropmask.contract import ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
 from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES, Recipe
 from cropmask.site.variables import check_variables
 from cropmask.task import Period
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
@@ -274,36 +278,15 @@ class SettingOption(click.Option):
         return (said, ParameterSource.DEFAULT_MAP) if said else (value, source)
 
 
-def _name_config(
-    context: click.Context, _option: click.Parameter, value: Path | None
-) -> Path | None:
-    """Remember the file of settings, or recall the one that was given to the program."""
-    context.meta[CONFIG] = value or context.meta.get(CONFIG)
-    found: Path | None = context.meta[CONFIG]
-    return found
-
-
 def given_config() -> Path | None:
     """What ``--config`` names, for a command that does not take it as a parameter."""
     found: Path | None = click.get_current_context().meta.get(CONFIG)
     return found
 
 
-def _make_config_option(*, expose_value: bool) -> Callable[[Command], Command]:
-    return click.option(
-        "--config",
-        type=FILE,
-        is_eager=True,  # known before a setting is asked for
-        callback=_name_config,
-        expose_value=expose_value,
-        help="File of settings.  [default: the nearest cropmask.toml, here or in a folder above; "
-        f"env var: {ENV_CONFIG}]",
-    )
-
-
-config_option = _make_config_option(expose_value=True)
+config_option = make_config_option(expose_value=True)
 """For ``open_site``, which takes its value by name."""
-plain_config_option = _make_config_option(expose_value=False)
+plain_config_option = make_config_option(expose_value=False)
 """For commands that ask for :func:`given_config`, or need it for other options only."""
 
 
