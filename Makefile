@@ -3,6 +3,7 @@
 # make coverage   the same tests, and the share of lines that they run
 # make test-lowest  the unit tests on the lowest versions that pyproject.toml allows
 # make test-faults  kills, failing servers, full disks; a few minutes
+# make docs   the documentation as a site in build/site, offline; broken links fail
 # make check  format, lint, types, import map, tests
 # make infra-check  the same for the cloud: templates, rules, assertions, stand-ins
 
@@ -15,7 +16,7 @@ UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo setup test coverage test-lowest test-faults drill lint check bench format clean wheel
+.PHONY: demo setup test coverage test-lowest test-faults drill lint docs reference check bench format clean wheel
 
 demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 	$(BIN)/cropmask-job --tile x10y20 --region eastern
@@ -43,7 +44,13 @@ lint: .venv/.dev  ## format, lint, types, import map
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+docs: .venv/.dev  ## the documentation as a site in build/site, offline
+	$(BIN)/python docs/make_site.py
+
+reference: .venv/.dev  ## print docs/reference anew
+	$(BIN)/python docs/make_reference.py
+
+check: lint docs test
 
 format: .venv/.dev
 	$(BIN)/ruff format .
@@ -73,7 +80,7 @@ $(TOOLS)/.ready:
 
 .venv/.dev: $(TOOLS)/.ready pyproject.toml uv.lock
 	$(UV) sync --quiet --frozen --extra train --extra serve --extra cluster --extra show \
-	  --group datacube
+	  --group datacube --group docs
 	@touch $@ .venv/.run
 
 # Other engines, for the benchmarks alone; which of them are missing the benchmarks say.

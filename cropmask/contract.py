@@ -7,33 +7,64 @@ names from here and never need the computing packages.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 VERSION = "0.1.0"
 """Version of the package; part of every run key."""
 
 
 class ExitCode(IntEnum):
-    """What a process of ours says when it ends; a Job's podFailurePolicy reads it."""
+    """What a process of ours says when it ends; a Job's podFailurePolicy reads it.
 
-    DONE = 0
-    """Done, or skipped because the result is there."""
-    USAGE = 2
-    """The command line is wrong."""
-    REJECTED = 3
-    """The task is wrong; never worth a retry."""
-    DRAINED = 4
-    """Stopped by SIGTERM; the work was returned."""
-    FAILED = 10
-    """The world failed; a retry may help."""
-    TIMED_OUT = 11
-    """The attempt exceeded its time limit."""
-    MEMORY = 12
-    """The attempt exceeded its memory limit."""
-    MISCONFIGURED = 13
-    """Configuration or credentials are wrong; the whole Job should stop."""
-    PLAN_HAS_CHANGES = 20
-    """``plan --check`` found work to do, or ``reconcile`` something that is not as it must be."""
+    Each member carries what it means, and whether another try is worth it.
+    """
+
+    meaning: str
+    retry: str
+
+    def __new__(cls, code: int, meaning: str, retry: str) -> Self:
+        """A member from its number, what it means, and whether another try is worth it."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        member.retry = retry
+        return member
+
+    DONE = 0, "done, or skipped because the same result is there", ""
+    USAGE = 2, "the command line is wrong", "no"
+    REJECTED = (
+        3,
+        "the task is wrong: unknown region, tile outside it, GeoMAD missing or doubled, band "
+        "missing, wrong CRS, an input that does not exist, is no raster or answers 403, model "
+        "digest differs, another result is there",
+        "no",
+    )
+    DRAINED = (
+        4,
+        "stopped by SIGTERM or Ctrl-C; an unfinished tile is not published, an unfinished file not "
+        "left",
+        "yes",
+    )
+    FAILED = (
+        10,
+        "reading or writing failed: network, server error, truncated file, disk full",
+        "yes",
+    )
+    TIMED_OUT = 11, "the time limit of the attempt was exceeded (`cropmask worker --tasks`)", "yes"
+    MEMORY = 12, "the memory limit was exceeded", "with more memory"
+    MISCONFIGURED = (
+        13,
+        "configuration or credentials are wrong, or a worker met the same failure on 10 tiles in a "
+        "row: unreadable region file, output that cannot be written, no such catalog, access to "
+        "catalog or output denied, credentials missing, expired or unknown",
+        "no, stop everything",
+    )
+    PLAN_HAS_CHANGES = (
+        20,
+        "`cropmask plan --check` found work to do, or `cropmask reconcile` something that is not "
+        "as it must be",
+        "",
+    )
 
 
 LEASE_SECONDS = 300

@@ -782,7 +782,9 @@ def test_commands_end_in_one_line(tmp_path: Path, name: str, kind: str) -> None:
 
 
 def test_the_table_of_limits_is_that_of_the_code() -> None:
-    lines = (REPOSITORY / "docs" / "operate.md").read_text(encoding="utf-8").splitlines()
+    lines = (
+        (REPOSITORY / "docs" / "reference" / "limits.md").read_text(encoding="utf-8").splitlines()
+    )
     rows = [line for line in lines if line.startswith("| `") and line.count("|") == 4]
     there = [tuple(cell.strip(" `") for cell in row.strip("|").split("|")) for row in rows]
     usual = ReadLimits()

@@ -155,9 +155,8 @@ def test_too_little_memory_for_one_task_is_left_to_other_workers() -> None:
 
 
 def test_the_docs_name_the_reasons_that_count() -> None:
-    text = (REPOSITORY / "docs" / "operate-region.md").read_text()
-    passage = text.partition("### The circuit breaker")[2].partition("###")[0]
-    listed = re.search(r"These reasons count: (.*?)\.", passage, re.DOTALL)
-    assert listed is not None
-    assert set(re.findall(r"`([^`]+)`", " ".join(listed[1].split()))) == set(SHARED)
-    assert str(BREAKER_TILES) in passage
+    table = (REPOSITORY / "docs" / "reference" / "reasons.md").read_text()
+    assert set(re.findall(r"^\| `([^`]+)` \|.*\| yes \|$", table, re.MULTILINE)) == set(SHARED)
+    text = (REPOSITORY / "docs" / "workers.md").read_text()
+    passage = text.partition("## The circuit breaker")[2].partition("##")[0]
+    assert f"{BREAKER_TILES} different tiles in a row" in passage

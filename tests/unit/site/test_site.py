@@ -95,11 +95,13 @@ def test_s3_settings_reach_both_sides() -> None:
 
 
 def test_the_docs_name_every_variable_and_exit_code() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "operate.md").read_text()
+    tables = Path(__file__).parents[3] / "docs" / "reference"
+    text = (tables / "configuration.md").read_text()
     for name, meaning in contract.ENVIRONMENT_VARIABLES.items():
         assert f"| `{name}` | {meaning} |" in text
+    text = (tables / "exit-codes.md").read_text()
     for code in contract.ExitCode:
-        assert f"\n| {int(code)} | " in text
+        assert f"\n| {int(code)} | {code.meaning} |" in text
 
 
 def test_every_variable_of_the_contract_is_described() -> None:

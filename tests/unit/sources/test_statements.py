@@ -210,6 +210,6 @@ def test_the_table_of_the_documentation_is_that_of_the_code() -> None:
         f"| {fact} | {cell(rule.in_band)} | {cell(rule.in_asset)} | {cell(rule.in_item)} |"
         for fact, rule in FACT_RULES.items()
     ]
-    text = (REPOSITORY / "docs" / "operate.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "inputs.md").read_text(encoding="utf-8")
     assert "\n".join(rows) in text
     assert " or ".join(f"`{name}`" for name in BAND_LISTS) in text
