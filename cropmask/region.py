@@ -316,8 +316,10 @@ def model_table(recipe: Recipe, file: str, sha256: str) -> str:
     return f'[models.{recipe}]\nfile = "{file}"\nsha256 = "{sha256}"\n'
 
 
-def load_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
-    """Text and document of a TOML file; ``what`` it is called where it cannot be used.
+def load_toml(path: Path, what: str, most: int = MAX_CHARACTERS) -> tuple[str, dict[str, Any]]:
+    """Text and document of a TOML file of so many characters at most.
+
+    ``what`` it is called where it cannot be used.
 
     Raises
     ------
@@ -325,7 +327,7 @@ def load_toml(path: Path, what: str) -> tuple[str, dict[str, Any]]:
         If it cannot be read, or is no TOML.
     """
     try:
-        text = _read_text(path)
+        text = _read_text(path, most)
         return text, tomllib.loads(text)
     except OSError as error:
         raise Misconfigured(f"{what} {path} cannot be read: {error.strerror}") from None
@@ -352,13 +354,13 @@ def _read_region(path: Path) -> Region:
     return region
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, most: int) -> str:
     """Text of a file; a device or a pipe in its place would never end."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise ValueError("it is no file")
     with path.open(encoding="utf-8-sig") as file:
-        text = file.read(MAX_CHARACTERS + 1)
-    if len(text) > MAX_CHARACTERS:
+        text = file.read(most + 1)
+    if len(text) > most:
         raise ValueError("it is too large")
     return text
 

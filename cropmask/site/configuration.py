@@ -14,6 +14,8 @@ from cropmask.contract import ENV_CONFIG, ENV_PREFIX, ENVIRONMENT_VARIABLES
 from cropmask.errors import Misconfigured, Reason, doubt_address, find_closest
 
 FILE_NAME: Final = "cropmask.toml"
+_MAX_CHARACTERS: Final = 20_000
+"""Of a file: many more than there are settings, and few enough for any TOML to be parsed soon."""
 _SCHEMES: Final = ("s3", "http", "https", "file")
 
 
@@ -85,7 +87,7 @@ def load_config(path: Path, *, is_named: bool) -> ConfigFile:
     from cropmask.region import load_toml  # with what parses regions
 
     path = Path(os.path.realpath(path.parent)) / path.name
-    text, document = load_toml(path, "the file of settings")
+    text, document = load_toml(path, "the file of settings", _MAX_CHARACTERS)
     keys = _find_keys()
     texts, lines, problems = {}, {}, []
     for key, value in document.items():

@@ -374,3 +374,16 @@ def test_the_log_format_may_come_from_the_environment(job: Job) -> None:
     unknown = job(*wrong, env={"CROPMASK_LOG_FORMAT": "xml"})
     assert unknown.returncode == ExitCode.USAGE
     assert "'xml' is not one of" in unknown.stderr
+
+
+def test_settings_may_come_from_a_file_beside_the_data(job: Job) -> None:
+    file = job.folder / "cropmask.toml"
+    file.write_text("output = 'maps'\nresolution = 100\nlog_format = 'text'\n")
+    outcome = job(*TILE, "--dry-run", env={"CROPMASK_CONFIG": ""})
+    assert outcome.returncode == ExitCode.DONE, outcome.stderr
+    assert "resolution 100 m" in outcome.stdout
+    assert f"output     {job.folder}/maps/{DATASET}/" in outcome.stdout
+    file.write_text("log_format = 'text'\nresolution = 30\n")
+    refused = job(*TILE, "--dry-run", env={"CROPMASK_CONFIG": ""})
+    assert refused.returncode == ExitCode.MISCONFIGURED
+    assert refused.stderr.startswith(f"error: {file}, line 2: resolution 30 m is not offered")

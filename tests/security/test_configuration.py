@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -406,6 +408,50 @@ def test_variables_of_kubernetes_are_none_of_ours(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING, "cropmask"):
         assert open_site({**of_services, "CROPMASK_UNSET": ""}) == open_site({})
     assert caplog.messages == []
+
+
+SETTINGS: dict[str, Callable[[Path], object]] = {
+    "no text": lambda path: path.write_bytes(b"\x00\xff" * 50),
+    "nested": lambda path: path.write_text("limits = " + "[" * 100_000),
+    "nested tables": lambda path: path.write_text("limits" + ".a" * 9_000 + " = 1"),
+    "large": lambda path: path.write_text("# " + "x" * 10_000_000),
+    "many digits": lambda path: path.write_text(f"threads = {'9' * 10_000}"),
+    "long key": lambda path: path.write_text(f"{'x' * 19_000} = 1"),
+    "many keys": lambda path: path.write_text("".join(f"x{i} = 1\n" for i in range(1_800))),
+    "two lines": lambda path: path.write_text('"a\\nb" = 1'),
+    "two lines in a value": lambda path: path.write_text('output = "a\\nb"'),
+    "codes of a terminal": lambda path: path.write_text('output = "\\u001b[31mred"'),
+    "a pipe": lambda path: os.mkfifo(path),
+    "a folder": lambda path: path.mkdir(),
+    "a loop": lambda path: path.symlink_to(path),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "nothing": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("what", SETTINGS)
+def test_a_hostile_file_of_settings(what: str, here: Path, say: Say) -> None:
+    SETTINGS[what](here / "odd.toml")
+    before, began = list(here.iterdir()), time.process_time()
+    said = say(cropmask, ExitCode.MISCONFIGURED, "config", "--config", "odd.toml")
+    assert "odd.toml" in said
+    assert len(said) < 1000
+    assert time.process_time() - began < 10
+    assert list(here.iterdir()) == before
+
+
+@pytest.mark.parametrize("key", ["cache", "heartbeat", "image", "trust_catalog"])
+def test_a_file_that_only_lies_there_cannot_say_all(
+    key: str, here: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CROPMASK_CONFIG")
+    value = "true" if key == "trust_catalog" else "'x'"
+    (here / "cropmask.toml").write_text(f"{key} = {value}\n")
+    (here / "below").mkdir()
+    monkeypatch.chdir(here / "below")
+    said = say(cropmask, ExitCode.MISCONFIGURED, "worker")
+    assert f"line 1: '{key}' counts only in a file that is named" in said
+    assert sorted(path.name for path in here.iterdir()) == ["below", "cropmask.toml"]
 
 
 VALUES: list[tuple[dict[str, Any], str]] = [
