@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from os.path import relpath
+from os.path import normpath, relpath
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,7 @@ def find_pages() -> dict[Path, Path]:
 
 def lead(target: str, source: Path, pages: dict[Path, Path]) -> str:
     """Where a link of a page leads on the site; raises ValueError if it leads nowhere."""
-    path = (source.parent / target).resolve()
+    path = Path(normpath(source.parent / target))
     if path in pages:
         return relpath(pages[path], pages[source].parent)
     if not path.exists() or not path.is_relative_to(ROOT):

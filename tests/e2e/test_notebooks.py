@@ -14,7 +14,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 def test_notebooks_were_saved_with_their_outputs() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["hesbaye"]
+    assert "hesbaye" in [path.stem for path in NOTEBOOKS]
     for path in NOTEBOOKS:
         printed = list_printed(nbformat.read(path, as_version=4))
         assert any("a picture" in cell for cell in printed)
