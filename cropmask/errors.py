@@ -18,6 +18,7 @@ reports, and says what an operator can do about all of a kind.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -233,6 +234,12 @@ class Reason(StrEnum):
     USAGE = "usage", None
     BAD_VALUE = "bad value", None
     BAD_QUERY = "bad query", None
+
+
+def write_command(command: str, *words: str) -> str:
+    """A command line that a message tells people to type; ``job`` is the program for one tile."""
+    program = ["cropmask-job"] if command == "job" else ["cropmask", *command.split()]
+    return shlex.join([*program, *words])
 
 
 class CropmaskError(Exception):

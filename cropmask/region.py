@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     ValidationError,
     field_validator,
@@ -40,10 +41,13 @@ from cropmask.errors import (
     did_you_mean,
     doubt_address,
     find_closest,
+    write_command,
 )
 from cropmask.product import Product, Recipe
 
 REGION_FILE: Final = "region.toml"
+SAMPLES: Final = "SAMPLES.txt"
+"""Stands for a file of training samples in commands that are printed."""
 MAX_CHARACTERS: Final = 1_000_000
 """Most characters of a region file; ours have a few hundred."""
 
@@ -152,6 +156,13 @@ class Region(_Value):
     ancillary: Ancillary | None = None
     """The region's own layers, all of them, instead of the site's."""
     limits: Limits = Limits()
+    _file: Path | None = PrivateAttr(default=None)
+    """Where it was read from, unless it came with the package."""
+
+    @property
+    def argument(self) -> str:
+        """What ``--region`` of a command says for it: its name, or the path of its file."""
+        return self.name if self._file is None else str(self._file)
 
     @field_validator("title")
     @classmethod
@@ -197,7 +208,7 @@ class Region(_Value):
             known = ", ".join(self.models) or "none"
             raise Rejected(
                 f"region {self.name} has no '{recipe}' model (it has: {known}): "
-                f"train one with 'cropmask train --region {self.name} --recipe {recipe}'",
+                f"train one with '{write_training('train', self.argument, recipe)}'",
                 reason=Reason.NO_MODEL,
             )
         return self.models[recipe]
@@ -293,7 +304,10 @@ def load_region(name: str, models: Path | None = None, files: Sequence[Path] = (
             raise Misconfigured(f"there is no folder of regions at {folder}: correct --models")
         if not re.fullmatch("[a-z][a-z0-9_]{0,40}", name) or not path.is_file():
             raise _unknown_region(name, models)
-    return _read_region(path)
+    region = _read_region(path)
+    if models is None and not is_region_file(name):
+        region._file = None  # it comes with the package, so its name is enough
+    return region
 
 
 def _unknown_region(name: str, models: Path | None) -> Rejected:
@@ -309,6 +323,12 @@ def _unknown_region(name: str, models: Path | None) -> Rejected:
             f"{', '.join(names) or 'none'}; or give the path of a region.toml"
         )
     return Rejected(said, reason=Reason.UNKNOWN_REGION)
+
+
+def write_training(command: str, region: str, recipe: str) -> str:
+    """``train`` or ``validate`` of a recipe; the reader puts the samples in."""
+    words = ("--region", region, "--samples", SAMPLES, "--recipe", recipe)
+    return write_command(command, *words)
 
 
 def model_table(recipe: Recipe, file: str, sha256: str) -> str:
@@ -351,6 +371,7 @@ def _read_region(path: Path) -> Region:
         ) from None
     if problems:
         raise Misconfigured(f"region file {path}: {'; '.join(problems)}")
+    region._file = path.absolute()
     return region
 
 

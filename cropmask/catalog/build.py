@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -138,10 +138,12 @@ def build_results(
     files += make_shared(layers, store.uri)
     # What links comes after what it links to.
     files += [json_file(f"{found['id']}/collection.json", found) for found in collections]
-    files += _emptied_collections(store, stored.products)
+    emptied = dict(_emptied_collections(store, stored.products))
+    files += emptied.values()
     written = put_changed(store, files)
     synthetic = any(item.synthetic for item in stored.all())
-    written += _put_root(store, [*collections, *model_collections], synthetic=synthetic)
+    named = [*collections, *model_collections]
+    written += _put_root(store, named, synthetic=synthetic, unlinked=emptied)
     stored.save(store)
     progress("items", 1.0)
     counts = {product: len(items) for product, items in stored.products.items()}
@@ -188,8 +190,20 @@ def _with_late_ones(store: Store, product: str, listed: Sequence[ResultItem]) ->
     return sorted([*listed, *filter(None, late)], key=lambda item: item.key)
 
 
-def _emptied_collections(store: Store, products: Iterable[str]) -> Iterator[CatalogFile]:
-    """Collections whose last item was removed, without the links and sums of what has gone."""
+def is_linked(store: Store, product: str, keys: Collection[str]) -> bool:
+    """Whether the collection of a product links one of these items."""
+    key = f"{product}/collection.json"
+    hrefs = (link.get("href") for link in _load_links(store, key) if link.get("rel") == "item")
+    return any(join_href(key, str(href)) in keys for href in hrefs)
+
+
+def _emptied_collections(
+    store: Store, products: Iterable[str]
+) -> Iterator[tuple[str, CatalogFile]]:
+    """Names and files of collections whose last item was removed, without the links and sums of it.
+
+    The root no longer links them, until a worker puts an item there: nobody looks for nothing.
+    """
     named = (CHILD.fullmatch(str(link.get("href"))) for link in _load_links(store, ROOT_KEY))
     for product in sorted({match[1] for match in named if match} - {MODELS, *products}):
         key = f"{product}/collection.json"
@@ -205,14 +219,12 @@ def _emptied_collections(store: Store, products: Iterable[str]) -> Iterator[Cata
             store.remove(f"{product}/{file}")
         stay = describe_assets(product, results=False).keys() - {"thumbnail"}
         assets = document.get("assets") or {}
-        yield json_file(
-            key,
-            {
-                **{name: value for name, value in document.items() if name != AREA_SUMS},
-                "links": [link for link in document["links"] if link not in gone],
-                "assets": {name: each for name, each in assets.items() if name in stay},
-            },
-        )
+        emptied = {
+            **{name: value for name, value in document.items() if name != AREA_SUMS},
+            "links": [link for link in document["links"] if link not in gone],
+            "assets": {name: each for name, each in assets.items() if name in stay},
+        }
+        yield product, json_file(key, emptied)
 
 
 def _base_collection(
@@ -275,11 +287,15 @@ def _is_there(store: Store, file: CatalogFile) -> bool:
         return False
 
 
-def _put_root(store: Store, collections: Sequence[Document], *, synthetic: bool) -> int:
-    """Write the root catalog; what others have linked there stays."""
+def _put_root(
+    store: Store, collections: Sequence[Document], *, synthetic: bool, unlinked: Iterable[str]
+) -> int:
+    """Write the root catalog; what others have linked there stays, but for some collections."""
     root = make_root_catalog(collections, synthetic=synthetic, related=RELATED)
-    ours = {link["href"] for link in root["links"]}
-    root["links"] += [link for link in _load_links(store, ROOT_KEY) if link.get("href") not in ours]
+    known = {link["href"] for link in root["links"]}
+    known |= {f"./{name}/collection.json" for name in unlinked}
+    others = _load_links(store, ROOT_KEY)
+    root["links"] += [link for link in others if link.get("href") not in known]
     return put_changed(store, [json_file(ROOT_KEY, root)])
 
 

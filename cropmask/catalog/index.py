@@ -20,10 +20,11 @@ from cropmask.catalog.datacube_steps import MARK
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.itemcache import StoredItems, load_items
+from cropmask.site.commands import write_build
 from cropmask.stac.datacube import make_products_csv, product_file
 from cropmask.stac.facts import Document
 from cropmask.store.folder import FolderStore
-from cropmask.store.protocol import Store
+from cropmask.store.protocol import Store, store_place
 from cropmask.store.s3 import S3Store
 
 _SECONDS: Final = 24 * 3600
@@ -112,8 +113,8 @@ def _write_products(store: Store, products: Iterable[str], folder: Path) -> Path
         key = product_file(product)
         if not store.exists(key):
             raise Misconfigured(
-                f"there is no product definition at {store.uri(key)}: run 'cropmask catalog "
-                "build --results' first",
+                f"there is no product definition at {store.uri(key)}: run "
+                f"'{write_build(store_place(store))}' first",
                 reason=Reason.NO_CATALOG,
             )
         path = folder / Path(key).name

@@ -12,12 +12,13 @@ from cropmask.catalog.static import PRODUCTS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.geoparquet import encode_parquet
+from cropmask.site.commands import PLAIN_COMMANDS, write_build
 from cropmask.stac.collection import PARQUET, ROOT_KEY
 from cropmask.stac.datacube import make_products_csv
 from cropmask.stac.facts import Document, encode_json
 from cropmask.stac.links import is_document, make_absolute, media_type
 from cropmask.store.folder import FolderStore
-from cropmask.store.protocol import Store
+from cropmask.store.protocol import Store, store_place
 
 _DATA: Final = (".tif", ".sha1", ".odc-metadata.yaml")
 """Files of datasets, which are taken along only if that is asked for."""
@@ -71,8 +72,9 @@ def publish_catalog(
     if source.uri(ROOT_KEY) == target.uri(ROOT_KEY):
         raise Misconfigured("a catalog cannot be published onto itself: name another --output")
     if not source.exists(ROOT_KEY):
+        build = write_build(store_place(source))
         raise Misconfigured(
-            f"there is no catalog at {source.uri(ROOT_KEY)}: run 'cropmask catalog build'",
+            f"there is no catalog at {source.uri(ROOT_KEY)}: run '{build}'",
             reason=Reason.NO_CATALOG,
         )
     result = PublishedCatalog()
@@ -99,7 +101,11 @@ def _publish_one(
     if key.endswith(_DATA) and not data:
         return
     content = source.get(key)
-    document = _parse(key, content)
+    try:
+        document = _parse(key, content)
+    except (ValueError, RecursionError):
+        look = PLAIN_COMMANDS.line("catalog check", store_place(source))
+        raise Rejected(f"{key} is not JSON: '{look}' says more") from None
     if document is not None:
         document = _bring_in(source, target, key, document)
         document = make_absolute(document, href)
@@ -118,10 +124,7 @@ def _parse(key: str, content: bytes) -> Document | None:
     """The STAC document of a file; None if it is another kind of file."""
     if not key.endswith(".json"):
         return None
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        raise Rejected(f"{key} is not JSON: 'cropmask catalog check' says more") from None
+    document = json.loads(content)
     return document if is_document(document) else None
 
 

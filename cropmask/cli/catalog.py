@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cropmask.cli import options
-from cropmask.cli.console import show_progress
+from cropmask.cli.console import STAGES, show_progress
+from cropmask.cli.output import pick, print_result
 from cropmask.errors import (
     CropmaskError,
     Interrupted,
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from cropmask.catalog.api import AssetPlaces
     from cropmask.catalog.build import Built
     from cropmask.catalog.guard import Visitors
+    from cropmask.catalog.index import Indexed
+    from cropmask.machine.stages import Progress
     from cropmask.site.site import Site
     from cropmask.store.protocol import Store
 
@@ -107,9 +113,10 @@ def _serve(
     serve(make_app(visitors), bound, print_address)
 
 
-def _no_catalog(place: str, address: str) -> Misconfigured:
+def _no_catalog(site: Site, address: str) -> Misconfigured:
+    line = site.commands.line("catalog build", "--results", site.output)
     return Misconfigured(
-        f"there is no catalog at {address}: run 'cropmask catalog build --results {place}'",
+        f"there is no catalog at {address}: run '{line}'",
         reason=Reason.NO_CATALOG,
     )
 
@@ -125,8 +132,11 @@ def catalog() -> None:
 )
 @click.option("--results", type=options.PLACE, help="Place of results whose items to link.")
 @click.option("--parquet/--no-parquet", default=True, help="Write items.parquet too, or not.")
+@options.json_option
 @options.models_option
-def build(output: str | None, results: str | None, parquet: bool, models: Path | None) -> None:
+def build(
+    output: str | None, results: str | None, parquet: bool, as_json: bool, models: Path | None
+) -> None:
     """Print the catalog of all regions, or bring the catalog of results up to date.
 
     With --results it links every item that is there, sums up areas by product, and writes the
@@ -146,15 +156,14 @@ def build(output: str | None, results: str | None, parquet: bool, models: Path |
     site, store = _open_place(results or output or _CATALOG_FOLDER)
     store.check_writable()
     if results is None:
-        _print_built(build_static(store, models, site.read.limits), site.output)
-        return
-    with show_progress() as progress:
-        built = build_results(
-            store, models, limits=site.read.limits, parquet=parquet, progress=progress
-        )
-    _print_built(built, site.output)
-    if not built.collections:
-        click.echo(f"There is no item in {site.output} yet.")
+        built = build_static(store, models, site.read.limits)
+    else:
+        with show_progress() as progress:
+            built = build_results(
+                store, models, limits=site.read.limits, parquet=parquet, progress=progress
+            )
+    document = {"place": site.output, **pick(built, "collections", "read", "written", "unusable")}
+    print_result(document, _format_built(built, site.output), as_json=as_json)
     if built.unusable:
         raise Rejected(
             f"{len(built.unusable)} files in the place of items are none of ours and were left "
@@ -163,11 +172,13 @@ def build(output: str | None, results: str | None, parquet: bool, models: Path |
         )
 
 
-def _print_built(built: Built, place: str) -> None:
+def _format_built(built: Built, place: str) -> Iterator[str]:
     for product, items in built.collections.items():
-        click.echo(f"  {product:<26} {items:>6} items" if items else f"  {product}")
+        yield f"  {product:<26} {items:>6} items" if items else f"  {product}"
     read = f", {built.read} items read" if built.read else ""
-    click.echo(f"{place}: {built.written} files written{read}.")
+    yield f"{place}: {built.written} files written{read}."
+    if not built.collections:
+        yield f"There is no item in {place} yet."
 
 
 @catalog.command()
@@ -179,8 +190,14 @@ def _print_built(built: Built, place: str) -> None:
 )
 @click.option("--fetch-schemas", is_flag=True, help="Fetch the schemas that are not at hand.")
 @options.plain_config_option
+@options.json_option
 def check(
-    place: str, quick: bool, external: bool, schemas: Path | None, fetch_schemas: bool
+    place: str,
+    quick: bool,
+    external: bool,
+    schemas: Path | None,
+    fetch_schemas: bool,
+    as_json: bool,
 ) -> None:
     """Check every document, address, checksum and raster of a catalog.
 
@@ -207,8 +224,14 @@ def check(
     depth = Depth(contents=not quick, elsewhere=external)
     with show_progress() as progress:
         checked = verify_catalog(root, site.read, known, depth, progress)
-    for line in (*map(str, checked.problems), *describe_checked(checked)):
-        click.echo(line)
+    counts = ("documents", "addresses", "files", "rasters", "elsewhere", "unchecked")
+    document = {
+        "root": root,
+        **pick(checked, *counts),
+        "problems": [pick(problem, "where", "what") for problem in checked.problems],
+    }
+    lines = (*map(str, checked.problems), *describe_checked(checked))
+    print_result(document, lines, as_json=as_json)
     if checked.problems:
         problems = format_count(len(checked.problems), "problem")
         raise Rejected(f"{problems} in {root}", reason=Reason.BAD_CATALOG)
@@ -279,11 +302,11 @@ def serve_catalog(place: str, assets: AssetPlaces, **where: Any) -> None:  # noq
     from cropmask.catalog.web import make_api_app
     from cropmask.stac.collection import ROOT_KEY
 
-    _, store = _open_place(place)
+    site, store = _open_place(place)
     api = Api(store, assets=assets)
     found = api.index()
     if not found.collections:
-        raise _no_catalog(place, store.uri(ROOT_KEY))
+        raise _no_catalog(site, store.uri(ROOT_KEY))
     count = f"{len(found.collections)} collections, {len(found)} items"
     about = f"STAC API at {{address}}/  {count}"
     _serve(partial(make_api_app, api, store), _Listening(**where), about)
@@ -317,19 +340,50 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
 
     site, store = _open_place(place)
     if build_only:
-        click.echo(ensure_browser(site.cache))
+        with _show_building(site.cache) as progress:
+            folder = ensure_browser(site.cache, progress)
+        click.echo(folder)
         return
     if not store.exists(ROOT_KEY):
-        raise _no_catalog(place, store.uri(ROOT_KEY))
+        raise _no_catalog(site, store.uri(ROOT_KEY))
     browser = None
     if not plain:
         try:
-            with show_progress() as progress:
+            with _show_building(site.cache) as progress:
                 browser = ensure_browser(site.cache, progress)
         except CropmaskError as error:
             click.echo(f"{error}. Plain pages are shown instead.", err=True)
     make_app = partial(make_browser_app, store, browser, title="Cropland extent")
     _serve(make_app, _Listening(**where), "{address}/", launch=launch)
+
+
+@contextmanager
+def _show_building(cache: Path) -> Iterator[Progress]:
+    """Say what is done before a browser can be shown, and how long it takes, unless it is there.
+
+    Where no terminal shows a bar, each step is a line.
+    """
+    from cropmask.catalog.browser import browser_folder, is_built
+
+    if is_built(cache):
+        yield lambda _stage, _share: None
+        return
+    started = time.monotonic()
+    told: set[str] = set()
+    with show_progress() as bar:
+
+        def tell(stage: str, share: float) -> None:
+            if not told:
+                where = browser_folder(cache)
+                click.echo(f"Building STAC Browser in {where}: once, in 2 to 3 minutes.", err=True)
+            if stage not in told and not sys.stderr.isatty():
+                click.echo(f"  {time.monotonic() - started:3.0f} s  {STAGES[stage]}", err=True)
+            told.add(stage)
+            bar(stage, share)
+
+        yield tell
+    if told:
+        click.echo(f"Built in {time.monotonic() - started:.0f} s.", err=True)
 
 
 @click.command()
@@ -349,6 +403,7 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
 @click.option("--update", is_flag=True, help="Replace datasets that have changed.")
 @click.option("--lineage", is_flag=True, help="The GeoMAD datasets are in the index too.")
 @options.plain_config_option
+@options.json_option
 def index(
     place: str,
     dc: bool,  # noqa: ARG001 (there is no other index yet)
@@ -357,6 +412,7 @@ def index(
     api: str | None,
     update: bool,
     lineage: bool,
+    as_json: bool,
 ) -> None:
     """Index results, and count what is really in the index afterwards.
 
@@ -375,20 +431,23 @@ def index(
     index_options = IndexOptions(tools, environment, api, update, lineage)
     with show_progress() as progress:
         indexed = index_results(store, index_options, progress)
-    click.echo(
-        f"{indexed.expected} items: {indexed.added} added, {indexed.updated} updated, "
-        f"{indexed.unchanged} unchanged, {len(indexed.outdated)} outdated, "
-        f"{len(indexed.missing)} missing."
-    )
-    for key in indexed.outdated:
-        click.echo(f"  outdated  {key}")
-    for key in indexed.missing:
-        click.echo(f"  missing   {key}")
+    counts = ("expected", "added", "updated", "unchanged", "outdated", "missing")
+    print_result(pick(indexed, *counts), _format_indexed(indexed), as_json=as_json)
     if indexed.missing:
         raise Interrupted(
             f"{len(indexed.missing)} of {indexed.expected} items are not in the index; the program "
             f"said: {indexed.said}",
             reason=Reason.NOT_INDEXED,
         )
-    if indexed.outdated:
-        click.echo("Replace outdated ones with --update.")
+
+
+def _format_indexed(indexed: Indexed) -> Iterator[str]:
+    yield (
+        f"{indexed.expected} items: {indexed.added} added, {indexed.updated} updated, "
+        f"{indexed.unchanged} unchanged, {len(indexed.outdated)} outdated, "
+        f"{len(indexed.missing)} missing."
+    )
+    yield from (f"  outdated  {key}" for key in indexed.outdated)
+    yield from (f"  missing   {key}" for key in indexed.missing)
+    if indexed.outdated and not indexed.missing:
+        yield "Replace outdated ones with --update."

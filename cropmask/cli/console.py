@@ -59,7 +59,9 @@ STAGES: Final = {
     "check": "checking",
     "publish": "publishing",
     "index": "indexing",
-    "browser": "building STAC Browser (first use only)",
+    "browser archive": "fetching STAC Browser from npm",
+    "browser packages": "fetching the packages it needs",
+    "browser build": "compiling STAC Browser",
 }
 _FIELDS: Final = ("run", "tile", "attempt", "stage")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -60,7 +59,7 @@ def demo(
       cropmask demo --region eastern --limit 60 --output ./small
     """
     from cropmask.region import load_region
-    from cropmask.site.site import find_limits
+    from cropmask.site.site import find_limits, open_site
     from cropmask.sources.boundary import load_boundary
     from cropmask.testing.world.regionworld import make_region_world
 
@@ -81,8 +80,10 @@ def demo(
         f"SYNTHETIC {zone.title}: {len(world.tiles)} made-up tiles at {resolution} m, "
         f"{world.bytes / 1e6:,.0f} MB."
     )
-    options = (
-        f"--catalog {shlex.quote(str(world.catalog))} --models {shlex.quote(str(world.models))} "
-        f"--region {zone.name} --resolution {resolution}"
-    )
-    click.echo(f"Map one:\n  cropmask-job {options} --tile {world.tiles[0]}")
+    places = {"catalog": world.catalog, "models": world.models, "env": "local"}
+    site = open_site(options={**places, "config": given_config()})
+    made = ("--resolution", str(resolution), "--tile", str(world.tiles[0]))
+    words = ("--region", zone.name, "--period", str(period), *made)
+    # Results may go wherever somebody is.
+    line = site.commands.line("job", *words, leave_out=("output",))
+    click.echo(f"Map one:\n  {line}")

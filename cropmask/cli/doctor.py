@@ -7,6 +7,7 @@ import sys
 import click
 
 from cropmask.cli import options
+from cropmask.cli.output import pick, print_result
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL", "red")}
 
@@ -18,7 +19,8 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "failed": ("FAIL
 @options.place_options
 @options.queue_option
 @click.option("--resolution", type=options.RESOLUTION, help="Pixel size in meters.")
-def doctor(region: str, **site_options: object) -> None:
+@options.json_option
+def doctor(region: str, as_json: bool, **site_options: object) -> None:
     """Check that everything a run needs is there and works.
 
     Models reproduce their stored probabilities, layers open and cover the region, the catalog
@@ -29,8 +31,14 @@ def doctor(region: str, **site_options: object) -> None:
     from cropmask.site.site import open_site
 
     exit_code = 0
+    found = []
     for finding in examine(open_site(options=site_options), region):
-        word, color = _MARKS[finding.state]
-        click.echo(f"{click.style(f'{word:<5}', fg=color)} {finding.name:<24} {finding.detail}")
         exit_code = exit_code or finding.exit_code
+        found.append(finding)
+        if not as_json:  # each as soon as it is known
+            word, color = _MARKS[finding.state]
+            click.echo(f"{click.style(f'{word:<5}', fg=color)} {finding.name:<24} {finding.detail}")
+    if as_json:
+        names = ("name", "state", "detail", "exit_code")
+        print_result([pick(finding, *names) for finding in found], (), as_json=True)
     sys.exit(exit_code)

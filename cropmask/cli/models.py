@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from cropmask.cli import options
 from cropmask.cli.console import warn
-from cropmask.cli.output import print_result, print_table
+from cropmask.cli.output import pick, print_result, print_table
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.product import RECIPES, Recipe
+
+_HEAD: Final = (
+    *("region", "recipe", "random", "grouped", "trees", "features", "rows", "kB", "SHA-256"),
+    "file",
+)
+"""Columns of the list of models; two are balanced accuracies, see the help of the command."""
+_MARKS: Final = {
+    True: click.style("ok     ", fg="green"),
+    False: click.style("FAILED ", fg="red"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,8 @@ class NamedModel:
     file: Path
     sha256: str | None
     """What the region file says."""
+    argument: str = ""
+    """What ``--region`` of a command says for the region."""
 
 
 @click.group()
@@ -34,34 +46,52 @@ def models() -> None:
 
 
 @models.command("list")
+@options.json_option
 @options.models_option
-def list_models(models: Path | None) -> None:
-    """List the models of all regions: size, digest, training rows and features."""
-    from cropmask.modelfile.model import read_model
+def list_models(as_json: bool, models: Path | None) -> None:
+    """List the models of all regions: accuracy, size, digest, training rows and features.
 
-    rows = [("region", "recipe", "trees", "features", "rows", "kB", "SHA-256", "file")]
+    The two figures of accuracy are balanced ones of cross-validations, from the model's card: of
+    random rows held out, which is optimistic, and of whole clusters of like rainfall held out.
+    """
+    documents = []
     for item in _find_models((), models):
         try:
-            model = read_model(item.file)
+            documents.append({**pick(item, "region", "recipe"), **_make_document(item)})
         except CropmaskError as error:
             click.echo(f"{item.region} {item.recipe}: {error}", err=True)
-            continue
-        training = model.manifest.training
-        rows.append(
-            (
-                item.region,
-                item.recipe,
-                str(len(model.forest.roots)),
-                str(len(model.forest.features)),
-                str(training.rows) if training else "unknown",
-                f"{model.size / 1000:.0f}",
-                model.forest.digest[:12],
-                str(item.file),
-            )
-        )
-    if len(rows) == 1:
-        raise Rejected("there is no model to list: train one with 'cropmask train'")
-    print_table(rows)
+    if not documents:
+        raise Rejected(f"there is no model to list: {_advise_training(models)}")
+    if as_json:
+        print_result(documents, (), as_json=True)
+    else:
+        print_table([_HEAD, *map(_format_row, documents)])
+
+
+def _format_row(document: dict[str, Any]) -> tuple[str, ...]:
+    training, validation = document["training"], document["validation"]
+    scores = [validation and validation[kind] for kind in ("random", "grouped")]
+    return (
+        document["region"],
+        document["recipe"],
+        *(f"{found['balanced_accuracy']['mean']:.3f}" if found else "unknown" for found in scores),
+        str(document["trees"]),
+        str(len(document["features"])),
+        str(training["rows"]) if training else "unknown",
+        f"{document['bytes'] / 1000:.0f}",
+        document["sha256"][:12],
+        document["file"],
+    )
+
+
+def _advise_training(models: Path | None) -> str:
+    """How to train the first model of a folder of regions."""
+    from cropmask.region import load_region, region_names, write_training
+
+    for name in region_names(models):
+        line = write_training("train", load_region(name, models).argument, RECIPES[0])
+        return f"train one with '{line}'"
+    return "no region is there: correct --models"
 
 
 @models.command()
@@ -82,14 +112,16 @@ def show(name: str, recipe: Recipe | None, as_json: bool, models: Path | None) -
     if not found:
         raise Rejected(f"{name} has no {recipe or ''} model".replace("  ", " "))
     documents = [_make_document(item) for item in found]
-    lines = (line for document in documents for line in _format_document(document))
+    pairs = zip(found, documents, strict=True)
+    lines = (line for item, document in pairs for line in _format_document(item, document))
     print_result(documents, lines, as_json=as_json)
 
 
 @models.command()
 @click.argument("names", metavar="[NAME_OR_FILE]...", nargs=-1)
+@options.json_option
 @options.models_option
-def verify(names: tuple[str, ...], models: Path | None) -> None:
+def verify(names: tuple[str, ...], as_json: bool, models: Path | None) -> None:
     """Check models: digest, structure, and probabilities of their stored probe rows.
 
     Without a name, the models of all regions are checked.
@@ -99,22 +131,29 @@ def verify(names: tuple[str, ...], models: Path | None) -> None:
       cropmask models verify
       cropmask models verify eastern my/forest.cropmodel
     """
-    found = list(_find_models(names, models))
-    failed = 0
-    for item in found:
-        title = f"{item.region} {item.recipe}".strip() or str(item.file)
-        try:
-            click.echo(f"{click.style('ok    ', fg='green')}  {title}: {_verify(item)}")
-        except CropmaskError as error:
-            failed += 1
-            click.echo(f"{click.style('FAILED', fg='red')}  {title}: {error}")
-    if failed or not found:
+    checked = [_check(item) for item in _find_models(names, models)]
+    lines = (f"{_MARKS[found['ok']]} {found['title']}: {found['detail']}" for found in checked)
+    document = [{k: v for k, v in found.items() if k != "title"} for found in checked]
+    print_result(document, lines, as_json=as_json)
+    failed = sum(not found["ok"] for found in checked)
+    if failed or not checked:
         raise Rejected(
-            f"{failed} of {len(found)} models failed: restore their files or train them anew"
-            if found
-            else "there is no model to verify: train one with 'cropmask train'",
+            f"{failed} of {len(checked)} models failed: restore their files or train them anew"
+            if checked
+            else f"there is no model to verify: {_advise_training(models)}",
             reason=Reason.BAD_MODEL,
         )
+
+
+def _check(item: NamedModel) -> dict[str, Any]:
+    """What checking a model found, as a part of a JSON document."""
+    try:
+        is_ok, detail = True, _verify(item)
+    except CropmaskError as error:
+        is_ok, detail = False, str(error)
+    title = f"{item.region} {item.recipe}".strip() or str(item.file)
+    named = pick(item, "region", "recipe", "file")
+    return {**named, "ok": is_ok, "detail": detail, "title": title}
 
 
 @models.command("import")
@@ -161,7 +200,7 @@ def import_model(old: Path, output: Path | None, features: str | None, region: s
     for doubt in find_doubts(fitted.forest):
         warn(f"are its features in this order? {doubt}")
     click.echo(f"wrote {file}: {len(fitted.forest.roots)} trees, {worst}; its card is {page}")
-    click.echo("use it with 'cropmask-job --model FILE', or name it in a region.toml at its end:")
+    click.echo("use it with --model of cropmask-job, or name it in a region.toml at its end:")
     click.echo(model_table(fitted.manifest.recipe, file.name, sha256), nl=False)
 
 
@@ -178,7 +217,7 @@ def _find_models(names: tuple[str, ...], folder: Path | None) -> Iterator[NamedM
         for recipe in RECIPES:
             if recipe in region.models:
                 ref = region.models[recipe]
-                yield NamedModel(region.name, recipe, ref.file, ref.sha256)
+                yield NamedModel(region.name, recipe, ref.file, ref.sha256, region.argument)
 
 
 def _verify(item: NamedModel) -> str:
@@ -214,7 +253,8 @@ def _make_document(item: NamedModel) -> dict[str, Any]:
     }
 
 
-def _format_document(document: dict[str, Any]) -> Iterator[str]:
+def _format_document(item: NamedModel, document: dict[str, Any]) -> Iterator[str]:
+    from cropmask.region import write_training
     from cropmask.training import cardtext
 
     yield f"{document['file']} ({document['bytes'] / 1000:.0f} kB)"
@@ -230,6 +270,9 @@ def _format_document(document: dict[str, Any]) -> Iterator[str]:
         yield f"  {', '.join(cardtext.HEAD[1:])}:"
         for row in cardtext.score_rows("", document["validation"]):
             yield f"    {', '.join(row[1:])}"
+    elif item.argument:
+        line = write_training("validate", item.argument, item.recipe)
+        yield f"  validation: none, run '{line}'"
     else:
-        yield "  validation: none, run 'cropmask validate'"
+        yield "  validation: none"
     yield ""

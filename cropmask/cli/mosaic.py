@@ -90,7 +90,8 @@ def mosaic(
     )
     if made.unreadable:
         names = ", ".join(map(str, made.unreadable[:5]))
-        click.echo(f"  left out, they cannot be read: {names}: see 'cropmask reconcile'")
+        look = site.commands.line_for("reconcile", region, period, "--verify")
+        click.echo(f"  left out, they cannot be read: {names}: see '{look}'")
     click.echo(f"  COG      {made.cog}\n  picture  {made.picture}")
     if not made.is_drawn:
         click.echo("  (with legend and title after: pip install 'cropmask[show]')")

@@ -24,10 +24,12 @@ from cropmask.operate.formats import (
     format_duration,
 )
 from cropmask.product import Recipe
+from cropmask.site.commands import absolute
 from cropmask.task import Period
 
 if TYPE_CHECKING:
     from cropmask.operate.planfile import Plan, TilePlan
+    from cropmask.site.commands import CommandWriter
     from cropmask.site.site import Site
 
 _NAMED_TILES: Final = 4
@@ -35,10 +37,10 @@ _NAMED_TILES: Final = 4
 _MEANINGS: Final = {
     "new": ("green", "no result yet"),
     "unchanged": (None, "the result is there"),
-    "changed": ("yellow", "another result is there; 'submit --overwrite' replaces it"),
+    "changed": ("yellow", "another result is there; submitted with --overwrite it is replaced"),
     "no input": ("red", "no GeoMAD for the period"),
     "invalid": ("red", "inputs that cannot be used"),
-    "orphan": ("magenta", "a result outside the region; 'cropmask rm' deletes it"),
+    "orphan": ("magenta", "a result outside the region"),
 }
 """Color and meaning of each need."""
 
@@ -92,7 +94,8 @@ def plan(
             click.echo(line.rstrip())
         if out is not None and made.has_work:
             places = ("env", "catalog", "output")
-            click.echo(f"Next: {site.commands.line('submit', str(out), leave_out=places)}")
+            line = site.commands.line("submit", absolute(str(out)), leave_out=places)
+            click.echo(f"Next: {line}")
     if check and made.has_work:
         sys.exit(ExitCode.PLAN_HAS_CHANGES)
 
@@ -136,11 +139,11 @@ def _format_plan(made: Plan, site: Site, workers: int) -> Iterator[str]:
         color, meaning = _MEANINGS[need]
         row = f"{count:>7,}  {need:<10}"
         yield f"{click.style(row, fg=color) if count else row} {meaning if count else ''}"
-    yield from _format_groups(made)
+    yield from _format_groups(made, site.commands)
     yield from _format_estimate(made, site, workers)
 
 
-def _format_groups(made: Plan) -> Iterator[str]:
+def _format_groups(made: Plan, commands: CommandWriter) -> Iterator[str]:
     """Lines for tiles that have changed in one way, or cannot be computed for one reason."""
     from cropmask.operate.planfile import Need
 
@@ -156,6 +159,10 @@ def _format_groups(made: Plan) -> Iterator[str]:
     for (need, _), found in refused.items():
         detail = f": {found[0].detail}" if found[0].detail else ""
         yield f"{need}: {_name_tiles(found)}{detail}"
+    if orphans := made.of(Need.ORPHAN):
+        names = ",".join(str(planned.tile) for planned in orphans)
+        remove = commands.line_for("rm", made.region, made.period, "--tiles", names)
+        yield f"orphans are deleted by: {remove}"
 
 
 def _name_tiles(found: Iterable[TilePlan]) -> str:

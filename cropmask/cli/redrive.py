@@ -67,7 +67,8 @@ def redrive(
     now = datetime.now(UTC)
     since_when = now - redrive.parse_age(since) if since else None
     wanted = redrive.LetterFilter(redrive.parse_where(where), since_when, limit)
-    queue = open_site(options=site_options).queue()
+    site = open_site(options=site_options)
+    queue = site.queue()
     if dry_run:
         groups = redrive.group_letters(redrive.find_letters(queue, wanted))
         print_result(groups, _format_groups(groups), as_json=as_json)
@@ -79,7 +80,8 @@ def redrive(
     verb = "deleted" if discard else "sent back"
     number = _act_and_print(act(queue, wanted, now=now), verb, as_json=as_json)
     if not number and (where or since) and not as_json:
-        click.echo("none is like that: 'cropmask redrive --dry-run' lists those that are there")
+        look = site.commands.line("redrive", "--dry-run")
+        click.echo(f"none is like that: '{look}' lists those that are there")
 
 
 def _act_and_print(done: Iterable[DeadLetter], verb: str, *, as_json: bool) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cropmask.operate.transfer import CopyResult
     from cropmask.product import Product
     from cropmask.results.finder import Dataset
+    from cropmask.site.site import Site
     from cropmask.store.protocol import Store
 
 _PRINTED_DATASETS: Final = 20
@@ -76,7 +77,16 @@ def ls(
     found = tuple(
         dataset for product in products for dataset in _find(store, product, period, tiles)
     )
-    document = [
+    print_result(_describe_datasets(found), map(_format_dataset, found), as_json=as_json)
+    if not as_json:
+        unfinished = sum(not dataset.is_finished for dataset in found)
+        note = f", {unfinished:,} of them unfinished" if unfinished else ""
+        click.echo(f"{format_count(len(found), 'dataset')}, {_say_size(found)}{note}", err=True)
+
+
+def _describe_datasets(found: Iterable[Dataset]) -> list[dict[str, Any]]:
+    """Datasets for programs."""
+    return [
         {
             "product": dataset.product.name,
             "version": dataset.product.version,
@@ -86,11 +96,6 @@ def ls(
         }
         for dataset in found
     ]
-    print_result(document, map(_format_dataset, found), as_json=as_json)
-    if not as_json:
-        unfinished = sum(not dataset.is_finished for dataset in found)
-        note = f", {unfinished:,} of them unfinished" if unfinished else ""
-        click.echo(f"{format_count(len(found), 'dataset')}, {_say_size(found)}{note}", err=True)
 
 
 def _format_dataset(dataset: Dataset) -> str:
@@ -196,6 +201,7 @@ def _format_copied(copied: list[CopyResult], dry_run: bool) -> Iterator[str]:
 @click.option("--all", "every", is_flag=True, help="All tiles, instead of --tiles.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.dry_run_option
+@options.json_option
 @options.place_options
 def rm(
     region: str,
@@ -204,9 +210,12 @@ def rm(
     every: bool,
     yes: bool,
     dry_run: bool,
+    as_json: bool,
     **site_options: object,
 ) -> None:
     """Delete results: of each tile the item first, then its files.
+
+    A catalog that links them is brought up to date, as by 'catalog build'.
 
     \b
     Examples:
@@ -221,21 +230,57 @@ def rm(
 
     site = open_site(options=site_options)
     store = site.store()
-    found = _find(store, load_region(region, site.models).product, period, tiles)
-    if not found:
-        click.echo("nothing is there to delete")
-        return
-    for dataset in found[:_PRINTED_DATASETS]:
-        click.echo(_format_dataset(dataset))
-    if len(found) > _PRINTED_DATASETS:
-        click.echo(f"and {len(found) - _PRINTED_DATASETS:,} more")
-    files = format_count(sum(len(dataset.entries) for dataset in found), "file")
-    amount = f"{format_count(len(found), 'dataset')}, {files}, {_say_size(found)}"
-    if dry_run:
-        click.echo(f"would delete {amount}")
+    product = load_region(region, site.models).product
+    found = _find(store, product, period, tiles)
+    print_result(_describe_datasets(found), _format_removed(found, dry_run), as_json=as_json)
+    if dry_run or not found:
         return
     if not yes:
-        confirm(f"delete {amount} in {site.output}?")
+        confirm(f"delete {_say_amount(found)} in {site.output}?")
     with show_progress() as progress:
         remove(store, found, lambda done, number: progress("deleting", done / number))
-    click.echo(f"deleted {amount}")
+    if not as_json:
+        click.echo(f"deleted {_say_amount(found)}")
+    _unlink(site, store, product.name, {dataset.item_key for dataset in found})
+
+
+def _format_removed(found: tuple[Dataset, ...], dry_run: bool) -> Iterator[str]:
+    """Lines about what is to be deleted."""
+    if not found:
+        yield "nothing is there to delete"
+        return
+    yield from map(_format_dataset, found[:_PRINTED_DATASETS])
+    if len(found) > _PRINTED_DATASETS:
+        yield f"and {len(found) - _PRINTED_DATASETS:,} more"
+    if dry_run:
+        yield f"would delete {_say_amount(found)}"
+
+
+def _say_amount(found: tuple[Dataset, ...]) -> str:
+    files = format_count(sum(len(dataset.entries) for dataset in found), "file")
+    return f"{format_count(len(found), 'dataset')}, {files}, {_say_size(found)}"
+
+
+def _unlink(site: Site, store: Store, product: str, items: set[str]) -> None:
+    """Take items that were deleted out of the catalog, or say the command that does it."""
+    from cropmask.catalog.build import build_results, is_linked
+    from cropmask.errors import CropmaskError
+    from cropmask.stac.collection import PARQUET
+
+    if not is_linked(store, product, items):
+        return
+    try:
+        with show_progress() as progress:
+            parquet = store.exists(f"{product}/{PARQUET}")
+            build_results(
+                store,
+                site.models,
+                limits=site.read.limits,
+                parquet=parquet,
+                progress=progress,
+            )
+    except CropmaskError as error:
+        line = site.commands.line("catalog build", "--results", site.output)
+        click.echo(f"its catalog still links what was deleted ({error}): run '{line}'", err=True)
+        return
+    click.echo("its catalog no longer links what was deleted", err=True)

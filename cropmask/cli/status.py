@@ -89,7 +89,8 @@ def status(
     site = open_site(options=site_options)
     store = site.store()
     product = load_region(region, site.models).product.name if region else None
-    record, others = find_run(store, RunQuery(product, str(period) if period else None, run))
+    year = str(period) if period else None
+    record, others = find_run(store, RunQuery(product, year, run, region, site.commands))
     # The run says where its inputs are; the command line goes before it.
     given = {name: value for name, value in site_options.items() if value is not None}
     site = open_site(options={**record.places, **given})
@@ -190,7 +191,7 @@ def _format_standing(
         name = click.style(f"{group.state:<8}", fg=_COLORS[group.state])
         tiles = format_count(len(group.tiles), "tile")
         yield f"  {name}{tiles}: {group.reason}; such as {group.example}: {group.error}"
-        yield f"          {advise_group(group, site.commands)}"
+        yield f"          {advise_group(group, site.commands, record.region)}"
     advice = advise_run(standing, queue, site.commands)
     yield from ["", *(f"> {line}" for line in advice)] if advice else []
 
@@ -203,7 +204,7 @@ def _format_end(standing: RunStatus) -> str:
             else "over"
         )
     if standing.ends is None or standing.seconds_left is None:
-        return "not known before two tiles have finished"
+        return "not known before two tiles are computed"
     return f"in {format_duration(standing.seconds_left)}, about {format_moment(standing.ends)}"
 
 
@@ -222,7 +223,7 @@ def _make_document(standing: RunStatus, site: Site, queue: Counts | None) -> dic
         "failures": [
             {
                 **pick(group, "state", "reason", "tiles", "example", "error"),
-                "advice": advise_group(group, site.commands),
+                "advice": advise_group(group, site.commands, standing.record.region),
             }
             for group in standing.failures
         ],

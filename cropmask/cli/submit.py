@@ -153,7 +153,7 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
     that kubectl takes, with the messages in its comments.
     """
     if given["cancelled"]:
-        _cancel(given["namespace"], given["cancelled"], dry_run=given["dry_run"])
+        _cancel(given)
         return
     if given["plan_file"] is not None:
         source = click.get_current_context().get_parameter_source
@@ -208,9 +208,10 @@ def _open_plan(given: dict[str, Any]) -> Submission:
     }
     site = open_site(options={**given, **answers})
     if site.catalog != plan.catalog:
+        look = site.commands.line("config", leave_out=("catalog", "output", "env"))
         raise Misconfigured(
             f"{path} is a plan for {plan.catalog or 'the made-up demo world'}, while the "
-            f"configuration names {site.catalog}: 'cropmask config' says where, take it away"
+            f"configuration names {site.catalog}: '{look}' says where, take it away"
         )
     known = _find_run(site, plan.product.name, str(plan.period), given)
     stale = None if known or given["force"] else find_staleness(plan, site.store())
@@ -345,15 +346,18 @@ def _send(submission: Submission) -> RunRecord:
             raise Drained(f"stopped by a signal: {advise_resume(record, site.commands)}") from None
 
 
-def _cancel(namespace: str, run: str, *, dry_run: bool) -> None:
+def _cancel(given: dict[str, Any]) -> None:
     from cropmask.kube.doors import open_cluster
     from cropmask.operate.submit import cancel
     from cropmask.task import parse_run_id
 
-    run = parse_run_id(run)
+    run, dry_run = parse_run_id(given["cancelled"]), given["dry_run"]
+    names = cancel(open_cluster(given["namespace"]), run, dry_run=dry_run)
     done = "would be" if dry_run else "is"
-    for name in cancel(open_cluster(namespace), run, dry_run=dry_run):
-        click.echo(f"Job {name} {done} deleted; its workers return what they have not done.")
+    lines = (
+        f"Job {name} {done} deleted; its workers return what they have not done." for name in names
+    )
+    print_result({"run": run, "jobs": names}, lines, as_json=given["as_json"])
 
 
 def _watch(cluster: Cluster, name: str) -> None:

@@ -15,10 +15,13 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.output import put_text
+from cropmask.errors import Misconfigured
 from cropmask.grid import CRS, Tile
 
 if TYPE_CHECKING:
     import shapely
+
+    from cropmask.site.site import Site
 
 _COLUMNS: Final = (
     *("tile", "left", "bottom", "right", "top"),
@@ -98,7 +101,7 @@ def tiles(
     elif form == "text":
         click.echo("".join(f"{tile}\n" for tile in found), nl=False)
         if region is None:
-            _tell_regions(found)
+            _tell_regions(found, models)
     else:
         click.echo((_encode_csv if form == "csv" else _encode_geojson)(found), nl=False)
 
@@ -168,13 +171,28 @@ def _region_name(region: str, models: Path | None) -> str:
     return load_region(region, models).name
 
 
-def _tell_regions(found: Mapping[Tile, list[str]]) -> None:
+def _tell_regions(found: Mapping[Tile, list[str]], models: Path | None) -> None:
     """Say to people which regions the tiles are of, and how to map the first one."""
     counts = Counter(name for names in found.values() for name in names)
     for name, number in counts.most_common():
         click.echo(f"{number} of region {name}", err=True)
+    site = _open_site(models=models)
+    if site.synthetic:  # which has one tile only
+        site = _open_site(models=models, env="dev")
     for tile, names in list(found.items())[:1]:
-        click.echo(f"map one: cropmask-job --tile {tile} --region {names[0]} --env dev", err=True)
+        line = site.commands.line("job", "--tile", str(tile), "--region", names[0])
+        click.echo(f"map one: {line}", err=True)
+
+
+def _open_site(**given: object) -> Site:
+    """The site of a command that has few options; an output that nobody has named is the usual."""
+    from cropmask.site.site import LOCAL_OUTPUT, open_site
+
+    given["config"] = options.given_config()
+    try:
+        return open_site(options=given)
+    except Misconfigured:
+        return open_site(options={**given, "output": LOCAL_OUTPUT})
 
 
 def _describe(found: Mapping[Tile, list[str]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropmask.cli import options
-from cropmask.cli.output import print_table
+from cropmask.cli.output import print_result, print_table
 from cropmask.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def train(
     default=("forest",),
     help="What to validate; may be given twice.",
 )
+@options.json_option
 def validate(
     region: str,
     samples: Path,
@@ -136,6 +137,7 @@ def validate(
     jobs: int,
     models: Path | None,
     recipes: tuple[Recipe, ...],
+    as_json: bool,
 ) -> None:
     """Cross-validate a region's model, beside the published figures.
 
@@ -156,8 +158,12 @@ def validate(
     zone = load_region(region, models)
     folder = find_region_file(region, models).parent
     table, places = _load(samples, coordinates)
-    for recipe in dict.fromkeys(recipes):
-        _put_validation(folder, zone, table, recipe, places, jobs)
+    found = {
+        recipe: _put_validation(folder, zone, table, recipe, places, jobs, quiet=as_json)
+        for recipe in dict.fromkeys(recipes)
+    }
+    if as_json:
+        print_result(found, (), as_json=True)
 
 
 def _load(samples: Path, coordinates: Path | None) -> tuple[Samples, NDArray[Any] | None]:
@@ -174,7 +180,10 @@ def _put_validation(
     recipe: Recipe,
     places: NDArray[Any] | None,
     jobs: int,
-) -> None:
+    *,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Cross-validate, write it into the card, and print it unless quiet; as a JSON document."""
     from cropmask.training.save import save_validation
     from cropmask.training.validate import count_folds, validate
 
@@ -183,8 +192,10 @@ def _put_validation(
     ) as bar:
         found = validate(zone, table, recipe, places, jobs=jobs, done=lambda: bar.update(1))
     card, reason = save_validation(folder, zone, table, recipe, found)
-    _print_scores(recipe, found, card)
-    click.echo(f"card of {folder} " + (f"not changed: {reason}" if reason else "updated"))
+    if not quiet:
+        _print_scores(recipe, found, card)
+        click.echo(f"card of {folder} " + (f"not changed: {reason}" if reason else "updated"))
+    return {**found.model_dump(mode="json"), "card": {"folder": folder, "not_changed": reason}}
 
 
 def _print_scores(recipe: Recipe, found: Validation, card: Card) -> None:

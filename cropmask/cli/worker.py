@@ -191,7 +191,8 @@ def worker(
             )
             metrics = open_metrics(site.metrics_namespace, site.environment)
             journal = Journal(site.store(), site, lease_seconds=lease_seconds)
-            runner = OrderRunner(attempts, journal, metrics, breaker=Breaker(breaker))
+            stops = Breaker(breaker, commands=site.commands)
+            runner = OrderRunner(attempts, journal, metrics, breaker=stops)
             if order is None:
                 queue = site.queue()
                 loop = Worker(queue, runner, rules, pulse, stop)

@@ -8,6 +8,7 @@ from cropmask.contract import BREAKER_TILES, MAX_RECEIVES, ExitCode
 from cropmask.errors import Reason
 from cropmask.fleet.outcome import Outcome, Step, Verdict
 from cropmask.fleet.records import State
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 
 
 class Breaker:
@@ -20,10 +21,19 @@ class Breaker:
     ----------
     most
         Tiles at which it opens; 0 for never.
+    commands
+        How to write commands.
     """
 
-    def __init__(self, most: int = BREAKER_TILES, *, max_receives: int = MAX_RECEIVES) -> None:
+    def __init__(
+        self,
+        most: int = BREAKER_TILES,
+        *,
+        max_receives: int = MAX_RECEIVES,
+        commands: CommandWriter = PLAIN_COMMANDS,
+    ) -> None:
         self._most = most
+        self._commands = commands
         self._max_receives = max_receives
         self._reason: Reason | None = None
         self._tiles: dict[str, None] = {}
@@ -49,9 +59,8 @@ class Breaker:
             return verdict
         self.opened = self._describe(reason, tile)
         if verdict.step is Step.PARK:
-            self.opened += (
-                f"; send back what was parked: cropmask redrive --where 'reason={reason}'"
-            )
+            back = self._commands.line("redrive", "--where", f"reason={reason}")
+            self.opened += f"; send back what was parked: {back}"
         verdict = replace(verdict, exit_code=ExitCode.MISCONFIGURED)
         if verdict.step is Step.PARK and receives >= self._max_receives:
             return verdict
@@ -59,7 +68,7 @@ class Breaker:
         return replace(verdict, state=State.FAILED, step=Step.RELEASE, delay_seconds=0.0, note=note)
 
     def _describe(self, reason: Reason, tile: str) -> str:
-        advice = str(reason.advice).replace("TILE", tile)
+        advice = self._commands.fill_in(str(reason.advice), tile)
         return (
             f"'{reason}' on {len(self._tiles)} tiles in a row, from {next(iter(self._tiles))} to "
             f"{tile}: this is hardly their own fault, so the worker stops; {advice}"

@@ -152,8 +152,9 @@ def load_run(store: Store, product: str, period: str, run: str) -> RunRecord:
     try:
         return RunRecord.from_json(store.get(run_key_of(product, period, run)))
     except Absent:
+        known = ", ".join(find_runs(store, product, period)[-3:]) or "none"
         raise Rejected(
-            f"there is no run {run} of {product} in {period}: 'cropmask status' lists the runs",
+            f"there is no run {run} of {product} in {period}; the newest are: {known}",
             reason=Reason.UNKNOWN_RUN,
         ) from None
 

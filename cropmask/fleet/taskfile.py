@@ -82,7 +82,7 @@ def load_order(address: str, index: int, options: StoreOptions | None = None) ->
     except Absent:
         raise Misconfigured(
             f"there is no task file at {address}: give --tasks or set CROPMASK_TASKS to the file "
-            "that 'cropmask submit --direct' wrote",
+            "that submitting with --direct wrote",
             reason=Reason.NO_TASK_FILE,
         ) from None
     return parse_order(data, index)

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected, write_command
 
 MAGIC: Final = b"\x89CROPMDL"
 FORMAT_VERSION: Final = 1
@@ -95,12 +95,13 @@ def encode_content(content: Content) -> bytes:
     return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + sha256(body).digest() + body
 
 
-def parse_content(data: bytes, name: str) -> Content:
+def parse_content(data: bytes, path: str) -> Content:
     """Manifest and arrays of a model file's bytes; Rejected if they are anything but that."""
+    name = Path(path).name
     if data[: len(MAGIC)] != MAGIC:
         raise Rejected(
-            f"{name} is not a model file: give a {SUFFIX} file, or turn an old scikit-learn "
-            "joblib into one with 'cropmask models import'",
+            f"{name} is not a model file: give a {SUFFIX} file, or turn an old scikit-learn joblib "
+            f"into one with '{write_command('models import', str(Path(path).absolute()))}'",
             reason=Reason.BAD_MODEL,
         )
     version = int.from_bytes(data[len(MAGIC) : _DIGEST_AT], "little")

@@ -193,7 +193,7 @@ def read_model(path: Path, expected: str | None = None) -> Model:
             f"{expected[:12]}...: restore the file, or correct the region file if this is meant",
             reason=Reason.MODEL_DIGEST_DIFFERS,
         )
-    return _parse_model(parse_content(data, path.name), digest, len(data), path.name)
+    return _parse_model(parse_content(data, str(path)), digest, len(data), path.name)
 
 
 def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Probes) -> str:

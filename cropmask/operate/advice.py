@@ -23,20 +23,23 @@ MAX_NAMED_TILES: Final = 20
 _READ_IT: Final = "see what the error says"
 
 
-def advise_group(group: FailureGroup, commands: CommandWriter = PLAIN_COMMANDS) -> str:
-    """What to do about tiles that failed for one reason."""
-    return advise_failure(group.state, group.reason, group.example, commands)
+def advise_group(
+    group: FailureGroup, commands: CommandWriter = PLAIN_COMMANDS, region: str | None = None
+) -> str:
+    """What to do about tiles of a region that failed for one reason."""
+    return advise_failure(group.state, group.reason, group.example, commands, region)
 
 
 def advise_failure(
-    state: State, reason: str, example: Tile, commands: CommandWriter = PLAIN_COMMANDS
+    state: State,
+    reason: str,
+    example: Tile,
+    commands: CommandWriter = PLAIN_COMMANDS,
+    region: str | None = None,
 ) -> str:
     """What to do about a failure of a tile, of one state (FAILED or INVALID) and reason."""
     known = Reason.of(reason)
-    cause = (known.advice if known else None) or _READ_IT
-    for command in ("logs", "explain"):
-        line = commands.line(command, str(example))
-        cause = cause.replace(f"cropmask {command} TILE", line)
+    cause = commands.fill_in((known.advice if known else None) or _READ_IT, example, region)
     if reason == Reason.OUTSIDE_REGION:
         return cause
     if state is State.INVALID:

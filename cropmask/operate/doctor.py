@@ -22,9 +22,9 @@ from cropmask.modelfile.model import check_probes, read_model
 from cropmask.operate.formats import format_count
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster, agree
-from cropmask.product import NODATA
+from cropmask.product import NODATA, RECIPES
 from cropmask.queue.protocol import Queue
-from cropmask.region import Region, StacLayer, load_region
+from cropmask.region import Region, StacLayer, load_region, write_training
 from cropmask.remote.limits import ReadLimits
 from cropmask.site.site import Inputs, Site
 from cropmask.sources.boundary import load_boundary
@@ -70,7 +70,8 @@ def _examine_region(site: Site, region: Region) -> Iterator[Check]:
     for recipe, reference in sorted(region.models.items()):
         yield _check(f"model {recipe}", partial(_check_model, reference.file, reference.sha256))
     if not region.models:
-        yield Check("model", "failed", "the region has no model: train one", 3)
+        line = write_training("train", region.argument, RECIPES[0])
+        yield Check("model", "failed", f"the region has no model: train one with '{line}'", 3)
     found: list[Inputs] = []
     yield _check("catalog", lambda: _check_catalog(site, region, found))
     for inputs in found:

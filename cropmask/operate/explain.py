@@ -102,7 +102,9 @@ class Explanation:
         if last.key.state.is_done:
             return f"it was done and its item is gone since; to make it anew: {self._submit()}"
         reason = (last.record and last.record.reason) or Reason.UNKNOWN
-        advice = advise_failure(last.key.state, reason, last.key.tile, self.commands)
+        advice = advise_failure(
+            last.key.state, reason, last.key.tile, self.commands, self.task.region
+        )
         return f"the last attempt failed: {advice}"
 
     def _submit(self) -> str:

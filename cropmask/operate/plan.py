@@ -13,18 +13,19 @@ from functools import cache
 
 import shapely
 
-from cropmask.errors import Reason, Rejected
+from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import Tile, intersects, tiles_within
 from cropmask.machine.stages import Progress, Stages, tell_nobody
 from cropmask.operate.estimate import estimate
 from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.product import Product, Recipe
-from cropmask.region import StacLayer, is_region_file
+from cropmask.region import Region, StacLayer, is_region_file
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.limits import EndlessSearch
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import find_item, make_place
-from cropmask.site.site import Site, absolute
+from cropmask.site.commands import absolute
+from cropmask.site.site import Site
 from cropmask.sources.bands import GEOMAD
 from cropmask.sources.catalogs import Catalog, open_catalog
 from cropmask.sources.gather import Wanted, gather
@@ -66,7 +67,7 @@ def make_plan(
     region = absolute(region) if is_region_file(region) else region
     basis = open_basis(region, site, recipe=recipe, stages=Stages(progress))
     every = tiles_within(basis.boundary)
-    tiles = every if only is None else _chosen(only, every, region)
+    tiles = every if only is None else _chosen(only, every, basis.region)
     if area is not None:
         tiles = tuple(tile for tile in tiles if intersects(area, tile))
     if not tiles:
@@ -97,12 +98,13 @@ def make_plan(
     )
 
 
-def _chosen(only: Collection[Tile], every: Sequence[Tile], region: str) -> tuple[Tile, ...]:
+def _chosen(only: Collection[Tile], every: Sequence[Tile], region: Region) -> tuple[Tile, ...]:
     outside = sorted(set(only) - set(every))
     if outside:
         names = ", ".join(map(str, outside[:5])) + (" ..." if len(outside) > 5 else "")
+        listing = write_command("tiles", "--region", region.argument)
         raise Rejected(
-            f"not in region {region}: {names}; 'cropmask tiles --region {region}' lists its tiles",
+            f"not in region {region.name}: {names}; '{listing}' lists its tiles",
             reason=Reason.OUTSIDE_REGION,
         )
     return tuple(sorted(set(only)))

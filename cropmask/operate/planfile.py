@@ -129,8 +129,7 @@ class Plan:
             plan._check_offered()
         except (ValueError, TypeError, KeyError, Rejected) as error:
             raise Rejected(
-                f"it is no plan of this version ({describe_fault(error)}): make one with "
-                "'cropmask plan --out FILE'",
+                f"it is no plan of this version ({describe_fault(error)}): make one anew",
                 reason=Reason.BAD_PLAN,
             ) from None
         return plan

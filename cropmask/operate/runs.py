@@ -24,8 +24,10 @@ from cropmask.operate.status import (
     make_run_status,
     tile_statuses,
 )
+from cropmask.product import FAMILY
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
-from cropmask.store.protocol import Store
+from cropmask.store.protocol import Store, store_place
 
 MAX_SAMPLED: Final = 24
 """Documents of ended attempts that are read for times and cost, of each state."""
@@ -40,6 +42,20 @@ class RunQuery:
     product: str | None = None
     period: str | None = None
     run: str | None = None
+    region: str | None = None
+    """What commands call the region of the product, if that is not in its name."""
+    commands: CommandWriter = PLAIN_COMMANDS
+    """How to write commands."""
+
+
+def _advise_first(query: RunQuery) -> str:
+    """How to start the first run, as far as it is known of what."""
+    if query.product is None:
+        return "start one with submit, or "
+    region = query.region or query.product.removeprefix(f"{FAMILY}_")
+    period = ("--period", query.period) if query.period else ()
+    line = query.commands.line("submit", "--region", region, *period)
+    return f"start one with '{line}', or "
 
 
 def find_run(store: Store, query: RunQuery) -> tuple[RunRecord, tuple[RunRecord, ...]]:
@@ -55,13 +71,13 @@ def find_run(store: Store, query: RunQuery) -> tuple[RunRecord, tuple[RunRecord,
     where += f"in {query.period} " if query.period else ""
     if query.run is None:
         raise Rejected(
-            f"no run {where}was submitted to {_address(store)} yet: start one with 'cropmask "
-            "submit --region ...', or name another --output",
+            f"no run {where}was submitted to {store_place(store)} yet: {_advise_first(query)}name "
+            "another --output",
             reason=Reason.UNKNOWN_RUN,
         )
     known = ", ".join(record.run for record in runs[:3]) or "none"
     raise Rejected(
-        f"there is no run '{query.run}' {where}in {_address(store)}; the newest are: {known}",
+        f"there is no run '{query.run}' {where}in {store_place(store)}; the newest are: {known}",
         reason=Reason.UNKNOWN_RUN,
     )
 
@@ -80,10 +96,6 @@ def check_worker_catalog(site: Site) -> None:
             f"none: give --catalog (and --models, if it had any), or set {ENV_CATALOG}",
             reason=Reason.NO_CATALOG,
         )
-
-
-def _address(store: Store) -> str:
-    return store.uri("x").removesuffix("/x")
 
 
 def load_run_status(store: Store, record: RunRecord, now: datetime) -> RunStatus:

@@ -76,8 +76,8 @@ def find_result(
     if not found:
         which = f"{f' of {region}' if region else ''}{f' in {period}' if period else ''}"
         raise Rejected(
-            f"no finished result of tile {tile}{which} is in {site.output}: 'cropmask ls' lists "
-            "what is there",
+            f"no finished result of tile {tile}{which} is in {site.output}: "
+            f"'{site.commands.line('ls')}' lists what is there",
             reason=Reason.NO_RESULTS,
         )
     last = max(dataset.period for dataset in found)

@@ -19,7 +19,7 @@ from cropmask.site.price import Price, occupied_seconds
 TILE_STATES: Final = ("SUCCEEDED", "SKIPPED", "PROCESSING", "FAILED", "INVALID", "PENDING")
 """Every state that is shown, in the order in which it is shown."""
 RECENT: Final = 64
-"""Finished tiles that the throughput is taken from."""
+"""Computed tiles that the throughput is taken from."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,7 +76,7 @@ class RunStatus:
     retried: int
     """Attempts beyond the first of each tile."""
     per_hour: float | None
-    """Tiles finished in an hour, lately."""
+    """Tiles computed in an hour, lately; None before two are. Skipped ones take no time."""
     first: datetime | None
     """When the first attempt began."""
     last: datetime | None
@@ -105,7 +105,10 @@ class RunStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until nothing remains, at the throughput of late; None where that is not known."""
+        """Until nothing remains, at the throughput of late; None where that is not known.
+
+        Some of what remains may be skipped, and the end then come sooner.
+        """
         if self.remaining == 0:
             return 0.0
         return 3600 * self.remaining / self.per_hour if self.per_hour else None
@@ -194,7 +197,7 @@ def make_run_status(
         failures=_group(tiles, loaded),
         spent=spent,
         retried=sum(max(tile.attempts - 1, 0) for tile in tiles),
-        per_hour=_throughput(tiles, spent.tile_seconds or 0.0, None if is_over else now),
+        per_hour=_throughput(keys, spent.tile_seconds or 0.0, None if is_over else now),
         first=min(starts, default=None),
         last=max(starts, default=None),
     )
@@ -253,17 +256,18 @@ def _sum_usage(
 
 
 def _throughput(
-    tiles: Iterable[TileStatus], tile_seconds: float, now: datetime | None
+    keys: Iterable[AttemptKey], tile_seconds: float, now: datetime | None
 ) -> float | None:
-    """Tiles an hour, from when the latest finished ones began: as far apart as their ends.
+    """Tiles computed an hour, from when the latest ones began: as far apart as their ends.
 
-    While the run goes on, ``now`` counts too, so that the figure falls while nothing ends.
+    While the run goes on, ``now`` counts too, so that the figure falls while nothing ends. What
+    was skipped took no time, and says nothing of what is left.
     """
-    begun = sorted(
-        tile.latest.started
-        for tile in tiles
-        if tile.latest is not None and tile.latest.state.is_done
-    )[-RECENT:]
+    latest: dict[Tile, datetime] = {}
+    for key in keys:
+        if key.state is State.SUCCEEDED:
+            latest[key.tile] = max(key.started, latest.get(key.tile, key.started))
+    begun = sorted(latest.values())[-RECENT:]
     if len(begun) < 2:
         return None
     # A worker that is not late began the tile that it finished last two tiles' time ago, at most.

@@ -201,7 +201,7 @@ def _ends(standing: RunStatus) -> tuple[str, str]:
     if standing.remaining == 0:
         return "over", f"last tile begun {format_moment(standing.last)}" if standing.last else ""
     if standing.ends is None or standing.seconds_left is None:
-        return "not known yet", "needs two finished tiles"
+        return "not known yet", "needs two computed tiles"
     return f"in {format_duration(standing.seconds_left)}", f"about {format_moment(standing.ends)}"
 
 
@@ -305,7 +305,7 @@ def _failures(standing: RunStatus, around: Surroundings) -> Html:
             tag("td", f"{len(group.tiles):,}", class_="n"),
             tag("td", group.reason, class_="word"),
             join((tag("code", str(group.example)), " ", group.error)),
-            advise_group(group, around.commands),
+            advise_group(group, around.commands, standing.record.region),
         )
         for group in standing.failures
     )

@@ -31,8 +31,8 @@ from cropmask.product import FAMILY
 from cropmask.queue.protocol import Message, Queue
 from cropmask.region import is_region_file
 from cropmask.remote.address import is_remote
-from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
-from cropmask.site.site import Site, absolute
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, absolute
+from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 
 BATCH: Final = 50

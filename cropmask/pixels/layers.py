@@ -266,8 +266,7 @@ class TileLayers:
         wanted = shapely.intersection(self._boundary, tile)
         if shapely.area(wanted) == 0:
             raise Rejected(
-                f"tile {self._sources.tile} lies outside the region: choose a tile that "
-                "'cropmask tiles' prints",
+                f"tile {self._sources.tile} lies outside the region: choose one of its tiles",
                 reason=Reason.OUTSIDE_REGION,
             )
         for half, geomad in zip(_HALVES, _geomads(self._sources), strict=True):

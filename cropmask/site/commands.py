@@ -1,27 +1,40 @@
-"""Commands that people are told to type: pasted into the same shell, they mean the same places.
+"""Commands that people are told to type: pasted into a shell, in any folder, they do what was said.
 
-Where a file of settings was found, "the same shell" is one in the same folder.
+Every one is written here, or by :func:`~cropmask.errors.write_command` on the floors below: a test
+finds those that are not.
 """
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+from cropmask.errors import write_command
 
 _PLACE: Final = ("env", "catalog", "output", "models", "config")
 PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
     {
-        "submit": (*_PLACE, "queue"),
-        "worker": (*_PLACE, "queue"),
-        "status": (*_PLACE, "queue"),
+        **dict.fromkeys(("submit", "worker", "status", "doctor", "config"), (*_PLACE, "queue")),
+        **dict.fromkeys(
+            ("job", "plan", "reconcile", "ls", "rm", "logs", "explain", "mosaic", "show"), _PLACE
+        ),
+        **dict.fromkeys(
+            ("tiles", "train", "validate", "models list", "models show", "models verify"),
+            ("models", "config"),
+        ),
+        "catalog build": ("models", "config"),
         "redrive": ("output", "queue", "config"),
-        **dict.fromkeys(("plan", "reconcile", "rm", "logs", "explain", "mosaic", "show"), _PLACE),
+        "catalog check": ("config",),
+        "models import": (),
     }
 )
-"""Which of the options that say where things are a command has."""
+"""Which of the options that say where things are a command has; ``job`` is ``cropmask-job``."""
+_TEMPLATE: Final = re.compile(r"cropmask (logs TILE|explain TILE|doctor|models verify)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +46,56 @@ class CommandWriter:
 
     def line(self, command: str, *words: str, leave_out: Collection[str] = ()) -> str:
         """A command line for a POSIX shell; ``leave_out`` are options that the words say."""
+        said = [
+            absolute(word) if _is_path(before, word) else word
+            for before, word in pairwise(("", *words))
+        ]
         places = [
             word
             for name, value in self.options
             if name in PLACE_OPTIONS[command] and name not in leave_out
             for word in (f"--{name}", value)
         ]
-        return shlex.join(["cropmask", command, *words, *places])
+        return write_command(command, *said, *places)
 
     def line_for(self, command: str, region: str, period: object, *words: str) -> str:
         """A command line about a region in a period."""
         return self.line(command, "--region", region, "--period", str(period), *words)
 
+    def fill_in(self, advice: str, tile: object, region: str | None = None) -> str:
+        """The advice of a reason, with its commands as they are typed for a tile and its region."""
+
+        def write(template: re.Match[str]) -> str:
+            command = template[1].removesuffix(" TILE")
+            if command != template[1]:
+                return self.line(command, str(tile))
+            if region is None:
+                return self.line(command)
+            words = ("--region", region) if command == "doctor" else (region,)
+            return self.line(command, *words)
+
+        return _TEMPLATE.sub(write, advice)
+
 
 PLAIN_COMMANDS: Final = CommandWriter()
 """Commands without options: everything is as environment variables and the file of settings say."""
+
+
+def write_build(place: str) -> str:
+    """The command that makes the catalog of a place of results."""
+    return PLAIN_COMMANDS.line("catalog build", "--results", place)
+
+
+def absolute(place: str) -> str:
+    """A place whose meaning does not depend on the folder that one is in."""
+    return place if "://" in place else str(Path(place).absolute())
+
+
+def _is_path(option: str, value: str) -> bool:
+    """Whether a value is a path, which means another file in another folder."""
+    return option == "--results" or (
+        option in ("--region", "--region-file") and value.endswith(".toml")
+    )
 
 
 def tiles_argument(tiles: Iterable[object], most: int) -> tuple[str, ...]:

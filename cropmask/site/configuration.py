@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cropmask import contract
 from cropmask.contract import ENV_CONFIG, ENV_PREFIX, ENVIRONMENT_VARIABLES
-from cropmask.errors import Misconfigured, Reason, doubt_address, find_closest
+from cropmask.errors import Misconfigured, Reason, doubt_address, find_closest, write_command
 
 FILE_NAME: Final = "cropmask.toml"
 _MAX_CHARACTERS: Final = 20_000
@@ -141,7 +141,9 @@ def _say_unknown(key: str, keys: Mapping[str, str]) -> str:
     word = key.lower().replace("-", "_").removeprefix(ENV_PREFIX.lower())
     begins = (known for known in keys if word.startswith(known))
     close = word if word in keys else find_closest(word, keys) or next(begins, None)
-    guess = f"did you mean '{close}'?" if close else "'cropmask config' lists what there is"
+    guess = (
+        f"did you mean '{close}'?" if close else f"'{write_command('config')}' lists what there is"
+    )
     return f"'{key}' is unknown: {guess}"
 
 

@@ -29,7 +29,7 @@ from cropmask.queue.protocol import Queue, QueueOptions
 from cropmask.region import Ancillary, Region, StacLayer, load_region, models_folder
 from cropmask.remote.fetch import ReadOptions, Verify
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
-from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, absolute
 from cropmask.site.configuration import ConfigFile, find_config, setting_name
 from cropmask.site.price import Price
 from cropmask.site.variables import check_variables
@@ -284,28 +284,37 @@ def _find_settings(
 
 
 def _find_commands(site: Site, given: _Settings) -> CommandWriter:
-    """Options that say what variables and the file alone would not, in any folder."""
+    """Options that say what variables and a named file alone would not, in any folder."""
     bare = replace(given, options={})
+    whole = replace(given, options={**given.options, "output": absolute(site.output)})
+    config = given.file.path or given.options.get("config")
     usual: dict[str, tuple[object, str | None]] = {
-        "env": (site.environment, bare.text(contract.ENV_ENVIRONMENT) or "local"),
         "catalog": (site.catalog, bare.text(contract.ENV_CATALOG) or _usual_catalog(given)),
-        "output": (site.output, bare.text(contract.ENV_OUTPUT) or LOCAL_OUTPUT),
+        # Without a name it is a folder of wherever one is.
+        "output": (site.output, bare.text(contract.ENV_OUTPUT)),
         "models": (site.models, bare.text(contract.ENV_MODELS)),
-        "queue": (site.queue_address, bare.text(contract.ENV_QUEUE) or _usual_queue(given)),
-        "config": (given.options.get("config"), None),
+        "queue": (site.queue_address, bare.text(contract.ENV_QUEUE) or _usual_queue(whole)),
+        # A file that was found upwards of here is not found elsewhere.
+        "config": (config, given.environ.get(contract.ENV_CONFIG)),
     }
+    is_usual = site.environment == (bare.text(contract.ENV_ENVIRONMENT) or "local")
     return CommandWriter(
-        tuple(
-            (name, str(value) if name == "env" else absolute(str(value)))
-            for name, (value, known) in usual.items()
-            if value is not None and (known is None or absolute(str(value)) != absolute(known))
+        (
+            *(() if is_usual else (("env", site.environment),)),
+            *(
+                (name, absolute(str(value)))
+                for name, (value, known) in usual.items()
+                if value is not None and not _is_same_anywhere(str(value), known)
+            ),
         )
     )
 
 
-def absolute(place: str) -> str:
-    """A place whose meaning does not depend on the folder that one is in."""
-    return place if "://" in place else str(Path(place).absolute())
+def _is_same_anywhere(place: str, known: str | None) -> bool:
+    """Whether a place is the one of a variable, whatever folder that is read in."""
+    if known is None or not ("://" in known or Path(known).is_absolute()):
+        return False
+    return absolute(place) == absolute(known)
 
 
 def _parse_environment(_variable: str, text: str) -> Environment:

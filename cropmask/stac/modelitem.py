@@ -10,14 +10,14 @@ from cropmask.attribution import UNSTATED, Attribution
 from cropmask.modelfile.model import Model
 from cropmask.product import FAMILY, MASK, MODELS
 from cropmask.stac import assets
+from cropmask.stac.collection import FIRST_GEOMAD
 from cropmask.stac.facts import Bounds, Document, FileFacts
 from cropmask.stac.footprint import describe_area
 from cropmask.stac.links import ITEM_TYPE, make_link
 
 _EXTENSIONS: Final = ("mlm", "version", "file", "classification", "processing")
-_SAMPLES_START: Final = "2019-01-01T00:00:00Z"
-_SAMPLES_END: Final = "2019-12-31T23:59:59Z"
-"""The samples are of the GeoMAD of 2019."""
+_FAR_END: Final = "9999-12-31T00:00:00Z"
+"""Items must have an end; MLM writes one that is open so."""
 _ARCHITECTURES: Final = {"vote": "Random Forest", "logit": "Gradient-boosted decision trees"}
 MODEL_TYPE: Final = "application/octet-stream; application=cropmodel"
 
@@ -99,8 +99,9 @@ def _describe(facts: ModelItem) -> Document:
         "title": facts.title,
         "description": facts.description,
         "datetime": None,
-        "start_datetime": _SAMPLES_START,
-        "end_datetime": _SAMPLES_END,
+        # MLM: of the data that a model is for, not of its samples; a search of a year finds it.
+        "start_datetime": FIRST_GEOMAD,
+        "end_datetime": _FAR_END,
         "version": facts.version,
         **assets.describe_terms(facts.attribution),
         "processing:software": dict(manifest.software),
@@ -244,7 +245,7 @@ def make_models_collection(models: Iterable[Document], attribution: Attribution)
         **assets.describe_terms(attribution),
         "extent": {
             "spatial": {"bbox": [[min(wests), min(souths), max(easts), max(norths)]]},
-            "temporal": {"interval": [[_SAMPLES_START, _SAMPLES_END]]},
+            "temporal": {"interval": [[FIRST_GEOMAD, None]]},
         },
         "summaries": {
             "mlm:architecture": sorted({i["properties"]["mlm:architecture"] for i in items}),

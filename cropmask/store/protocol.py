@@ -110,6 +110,11 @@ class Store(Protocol):
         ...
 
 
+def store_place(store: Store) -> str:
+    """Folder or address of a store, as options of commands name it."""
+    return store.uri("x").removesuffix("/x")
+
+
 def checked_key(key: str) -> str:
     """The key, if it stays below its root.
 

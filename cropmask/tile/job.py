@@ -10,7 +10,7 @@ import shapely
 
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
-from cropmask.errors import Reason, Rejected
+from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import intersects
 from cropmask.machine.stages import Stages
 from cropmask.modelfile.model import read_model
@@ -185,7 +185,7 @@ def _outside(task: Task, region: Region, inputs: Inputs) -> str:
         )
     return (
         f"tile {task.tile} is outside region {region.name}: "
-        f"'cropmask tiles --region {task.region}' lists its tiles"
+        f"'{write_command('tiles', '--region', region.argument)}' lists its tiles"
     )
 
 

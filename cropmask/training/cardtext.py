@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from math import sqrt
 from typing import Any, Final
 
+from cropmask.errors import write_command
+from cropmask.region import REGION_FILE, SAMPLES
+
 CardPart = dict[str, Any]
 """A part of a ``card.json`` document."""
 
@@ -168,7 +171,12 @@ def _validation(models: CardPart) -> Iterator[str]:
         if models[recipe]["model"].get("source"):
             yield f"`{recipe}` was imported: cross-validating needs its samples."
             continue
-        yield f"`{recipe}` was not validated yet: run `cropmask validate --recipe {recipe}`."
+        # Relative: what is published names no folder of a machine.
+        words = ("--recipe", recipe, "--region", REGION_FILE, "--samples", SAMPLES)
+        yield (
+            f"`{recipe}` was not validated yet: run `{write_command('validate', *words)}` in the "
+            "folder of the region's file."
+        )
 
 
 def _coordinates(models: CardPart) -> Iterator[str]:

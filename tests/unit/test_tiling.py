@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -261,12 +262,18 @@ def test_a_place_has_its_tiles_without_a_region(words, expected):
     assert run(*words).stdout.split() == expected
 
 
-def test_regions_of_the_tiles_are_told_to_people():
-    result = run("--at", "36.82,-1.29")
-    assert result.stderr.splitlines() == [
-        "1 of region eastern",
-        "map one: cropmask-job --tile x218y075 --region eastern --env dev",
-    ]
+def test_regions_of_the_tiles_are_told_to_people(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = "cropmask-job --tile x218y075 --region eastern"
+    output = f"--output {tmp_path / 'output'}"
+    told = run("--at", "36.82,-1.29").stderr.splitlines()
+    assert told == ["1 of region eastern", f"map one: {line} --env dev {output}"]
+    shutil.copytree(models_folder() / "eastern", tmp_path / "mine" / "eastern")
+    told = run("--at", "36.82,-1.29", "--models", "mine").stderr.splitlines()
+    assert told[1] == f"map one: {line} --env dev {output} --models {tmp_path / 'mine'}"
+    monkeypatch.setenv("CROPMASK_CATALOG", "s3://my/catalog.json")
+    monkeypatch.setenv("CROPMASK_OUTPUT", "s3://my/results")
+    assert run("--at", "36.82,-1.29").stderr.splitlines()[1] == f"map one: {line}"
 
 
 def test_json_says_regions_and_boxes():

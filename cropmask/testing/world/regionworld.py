@@ -18,7 +18,7 @@ from uuid import uuid4
 import rasterio
 import shapely
 
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected, write_command
 from cropmask.grid import AFRICA_10, Tile, tile_polygon, tiles_within
 from cropmask.machine.stages import ShareDone
 from cropmask.region import Region
@@ -136,7 +136,7 @@ def _check_tiles(region: Region, chosen: Sequence[Tile], every: Sequence[Tile]) 
         raise Rejected(
             f"outside of region {region.name}: {', '.join(outside[:5])}"
             f"{' and more' if len(outside) > 5 else ''}: "
-            f"'cropmask tiles --region {region.name}' lists its tiles",
+            f"'{write_command('tiles', '--region', region.argument)}' lists its tiles",
             reason=Reason.OUTSIDE_REGION,
         )
     if not chosen:

@@ -20,6 +20,7 @@ from cropmask.cli.models import models
 from cropmask.modelfile.model import read_model
 from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, hex_color
 from cropmask.region import load_region, region_names
+from cropmask.stac.collection import FIRST_GEOMAD
 from cropmask.stac.styles import style_file
 from cropmask.store.folder import FolderStore
 from tests.conftest import REPOSITORY
@@ -101,6 +102,18 @@ def test_model_items_tell_the_truth_about_the_files(region):
         random = properties["cropmask:validation"]["random"]["balanced_accuracy"]["mean"]
         assert f"balanced accuracy {random:.3f}" in properties["description"]
         assert properties["license"] == "CC-BY-4.0"
+
+
+def test_models_are_dated_by_the_years_that_they_are_for():
+    """MLM: of the data for which a model is; a search of any year of maps finds it."""
+    for path in PRINTED.glob("crop_mask_models/*/*.json"):
+        properties = load(path)["properties"]
+        assert properties["datetime"] is None
+        assert properties["start_datetime"] == FIRST_GEOMAD
+        assert properties["end_datetime"] > "2100"
+        assert pystac.Item.from_file(str(path)).common_metadata.end_datetime.year == 9999
+    extent = load(PRINTED / "crop_mask_models/collection.json")["extent"]
+    assert extent["temporal"]["interval"] == [[FIRST_GEOMAD, None]]
 
 
 def test_an_imported_model_says_which_file_it_comes_from(tmp_path):

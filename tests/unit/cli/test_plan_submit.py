@@ -131,7 +131,8 @@ def test_no_tiles_are_a_mistake(world: RegionWorld, words: tuple[str, ...]) -> N
 def test_a_plan_is_sent_and_is_then_a_run(world: RegionWorld) -> None:
     finish(world, 0)
     said = run(plan, *words_of(world), "--out", "plan.json").output
-    assert said.splitlines()[-1] == "Next: cropmask submit plan.json", "a plan names its places"
+    here = Path("plan.json").absolute()
+    assert said.splitlines()[-1] == f"Next: cropmask submit {here}", "a plan names its places"
     text = run(submit, "plan.json", "--run", "first").output
     assert "Run first: 2 tiles of" in text
     assert "not sent: 1 unchanged (--all sends them, to be skipped)" in text
@@ -371,12 +372,12 @@ def test_places_of_a_file_of_settings_hold_for_all_that_follows(
     monkeypatch.chdir(below)
     monkeypatch.delenv("CROPMASK_CONFIG")
     config = ("--config", "../mine.toml") if named else ()
-    pasted = ["--config", str(below / "../mine.toml")] if named else []
+    pasted = ["--config", str(file.resolve())]
     region = str(world.region.absolute())
 
     said = run(plan, "--region", region, "--out", "plan.json", *config).output
     next_line = shlex.split(said.splitlines()[-1].removeprefix("Next: "))
-    assert next_line == ["cropmask", "submit", "plan.json", *pasted]
+    assert next_line == ["cropmask", "submit", str(below / "plan.json"), *pasted]
     words = (*next_line[2:], "--workers", "2", "--image", "i", "--any-node", "--json")
     manifest = json.loads(run(submit, *words, "--dry-run").output.splitlines()[-1])["manifest"]
     (container,) = manifest["spec"]["template"]["spec"]["containers"]

@@ -9,12 +9,18 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from cropmask.catalog.build import build_results
+from cropmask.catalog.check import Depth, verify_catalog
+from cropmask.catalog.schemas import Schemas
 from cropmask.cli.results import ls, rm, sync
 from cropmask.contract import ExitCode
+from cropmask.errors import Interrupted
 from cropmask.grid import Tile
 from cropmask.product import Product
+from cropmask.remote.fetch import ReadOptions
 from cropmask.store.folder import FolderStore
 from cropmask.task import RunKey
+from tests.demo_run import EASTERN, Results
 from tests.results import put_files
 
 TILES = tuple(Tile(210 + i, 75) for i in range(3))
@@ -96,3 +102,53 @@ def test_rm_needs_to_be_told_what_and_to_be_sure(folder: Path) -> None:
     assert "deleted 1 dataset, 8 files" in run(rm, *place, "--tiles", "x210y75", "--yes").stdout
     assert number_of_files(folder) == 16
     assert "nothing is there" in run(rm, *place, "--tiles", "x210y75", "--yes").stdout
+
+
+def problems_of(folder: Path) -> list[str]:
+    """What checking a catalog finds."""
+    root = str(folder / "catalog.json")
+    checked = verify_catalog(root, ReadOptions(), Schemas(None, fetch=False), Depth(contents=False))
+    return [str(problem) for problem in checked.problems]
+
+
+def test_what_is_deleted_leaves_the_catalog_too(results: Results, tmp_path: Path) -> None:
+    copied = results.copied(tmp_path / "copy")
+    place = ("--output", str(copied.folder), "--models", str(copied.models))
+    children = {f"./crop_mask_{name}/collection.json" for name in ("eastern", "models", "western")}
+    assert set(children_of(copied.folder)) == children
+    done = run(rm, *REGION, *place, "--tiles", str(EASTERN[0]), "--yes")
+    assert "its catalog no longer links what was deleted" in done.stderr
+    assert problems_of(copied.folder) == []
+    collection = json.loads((copied.folder / "crop_mask_eastern/collection.json").read_text())
+    assert collection["cropmask:statistics"]["2019--P1Y"]["tiles"] == 1
+    assert (copied.folder / "crop_mask_eastern/items.parquet").exists()
+    # Without its last item a product is no card without a picture, but nothing.
+    run(rm, *REGION, *place, "--all", "--yes")
+    assert problems_of(copied.folder) == []
+    assert set(children_of(copied.folder)) == children - {"./crop_mask_eastern/collection.json"}
+
+
+def children_of(folder: Path) -> list[str]:
+    links = json.loads((folder / "catalog.json").read_text())["links"]
+    return [link["href"] for link in links if link["rel"] == "child"]
+
+
+def test_a_place_without_a_catalog_gets_none_by_deleting(folder: Path) -> None:
+    done = run(rm, *REGION, "--output", str(folder), "--tiles", "x210y75", "--yes")
+    assert done.stderr == ""
+    assert not (folder / "catalog.json").exists()
+
+
+def test_a_catalog_that_cannot_be_mended_is_named_with_its_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_results(FolderStore(folder), parquet=False)
+
+    def fail(*_: object, **__: object) -> None:
+        raise Interrupted("the disk is full")
+
+    monkeypatch.setattr("cropmask.catalog.build.build_results", fail)
+    done = run(rm, *REGION, "--output", str(folder), "--tiles", "x210y75", "--yes")
+    assert done.exit_code == 0
+    line = f"run 'cropmask catalog build --results {folder}'"
+    assert f"still links what was deleted (the disk is full): {line}" in done.stderr

@@ -126,6 +126,20 @@ def test_throughput_and_end() -> None:
     assert standing.ends == standing.moment + HOUR
 
 
+def test_skipped_tiles_are_no_speed() -> None:
+    """Half of the run was there already, and was skipped within seconds."""
+    computed = [attempt(i, State.SUCCEEDED, 2 * i, i, seconds=100.0) for i in range(10)]
+    skipped = [attempt(10 + i, State.SKIPPED, 19 + i / 60, 50 + i, seconds=1.0) for i in range(20)]
+    standing = standing_of([*computed, *skipped], 20)
+    assert standing.per_hour == pytest.approx(30)
+    assert (standing.done, standing.remaining) == (30, 10)
+    assert standing.seconds_left == pytest.approx(1200)
+    assert standing_of(skipped, 20).per_hour is None
+    # A tile whose message came twice was computed all the same.
+    twice = attempt(0, State.SKIPPED, 19, 99, seconds=1.0)
+    assert standing_of([*computed, twice], 20).per_hour == pytest.approx(30)
+
+
 def test_throughput_falls_while_nothing_ends() -> None:
     attempts = [attempt(i, State.SUCCEEDED, 2 * i, i, seconds=100.0) for i in range(10)]
     early, late = standing_of(attempts, 20), standing_of(attempts, 200)

@@ -208,8 +208,12 @@ def test_what_runs_code_or_replaces_files_is_among_them() -> None:
     "options", [{}, {"output": "here"}, {"env": "local", "catalog": "items.json"}]
 )
 @pytest.mark.parametrize("named", [False, True])
-def test_printed_commands_open_the_same_site(
-    project: Path, options: dict[str, str], named: bool
+def test_printed_commands_open_the_same_site_in_any_folder(
+    project: Path,
+    options: dict[str, str],
+    named: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = write(
         project,
@@ -221,10 +225,12 @@ def test_printed_commands_open_the_same_site(
     site = open_site(options=given)
     words = shlex.split(site.commands.line("plan"))[2:]
     names = [word.removeprefix("--") for word in words[::2]]
-    pasted = open_site(options=dict(zip(names, words[1::2], strict=True)))
     places = {name: str(Path(v).absolute()) if name != "env" else v for name, v in options.items()}
-    assert pasted == open_site(options={**places, **config})
-    assert ("--config" in words) == named
+    meant = open_site(options={**places, **config})
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    pasted = open_site(options=dict(zip(names, words[1::2], strict=True)))
+    assert pasted == meant
+    assert words[words.index("--config") + 1] == str(path), "it is not found elsewhere"
     assert "--models" not in words, "what the file says is not repeated"
 
 

@@ -1,0 +1,131 @@
+"""Every command that lists something prints it as one JSON document, if it is asked to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cropmask.catalog.index import Indexed
+from cropmask.cli.main import cropmask
+from cropmask.errors import CropmaskError
+from cropmask.fleet.records import State
+from cropmask.queue.folder import FolderQueue
+from cropmask.queue.protocol import Message
+from cropmask.store.folder import FolderStore
+from tests.demo_run import EASTERN, Results
+from tests.runs import make_attempt, make_run, put_records
+from tests.unit.training.tables import make_region_folder, make_samples, put_samples
+
+LISTS_NOTHING = {
+    "worker": "does tasks; what it says is a log, as JSON lines with --log-format",
+    "demo": "makes a world",
+    "mosaic": "draws a picture",
+    "show": "draws a picture",
+    "train": "makes a model, and its card",
+    "models import": "makes a model file, and its card",
+    "catalog publish": "copies a catalog",
+    "catalog serve": "serves",
+    "browse": "serves",
+    "man": "writes pages",
+}
+"""The only commands without ``--json``, and why."""
+
+
+def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by the words that are typed for it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+COMMANDS = dict(leaves(cropmask))
+WITH_JSON = {
+    name
+    for name, command in COMMANDS.items()
+    if any("--json" in parameter.opts for parameter in command.params)
+}
+
+
+def test_every_command_that_lists_has_json() -> None:
+    """A new command has ``--json``, or says here why it lists nothing."""
+    assert set(COMMANDS) - WITH_JSON == set(LISTS_NOTHING)
+
+
+def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
+    """Words that make each command with ``--json`` list something of a made world."""
+    tile, region = str(EASTERN[0]), ["--region", "eastern"]
+    models = ["--models", str(results.models)]
+    output = ["--output", str(results.folder)]
+    places = [*output, "--catalog", str(results.world), *models]
+    valley = make_region_folder(folder / "valley")
+    samples = put_samples(folder / "samples.txt", make_samples(120))
+    return {
+        "tiles": [*region, "--tiles", tile],
+        "models list": models,
+        "models show": ["eastern"],
+        "models verify": ["eastern"],
+        "validate": ["--region", str(valley), "--samples", str(samples)],
+        "plan": [*region, "--tiles", tile, "--resolution", "100", *places],
+        "submit": [*region, "--tiles", tile, "--resolution", "100", "--all", "--dry-run", *places],
+        "status": output,
+        "redrive": ["--dry-run", *output],
+        "explain": [tile, *region, "--period", "2019", *places],
+        "logs": [tile, *region, "--period", "2019", *places],
+        "reconcile": [*region, *places],
+        "ls": output,
+        "sync": [str(results.folder), str(folder / "copy"), *region, "--dry-run"],
+        "rm": [*region, "--tiles", tile, "--yes", *places],
+        "catalog build": ["--results", str(results.folder), *models],
+        "catalog check": [str(results.folder), "--quick"],
+        "index": [str(results.folder), "--dc"],
+        "doctor": [*region, *places],
+        "config": output,
+    }
+
+
+@pytest.fixture
+def made(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
+    """Results that may be changed, with a run, an attempt that failed, and a dead letter."""
+    copied = results.copied(tmp_path / "results")
+    run = make_run(EASTERN)
+    attempt = make_attempt(run, EASTERN[0], State.FAILED, reason="timed out", error="too slow")
+    put_records(FolderStore(copied.folder), run, [attempt])
+    queue = FolderQueue(copied.folder / "_queue")
+    queue.send([Message(json.dumps({"tile": str(EASTERN[0])}), {})])
+    lease = queue.lease(seconds=60)
+    assert lease is not None
+    queue.park(lease, "no task", "it names no region")
+    indexed = Indexed(2, 1, 0, 0, (), ("a/b.json",), "nothing")
+    monkeypatch.setattr("cropmask.catalog.index.index_results", lambda *_: indexed)
+    return copied
+
+
+def test_what_is_asked_for_json_prints_one_document(made: Results, tmp_path: Path) -> None:
+    words = words_of(made, tmp_path)
+    assert set(words) == WITH_JSON, "each command with --json is tried here"
+    found: dict[str, Any] = {}
+    for name, given in words.items():
+        result = CliRunner().invoke(cropmask, [*name.split(), *given, "--json"])
+        assert isinstance(result.exception, CropmaskError | SystemExit | None), (name, result)
+        found[name] = json.loads(result.stdout)  # fails where anything else is printed
+        assert found[name], f"{name} lists nothing"
+    accuracy = found["models list"][0]["validation"]["random"]["balanced_accuracy"]["mean"]
+    assert 0.5 < accuracy < 1
+    assert [one["ok"] for one in found["models verify"]] == [True, True]
+    assert [one["tile"] for one in found["rm"]] == [str(EASTERN[0])]
+    assert found["catalog build"]["collections"]["crop_mask_eastern"] == 1
+    assert found["catalog check"]["problems"] == []
+    assert found["index"]["missing"] == ["a/b.json"]
+    assert {one["state"] for one in found["doctor"]} <= {"ok", "warning"}
+    assert 0.5 < found["validate"]["forest"]["random"]["balanced_accuracy"]["mean"] <= 1
