@@ -44,6 +44,7 @@ __all__ = [
     "Rejected",
     "Task",
     "Tile",
+    "map_area",
     "map_tile",
     "open_site",
     "plan",
@@ -133,6 +134,84 @@ def map_tile(
     stages = open_stages(site.memory, progress) if progress else None
     task = Task(tile, region, year)
     return run_tile(task, site, recipe=model, overwrite=overwrite, stages=stages)
+
+
+def map_area(
+    area: object,
+    period: Period | str,
+    *,
+    region: str = "auto",
+    site: Site | None = None,
+    model: Recipe | Path = "forest",
+    name: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str, float], None] | None = None,
+) -> TileResult:
+    """Map the inside of an area and publish the result, across tiles and regions.
+
+    >>> import cropmask
+    >>> result = cropmask.map_area((-163.85, 0.4, -163.8, 0.45), "2019")  # the made-up world
+    >>> result.open("mask").mask.shape
+    (106, 80)
+
+    ``mask`` and ``prob`` are those of the tiles, pixel by pixel. ``filtered`` is segmented in the
+    area and 2 km around it, within the tiles, so it may differ from the tile's.
+
+    Parameters
+    ----------
+    area
+        Path of a GeoJSON file, a GeoJSON object, a geometry in degrees such as one of shapely, or
+        a box ``(west, south, east, north)`` in degrees.
+    period
+        A calendar year: ``2019`` or ``2019--P1Y``.
+    region
+        Name of a region, or path of a region file; ``auto`` maps each pixel with the model of the
+        region that it lies in, the first one by name where regions overlap.
+    site
+        Where inputs are and results go; default what ``open_site()`` finds in the environment.
+    model
+        Recipe of the regions' models, or a model file of one's own.
+    name
+        Folder of the result below ``areas/``; default made of the file's name and the shape.
+    overwrite
+        Whether to replace another result of the same name, which is refused otherwise.
+    progress
+        Called with the name of a stage and the share of it that is done, 0 to 1.
+
+    Returns
+    -------
+    TileResult
+        State, addresses and figures; its ``open()`` gives the bands as an
+        :class:`xarray.Dataset`, uint8 ``(y, x)``, nodata 255, also outside the area.
+
+    Raises
+    ------
+    Rejected
+        If the area is in no region, too large or too small, has no GeoMAD, or another result is
+        in its place.
+    Misconfigured
+        If the area or the site cannot be used.
+    Interrupted
+        If reading or writing fails; another try may help.
+    """
+    from cropmask.site.site import open_site
+    from cropmask.task import Period
+    from cropmask.tile.area import run_area
+    from cropmask.tile.memory import open_stages
+
+    year = Period.year_of(str(period))
+    site = site or open_site()
+    stages = open_stages(site.memory, progress) if progress else None
+    return run_area(
+        area,
+        year,
+        site,
+        region=region,
+        recipe=model,
+        name=name,
+        overwrite=overwrite,
+        stages=stages,
+    )
 
 
 def plan(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any, Final
 
 from cropmask.errors import Reason, Rejected
@@ -118,6 +119,85 @@ def geobox(tile: Tile, resolution: int = 10) -> GeoBox:
     return GeoBox.from_bbox(tile.bounds, CRS, resolution=resolution, tight=True)
 
 
+@dataclass(frozen=True, slots=True)
+class GridWindow:
+    """Rows and columns of pixels of :data:`AFRICA_10`, counted from its north-western corner."""
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    resolution: int
+    """Pixel size in meters."""
+
+    @classmethod
+    def of_tile(cls, tile: Tile, resolution: int) -> GridWindow:
+        """All pixels of a tile."""
+        edge = int(AFRICA_10.size) // resolution
+        return cls((AFRICA_10.rows - 1 - tile.y) * edge, tile.x * edge, edge, edge, resolution)
+
+    @classmethod
+    def around(cls, bounds: tuple[float, float, float, float], resolution: int) -> GridWindow:
+        """Pixels whose centers are within ``(left, bottom, right, top)`` in meters of EPSG:6933.
+
+        Empty if there are none.
+        """
+        left, bottom, right, top = bounds
+        north = AFRICA_10.bottom + AFRICA_10.size * AFRICA_10.rows
+        row, rows = _span_of_centers((north - top) / resolution, (north - bottom) / resolution)
+        column, columns = _span_of_centers(
+            (left - AFRICA_10.left) / resolution, (right - AFRICA_10.left) / resolution
+        )
+        return cls(row, column, rows, columns, resolution)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.rows * self.columns
+
+    @property
+    def geobox(self) -> GeoBox:
+        """Pixel grid of the window, north up."""
+        from affine import Affine
+        from odc.geo.geobox import GeoBox
+
+        left = AFRICA_10.left + self.column * self.resolution
+        top = AFRICA_10.bottom + AFRICA_10.size * AFRICA_10.rows - self.row * self.resolution
+        transform = Affine(self.resolution, 0, left, 0, -self.resolution, top)
+        return GeoBox((self.rows, self.columns), transform, CRS)
+
+    def grown(self, pixels: int) -> GridWindow:
+        """The window with a margin on all sides."""
+        return replace(
+            self,
+            row=self.row - pixels,
+            column=self.column - pixels,
+            rows=self.rows + 2 * pixels,
+            columns=self.columns + 2 * pixels,
+        )
+
+    def within(self, other: GridWindow) -> GridWindow:
+        """The part that lies in another window of the same resolution; empty if there is none."""
+        row, column = max(self.row, other.row), max(self.column, other.column)
+        bottom = min(self.row + self.rows, other.row + other.rows)
+        right = min(self.column + self.columns, other.column + other.columns)
+        size = max(bottom - row, 0), max(right - column, 0)
+        return GridWindow(row, column, *size, self.resolution)
+
+    def seen_from(self, other: GridWindow) -> tuple[slice, slice]:
+        """Its rows and columns in an array of the pixels of a window that holds it."""
+        row, column = self.row - other.row, self.column - other.column
+        return slice(row, row + self.rows), slice(column, column + self.columns)
+
+
+def _span_of_centers(low: float, high: float) -> tuple[int, int]:
+    """First of the pixels whose centers are from ``low`` to ``high``, and their number."""
+    first, last = ceil(low - 0.5 - _ON_AN_EDGE), floor(high - 0.5 + _ON_AN_EDGE)
+    return first, max(last - first + 1, 0)
+
+
+_ON_AN_EDGE: Final = 1e-6
+"""Pixels that a projection may move an edge by: one that was a center's stays so."""
 _PREPARED: Final = threading.Lock()
 """GEOS builds the index of a prepared geometry on first use: not in two threads at once."""
 

@@ -141,6 +141,8 @@ FILTERED: Final = Band(
 )
 BANDS: Final = (MASK, PROB, FILTERED)
 
+AREAS: Final = "areas"
+"""Folder of the maps of areas of one's own, beside the products."""
 MODELS: Final = f"{FAMILY}_models"
 """Collection of the models that the maps were made with."""
 

@@ -1,4 +1,4 @@
-"""``cropmask-job``: one tile, from GeoMAD items to COGs and a STAC item."""
+"""``cropmask-job``: one tile or area, from GeoMAD items to COGs and a STAC item."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,9 @@ from cropmask.product import Recipe
 from cropmask.task import Period, Task
 
 if TYPE_CHECKING:
+    from cropmask.machine.stages import Stages
     from cropmask.site.site import Site
+    from cropmask.tile.area import AreaJob
     from cropmask.tile.job import Job
     from cropmask.tile.run import TileResult
 
@@ -41,6 +43,9 @@ Examples
   One real tile in Kenya, from Digital Earth Africa's public data:
     cropmask-job --env prod --tile x215y075 --region eastern \\
                  --period 2019--P1Y --resolution 60 --output ./kenya
+  A place of your own, in whatever regions it lies:
+    cropmask-job --env dev --aoi field.geojson --period 2021 --output ./field
+    cropmask-job --bbox -163.8,0.4,-163.7,0.5 --region eastern
   Results to S3, as a worker does it:
     cropmask-job --env prod --tile x215y075 --region eastern \\
                  --output s3://my-bucket/cropmask
@@ -66,10 +71,25 @@ Exit codes
 @click.command(
     context_settings=HELP_SETTINGS, epilog=_EXAMPLES_AND_EXIT_CODES, no_args_is_help=True
 )
+@click.option("--tile", type=options.TILE, help="Tile to map, such as x215y075 or 215,75.")
 @click.option(
-    "--tile", required=True, type=options.TILE, help="Tile to map, such as x215y075 or 215,75."
+    "--aoi", type=options.FILE, help="Map the inside of polygons instead: a GeoJSON file."
 )
-@options.region_option
+@click.option(
+    "--bbox", type=options.BOX, help="Map the inside of a box in degrees instead of a tile."
+)
+@click.option(
+    "--region",
+    type=options.REGION,
+    help="Region, such as eastern, or the path of a region.toml of your own; auto, for an area: "
+    "each of its pixels by its own region. 'cropmask models list' shows the regions.  [default: "
+    "auto for an area]",
+)
+@click.option(
+    "--name",
+    type=options.NAME,
+    help="Of an area: what its folder is called.  [default: the file's name and a digest]",
+)
 @options.tile_options
 @options.place_options
 @click.option(
@@ -90,8 +110,11 @@ Exit codes
 @options.log_format_option
 @click.version_option(VERSION, message="cropmask %(version)s")
 def job(
-    tile: Tile,
-    region: str,
+    tile: Tile | None,
+    aoi: Path | None,
+    bbox: tuple[float, float, float, float] | None,
+    region: str | None,
+    name: str | None,
     period: Period,
     model: Recipe | Path,
     overwrite: bool,
@@ -100,38 +123,127 @@ def job(
     log_format: str,
     **site_options: object,
 ) -> None:
-    """Map the cropland of one tile and publish it: three COGs and a STAC item.
+    """Map the cropland of one tile, or of an area, and publish it: three COGs and a STAC item.
 
     Reads two half-years of Sentinel-2 GeoMAD through STAC, classifies every pixel with the
     region's model, filters the result by image segments, masks what is not farmland, and writes
-    the bands mask, prob and filtered. A finished tile is skipped.
+    the bands mask, prob and filtered. What is finished is skipped.
     """
     from cropmask.machine.limits import keep_heap_small
     from cropmask.site.site import open_site
 
+    what = _choose(tile, aoi, bbox, region, name)
     keep_heap_small()
-    task = Task(tile, region, period)
     site = open_site(options=site_options)
     with show_progress(log_format) as progress:
         progress("start", 0.0)  # says something before kernels load, which takes a while at first
         from cropmask.machine.stages import Stages, format_uses
-        from cropmask.tile.job import prepare
         from cropmask.tile.memory import open_stages
-        from cropmask.tile.run import run_tile
 
+        planned: Job | AreaJob
         if dry_run:
-            planned = prepare(task, site, recipe=model, stages=Stages(progress))
+            planned = what.prepare(period, site, model, Stages(progress))
         else:
             stages = open_stages(site.memory, progress)
-            result = run_tile(task, site, recipe=model, overwrite=overwrite, stages=stages)
+            result = what.run(period, site, model, stages, overwrite=overwrite)
     if dry_run:
-        _print_plan(planned, site, overwrite)
+        click.echo("\n".join(_describe_plan(planned, site, overwrite)))
         return
-    document = {"event": "tile", **asdict(result)}
-    look = site.commands.line_for("show", region, period, str(tile))
+    document = {"event": what.event, **asdict(result)}
+    look = what.command_to_look(site, period, result.item)
     print_result(document, _format_result(result, look), as_json=is_json(log_format))
     if profile:
         click.echo(format_uses(result.stages), err=True)
+
+
+def _choose(
+    tile: Tile | None,
+    aoi: Path | None,
+    bbox: tuple[float, float, float, float] | None,
+    region: str | None,
+    name: str | None,
+) -> _OneTile | _OneArea:
+    """What is to be mapped: exactly one thing."""
+    given = [place for place in (tile, aoi, bbox) if place is not None]
+    if len(given) != 1:
+        raise click.UsageError("give what to map: one of --tile, --aoi and --bbox")
+    if tile is None:
+        return _OneArea(given[0], region or "auto", name)
+    if region is None or region == "auto":
+        raise click.UsageError(
+            f"name the region of the tile: --region, of those that "
+            f"'cropmask tiles --tiles {tile}' lists"
+        )
+    if name is not None:
+        raise click.UsageError("--name is for an area: a tile has its own")
+    return _OneTile(tile, region)
+
+
+@dataclass(frozen=True, slots=True)
+class _OneTile:
+    """A tile of a region."""
+
+    tile: Tile
+    region: str
+    event = "tile"
+
+    def prepare(self, period: Period, site: Site, model: Recipe | Path, stages: Stages) -> Job:
+        from cropmask.tile.job import prepare
+
+        return prepare(Task(self.tile, self.region, period), site, recipe=model, stages=stages)
+
+    def run(
+        self, period: Period, site: Site, model: Recipe | Path, stages: Stages, *, overwrite: bool
+    ) -> TileResult:
+        from cropmask.tile.run import run_tile
+
+        task = Task(self.tile, self.region, period)
+        return run_tile(task, site, recipe=model, overwrite=overwrite, stages=stages)
+
+    def command_to_look(self, site: Site, period: Period, _item: str) -> str:
+        return site.commands.line_for("show", self.region, period, str(self.tile))
+
+
+@dataclass(frozen=True, slots=True)
+class _OneArea:
+    """An area of somebody's own."""
+
+    area: object
+    region: str
+    name: str | None
+    event = "area"
+
+    def prepare(self, period: Period, site: Site, model: Recipe | Path, stages: Stages) -> AreaJob:
+        from cropmask.tile.area import prepare_area
+
+        return prepare_area(
+            self.area,
+            period,
+            site,
+            region=self.region,
+            recipe=model,
+            name=self.name,
+            stages=stages,
+        )
+
+    def run(
+        self, period: Period, site: Site, model: Recipe | Path, stages: Stages, *, overwrite: bool
+    ) -> TileResult:
+        from cropmask.tile.area import run_area
+
+        return run_area(
+            self.area,
+            period,
+            site,
+            region=self.region,
+            recipe=model,
+            name=self.name,
+            overwrite=overwrite,
+            stages=stages,
+        )
+
+    def command_to_look(self, site: Site, _period: Period, item: str) -> str:
+        return site.commands.line("show", item)
 
 
 def _format_result(result: TileResult, look: str) -> Iterator[str]:
@@ -155,27 +267,31 @@ def _format_result(result: TileResult, look: str) -> Iterator[str]:
     yield f"  {look}"
 
 
-def _print_plan(planned: Job, site: Site, overwrite: bool) -> None:
+def _describe_plan(planned: Job | AreaJob, site: Site, overwrite: bool) -> Iterator[str]:
+    """What would be done, and with which inputs."""
+    from cropmask.tile.area import AreaJob, find_same_area
     from cropmask.tile.job import find_same
 
-    store = site.store()
-    if not overwrite and find_same(store, planned) is not None:
-        state = "would skip: the same result is there"
+    store, same = site.store(), False
+    if isinstance(planned, AreaJob):
+        jobs = tuple(planned.jobs)
+        same = not overwrite and find_same_area(store, planned) is not None
+        yield f"{planned.name}: {planned.hectares:,.0f} ha in {len(jobs)} tiles"
     else:
-        state = "would compute"
-    geomads = planned.sources.first, planned.sources.second
-    click.echo(f"{planned.task.tile} {planned.basis.region.name} {planned.task.period}: {state}")
-    click.echo(
-        f"  resolution {site.resolution} m, model {planned.basis.recipe}, {site.threads} threads"
-    )
-    for geomad in geomads:
-        click.echo(f"  input      {geomad.title}  {geomad.href}")
-    for name, choice in planned.sources.choices.items():
-        click.echo(f"  {name:<17}{choice.used}, not {', '.join(choice.passed_over)}")
-    for name, layer in planned.sources.ancillary.items():
-        click.echo(f"  {name:<17}{layer.href or f'not applied: {layer.reason}'}")
-    click.echo(f"  output     {store.uri(planned.place.item)}")
-    click.echo(f"  run key    {planned.run_key}")
+        jobs = (planned,)
+        same = not overwrite and find_same(store, planned) is not None
+    state = "would skip: the same result is there" if same else "would compute"
+    for job in jobs:
+        yield f"{job.task.tile} {job.basis.region.name} {job.task.period}: {state}"
+        yield f"  resolution {site.resolution} m, model {job.basis.recipe}, {site.threads} threads"
+        for geomad in (job.sources.first, job.sources.second):
+            yield f"  input      {geomad.title}  {geomad.href}"
+        for name, choice in job.sources.choices.items():
+            yield f"  {name:<17}{choice.used}, not {', '.join(choice.passed_over)}"
+        for name, layer in job.sources.ancillary.items():
+            yield f"  {name:<17}{layer.href or f'not applied: {layer.reason}'}"
+    yield f"  output     {store.uri(planned.place.item)}"
+    yield f"  run key    {planned.run_key}"
 
 
 def main() -> None:

@@ -42,6 +42,11 @@ OpenStage = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 Sink = Callable[[str, NDArray[np.uint8]], None]
 """Given the name of a band and its final pixels ``(y, x)``, which it must not change."""
 
+Inner = tuple[slice, slice]
+"""Rows and columns that are mapped; what is around them is a margin."""
+
+_ALL: Final = (slice(None), slice(None))
+
 
 @contextmanager
 def _unwatched(_name: str) -> Iterator[Callable[[float], None]]:
@@ -167,8 +172,9 @@ def map_crops(
     workspace: NDArray[np.int32] | None = None,
     sink: Sink = _drop,
     beside: bool = False,
+    inner: Inner = _ALL,
 ) -> tuple[CropMap, Statistics]:
-    """Map the crops of one tile.
+    """Map the crops of one tile, or of the middle of some layers.
 
     Parameters
     ----------
@@ -188,11 +194,15 @@ def map_crops(
     beside
         Whether to finish the two bands by pixel while the image is segmented: faster with two
         processors, and more memory.
+    inner
+        Rows and columns that are mapped; default all. The rest is a margin, which only takes part
+        in the segmentation.
 
     Returns
     -------
     tuple[CropMap, Statistics]
-        Three bands uint8 ``(y, x)``, nodata 255 in all of them alike, and their figures.
+        Three bands uint8 ``(y, x)`` of the inner part, nodata 255 in all of them alike, and their
+        figures.
     """
     if workspace is None:
         workspace = np.empty(layers.shape, np.int32)
@@ -205,29 +215,37 @@ def map_crops(
         stages=stages,
         workspace=workspace,
     )
-    prob, one_half, ndvi = seen.prob, seen.one_half, seen.ndvi
+    prob, ndvi, inside = seen.prob, seen.ndvi, seen.prob[inner]
+    one_half = _crop_bits(seen.one_half, prob.shape[1], inner)
     del seen
     smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
     with ThreadPoolExecutor(3 if beside else 1, thread_name_prefix="finish") as pool:
         with stages("segment"):
             colors, valid = stretch(ndvi), prob != NODATA
             votes = _votes(prob) if beside else None
-            finished = _finish_pixels(pool, layers, prob, sink) if beside else None
+            finished = _finish_pixels(pool, layers, inside, inner, sink) if beside else None
             labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
             del colors, valid
             # Segments vote on what was classified, masked later or not: votes and valid pixels are
             # copied before the threads beside begin to mask the probability in place.
-            filtered = majority(labels, _votes(prob) if votes is None else votes)
+            filtered = majority(labels, _votes(prob) if votes is None else votes)[inner]
             del votes
         with stages("mask"):
-            excluded, written = finished or _finish_pixels(pool, layers, prob, sink)
+            excluded, written = finished or _finish_pixels(pool, layers, inside, inner, sink)
             why = excluded.result()
             _mask(filtered, why)
             last = pool.submit(sink, LAST_BAND, filtered)
-            found = statistics(prob, filtered, why, one_half, layers.pixel_area_m2)
+            found = statistics(inside, filtered, why, one_half, layers.pixel_area_m2)
             mask = written.result()
             last.result()
-    return CropMap(mask, prob, filtered), found
+    return CropMap(mask, inside, filtered), found
+
+
+def _crop_bits(bits: NDArray[np.uint8], width: int, inner: Inner) -> NDArray[np.uint8]:
+    """Rows and columns of pixels that are 8 to a byte."""
+    if inner == _ALL:
+        return bits
+    return np.packbits(np.unpackbits(bits, axis=1, count=width)[inner], axis=1)
 
 
 def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -238,12 +256,16 @@ def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _finish_pixels(
-    pool: ThreadPoolExecutor, layers: Layers, prob: NDArray[np.uint8], sink: Sink
+    pool: ThreadPoolExecutor,
+    layers: Layers,
+    prob: NDArray[np.uint8],
+    inner: Inner,
+    sink: Sink,
 ) -> tuple[Future[NDArray[np.uint8]], Future[NDArray[np.uint8]]]:
     """Mask ``prob`` in place, and hand on the two bands by pixel; gives exclusions and mask."""
 
     def exclude() -> NDArray[np.uint8]:
-        why = layers.excluded()
+        why = layers.excluded()[inner]
         _mask(prob, why)
         return why
 

@@ -18,6 +18,7 @@ from cropmask.core.strips import DEVIATION, REFLECTANCE, Exclusion, Half, Strip
 from cropmask.errors import Reason, Rejected
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import BandRows, Raster, RowSource, open_rows
+from cropmask.pixels.resample import Window
 from cropmask.pixels.sampled import SampledLayer, SmoothLayer
 from cropmask.pixels.verify import expect_file
 from cropmask.region import Limits
@@ -41,10 +42,14 @@ def open_layers(
     *,
     boundary: shapely.Geometry,
     limits: Limits,
+    window: Window | None = None,
     options: ReadOptions | None = None,
     files: RemoteFiles | None = None,
 ) -> TileLayers:
     """Open every raster of a tile; nothing but rain is read yet. Leaving it closes every raster.
+
+    ``box`` is the tile's grid. With a ``window``, which lies within it, the layers have only this
+    part of the tile, and each pixel the same values as in the whole.
 
     Remote files are those of ``files``, where they may be open already; default files of its own.
     From here on they are fetched ahead of their reading, until leaving it.
@@ -54,7 +59,8 @@ def open_layers(
     configuration names; Interrupted if a raster cannot be read.
     """
     options = options or sources.options
-    layers = TileLayers(sources, box, boundary, limits, options, files or RemoteFiles())
+    window = window or Window(0, 0, *box.shape)
+    layers = TileLayers(sources, box, window, boundary, limits, options, files or RemoteFiles())
     try:
         layers._open()
     except BaseException:
@@ -68,7 +74,7 @@ def _geomads(sources: Sources) -> tuple[GeoMad, GeoMad]:
 
 
 class TileLayers:
-    """Inputs of one tile on its pixel grid; made by :func:`open_layers`.
+    """Inputs of one tile, or a window of it, on its pixel grid; made by :func:`open_layers`.
 
     Implements :class:`cropmask.core.strips.Layers`. Strips are made one ahead in the
     background while the caller computes. One caller at a time.
@@ -78,13 +84,18 @@ class TileLayers:
         self,
         sources: Sources,
         box: GeoBox,
+        window: Window,
         boundary: shapely.Geometry,
         limits: Limits,
         options: ReadOptions,
         files: RemoteFiles,
     ) -> None:
         self._sources = sources
-        self._box = box
+        self._tile = box
+        self._window = window
+        self._box = box[
+            window.row : window.row + window.rows, window.column : window.column + window.columns
+        ]
         self._boundary = boundary
         self._limits = limits
         self._options = options
@@ -101,8 +112,8 @@ class TileLayers:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the tile."""
-        return int(self._box.shape.y), int(self._box.shape.x)
+        """Rows and columns of the window."""
+        return self._window.rows, self._window.columns
 
     @property
     def pixel_area_m2(self) -> float:
@@ -236,7 +247,7 @@ class TileLayers:
         opened = self._run(self._open_band, bands.values())
         rasters = dict(zip(bands, opened, strict=True))
         for key, band in bands.items():
-            self._bands[key] = open_rows(rasters[key], band, self._box)
+            self._bands[key] = open_rows(rasters[key], band, self._tile, self._window)
         self._check_coverage(rasters)
         self._run(lambda key: self._plan(self._bands[key], rasters[key], bands[key]), bands)
         self._open_features()
@@ -262,8 +273,8 @@ class TileLayers:
         return raster
 
     def _check_coverage(self, rasters: Mapping[tuple[str, str], Raster]) -> None:
-        tile = shapely.box(*self._box.boundingbox.bbox)
-        wanted = shapely.intersection(self._boundary, tile)
+        part = shapely.box(*self._box.boundingbox.bbox)
+        wanted = shapely.intersection(self._boundary, part)
         if shapely.area(wanted) == 0:
             raise Rejected(
                 f"tile {self._sources.tile} lies outside the region: choose one of its tiles",
@@ -296,7 +307,7 @@ class TileLayers:
                 except Absent:
                     raise layer.missing(name, layer.href) from None
                 kind = SampledLayer if name == "slope" else SmoothLayer
-                return kind(raster, self._box, layer.declared)
+                return kind(raster, self._tile, self._window, layer.declared)
 
         *self._rain, slope = self._run(open_feature, FEATURE_LAYERS)  # type: ignore[assignment]
         assert isinstance(slope, SampledLayer)
@@ -318,7 +329,7 @@ class TileLayers:
                     raster = self._open_raster(layer.href)
                 except Absent:
                     return f"{layer.href} does not exist"
-                sampled = SampledLayer(raster, self._box, layer.declared)
+                sampled = SampledLayer(raster, self._tile, self._window, layer.declared)
             return sampled if sampled.overlaps else f"{layer.href} does not cover the tile"
 
         for name, opened in zip(MASK_LAYERS, self._run(open_mask, MASK_LAYERS), strict=True):

@@ -222,8 +222,12 @@ class BandRows(RowSource, Protocol):
         ...
 
 
-def open_rows(raster: Raster, band: BandSource, box: GeoBox) -> BandRows:
+def open_rows(
+    raster: Raster, band: BandSource, box: GeoBox, window: Window | None = None
+) -> BandRows:
     """Rows of a GeoMAD band, read the cheap way where its grid is the tile's own.
+
+    ``box`` is the tile's grid, and ``window`` the part of it that is read; default all.
 
     Raises Rejected if the raster is in another CRS, of another type than the band must have,
     rotated, or holds several bands.
@@ -248,10 +252,11 @@ def open_rows(raster: Raster, band: BandSource, box: GeoBox) -> BandRows:
         raise Rejected(
             f"{raster.href} is rotated: GeoMAD must be north-up in {CRS}", reason=Reason.WRONG_CRS
         )
+    window = window or Window(0, 0, *box.shape)
     offset = _offset(raster.geobox, box)
     if offset is not None:
-        return GridRows(raster, band, box, offset)
-    return ResampledRows(raster, band, box)
+        return GridRows(raster, band, box, window, offset)
+    return ResampledRows(raster, band, box, window)
 
 
 def _offset(source: GeoBox, box: GeoBox) -> tuple[int, int] | None:
@@ -318,18 +323,23 @@ def keep(rows: NDArray[Any], agreed: Declared, kept: Kept) -> None:
 class GridRows:
     """A band whose pixels are the tile's: blocks are read as they are stored."""
 
-    is_whole = True
-
     def __init__(
-        self, raster: Raster, band: BandSource, box: GeoBox, offset: tuple[int, int]
+        self,
+        raster: Raster,
+        band: BandSource,
+        box: GeoBox,
+        window: Window,
+        offset: tuple[int, int],
     ) -> None:
         self._raster = raster
         self._kept = band.kept
         self._agreed = agree(raster, band.declared, band.kept)
-        self._row, self._column = offset
+        self.is_whole = (window.rows, window.columns) == box.shape
+        self._row, self._column = offset[0] - window.row, offset[1] - window.column
         rows, columns = raster.geobox.shape
-        # In rows and columns of the raster, what lies in the tile.
-        self._inside = Window(-self._row, -self._column, *box.shape).clipped(rows, columns)
+        # In rows and columns of the raster, what lies in the window.
+        asked = Window(-self._row, -self._column, window.rows, window.columns)
+        self._inside = asked.clipped(rows, columns)
         wanted = min(max(raster.block_rows, _MIN_CHUNK_ROWS), _MAX_CHUNK_ROWS)
         self._chunk_rows = wanted
         # One buffer for the life of the tile: freeing and taking it anew tears the heap.
@@ -337,7 +347,10 @@ class GridRows:
         self._held = -1
 
     def read_rows(self, row: int, out: NDArray[Any]) -> None:
-        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on; each block decoded once."""
+        """Fill ``out`` ``(y, x)`` with the window's rows from ``row`` on.
+
+        Each block is decoded once.
+        """
         inside = self._inside
         first = max(row - self._row, inside.row)
         last = min(row - self._row + out.shape[0], inside.row + inside.rows)
@@ -394,14 +407,15 @@ class ResampledRows:
     """A band on another grid than the tile's: bilinear, from overviews.
 
     GDAL's weights depend a little on the window that is warped, so the tile is cut into
-    fixed blocks of rows, and strips are cut from these.
+    fixed blocks of rows, and strips are cut from these: those of a window of it as well.
     """
 
     is_whole = False
 
-    def __init__(self, raster: Raster, band: BandSource, box: GeoBox) -> None:
+    def __init__(self, raster: Raster, band: BandSource, box: GeoBox, window: Window) -> None:
         self._raster = raster
         self._box = box
+        self._window = window
         self._kept = band.kept
         self._agreed = agree(raster, band.declared, band.kept)
         # The warper keeps nodata as it is stored: it fails to write 0 for another.
@@ -410,8 +424,8 @@ class ResampledRows:
         self._block: tuple[int, NDArray[Any]] | None = None
 
     def read_rows(self, row: int, out: NDArray[Any]) -> None:
-        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on."""
-        size = self._block_rows
+        """Fill ``out`` ``(y, x)`` with the window's rows from ``row`` on."""
+        size, row = self._block_rows, row + self._window.row
         for start in range(row - row % size, row + out.shape[0], size):
             values = self._load(start)
             top, bottom = max(start, row), min(start + values.shape[0], row + out.shape[0])
@@ -420,7 +434,8 @@ class ResampledRows:
     def plan(self) -> None:
         """Have what will be read fetched ahead, if it is remote."""
         parts: dict[int | None, list[Part]] = {}
-        for start in range(0, self._box.shape.y, self._block_rows):
+        first, size = self._window.row, self._block_rows
+        for start in range(first - first % size, first + self._window.rows, size):
             found = compute_reproject_roi(self._raster.geobox, self._block_at(start), ttol=_ALIGNED)
             level = self._raster.level_for(found.read_shrink)
             factor = 1 if level is None else self._raster.overviews[level]
@@ -431,7 +446,8 @@ class ResampledRows:
             )
             window = Window(top, left, bottom - top, right - left)
             inside = window.clipped(-(-rows // factor), -(-columns // factor))
-            parts.setdefault(level, []).append(Part(start, start, inside))
+            when = max(start - first, 0)
+            parts.setdefault(level, []).append(Part(when, when, inside))
         for level, of_level in parts.items():
             self._raster.plan(of_level, level)
 
@@ -446,6 +462,8 @@ class ResampledRows:
         if self._block is None or self._block[0] != start:
             self._block = None
             values = self._raster.warp(self._block_at(start), self._nodata)
+            left = self._window.column
+            values = values[:, left : left + self._window.columns]
             keep(values, self._agreed, self._kept)
             self._block = (start, values)
         return self._block[1]

@@ -56,11 +56,15 @@ class Window:
 
 
 class Projector:
-    """Positions of a tile's pixel centers in a source of any CRS."""
+    """Positions of a tile's pixel centers in a source of any CRS.
 
-    def __init__(self, source: GeoBox, target: GeoBox) -> None:
+    Those of a window of the tile are the same numbers as those of the whole.
+    """
+
+    def __init__(self, source: GeoBox, target: GeoBox, window: Window | None = None) -> None:
         self._source = source
         self._target = target
+        self._window = window or Window(0, 0, *target.shape)
         source_crs, target_crs = norm_crs_or_error(source.crs), norm_crs_or_error(target.crs)
         self._codes = {source_crs.epsg, target_crs.epsg}
         self._to_source = (
@@ -76,25 +80,30 @@ class Projector:
         return self._axes is not None
 
     def positions(self, row: int, rows: int) -> Positions:
-        """Positions of ``rows`` rows of the tile from ``row`` on."""
+        """Positions of ``rows`` rows of the window from its row ``row`` on."""
+        top, (left, right) = self._window.row + row, self._ends
         if self._axes is not None:
             x, y = self._axes
-            return Positions(x[np.newaxis, :], y[row : row + rows, np.newaxis])
-        columns = np.arange(self._target.shape.x) + 0.5
-        lines = np.arange(row, row + rows) + 0.5
-        x, y = np.meshgrid(columns, lines)
+            return Positions(x[np.newaxis, left:right], y[top : top + rows, np.newaxis])
+        x, y = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, top + rows) + 0.5)
         return self._project(x, y)
 
     def outline(self) -> Positions:
-        """Positions that bound all positions of the tile: its axes, or its outline."""
-        rows, columns = self._target.shape
+        """Positions that bound all positions of the window: its axes, or its outline."""
+        rows, top, (left, right) = self._window.rows, self._window.row, self._ends
         if self._axes is not None:
             return self.positions(0, rows)
-        along, down = np.arange(columns) + 0.5, np.arange(rows) + 0.5
-        x = np.concatenate([along, along, np.full(rows, 0.5), np.full(rows, columns - 0.5)])
-        y = np.concatenate([np.full(columns, 0.5), np.full(columns, rows - 0.5), down, down])
+        along, down = np.arange(left, right) + 0.5, np.arange(top, top + rows) + 0.5
+        x = np.concatenate([along, along, np.full(rows, along[0]), np.full(rows, along[-1])])
+        y = np.concatenate(
+            [np.full(len(along), down[0]), np.full(len(along), down[-1]), down, down]
+        )
         at = self._project(x, y)
         return Positions(at.x[np.newaxis], at.y[np.newaxis])
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        return self._window.column, self._window.column + self._window.columns
 
     def _is_separable(self) -> bool:
         """Whether columns depend on columns only and rows on rows only."""

@@ -33,17 +33,17 @@ _WINDOW_PIXELS: Final = 2**23
 
 
 class SampledLayer:
-    """An ancillary raster, nearest cell at every pixel center."""
+    """An ancillary raster, nearest cell at every pixel center of a window of a tile."""
 
-    def __init__(self, raster: Raster, box: GeoBox, by_item: Declared) -> None:
+    def __init__(self, raster: Raster, box: GeoBox, window: Window, by_item: Declared) -> None:
         self._raster = raster
         self._declared = agree(raster, by_item, LAYER)
-        self._projector = Projector(raster.geobox, box)
-        self._rows, self._columns = box.shape
+        self._projector = Projector(raster.geobox, box, window)
+        self._rows, self._columns = window.rows, window.columns
 
     @property
     def overlaps(self) -> bool:
-        """Whether the raster covers any part of the tile."""
+        """Whether the raster covers any part of the window."""
         return self._whole.pixels > 0
 
     @property
@@ -65,7 +65,7 @@ class SampledLayer:
         self._raster.plan(parts)
 
     def values(self, row: int, rows: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Values ``(y, x)`` of the tile's rows from ``row`` on, and where they are known.
+        """Values ``(y, x)`` of the window's rows from ``row`` on, and where they are known.
 
         They have the raster's type, or float32 where it has a scale and offset.
         """
@@ -87,7 +87,7 @@ class SampledLayer:
         )
 
     def read_rows(self, row: int, out: NDArray[np.float32]) -> None:
-        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on, NaN where unknown."""
+        """Fill ``out`` ``(y, x)`` with the window's rows from ``row`` on, NaN where unknown."""
         values, known = self.values(row, out.shape[0])
         out[:] = values
         out[~known] = np.nan
@@ -104,13 +104,13 @@ class SmoothLayer:
     """A coarse raster, bilinear at every pixel center, its gaps filled once for the tile.
 
     The cells that any pixel of the tile touches are read once; unknown ones, and those over
-    the raster's edge, take the mean of the known.
+    the raster's edge, take the mean of the known: of the whole tile, also for a window of it.
     """
 
-    def __init__(self, raster: Raster, box: GeoBox, by_item: Declared) -> None:
+    def __init__(self, raster: Raster, box: GeoBox, window: Window, by_item: Declared) -> None:
         declared = agree(raster, by_item, LAYER)
-        self._projector = Projector(raster.geobox, box)
-        self._window = bilinear_window(self._projector.outline())
+        self._projector = Projector(raster.geobox, box, window)
+        self._window = bilinear_window(Projector(raster.geobox, box).outline())
         raster.plan([Part(-1, ALWAYS, self._window.clipped(*raster.geobox.shape))])
         self._cells = fill_with_mean(_load_cells(raster, self._window, declared))
         raster.close()
@@ -121,7 +121,7 @@ class SmoothLayer:
         return bool(np.isnan(self._cells).all())
 
     def read_rows(self, row: int, out: NDArray[np.float32]) -> None:
-        """Fill ``out`` ``(y, x)`` with the tile's rows from ``row`` on.
+        """Fill ``out`` ``(y, x)`` with the window's rows from ``row`` on.
 
         NaN only if no cell over the tile has a value.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,16 @@ from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, wr
 from cropmask.results.finder import Place, find_json
 from cropmask.stac.collection import ROOT_KEY, make_root_catalog
 from cropmask.stac.datacube import make_eo3
-from cropmask.stac.facts import Document, FileFacts, ItemFacts, encode_json, make_sha1_text
-from cropmask.stac.item import make_item
+from cropmask.stac.facts import (
+    AreaFacts,
+    Document,
+    FileFacts,
+    ItemFacts,
+    MapFacts,
+    encode_json,
+    make_sha1_text,
+)
+from cropmask.stac.item import make_area_item, make_item
 from cropmask.stac.links import ITEM_TYPE, JSON_TYPE, media_type
 from cropmask.store.protocol import Store
 from cropmask.task import Task
@@ -67,10 +75,18 @@ def write_dataset(
     they are not nodata. The files are returned by asset key, in the order in which they are
     published.
     """
-    paths = {
-        key: folder / facts.file_name(key)
-        for key in (*(band.name for band in BANDS), "visual", "thumbnail", "odc_metadata")
-    }
+    paths = _write_maps(folder, facts, crop_map, valid, threads)
+    paths["odc_metadata"] = folder / facts.file_name("odc_metadata")
+    paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
+    return _with_checksums(folder, facts, paths)
+
+
+def _write_maps(
+    folder: Path, facts: MapFacts, crop_map: CropMap, valid: ValidArea | None, threads: int
+) -> dict[str, Path]:
+    """Write the bands that are not there yet, and the two pictures."""
+    keys = (*(band.name for band in BANDS), "visual", "thumbnail")
+    paths = {key: folder / facts.file_name(key) for key in keys}
     for band in BANDS:
         if not paths[band.name].exists():
             pixels = getattr(crop_map, band.name)
@@ -78,7 +94,11 @@ def write_dataset(
             write_cog(paths[band.name], pixels, facts.box, band, credit=credit, threads=threads)
     write_visual(paths["visual"], crop_map, facts.box, facts.visual_box)
     write_thumbnail(paths["thumbnail"], crop_map, facts.box, valid)
-    paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
+    return paths
+
+
+def _with_checksums(folder: Path, facts: MapFacts, paths: dict[str, Path]) -> dict[str, FileFacts]:
+    """Facts of files, and of one more that holds their checksums."""
     files = {key: load_file_facts(path) for key, path in paths.items()}
     checksums = folder / facts.file_name("checksums")
     checksums.write_text(make_sha1_text(files.values()), encoding="ascii")
@@ -126,16 +146,57 @@ def put_dataset(
         valid = find_valid(crop_map.mask)
         files = write_dataset(local, facts, crop_map, valid, threads=threads)
         text = encode_json(make_item(facts, files, valid)).encode()
-        if overwrite:
-            store.remove(place.item)
-        else:
-            # Before our files could take the place of those that its item describes.
-            _refuse_another(store, place, text)
-        for file in files.values():
-            source = local / file.name
-            store.put(place.key(file.name), source, media_type(file.name))
+        _put_files(store, place, local, files, text, overwrite=overwrite)
     put_catalogs(store, collection, synthetic=facts.synthetic)
     check()
+    return _put_item(store, place, files, text)
+
+
+def put_area(
+    store: Store,
+    place: Place,
+    facts: AreaFacts,
+    crop_map: CropMap,
+    *,
+    overwrite: bool = False,
+    threads: int = 1,
+) -> WrittenDataset:
+    """Publish the map of an area as :func:`put_dataset` does that of a tile, into no catalog.
+
+    Raises Rejected if another result has appeared meanwhile.
+    """
+    with TemporaryDirectory(prefix="cropmask-") as temporary:
+        folder = Path(temporary)
+        valid = find_valid(crop_map.mask)
+        paths = _write_maps(folder, facts, crop_map, valid, threads)
+        files = _with_checksums(folder, facts, paths)
+        text = encode_json(make_area_item(facts, files, valid)).encode()
+        _put_files(store, place, folder, files, text, overwrite=overwrite)
+    return _put_item(store, place, files, text)
+
+
+def _put_files(
+    store: Store,
+    place: Place,
+    folder: Path,
+    files: Mapping[str, FileFacts],
+    text: bytes,
+    *,
+    overwrite: bool,
+) -> None:
+    """Put everything but the item, whose text it is to have, from a local folder."""
+    if overwrite:
+        store.remove(place.item)
+    else:
+        # Before our files could take the place of those that its item describes.
+        _refuse_another(store, place, text)
+    for file in files.values():
+        store.put(place.key(file.name), folder / file.name, media_type(file.name))
+
+
+def _put_item(
+    store: Store, place: Place, files: Mapping[str, FileFacts], text: bytes
+) -> WrittenDataset:
     if not store.put_if_absent(place.item, text, ITEM_TYPE):
         _refuse_another(store, place, text)
         if not store.exists(place.item):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -40,11 +40,48 @@ def load_boundary(path: Path, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geom
     coordinate system, has coordinates outside of it, or exceeds a limit.
     """
     with blame_configuration():  # whoever names the file
-        return _load(path, limits)
+        return _parse(_read(path, limits), path, limits)
 
 
-def _load(path: Path, limits: ReadLimits) -> shapely.Geometry:
-    document = _read(path, limits)
+def load_area(area: object, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geometry:
+    """Polygons that somebody names in one of several ways, as one valid shape in EPSG:6933.
+
+    ``area`` is a GeoJSON file, a GeoJSON object, a geometry in degrees of shapely or of anything
+    else that has ``__geo_interface__``, or a box ``(west, south, east, north)`` in degrees.
+
+    Raises Misconfigured if a file or an object is no GeoJSON of polygons, see
+    :func:`load_boundary`; Rejected if it is nothing of these, or an empty box.
+    """
+    if isinstance(area, str | Path):
+        return load_boundary(Path(area), limits)
+    if isinstance(area, Sequence):
+        return project_box(*_check_box(area))
+    document = getattr(area, "__geo_interface__", area)
+    if not isinstance(document, dict) or not isinstance(document.get("type"), str):
+        raise Rejected(
+            f"{type(area).__name__} is no area: give a GeoJSON file or object, a geometry in "
+            "degrees, or a box (west, south, east, north)",
+            reason=Reason.BAD_VALUE,
+        )
+    return _parse(document, "the area", limits)
+
+
+def _check_box(box: Sequence[object]) -> tuple[float, float, float, float]:
+    """West, south, east and north, if these are what they must be."""
+    try:
+        west, south, east, north = (float(str(value)) for value in box)
+        is_right = -180 <= west < east <= 180 and -90 <= south < north <= 90
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise Rejected(
+            f"{tuple(box)} is no box: give (west, south, east, north) in degrees",
+            reason=Reason.BAD_VALUE,
+        )
+    return west, south, east, north
+
+
+def _parse(document: dict[str, Any], path: Path | str, limits: ReadLimits) -> shapely.Geometry:
     crs = _parse_crs(document, path)
     try:
         found = list(_polygons(document))
@@ -118,7 +155,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def _parse_crs(document: dict[str, Any], path: Path) -> pyproj.CRS:
+def _parse_crs(document: dict[str, Any], path: Path | str) -> pyproj.CRS:
     """Coordinate system of a ``crs`` member: by name, URN or EPSG code."""
     member = document.get("crs")
     if member is None:
@@ -162,7 +199,7 @@ def _rings(polygon: dict[str, Any]) -> Iterable[Sized]:
 
 
 def _check_work(
-    shapes: list[shapely.Geometry], step: float | None, limits: ReadLimits, path: Path
+    shapes: list[shapely.Geometry], step: float | None, limits: ReadLimits, path: Path | str
 ) -> None:
     """Raise OverLimit for polygons that would keep the geometry library busy for minutes.
 
@@ -190,7 +227,7 @@ def _valid(geometry: shapely.Geometry) -> shapely.Geometry:
     return shapely.make_valid(geometry, method="structure", keep_collapsed=False)
 
 
-def _check_degrees(shapes: list[shapely.Geometry], crs: pyproj.CRS, path: Path) -> None:
+def _check_degrees(shapes: list[shapely.Geometry], crs: pyproj.CRS, path: Path | str) -> None:
     west, south, east, north = shapely.total_bounds(shapes) if shapes else (0, 0, 0, 0)
     if crs.is_geographic and (west < -180 or south < -90 or east > 180 or north > 90):
         raise Misconfigured(
@@ -201,7 +238,7 @@ def _check_degrees(shapes: list[shapely.Geometry], crs: pyproj.CRS, path: Path) 
 
 
 def _project(
-    polygons: shapely.Geometry, crs: pyproj.CRS, limits: ReadLimits, path: Path
+    polygons: shapely.Geometry, crs: pyproj.CRS, limits: ReadLimits, path: Path | str
 ) -> shapely.Geometry:
     if not crs.equals(CRS, ignore_axis_order=True):
         transformer = pyproj.Transformer.from_crs(crs, CRS, always_xy=True)

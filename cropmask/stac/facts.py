@@ -16,8 +16,8 @@ from pyproj import Transformer
 from cropmask import grid
 from cropmask.attribution import UNSTATED, Attribution
 from cropmask.core.cropmap import Statistics
-from cropmask.grid import Tile
-from cropmask.product import BANDS, Product
+from cropmask.grid import GridWindow, Tile
+from cropmask.product import AREAS, BANDS, FAMILY, Product
 from cropmask.task import Period, RunKey
 
 Document = dict[str, Any]
@@ -37,6 +37,8 @@ ASSET_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Every file of a dataset except the item: asset key and end of the file's name, in the order
 in which they are written."""
+AREA_ASSETS: Final = tuple(key for key in ASSET_SUFFIXES if key != "odc_metadata")
+"""Files of an area: no dataset of a product."""
 
 SYNTHETIC_MARK: Final = "SYNTHETIC "
 """Begins the titles of everything that shows the made-up world."""
@@ -90,12 +92,10 @@ class ModelFacts:
     """Address of the model's card, if it is published."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFacts:
-    """Everything that the item of one tile says, beside its files."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapFacts:
+    """What the items of tiles and of areas say alike, beside their files."""
 
-    product: Product
-    tile: Tile
     period: Period
     resolution: int
     """Pixel size in meters."""
@@ -105,7 +105,6 @@ class ItemFacts:
     that equal inputs give equal bytes whenever they are run."""
     software: str
     """Version of this package."""
-    model: ModelFacts
     sources: tuple[Source, ...]
     """GeoMAD items, in order of time."""
     statistics: Statistics
@@ -119,6 +118,40 @@ class ItemFacts:
     """Inputs that had several versions: which one was used, and which were passed over."""
     attribution: Attribution = UNSTATED
     """Whom the map is owed to, and on which terms."""
+
+    @property
+    def title(self) -> str:
+        """Title of the item: year and place in words."""
+        raise NotImplementedError
+
+    @property
+    def box(self) -> GeoBox:
+        """Pixel grid of the data assets."""
+        raise NotImplementedError
+
+    def file_name(self, asset: str) -> str:
+        """Name of the file of an asset."""
+        raise NotImplementedError
+
+    @property
+    def visual_box(self) -> GeoBox:
+        """Pixel grid of the visual asset: see :func:`visual_box`."""
+        return visual_box(self.box)
+
+    @property
+    def lineage(self) -> dict[str, list[str]]:
+        """Sources as the Open Data Cube names them: those whose id is a UUID."""
+        ids = [source.id for source in self.sources if _is_uuid(source.id)]
+        return {"geomad": ids} if ids else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFacts(MapFacts):
+    """Everything that the item of one tile says, beside its files."""
+
+    product: Product
+    tile: Tile
+    model: ModelFacts
     region_title: str = ""
     """The region in words; its name if there are none."""
 
@@ -146,20 +179,51 @@ class ItemFacts:
         """Pixel grid of the data assets."""
         return grid.geobox(self.tile, self.resolution)
 
-    @property
-    def visual_box(self) -> GeoBox:
-        """Pixel grid of the visual asset: see :func:`visual_box`."""
-        return visual_box(self.box)
-
-    @property
-    def lineage(self) -> dict[str, list[str]]:
-        """Sources as the Open Data Cube names them: those whose id is a UUID."""
-        ids = [source.id for source in self.sources if _is_uuid(source.id)]
-        return {"geomad": ids} if ids else {}
-
     def file_name(self, asset: str) -> str:
         """Name of the file of an asset."""
         return self.product.file_name(str(self.tile), str(self.period), ASSET_SUFFIXES[asset])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaFacts(MapFacts):
+    """Everything that the item of an area of one's own says, beside its files."""
+
+    name: str
+    """Name of its folder and files."""
+    digest: str
+    """SHA-256 of its polygons."""
+    geometry: Document
+    """Its polygons in degrees, as GeoJSON."""
+    bounds: Bounds
+    window: GridWindow
+    """Its pixels and those around it, on the product's grid."""
+    area_hectares: float
+    """Area of the pixels whose centers are inside it."""
+    models: Mapping[Product, ModelFacts]
+    """Models of the regions that it lies in."""
+
+    @property
+    def id(self) -> str:
+        """Id of the item: a UUID of polygons, regions and period, the same on every run."""
+        regions = ",".join(product.name for product in self.models)
+        return str(uuid5(NAMESPACE_URL, f"{AREAS}/{self.digest}/{regions}/{self.period}"))
+
+    @property
+    def title(self) -> str:
+        """Title of the item: year and place in words."""
+        west, south, east, north = self.bounds
+        place = format_place((west + east) / 2, (south + north) / 2, digits=2)
+        title = f"Cropland {self.period.words}, {self.name} at {place}"
+        return mark_title(title, synthetic=self.synthetic)
+
+    @property
+    def box(self) -> GeoBox:
+        """Pixel grid of the data assets."""
+        return self.window.geobox
+
+    def file_name(self, asset: str) -> str:
+        """Name of the file of an asset."""
+        return f"{FAMILY}_{self.name}_{self.period}{ASSET_SUFFIXES[asset]}"
 
 
 def mark_title(title: str, *, synthetic: bool) -> str:

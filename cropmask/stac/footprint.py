@@ -61,6 +61,19 @@ def describe_footprint(valid: ValidArea | None, box: GeoBox) -> Document:
     return {"geometry": _encode(found), "bbox": _round(found.bounds)}
 
 
+def describe_polygons(polygons: shapely.Geometry) -> tuple[Document, Bounds]:
+    """Geometry and bbox in degrees of polygons in EPSG:6933."""
+    to_degrees = Transformer.from_crs(EPSG, 4326, always_xy=True)
+    found = shapely.transform(
+        polygons, lambda points: np.column_stack(to_degrees.transform(*points.T))
+    )
+    # Points of whole digits, as far as that leaves a valid shape: a sliver may vanish by it.
+    rounded = shapely.set_precision(found, _GRID)
+    found = found if rounded.is_empty else rounded
+    west, south, east, north = _round(found.bounds)
+    return _encode(found), (west, south, east, north)
+
+
 def thumbnail_box(valid: ValidArea | None, box: GeoBox) -> GeoBox:
     """Pixel grid of the thumbnail: what is there, in at most 512 pixels an edge.
 

@@ -19,10 +19,14 @@ from cropmask.grid import CRS, EPSG, Tile
 from cropmask.product import BANDS, FAMILY, PROB
 from cropmask.stac import assets
 from cropmask.stac.facts import (
+    AREA_ASSETS,
     ASSET_SUFFIXES,
+    AreaFacts,
     Document,
     FileFacts,
     ItemFacts,
+    MapFacts,
+    ModelFacts,
     mark_title,
 )
 from cropmask.stac.footprint import describe_footprint, thumbnail_box
@@ -32,6 +36,7 @@ _EXTENSIONS: Final = (
     *("projection", "raster", "classification", "processing"),
     *("file", "render", "grid", "version"),
 )
+_AREA_EXTENSIONS: Final = tuple(name for name in _EXTENSIONS if name not in ("grid", "version"))
 _UP: Final = "../../../../"
 """From a dataset's folder (version, column, row, period) to its product's."""
 
@@ -60,6 +65,7 @@ def make_item(
         **describe_footprint(valid, facts.box),
         "properties": {
             **_describe(facts),
+            "version": facts.product.version,
             **_place(facts),
             **_provenance(facts),
             "renders": assets.describe_renders(),
@@ -69,7 +75,43 @@ def make_item(
     }
 
 
-def _describe(facts: ItemFacts) -> Document:
+def make_area_item(
+    facts: AreaFacts, files: Mapping[str, FileFacts], valid: ValidArea | None = None
+) -> Document:
+    """STAC 1.1.0 item of an area of one's own: of no collection, with the area's geometry.
+
+    ``files`` are those of all ``AREA_ASSETS``, by key; ``valid`` says where the bands are not
+    nodata.
+    """
+    return {
+        "type": "Feature",
+        "stac_version": assets.STAC_VERSION,
+        "stac_extensions": assets.extensions(*_AREA_EXTENSIONS),
+        "id": facts.id,
+        "geometry": facts.geometry,
+        "bbox": list(facts.bounds),
+        "properties": {
+            **_describe(facts),
+            "proj:code": CRS,
+            "proj:epsg": EPSG,
+            **_pixels(facts.box),
+            "proj:bbox": list(facts.box.boundingbox.bbox),
+            **_process(facts, *facts.models.values()),
+            "cropmask:area": {"name": facts.name, "sha256": facts.digest},
+            **_key(facts),
+            "cropmask:models": {
+                product.name: {"version": product.version, **_name_model(model)}
+                for product, model in facts.models.items()
+            },
+            **_figures(facts),
+            "renders": assets.describe_renders(),
+        },
+        "links": [*_source_links(facts), *assets.license_links(facts.attribution)],
+        "assets": {key: _asset(key, facts, files[key], valid) for key in AREA_ASSETS},
+    }
+
+
+def _describe(facts: MapFacts) -> Document:
     start, end = facts.period.interval
     return {
         "title": facts.title,
@@ -82,7 +124,6 @@ def _describe(facts: ItemFacts) -> Document:
         "constellation": "sentinel-2",
         "instruments": ["msi"],
         **assets.describe_terms(facts.attribution),
-        "version": facts.product.version,
     }
 
 
@@ -109,18 +150,41 @@ def _provenance(facts: ItemFacts) -> Document:
         "odc:dataset_version": facts.product.version,
         "odc:processing_datetime": facts.as_of,
         "odc:lineage": facts.lineage,
+        **_process(facts, facts.model),
+        **_key(facts),
+        "cropmask:model": _name_model(facts.model),
+        **_figures(facts),
+    }
+
+
+def _process(facts: MapFacts, *models: ModelFacts) -> Document:
+    recipes = " and ".join(sorted({f"'{model.recipe}'" for model in models}))
+    return {
         "processing:software": {"cropmask": facts.software},
         "processing:version": facts.software,
         "processing:datetime": facts.as_of,
         "processing:lineage": (
-            f"Model '{facts.model.recipe}' on two semiannual Sentinel-2 GeoMADs, rain and slope; "
+            f"Model {recipes} on two semiannual Sentinel-2 GeoMADs, rain and slope; "
             "image segmentation and a majority vote for 'filtered'"
         ),
+    }
+
+
+def _key(facts: MapFacts) -> Document:
+    return {
         "cropmask:run_key": str(facts.run_key),
         "cropmask:run_key_parts": dict(sorted(facts.run_key_parts.items())),
         "cropmask:resolution": facts.resolution,
         "cropmask:synthetic": facts.synthetic,
-        "cropmask:model": {"recipe": facts.model.recipe, "sha256": facts.model.sha256},
+    }
+
+
+def _name_model(model: ModelFacts) -> Document:
+    return {"recipe": model.recipe, "sha256": model.sha256}
+
+
+def _figures(facts: MapFacts) -> Document:
+    return {
         "cropmask:masks_not_applied": dict(sorted(facts.masks_not_applied.items())),
         **(
             {"cropmask:input_versions": dict(sorted(facts.input_versions.items()))}
@@ -138,7 +202,7 @@ def _pixels(box: GeoBox) -> Document:
     return {"proj:shape": list(box.shape), "proj:transform": list(box.transform[:6])}
 
 
-def _asset(key: str, facts: ItemFacts, file: FileFacts, valid: ValidArea | None) -> Document:
+def _asset(key: str, facts: MapFacts, file: FileFacts, valid: ValidArea | None) -> Document:
     bands = {band.name: band for band in BANDS}
     described: Document = {"href": f"./{file.name}"}
     if key in bands:
@@ -154,8 +218,8 @@ def _asset(key: str, facts: ItemFacts, file: FileFacts, valid: ValidArea | None)
     return described | {"file:size": file.size, "file:checksum": file.multihash}
 
 
-def _statistics(facts: ItemFacts) -> Document:
-    left, bottom, right, top = facts.tile.bounds
+def _statistics(facts: MapFacts) -> Document:
+    left, bottom, right, top = facts.box.boundingbox.bbox
     hectares = (right - left) * (top - bottom) / 10_000
     known = {"valid_percent": round(100 * facts.statistics.mapped_hectares / hectares, 4)}
     mean = facts.statistics.mean_probability
@@ -170,13 +234,17 @@ def _links(facts: ItemFacts) -> list[Document]:
         make_link("collection", f"{_UP}collection.json"),
         make_link("parent", f"{_UP}collection.json"),
     ]
-    links += [make_link("derived_from", s.href, ITEM_TYPE, s.title) for s in facts.sources]
+    links += _source_links(facts)
     if facts.model.href is not None:
         title = f"Model: {facts.product.region}, {facts.model.recipe}"
         links.append(make_link("derived_from", facts.model.href, ITEM_TYPE, title))
     if facts.attribution.license_url is not None:
         links += assets.license_links(facts.attribution)
     return links
+
+
+def _source_links(facts: MapFacts) -> list[Document]:
+    return [make_link("derived_from", s.href, ITEM_TYPE, s.title) for s in facts.sources]
 
 
 _READ: Final = {

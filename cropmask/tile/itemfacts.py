@@ -11,19 +11,14 @@ from cropmask.core.cropmap import Statistics
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import Document, ItemFacts, ModelFacts, Source, degrees_box
 from cropmask.stac.modelitem import model_href
-from cropmask.tile.job import Job
+from cropmask.tile.job import Basis, Job
 
 
 def make_facts(
     job: Job, statistics: Statistics, not_applied: Mapping[str, str], attribution: Attribution
 ) -> ItemFacts:
     """What the item of a job says."""
-    basis, geomads = job.basis, (job.sources.first, job.sources.second)
-    end = f"{job.task.period.end}T23:59:59Z"
-    sha256 = basis.model.sha256
-    # A model file of one's own is in no catalog.
-    is_named = basis.model in basis.region.models.values()
-    href = model_href(basis.region.name, basis.recipe, sha256) if is_named else None
+    basis = job.basis
     return ItemFacts(
         product=basis.region.product,
         tile=job.task.tile,
@@ -31,11 +26,10 @@ def make_facts(
         resolution=basis.resolution,
         run_key=job.run_key,
         run_key_parts=job.parts.short,
-        # No clock in a result: equal inputs give equal bytes.
-        as_of=max((geomad.created or end for geomad in geomads), default=end),
+        as_of=date_inputs(job),
         software=VERSION,
-        model=ModelFacts(basis.recipe, sha256, href),
-        sources=tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads),
+        model=make_model_facts(basis),
+        sources=make_sources(job),
         statistics=statistics,
         masks_not_applied=not_applied,
         synthetic=job.synthetic,
@@ -46,6 +40,26 @@ def make_facts(
         attribution=attribution,
         region_title=basis.region.title,
     )
+
+
+def date_inputs(job: Job) -> str:
+    """When the newest input was made: no clock in a result, so equal inputs give equal bytes."""
+    end = f"{job.task.period.end}T23:59:59Z"
+    return max(geomad.created or end for geomad in (job.sources.first, job.sources.second))
+
+
+def make_model_facts(basis: Basis) -> ModelFacts:
+    """The model of a region; a model file of one's own is in no catalog."""
+    sha256 = basis.model.sha256
+    is_named = basis.model in basis.region.models.values()
+    href = model_href(basis.region.name, basis.recipe, sha256) if is_named else None
+    return ModelFacts(basis.recipe, sha256, href)
+
+
+def make_sources(job: Job) -> tuple[Source, ...]:
+    """GeoMAD items of a job, in order of time."""
+    geomads = job.sources.first, job.sources.second
+    return tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads)
 
 
 def make_product_collection(job: Job, attribution: Attribution) -> Document:

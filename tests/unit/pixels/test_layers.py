@@ -21,6 +21,7 @@ from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
 from cropmask.pixels import rasters, sampled
 from cropmask.pixels.layers import TileLayers, open_layers
+from cropmask.pixels.resample import Window
 from cropmask.region import Ancillary, Limits
 from cropmask.remote.fetch import ReadOptions
 from cropmask.sources.boundary import load_boundary
@@ -56,12 +57,16 @@ INSIDE = (slice(50, 350), slice(20, 220))
 
 
 def opened(
-    world: World, box: GeoBox = BOX, limits: Limits = ANY_COVER, **layers: Any
+    world: World,
+    box: GeoBox = BOX,
+    limits: Limits = ANY_COVER,
+    window: Window | None = None,
+    **layers: Any,
 ) -> TileLayers:
     ancillary = world.ancillary.model_copy(update=layers)
     sources = find_sources(str(world.catalog), world.tile, world.period, ancillary)
     boundary = shapely.box(*box.boundingbox.bbox)
-    return open_layers(sources, box, boundary=boundary, limits=limits)
+    return open_layers(sources, box, boundary=boundary, limits=limits, window=window)
 
 
 def joined(strips: list[Strip]) -> dict[str, NDArray[Any]]:
@@ -533,6 +538,41 @@ def test_layers_in_utm(made: World, tmp_path: Path):
     x, y = ~grid @ (x, y)
     np.testing.assert_allclose(got["rain"][0], (y - 0.5) * 60 + x - 0.5, rtol=1e-5)
     np.testing.assert_array_equal(got["slope"], np.floor(y) * 60 + np.floor(x))
+
+
+@pytest.mark.parametrize("resolution", [10, 20])
+@pytest.mark.parametrize("utm", [False, True])
+@pytest.mark.parametrize(
+    "window", [(0, 0, 12, 30), (35, 17, 61, 40), (90, 100, 110, 35), (199, 134, 1, 1)]
+)
+def test_a_window_has_the_values_of_the_whole(
+    made: World, tmp_path: Path, resolution: int, utm: bool, window: tuple[int, int, int, int]
+):
+    rows, columns = (slice(edge // resolution * 10, None) for edge in (95, 198))
+    box = part_of_tile(rows, columns, resolution)[0:200, 0:135]
+    layers: dict[str, str] = {}
+    if utm:
+        middle = box.to_crs("EPSG:32736").extent.boundingbox
+        grid = Affine(100, 0, middle.left - 1000, 0, -100, middle.top + 1000)
+        ramp = np.arange(80 * 80, dtype=np.float32).reshape(80, 80) % 60
+        write_cog(tmp_path / "utm.tif", ramp, grid, crs="EPSG:32736")
+        layers = {"rain_first_half": str(tmp_path / "utm.tif"), "slope": str(tmp_path / "utm.tif")}
+    part = Window(*window)
+    inside = (..., *part_slices(part))
+    with opened(made, box, **layers) as whole:
+        wanted, excluded = read_all(whole, 64), whole.excluded()
+    with opened(made, box, window=part, **layers) as some:
+        got = read_all(some, 7)
+        np.testing.assert_array_equal(some.excluded(), excluded[inside])
+    for name, values in got.items():
+        np.testing.assert_array_equal(values, wanted[name][inside], err_msg=name)
+
+
+def part_slices(window: Window) -> tuple[slice, slice]:
+    return (
+        slice(window.row, window.row + window.rows),
+        slice(window.column, window.column + window.columns),
+    )
 
 
 def test_fine_layer_is_read_in_bounded_windows(made: World, monkeypatch: pytest.MonkeyPatch):

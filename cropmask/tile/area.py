@@ -1,0 +1,459 @@
+"""An area of one's own: the pixels inside it, of every tile and region that it reaches.
+
+Each pixel is mapped as in the run of its tile, by the model of its region; where boundaries
+overlap, the region that comes first by name has the pixel. ``mask`` and ``prob`` are those of the
+tile. ``filtered`` is segmented in the area and a margin around it, so it may differ: the colors
+and clusters of the segmentation follow all pixels that it sees, and the tile has more of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import shapely
+from rasterio.features import rasterize
+
+from cropmask.attribution import Attribution
+from cropmask.contract import VERSION
+from cropmask.core.cropmap import CropMap, Statistics
+from cropmask.core.mapper import map_crops
+from cropmask.errors import Reason, Rejected
+from cropmask.grid import GridWindow, geobox, tiles_within
+from cropmask.machine.limits import open_workspace
+from cropmask.machine.stages import Stages
+from cropmask.modelfile.model import load_forest
+from cropmask.pixels.joined import JoinedLayers, Piece
+from cropmask.pixels.layers import TileLayers, open_layers
+from cropmask.pixels.resample import Window
+from cropmask.pixels.verify import verify_files
+from cropmask.product import AREAS, BANDS, FAMILY, NODATA, Recipe
+from cropmask.region import region_names
+from cropmask.remote.fetch import Verify, find_identity
+from cropmask.remote.ranges import RemoteFiles
+from cropmask.results.finder import Place, find_json
+from cropmask.results.publish import put_area
+from cropmask.site.site import Site
+from cropmask.sources.attribution import find_attribution
+from cropmask.sources.boundary import load_area
+from cropmask.sources.search import Identify
+from cropmask.stac.facts import AreaFacts
+from cropmask.stac.footprint import describe_polygons
+from cropmask.store.protocol import Store
+from cropmask.task import Period, RunKey, Task
+from cropmask.tile.itemfacts import date_inputs, make_model_facts, make_sources
+from cropmask.tile.job import Basis, Job, open_basis, prepare_on
+from cropmask.tile.memory import open_stages, plan_memory
+from cropmask.tile.run import TileResult
+from cropmask.tile.runkey import SHORT, digest_json
+
+AUTO: Final = "auto"
+"""Stands for whatever regions an area lies in."""
+MARGIN_METERS: Final = 2000
+"""Width of what is segmented around an area."""
+MAX_PIXELS: Final = 100_000_000
+"""Most pixels of an area and its margin: a little more than a tile of 10 m has."""
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AreaPart:
+    """What one region has of an area."""
+
+    basis: Basis
+    polygons: shapely.Geometry
+    """Its part of the area, EPSG:6933."""
+    jobs: tuple[Job, ...]
+    """Of the tiles that it reaches."""
+    window: GridWindow
+    """Pixels of its part and those around it."""
+    margin: GridWindow
+    """What is segmented: the window and a margin, within the tiles."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AreaJob:
+    """An area with everything that it needs found; nothing is computed yet."""
+
+    name: str
+    period: Period
+    polygons: shapely.Geometry
+    """The area, EPSG:6933."""
+    digest: str
+    window: GridWindow
+    hectares: float
+    """Of the pixels whose centers are inside."""
+    parts: tuple[AreaPart, ...]
+    """By region, in the order of their names."""
+    run_key: RunKey
+    place: Place
+
+    @property
+    def jobs(self) -> Iterator[Job]:
+        """Those of all tiles and regions."""
+        for part in self.parts:
+            yield from part.jobs
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any input is made up, and so the result."""
+        return any(job.synthetic for job in self.jobs)
+
+
+def run_area(
+    area: object,
+    period: Period,
+    site: Site,
+    *,
+    region: str = AUTO,
+    recipe: Recipe | Path = "forest",
+    name: str | None = None,
+    overwrite: bool = False,
+    stages: Stages | None = None,
+) -> TileResult:
+    """Map an area and publish the result; parameters as of :func:`cropmask.map_area`.
+
+    Raises Rejected if the area is in no region, larger than :data:`MAX_PIXELS` or smaller than a
+    pixel, if its inputs are not as they must be, or another result is in its place; Misconfigured
+    if the site or the area cannot be used; Interrupted if reading or writing fails.
+    """
+    stages = stages or open_stages(site.memory)
+    store = site.store()
+    with ExitStack() as stack:
+        files: dict[Task, RemoteFiles] = {}
+
+        def open_files(task: Task) -> Identify:
+            files[task] = stack.enter_context(RemoteFiles())
+            return files[task].identify
+
+        job = prepare_area(
+            area,
+            period,
+            site,
+            region=region,
+            recipe=recipe,
+            name=name,
+            stages=stages,
+            identify_of=open_files,
+        )
+        if not overwrite and (known := find_same_area(store, job)) is not None:
+            return _result(job, store, known, stages, is_new=False)
+        with stages.stage("load"):
+            store.check_writable()
+            _verify(job, site.read.verify)
+            owed = [
+                each.basis.region.attribution.over(find_attribution(each.sources))
+                for each in job.jobs
+            ]
+        mapped = [_map_part(part, site, stages, files) for part in job.parts]
+        with stages.stage("write"):
+            crop_map = _compose(job, [found.crop_map for found in mapped])
+            statistics = _add_up(job, crop_map, [found.statistics for found in mapped])
+            not_applied = reduce(lambda a, b: {**b, **a}, (found.not_applied for found in mapped))
+            facts = _make_facts(job, statistics, not_applied, owed)
+            written = put_area(
+                store, job.place, facts, crop_map, overwrite=overwrite, threads=site.threads
+            )
+        stages.add_bytes("write", written.bytes)
+    return _result(job, store, asdict(statistics), stages, is_new=True)
+
+
+def prepare_area(
+    area: object,
+    period: Period,
+    site: Site,
+    *,
+    region: str = AUTO,
+    recipe: Recipe | Path = "forest",
+    name: str | None = None,
+    stages: Stages | None = None,
+    identify_of: Callable[[Task], Identify] = lambda _task: find_identity,
+) -> AreaJob:
+    """Find what an area needs; nothing is computed or written. See :func:`run_area`.
+
+    ``identify_of`` gives what tells the contents of a tile's files apart.
+    """
+    stages = stages or Stages()
+    polygons = load_area(area, site.read.limits)
+    digest = digest_json(shapely.normalize(polygons).wkb_hex)
+    name = _check_name(name) if name is not None else _make_name(area, digest)
+    window = GridWindow.around(polygons.bounds, site.resolution)
+    hectares = _measure(polygons, window)
+    # Worlds that are made on first use tell how far they are.
+    shares = [(basis, mine) for basis, mine in _share_out(polygons, site, region, recipe, stages)]
+    with stages.stage("search"):
+        parts = tuple(
+            _prepare_part(basis, mine, period, window, site, identify_of) for basis, mine in shares
+        )
+    keys = [
+        [part.basis.region.name, str(job.task.tile), str(job.run_key)]
+        for part in parts
+        for job in part.jobs
+    ]
+    run_key = RunKey.of(area=digest, margin=MARGIN_METERS, tiles=keys)
+    folder = f"{AREAS}/{name}/{period}"
+    place = Place(folder, f"{folder}/{FAMILY}_{name}_{period}.stac-item.json")
+    return AreaJob(name, period, polygons, digest, window, hectares, parts, run_key, place)
+
+
+def find_same_area(store: Store, job: AreaJob) -> Mapping[str, object] | None:
+    """Figures of the same result, if it is there.
+
+    Raises Rejected if something else is in its place.
+    """
+    if not store.exists(job.place.item):
+        return None
+    properties = find_json(store, job.place.item).get("properties")
+    said = properties if isinstance(properties, dict) else {}
+    figures = said.get("cropmask:statistics")
+    if said.get("cropmask:run_key") == str(job.run_key) and isinstance(figures, dict):
+        return figures
+    raise Rejected(
+        f"{store.uri(job.place.item)} is there, made of another area, model, configuration or "
+        "input: use --overwrite to replace it, or another --name or --output",
+        reason=Reason.CHANGED,
+    )
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise Rejected(
+            f"'{name}' cannot name an area: use up to 60 small letters, digits, - and _",
+            reason=Reason.BAD_VALUE,
+        )
+    return name
+
+
+def _make_name(area: object, digest: str) -> str:
+    """Name of a file without its suffix, and some digits: another shape has another name."""
+    stem = Path(area).stem if isinstance(area, str | Path) else "area"
+    word = re.sub(r"[^a-z0-9_]+", "-", stem.lower()).strip("-_")[:40]
+    return f"{word or 'area'}-{digest[:8]}"
+
+
+def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
+    """Hectares of the pixels of a window whose centers are inside polygons."""
+    if window.pixels > MAX_PIXELS:
+        raise Rejected(
+            f"the area has {window.pixels:,} pixels of {window.resolution} m around it, at most "
+            f"{MAX_PIXELS:,} are mapped as one: map its tiles, which 'cropmask tiles --aoi' lists, "
+            "or give a coarser --resolution",
+            reason=Reason.OVER_LIMIT,
+        )
+    count = 0
+    if window.pixels:
+        shape, transform = (window.rows, window.columns), window.geobox.transform
+        inside = rasterize([(polygons, 1)], shape, transform=transform, dtype=np.uint8)
+        count = int(np.count_nonzero(inside))
+    if count == 0:
+        raise Rejected(
+            f"no pixel of {window.resolution} m has its center in the area: give a larger one, or "
+            "a finer --resolution",
+            reason=Reason.BAD_VALUE,
+        )
+    return count * window.resolution**2 / 10_000
+
+
+def _share_out(
+    polygons: shapely.Geometry, site: Site, region: str, recipe: Recipe | Path, stages: Stages
+) -> Iterator[tuple[Basis, shapely.Geometry]]:
+    """Regions that an area lies in, and the part of it that is theirs."""
+    names: Iterable[str] = (region,)
+    if region == AUTO:
+        names = (*region_names(site.models), *map(str, site.region_files))
+    rest, found = polygons, False
+    for name in names:
+        basis = open_basis(name, site, recipe=recipe, stages=stages)
+        mine = shapely.intersection(rest, basis.boundary)
+        if tiles_within(mine):
+            found = True
+            yield basis, mine
+            rest = shapely.difference(rest, basis.boundary)
+        if not rest.area > 0:
+            return
+    if not found:
+        where = "every region" if region == AUTO else f"region {region}"
+        demo = " and the made-up demo world lies around x010y020" if site.synthetic else ""
+        raise Rejected(
+            f"the area is outside {where}: 'cropmask tiles --aoi' or --bbox lists the tiles of an "
+            f"area and their regions{demo}",
+            reason=Reason.OUTSIDE_REGION,
+        )
+
+
+def _prepare_part(
+    basis: Basis,
+    polygons: shapely.Geometry,
+    period: Period,
+    whole: GridWindow,
+    site: Site,
+    identify_of: Callable[[Task], Identify],
+) -> AreaPart:
+    tasks = [Task(tile, basis.region.name, period) for tile in tiles_within(polygons)]
+    jobs = tuple(
+        prepare_on(basis, task, basis.inputs.catalog, site.read, identify_of(task))
+        for task in tasks
+    )
+    window = GridWindow.around(polygons.bounds, site.resolution).within(whole)
+    tiles = [GridWindow.of_tile(task.tile, site.resolution) for task in tasks]
+    margin = window.grown(MARGIN_METERS // site.resolution).within(reduce(_hull, tiles))
+    return AreaPart(basis, polygons, jobs, window, margin)
+
+
+def _hull(one: GridWindow, other: GridWindow) -> GridWindow:
+    """The smallest window that holds two."""
+    row, column = min(one.row, other.row), min(one.column, other.column)
+    bottom = max(one.row + one.rows, other.row + other.rows)
+    right = max(one.column + one.columns, other.column + other.columns)
+    return GridWindow(row, column, bottom - row, right - column, one.resolution)
+
+
+def _verify(job: AreaJob, verify: Verify) -> None:
+    """Files are read in part, so they are compared with their checksums only if that is asked."""
+    if verify is Verify.ALL:
+        for each in job.jobs:
+            verify_files(each.sources.bands, each.sources.options)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _MappedPart:
+    crop_map: CropMap
+    statistics: Statistics
+    not_applied: Mapping[str, str]
+
+
+def _map_part(
+    part: AreaPart, site: Site, stages: Stages, files: Mapping[Task, RemoteFiles]
+) -> _MappedPart:
+    basis, limits = part.basis, part.basis.region.limits
+    budget = plan_memory(part.margin.geobox, site.memory)
+    with ExitStack() as stack:
+        with stages.stage("load"):
+            forest = load_forest(basis.model.file, basis.model.sha256)
+            pieces = [
+                Piece(stack.enter_context(layers), row, column)
+                for layers, row, column in _open_pieces(part, files)
+            ]
+        layers = JoinedLayers((part.margin.rows, part.margin.columns), pieces)
+        crop_map, statistics = map_crops(
+            layers,
+            forest,
+            need_both=limits.require_both_halves,
+            rows=budget.rows,
+            threads=site.threads,
+            stages=stages.stage,
+            workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
+            inner=part.window.seen_from(part.margin),
+        )
+        for piece in pieces:
+            piece.layers.check()
+            stages.add_bytes("classify", piece.layers.pixel_bytes)
+    causes = (piece.layers.not_applied for piece in pieces)
+    return _MappedPart(crop_map, statistics, reduce(lambda a, b: {**b, **a}, causes, {}))
+
+
+def _open_pieces(
+    part: AreaPart, files: Mapping[Task, RemoteFiles]
+) -> Iterator[tuple[TileLayers, int, int]]:
+    """Layers of the part of each tile that is segmented, and where they are in it."""
+    for job in part.jobs:
+        resolution = part.window.resolution
+        tile = GridWindow.of_tile(job.task.tile, resolution)
+        piece = part.margin.within(tile)
+        window = Window(piece.row - tile.row, piece.column - tile.column, piece.rows, piece.columns)
+        layers = open_layers(
+            job.sources,
+            geobox(job.task.tile, resolution),
+            boundary=part.polygons,
+            limits=part.basis.region.limits,
+            window=window,
+            files=files[job.task],
+        )
+        yield layers, piece.row - part.margin.row, piece.column - part.margin.column
+
+
+def _compose(job: AreaJob, maps: Sequence[CropMap]) -> CropMap:
+    """The maps of all parts on the grid of the area; nodata where none of them says anything."""
+    shape = (job.window.rows, job.window.columns)
+    whole = CropMap(*(np.full(shape, NODATA, np.uint8) for _ in BANDS))
+    for part, crop_map in zip(job.parts, maps, strict=True):
+        seen = crop_map.prob != NODATA
+        for band in BANDS:
+            target = getattr(whole, band.name)[part.window.seen_from(job.window)]
+            np.copyto(target, getattr(crop_map, band.name), where=seen)
+    return whole
+
+
+def _add_up(job: AreaJob, crop_map: CropMap, parts: Sequence[Statistics]) -> Statistics:
+    """Figures of all parts; outside is what is in the area and in no region."""
+    sums = {
+        name: round(sum(asdict(part)[name] for part in parts), 4)
+        for name in asdict(parts[0])
+        if name not in ("mean_probability", "outside_hectares")
+    }
+    within = ("mapped", "missing", "protected", "water", "steep", "high")
+    outside = job.hectares - sum(sums[f"{name}_hectares"] for name in within)
+    counts = np.bincount(crop_map.prob.ravel(), minlength=256)[:101]
+    mapped = int(counts.sum())
+    mean = round(int(counts @ np.arange(101)) / mapped, 4) if mapped else None
+    return Statistics(mean_probability=mean, outside_hectares=round(max(outside, 0), 4), **sums)
+
+
+def _make_facts(
+    job: AreaJob,
+    statistics: Statistics,
+    not_applied: Mapping[str, str],
+    owed: Sequence[Attribution],
+) -> AreaFacts:
+    geometry, bounds = describe_polygons(job.polygons)
+    sources = {source.href: source for each in job.jobs for source in make_sources(each)}
+    return AreaFacts(
+        name=job.name,
+        digest=job.digest,
+        geometry=geometry,
+        bounds=bounds,
+        window=job.window,
+        area_hectares=job.hectares,
+        models={part.basis.region.product: make_model_facts(part.basis) for part in job.parts},
+        period=job.period,
+        resolution=job.window.resolution,
+        run_key=job.run_key,
+        run_key_parts={"area": job.digest[:SHORT]},
+        as_of=max(date_inputs(each) for each in job.jobs),
+        software=VERSION,
+        sources=tuple(sources.values()),
+        statistics=statistics,
+        masks_not_applied=not_applied,
+        synthetic=job.synthetic,
+        attribution=reduce(Attribution.beside, owed),
+    )
+
+
+def _result(
+    job: AreaJob,
+    store: Store,
+    statistics: Mapping[str, object],
+    stages: Stages,
+    *,
+    is_new: bool,
+) -> TileResult:
+    uses = stages.finish()
+    stem = job.place.item.removesuffix(".stac-item.json")
+    return TileResult(
+        state="SUCCEEDED" if is_new else "SKIPPED",
+        item=store.uri(job.place.item),
+        thumbnail=store.uri(f"{stem}_thumbnail.png"),
+        visual=store.uri(f"{stem}_visual.tif"),
+        seconds=round(sum(use.wall_seconds for use in uses), 3),
+        run_key=str(job.run_key),
+        synthetic=job.synthetic,
+        statistics=statistics,
+        stages=uses,
+    )
