@@ -150,12 +150,12 @@ def map_area(
     """Map the inside of an area and publish the result, across tiles and regions.
 
     >>> import cropmask
-    >>> result = cropmask.map_area((-163.85, 0.4, -163.8, 0.45), "2019")  # the made-up world
+    >>> result = cropmask.map_area((-169.7, -47.8, -169.6, -47.75), "2019")  # the made-up world
     >>> result.open("mask").mask.shape
     (106, 80)
 
     ``mask`` and ``prob`` are those of the tiles, pixel by pixel. ``filtered`` is segmented in the
-    area and 2 km around it, within the tiles, so it may differ from the tile's.
+    area and 500 m around it, within the tiles, so it may differ from the tile's.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ Examples
                  --period 2019--P1Y --resolution 60 --output ./kenya
   A place of your own, in whatever regions it lies:
     cropmask-job --env dev --aoi field.geojson --period 2021 --output ./field
-    cropmask-job --bbox -163.8,0.4,-163.7,0.5 --region eastern
+    cropmask-job --bbox=-169.7,-47.8,-169.6,-47.75
   Results to S3, as a worker does it:
     cropmask-job --env prod --tile x215y075 --region eastern \\
                  --output s3://my-bucket/cropmask

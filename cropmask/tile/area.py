@@ -3,7 +3,8 @@
 Each pixel is mapped as in the run of its tile, by the model of its region; where boundaries
 overlap, the region that comes first by name has the pixel. ``mask`` and ``prob`` are those of the
 tile. ``filtered`` is segmented in the area and a margin around it, so it may differ: the colors
-and clusters of the segmentation follow all pixels that it sees, and the tile has more of them.
+and clusters of the segmentation follow all pixels that it sees, and the tile has more of them. With
+those of the tile, the margin would make it the tile's, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ from cropmask.tile.runkey import SHORT, digest_json
 
 AUTO: Final = "auto"
 """Stands for whatever regions an area lies in."""
-MARGIN_METERS: Final = 2000
-"""Width of what is segmented around an area."""
+MARGIN_METERS: Final = 500
+"""Width of what is segmented around an area: segments of 1 ha are settled by what is nearer."""
 MAX_PIXELS: Final = 100_000_000
 """Most pixels of an area and its margin: a little more than a tile of 10 m has."""
 
