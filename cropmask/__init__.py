@@ -152,7 +152,7 @@ def map_area(
     >>> import cropmask
     >>> result = cropmask.map_area((-169.7, -47.8, -169.6, -47.75), "2019")  # the made-up world
     >>> result.open("mask").mask.shape
-    (106, 80)
+    (72, 160)
 
     ``mask`` and ``prob`` are those of the tiles, pixel by pixel. ``filtered`` is segmented in the
     area and 500 m around it, within the tiles, so it may differ from the tile's.

@@ -14,7 +14,7 @@ from cropmask.pixels.layers import TileLayers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class TilePart:
     """Layers of a window of a tile, and where they are on the joined grid."""
 
     layers: TileLayers
@@ -28,7 +28,7 @@ class JoinedLayers:
     Implements :class:`cropmask.core.strips.Layers`. Pieces in a row have the same rows.
     """
 
-    def __init__(self, shape: tuple[int, int], pieces: Sequence[Piece]) -> None:
+    def __init__(self, shape: tuple[int, int], pieces: Sequence[TilePart]) -> None:
         self._shape = shape
         self._pieces = sorted(pieces, key=lambda piece: (piece.row, piece.column))
 
@@ -65,7 +65,7 @@ class JoinedLayers:
         for row in range(start, stop, rows):
             yield _make_strip(row, min(rows, stop - row), self._shape[1])
 
-    def _row_of_pieces(self, pieces: list[Piece], rows: int) -> Iterator[Strip]:
+    def _row_of_pieces(self, pieces: list[TilePart], rows: int) -> Iterator[Strip]:
         sources = [piece.layers.strips(rows) for piece in pieces]
         for strips in zip(*sources, strict=True):
             row = pieces[0].row + strips[0].row

@@ -30,7 +30,7 @@ from cropmask.grid import GridWindow, geobox, tiles_within
 from cropmask.machine.limits import open_workspace
 from cropmask.machine.stages import Stages
 from cropmask.modelfile.model import load_forest
-from cropmask.pixels.joined import JoinedLayers, Piece
+from cropmask.pixels.joined import JoinedLayers, TilePart
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
@@ -339,7 +339,7 @@ def _map_part(
         with stages.stage("load"):
             forest = load_forest(basis.model.file, basis.model.sha256)
             pieces = [
-                Piece(stack.enter_context(layers), row, column)
+                TilePart(stack.enter_context(layers), row, column)
                 for layers, row, column in _open_pieces(part, files)
             ]
         layers = JoinedLayers((part.margin.rows, part.margin.columns), pieces)

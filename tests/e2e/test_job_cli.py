@@ -243,7 +243,15 @@ def test_bad_input_is_one_line(
 def test_a_wrong_command_line_is_exit_2(job: Job) -> None:
     outcome = job("--tile", "x10y20")
     assert outcome.returncode == ExitCode.USAGE
-    assert "Missing option '--region'" in outcome.stderr
+    assert "--region" in outcome.stderr
+    assert "cropmask tiles --tiles x010y020" in outcome.stderr
+    for words in (
+        ("--name", "mine"),
+        (*TILE, "--bbox", "1,2,3,4"),
+        ("--aoi", "a.geojson", "--bbox", "1,2,3,4"),
+    ):
+        assert_one_line(job(*words), ExitCode.USAGE, "give what to map")
+    assert_one_line(job(*TILE, "--name", "mine"), ExitCode.USAGE, "--name is for an area")
     assert job(*TILE, "--resolution", "30").returncode == ExitCode.USAGE
 
 
