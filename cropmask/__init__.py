@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from cropmask.region import Region
     from cropmask.site.site import Site, open_site
     from cropmask.task import Period, Task
+    from cropmask.tile.arrays import features, predict
+    from cropmask.tile.open import load
     from cropmask.tile.run import TileResult
 
 __version__ = VERSION
@@ -44,10 +46,13 @@ __all__ = [
     "Rejected",
     "Task",
     "Tile",
+    "features",
+    "load",
     "map_area",
     "map_tile",
     "open_site",
     "plan",
+    "predict",
 ]
 
 _HOMES = {
@@ -59,7 +64,10 @@ _HOMES = {
     "Rejected": "errors",
     "Task": "task",
     "Tile": "grid",
+    "features": "tile.arrays",
+    "load": "tile.open",
     "open_site": "site.site",
+    "predict": "tile.arrays",
 }
 """Where the names live that are loaded on first use."""
 
@@ -73,7 +81,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the name stands for
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__
 
 
 def map_tile(

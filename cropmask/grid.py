@@ -150,6 +150,23 @@ class GridWindow:
         )
         return cls(row, column, rows, columns, resolution)
 
+    @classmethod
+    def of_box(cls, box: GeoBox) -> GridWindow | None:
+        """Pixels of any geobox; None if it is on another grid, or reaches off this one."""
+        (a, b, left, d, e, top), size = tuple(box.transform)[:6], round(box.transform.a)
+        if box.crs != CRS or b or d or size not in RESOLUTIONS:
+            return None
+        north = AFRICA_10.bottom + AFRICA_10.size * AFRICA_10.rows
+        column, row = (left - AFRICA_10.left) / size, (north - top) / size
+        rows, columns = box.shape
+        found = cls(round(row), round(column), rows, columns, size)
+        # Both corners, so that a pixel size that is nearly one of ours counts where it is small.
+        drift = abs(a / size - 1) * columns, abs(-e / size - 1) * rows
+        apart = max(abs(column - found.column), abs(row - found.row), *drift)
+        per_tile = int(AFRICA_10.size) // size
+        whole = cls(0, 0, AFRICA_10.rows * per_tile, AFRICA_10.columns * per_tile, size)
+        return found if apart < _ALIGNED and found.within(whole) == found else None
+
     @property
     def pixels(self) -> int:
         """Number of pixels."""
@@ -184,6 +201,31 @@ class GridWindow:
         size = max(bottom - row, 0), max(right - column, 0)
         return GridWindow(row, column, *size, self.resolution)
 
+    def part(self, row: int, column: int, rows: int, columns: int) -> GridWindow:
+        """Some of its rows and columns."""
+        return replace(
+            self, row=self.row + row, column=self.column + column, rows=rows, columns=columns
+        )
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """Tiles that have pixels of the window, sorted."""
+        edge = int(AFRICA_10.size) // self.resolution
+        north, south = self.row // edge, (self.row + self.rows - 1) // edge
+        west, east = self.column // edge, (self.column + self.columns - 1) // edge
+        return tuple(
+            Tile(x, AFRICA_10.rows - 1 - row)
+            for x in range(west, east + 1)
+            for row in range(south, north - 1, -1)
+        )
+
+    def joined(self, other: GridWindow) -> GridWindow:
+        """The smallest window that holds both, of the same resolution."""
+        row, column = min(self.row, other.row), min(self.column, other.column)
+        bottom = max(self.row + self.rows, other.row + other.rows)
+        right = max(self.column + self.columns, other.column + other.columns)
+        return GridWindow(row, column, bottom - row, right - column, self.resolution)
+
     def seen_from(self, other: GridWindow) -> tuple[slice, slice]:
         """Its rows and columns in an array of the pixels of a window that holds it."""
         row, column = self.row - other.row, self.column - other.column
@@ -198,6 +240,8 @@ def _span_of_centers(low: float, high: float) -> tuple[int, int]:
 
 _ON_AN_EDGE: Final = 1e-6
 """Pixels that a projection may move an edge by: one that was a center's stays so."""
+_ALIGNED: Final = 0.01
+"""Pixels that a grid may lie beside the product's and count as on it."""
 _PREPARED: Final = threading.Lock()
 """GEOS builds the index of a prepared geometry on first use: not in two threads at once."""
 

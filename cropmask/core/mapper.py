@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from threading import local
 from typing import Any, Final, NamedTuple
 
@@ -103,6 +103,17 @@ class StripClassifier:
         for _ in pool.map(lambda block: self._classify_block(arrays, part, *block), blocks):
             pass
         out.one_half[rows] = np.packbits(part.halves == 1, axis=1)
+
+    def percent(self, strip: Strip, pool: ThreadPoolExecutor) -> NDArray[np.uint8]:
+        """Probability of crop in percent ``(y, x)`` of one strip, as :class:`ClassifiedPixels`."""
+        height, width = strip.shape
+        out = ClassifiedPixels(
+            prob=np.full((height, width), NODATA, np.uint8),
+            ndvi=np.empty((2, height, width), np.int16),
+            one_half=np.empty((height, -(-width // 8)), np.uint8),
+        )
+        self.classify(replace(strip, row=0), out, pool)
+        return out.prob
 
     def _classify_block(
         self, arrays: tuple[Any, ...], out: _StripRows, top: int, left: int, number: int
@@ -222,13 +233,13 @@ def map_crops(
     with ThreadPoolExecutor(3 if beside else 1, thread_name_prefix="finish") as pool:
         with stages("segment"):
             colors, valid = stretch(ndvi), prob != NODATA
-            votes = _votes(prob) if beside else None
+            votes = vote_pixels(prob) if beside else None
             finished = _finish_pixels(pool, layers, inside, inner, sink) if beside else None
             labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
             del colors, valid
             # Segments vote on what was classified, masked later or not: votes and valid pixels are
             # copied before the threads beside begin to mask the probability in place.
-            filtered = majority(labels, _votes(prob) if votes is None else votes)[inner]
+            filtered = majority(labels, vote_pixels(prob) if votes is None else votes)[inner]
             del votes
         with stages("mask"):
             excluded, written = finished or _finish_pixels(pool, layers, inside, inner, sink)
@@ -248,7 +259,7 @@ def _crop_bits(bits: NDArray[np.uint8], width: int, inner: Inner) -> NDArray[np.
     return np.packbits(np.unpackbits(bits, axis=1, count=width)[inner], axis=1)
 
 
-def _votes(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def vote_pixels(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """1 crop, 0 not, 255 nodata, from percentages of any shape."""
     votes = (prob > 50).view(np.uint8)
     votes[prob == NODATA] = NODATA
@@ -272,7 +283,7 @@ def _finish_pixels(
     def hand_on() -> NDArray[np.uint8]:
         excluded.result()
         sink("prob", prob)
-        mask = _votes(prob)
+        mask = vote_pixels(prob)
         sink("mask", mask)
         return mask
 

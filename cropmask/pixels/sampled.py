@@ -5,14 +5,18 @@ Reads run in a thread of :func:`cropmask.pixels.gdal.open_reading_threads`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from cropmask.core.scaling import LAYER, Declared, rescale
-from cropmask.pixels.gdal import Part
+from cropmask.core.scaling import LAYER, UNDECLARED, Declared, rescale
+from cropmask.errors import Misconfigured
+from cropmask.grid import GridWindow, geobox
+from cropmask.pixels.gdal import Part, open_reading_threads
 from cropmask.pixels.rasters import Raster, agree
 from cropmask.pixels.resample import (
     Projector,
@@ -23,8 +27,11 @@ from cropmask.pixels.resample import (
     sample_bilinear,
     sample_nearest,
 )
+from cropmask.remote.fetch import Absent, ReadOptions
 from cropmask.remote.ranges import ALWAYS
+from cropmask.sources.search import LayerSource, missing_layer
 
+T = TypeVar("T")
 _SMOOTH_ROWS: Final = 32
 """Rows interpolated at once: keeps the temporary arrays in the processor's cache."""
 _PLANNED_ROWS: Final = 64
@@ -144,3 +151,63 @@ def _load_cells(raster: Raster, window: Window, declared: Declared) -> NDArray[n
             read = rescale(read, declared.scaling, LAYER)
         cells[top : top + inside.rows, left : left + inside.columns] = np.where(known, read, np.nan)
     return cells
+
+
+def check_layer(name: str, href: str, box: GeoBox, options: ReadOptions) -> None:
+    """Raise Misconfigured if a layer of features is not there, or has no value over a grid."""
+
+    def is_unknown(raster: Raster) -> bool:
+        whole = Window(0, 0, *box.shape)
+        if name == "slope":
+            return not SampledLayer(raster, box, whole, UNDECLARED).overlaps
+        return SmoothLayer(raster, box, whole, UNDECLARED).is_unknown
+
+    if _use_layer(name, href, options, is_unknown):
+        raise missing_layer(name, f"{href} does not cover the bands", Misconfigured)
+
+
+def load_layer(
+    name: str, href: str, box: GeoBox, window: Window, options: ReadOptions
+) -> NDArray[np.float32]:
+    """Values ``(y, x)`` of a layer of features in a window of a grid, NaN where unknown.
+
+    On the product's grid they are those that a tile's run has; on another one, gaps of rain are
+    filled with the mean over the whole of it.
+
+    Raises Misconfigured if there is no such layer; Interrupted if it cannot be read.
+    """
+    out = np.empty((window.rows, window.columns), np.float32)
+
+    def read(grid: GeoBox, part: Window, into: NDArray[np.float32]) -> None:
+        def fill(raster: Raster) -> None:
+            kind = SampledLayer if name == "slope" else SmoothLayer
+            kind(raster, grid, part, UNDECLARED).read_rows(0, into)
+
+        _use_layer(name, href, options, fill)
+
+    here = GridWindow.of_box(box)
+    if here is None:
+        read(box, window, out)
+        return out
+    here = here.part(window.row, window.column, window.rows, window.columns)
+    for tile in here.tiles:
+        whole = GridWindow.of_tile(tile, here.resolution)
+        common = here.within(whole)
+        rows, columns = common.seen_from(whole)
+        part = Window(rows.start, columns.start, common.rows, common.columns)
+        read(geobox(tile, here.resolution), part, out[common.seen_from(here)])
+    return out
+
+
+def _use_layer(name: str, href: str, options: ReadOptions, action: Callable[[Raster], T]) -> T:
+    layer = LayerSource(href)
+
+    def use() -> T:
+        try:
+            with closing(Raster(href, options)) as raster:
+                return action(raster)
+        except Absent:
+            raise layer.missing(name, href) from None
+
+    with layer.blame(), open_reading_threads(options) as threads:
+        return threads.submit(use).result()

@@ -304,16 +304,8 @@ def _prepare_part(
     )
     window = GridWindow.around(polygons.bounds, site.resolution).within(whole)
     tiles = [GridWindow.of_tile(task.tile, site.resolution) for task in tasks]
-    margin = window.grown(MARGIN_METERS // site.resolution).within(reduce(_hull, tiles))
+    margin = window.grown(MARGIN_METERS // site.resolution).within(reduce(GridWindow.joined, tiles))
     return AreaPart(basis, polygons, jobs, window, margin)
-
-
-def _hull(one: GridWindow, other: GridWindow) -> GridWindow:
-    """The smallest window that holds two."""
-    row, column = min(one.row, other.row), min(one.column, other.column)
-    bottom = max(one.row + one.rows, other.row + other.rows)
-    right = max(one.column + one.columns, other.column + other.columns)
-    return GridWindow(row, column, bottom - row, right - column, one.resolution)
 
 
 def _verify(job: AreaJob, verify: Verify) -> None:

@@ -1,19 +1,110 @@
-"""Results opened in memory: the bands of an item as an :class:`xarray.Dataset` with its grid."""
+"""Results opened in memory: the bands of items as an :class:`xarray.Dataset` with its grid."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from packaging.version import Version
+from rasterio.features import rasterize
 
 from cropmask.errors import Reason, Rejected
+from cropmask.grid import GridWindow, tiles_within
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
-from cropmask.product import BANDS, NODATA, Band
+from cropmask.pixels.rasters import Raster
+from cropmask.pixels.resample import Window
+from cropmask.product import AREAS, BANDS, NODATA, Band
 from cropmask.remote.fetch import ReadOptions, load_json
+from cropmask.results.finder import Dataset, find_datasets, find_products
+from cropmask.site.site import Site, open_site
+from cropmask.sources.boundary import load_area
 from cropmask.sources.matching import StacFile
+from cropmask.store.doors import open_store
+from cropmask.store.protocol import Store
+from cropmask.task import Period
 
 if TYPE_CHECKING:
     import xarray as xr
     from odc.geo.geobox import GeoBox
+
+MAX_BYTES: Final = 8_000_000_000
+"""Most bytes that are loaded into memory: about 30 tiles at 10 m."""
+
+
+def load(
+    item_or_results: str | Path,
+    aoi: object = None,
+    *,
+    bands: Sequence[str] = (),
+    region: str | None = None,
+    period: Period | str | None = None,
+    site: Site | None = None,
+) -> xr.Dataset:
+    """Results in memory: an item, or all tiles of a product put together; cropped to an area.
+
+    >>> import cropmask
+    >>> site = cropmask.open_site(options={"resolution": 100})
+    >>> result = cropmask.map_tile("x010y020", "eastern", "2019", site=site)
+    >>> dict(cropmask.load(result.item).sizes)
+    {'y': 960, 'x': 960}
+    >>> crops = cropmask.load("./output", (-169.9, -47.7, -169.8, -47.6), bands=["prob"])
+    >>> list(crops), dict(crops.sizes)
+    (['prob'], {'y': 86, 'x': 96})
+
+    Parameters
+    ----------
+    item_or_results
+        Path or address of a STAC item of a tile or an area, or the folder or ``s3://`` prefix of
+        results.
+    aoi
+        Where to load pixels: a GeoJSON file or object, a geometry in degrees such as one of
+        shapely, or a box ``(west, south, east, north)`` in degrees. Pixels whose centers are
+        outside are nodata. Default everything.
+    bands
+        Names of bands; default ``mask``, ``prob`` and ``filtered``.
+    region
+        Name of the region whose product is loaded from results; needed where several are there.
+    period
+        Calendar year of it, such as ``2019``; needed where several are there.
+    site
+        How results are read; default what ``open_site()`` finds in the environment.
+
+    Returns
+    -------
+    xarray.Dataset
+        Variables uint8 ``(y, x)``, nodata 255, on the product's grid: ``.odc.geobox`` says which.
+
+    Raises
+    ------
+    Rejected
+        If there is no such result, results of several regions, years or pixel sizes and none is
+        named, nothing in the area, or more than fits :data:`MAX_BYTES`.
+    Misconfigured
+        If access is denied, or the area's file cannot be used.
+    Interrupted
+        If something cannot be read now.
+    """
+    place = str(item_or_results)
+    site = site or open_site(options={"output": "."})  # nothing is written
+    area = None if aoi is None else load_area(aoi, site.read.limits)
+    options = site.read_results.at(place)
+    if not place.endswith(".json"):
+        store = open_store(place, site.write)
+        found = _find_tiles(store, place, area, region, period)
+        names = _check_bands(bands)
+        hrefs = [_hrefs_of(store, dataset, names) for dataset in found]
+        return _join(hrefs, area, options, _facts_of(found, place))
+    if area is None:
+        return open_result(place, bands, site.read_results)
+    document = load_json(place, options)
+    hrefs = [_hrefs(StacFile(document, place, options.zone), bands)]
+    return _join(hrefs, area, options, _facts(document, place))
 
 
 def open_result(
@@ -44,9 +135,6 @@ def open_result(
     Interrupted
         If it cannot be read now.
     """
-    import xarray as xr
-    from odc.geo.xr import wrap_xr
-
     options = (options or ReadOptions()).at(item)
     document = load_json(item, options)
     hrefs = _hrefs(StacFile(document, item, options.zone), bands)
@@ -58,28 +146,41 @@ def open_result(
 
     with open_reading_threads(options) as pool:
         found = dict(zip(hrefs, pool.map(read, hrefs.values()), strict=True))
+    return _wrap(found, _facts(document, item))
+
+
+def _wrap(
+    found: Mapping[str, tuple[NDArray[np.uint8], GeoBox]], facts: Mapping[str, Any]
+) -> xr.Dataset:
+    import xarray as xr
+    from odc.geo.xr import wrap_xr
+
     arrays = {
-        name: wrap_xr(pixels, box, nodata=NODATA).assign_attrs(_describe(band))
+        name: wrap_xr(pixels, box, nodata=NODATA).assign_attrs(describe_band(band))
         for name, (pixels, box) in found.items()
         for band in BANDS
         if band.name == name
     }
-    return xr.Dataset(arrays, attrs=_facts(document, item))
+    return xr.Dataset(arrays, attrs=facts)
 
 
 def _hrefs(item: StacFile, bands: Sequence[str]) -> dict[str, str]:
     """Addresses by band of an item, which may be anything that JSON can say."""
-    known = tuple(band.name for band in BANDS)
     try:
-        assets = {name: str(item.content["assets"][name]["href"]) for name in known}
+        assets = {band.name: str(item.content["assets"][band.name]["href"]) for band in BANDS}
     except (TypeError, KeyError):
         raise Rejected(f"{item.href} is no item of a crop mask", reason=Reason.BAD_ITEM) from None
+    return {name: item.address_of(assets[name], f"asset '{name}'") for name in _check_bands(bands)}
+
+
+def _check_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    known = tuple(band.name for band in BANDS)
     if unknown := sorted(set(bands) - set(known)):
         raise Rejected(
             f"there is no band '{unknown[0]}': choose of {', '.join(known)}",
             reason=Reason.BAD_VALUE,
         )
-    return {name: item.address_of(assets[name], f"asset '{name}'") for name in bands or known}
+    return tuple(bands) or known
 
 
 def _read(dataset: Any) -> tuple[Any, GeoBox]:  # noqa: ANN401 (rasterio is untyped)
@@ -88,7 +189,7 @@ def _read(dataset: Any) -> tuple[Any, GeoBox]:  # noqa: ANN401 (rasterio is unty
     return dataset.read(1), GeoBox(dataset.shape, dataset.transform, dataset.crs)
 
 
-def _describe(band: Band) -> dict[str, Any]:
+def describe_band(band: Band) -> dict[str, Any]:
     """Attributes as the CF conventions name them."""
     classes: dict[str, Any] = {
         "flag_values": [found.value for found in band.classes],
@@ -104,3 +205,145 @@ def _facts(document: dict[str, Any], item: str) -> dict[str, Any]:
         "collection": document.get("collection"),
         "item": item,
     }
+
+
+def _find_tiles(
+    store: Store,
+    place: str,
+    area: shapely.Geometry | None,
+    region: str | None,
+    period: Period | str | None,
+) -> tuple[Dataset, ...]:
+    """Finished tiles of one product, its latest version, and year."""
+    year = None if period is None else str(Period.year_of(str(period)))
+    tiles = None if area is None else tiles_within(area)
+    found = [
+        dataset
+        for product in find_products(store)
+        if region in (None, product.region)
+        for dataset in find_datasets(store, product, year, tiles)
+        if dataset.is_finished
+    ]
+    if not found:
+        which = f"{f' of {region}' if region else ''}{f' in {period}' if period else ''}"
+        raise Rejected(
+            f"no finished tile{which}{' in the area' if area else ''} is in {place}: 'cropmask ls' "
+            f"lists what is there, and the map of an area below {AREAS}/ is loaded by its item",
+            reason=Reason.NO_RESULTS,
+        )
+    _name_one({dataset.product.region for dataset in found}, place, "region")
+    _name_one({dataset.period for dataset in found}, place, "period")
+    last = max((dataset.product for dataset in found), key=lambda each: Version(each.version))
+    return tuple(dataset for dataset in found if dataset.product == last)
+
+
+def _name_one(there: set[str], place: str, what: str) -> None:
+    if len(there) > 1:
+        names = sorted(there)
+        raise Rejected(
+            f"{place} has results of {' and '.join(names)}: name one, {what}='{names[0]}'",
+            reason=Reason.NO_RESULTS,
+        )
+
+
+def _hrefs_of(store: Store, dataset: Dataset, bands: Sequence[str]) -> dict[str, str]:
+    folder = dataset.item_key.rpartition("/")[0]
+    return {name: store.uri(f"{folder}/{dataset.file_names[name]}") for name in bands}
+
+
+def _facts_of(datasets: Sequence[Dataset], place: str) -> dict[str, Any]:
+    product, period = datasets[0].product, Period.parse(datasets[0].period)
+    start, end = period.interval
+    return {
+        "title": f"{product.name} {product.version} {period.words}, {len(datasets)} tiles",
+        "start_datetime": start,
+        "end_datetime": end,
+        "collection": product.name,
+        "results": place,
+    }
+
+
+def _join(
+    hrefs: Sequence[Mapping[str, str]],
+    area: shapely.Geometry | None,
+    options: ReadOptions,
+    facts: Mapping[str, Any],
+) -> xr.Dataset:
+    """Bands of some tiles or areas on one grid; nodata where nothing is, and outside the area."""
+    with open_reading_threads(options) as pool:
+        names = [*hrefs[0]]
+        windows = [*pool.map(lambda each: _locate(each[names[0]], options), hrefs)]
+        target = _choose_window(windows, area, len(names))
+        arrays = {name: np.full((target.rows, target.columns), NODATA, np.uint8) for name in names}
+
+        def read(job: tuple[str, str, GridWindow]) -> None:
+            name, href, window = job
+            common = window.within(target)
+            if common.pixels:
+                pixels = _read_part(href, window, common, options)
+                arrays[name][common.seen_from(target)] = pixels
+
+        jobs = [
+            (name, each[name], window)
+            for each, window in zip(hrefs, windows, strict=True)
+            for name in names
+        ]
+        for _ in pool.map(read, jobs):
+            pass
+    if area is not None:
+        shape, transform = (target.rows, target.columns), target.geobox.transform
+        outside = rasterize([(area, 0)], shape, fill=1, transform=transform, dtype=np.uint8)
+        for pixels in arrays.values():
+            pixels[outside == 1] = NODATA
+    return _wrap({name: (pixels, target.geobox) for name, pixels in arrays.items()}, facts)
+
+
+def _choose_window(
+    windows: Sequence[GridWindow], area: shapely.Geometry | None, bands: int
+) -> GridWindow:
+    """What is loaded of some windows."""
+    sizes = sorted({window.resolution for window in windows})
+    if len(sizes) > 1:
+        raise Rejected(
+            f"results have pixels of {' and '.join(map(str, sizes))} m: load items one by one",
+            reason=Reason.NO_RESULTS,
+        )
+    target = reduce(GridWindow.joined, windows)
+    if area is not None:
+        target = GridWindow.around(area.bounds, sizes[0]).within(target)
+    if target.pixels == 0:
+        raise Rejected("the area has no pixel of the results", reason=Reason.NO_RESULTS)
+    if target.pixels * bands > MAX_BYTES:
+        raise Rejected(
+            f"{target.pixels * bands / 1e9:,.0f} GB would be loaded, over {MAX_BYTES / 1e9:,.0f}: "
+            "give an aoi or one of bands, or load the items with odc-stac and dask",
+            reason=Reason.OVER_LIMIT,
+        )
+    return target
+
+
+def _locate(href: str, options: ReadOptions) -> GridWindow:
+    with closing(Raster(href, options)) as raster:
+        return _window_of(raster)
+
+
+def _window_of(raster: Raster) -> GridWindow:
+    window = GridWindow.of_box(raster.geobox)
+    if window is None or raster.dtype != "uint8":
+        raise Rejected(
+            f"{raster.href} is no band of a crop mask, which is uint8 on the product's grid",
+            reason=Reason.WRONG_RASTER,
+        )
+    return window
+
+
+def _read_part(
+    href: str, whole: GridWindow, part: GridWindow, options: ReadOptions
+) -> NDArray[np.uint8]:
+    rows, columns = part.seen_from(whole)
+    with closing(Raster(href, options)) as raster:
+        if _window_of(raster) != whole:
+            raise Rejected(
+                f"{href} has another grid than the other bands", reason=Reason.WRONG_RASTER
+            )
+        return raster.read(Window(rows.start, columns.start, part.rows, part.columns))

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import odc.stac
+import pystac
 import pytest
 import rasterio
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from rasterio.warp import Resampling, reproject
 
+import cropmask
 from cropmask.core.features import FEATURES, features
 from cropmask.core.strips import Strip
 from cropmask.grid import Tile, geobox
@@ -187,6 +190,24 @@ def test_mask_and_probability_of_every_pixel(result: TileResult) -> None:
     assert seen.mean() > 0.9
     assert_array_equal(mask[seen], (p > 0.5)[seen])
     assert np.abs(prob[seen] - 100 * p[seen]).max() <= 1
+
+
+@pytest.mark.parametrize("chunks", [None, {"x": 64, "y": 48}], ids=["numpy", "dask"])
+def test_predict_gives_the_pixels_of_the_job(
+    result: TileResult, region_file: Path, tmp_path: Path, chunks: dict[str, int] | None
+) -> None:
+    """GeoMAD as odc-stac loads it, and rain and slope of the site."""
+    halves = [
+        odc.stac.load([pystac.Item.from_file(str(path))], chunks=chunks)
+        for path in sorted(SCENE.glob("x186/y136/*/*.stac-item.json"))
+    ]
+    site = open_site({}, {"catalog": str(SCENE), "output": str(tmp_path)})
+    crops = cropmask.predict(*halves, str(region_file), site=site)
+    assert crops.odc.geobox == geobox(Tile.parse(TASK_TILE))[scene_window()]
+    assert (crops["prob"].chunks is None) == (chunks is None)
+    for name in ("prob", "mask"):
+        assert_array_equal(crops[name].values, band(result, name)[scene_window()])
+    assert len(np.unique(crops["prob"])) > 50
 
 
 def test_outside_the_scene_is_nodata(result: TileResult) -> None:

@@ -11,9 +11,11 @@ import boto3
 import click
 import pytest
 import rasterio
+import xarray as xr
 from click.testing import CliRunner, Result
 from moto.server import ThreadedMotoServer
 
+import cropmask
 from cropmask.cli.explain import logs
 from cropmask.cli.mosaic import mosaic
 from cropmask.cli.reconcile import reconcile
@@ -23,6 +25,7 @@ from cropmask.contract import ExitCode
 from cropmask.fleet.records import State
 from cropmask.grid import Tile, tiles_within
 from cropmask.region import load_region
+from cropmask.site.site import open_site
 from cropmask.sources.boundary import load_boundary
 from cropmask.store.doors import open_store
 from cropmask.store.folder import FolderStore
@@ -59,6 +62,21 @@ def tiles() -> tuple[Tile, ...]:
 def run(endpoint: str, command: click.Command, *words: str) -> Result:
     environ = {"CROPMASK_S3_ENDPOINT": endpoint, "CROPMASK_ENV": "prod"}
     return CliRunner(env=environ).invoke(command, words)
+
+
+def test_tiles_are_loaded_as_one(endpoint: str, tiles: tuple[Tile, ...], tmp_path: Path) -> None:
+    local = FolderStore(tmp_path / "local")
+    for seed, tile in enumerate(tiles):
+        put_result(local, tile, seed=seed)
+    place = f"s3://{BUCKET}/loaded"
+    copied = run(endpoint, sync, str(local.root), place, *REGION)
+    assert copied.exit_code == 0, copied.output
+    site = open_site({}, {"s3_endpoint": endpoint, "output": place})
+    found = cropmask.load(place, bands=["prob", "mask"], site=site)
+    xr.testing.assert_equal(found, cropmask.load(local.root, bands=["prob", "mask"]))
+    (item, *_) = (entry.key for entry in local.list() if entry.key.endswith("stac-item.json"))
+    one = cropmask.load(f"{place}/{item}", site=site)
+    xr.testing.assert_equal(one, cropmask.load(local.root / item))
 
 
 def test_a_day(endpoint: str, tiles: tuple[Tile, ...], tmp_path: Path) -> None:

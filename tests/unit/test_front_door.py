@@ -37,6 +37,7 @@ def test_at_most_fifteen_names_and_all_of_them_are_there() -> None:
     names = dir(cropmask)
     assert len(names) <= 15
     assert {"map_tile", "open_site", "plan", "Tile", "Region", "Period", "Task"} <= set(names)
+    assert {"predict", "features", "load"} <= set(names)
     for name in names:
         assert getattr(cropmask, name) is not None
         if name != "__version__":
@@ -91,9 +92,11 @@ def test_what_is_no_item_is_said_in_a_line(at_home: Path) -> None:
         open_result(str(at_home / "other.json"))
 
 
-def test_the_example_of_the_package_runs(at_home: Path) -> None:
-    program = "import doctest, cropmask; print(doctest.testmod(cropmask))"
-    assert "failed=0" in run(program)
+@pytest.mark.parametrize("module", ["cropmask", "cropmask.tile.arrays", "cropmask.tile.open"])
+def test_the_examples_of_the_front_door_run(at_home: Path, module: str) -> None:
+    said = run(f"import doctest, {module} as found; print(doctest.testmod(found))")
+    assert "failed=0" in said
+    assert "attempted=0" not in said
 
 
 def test_the_page_runs_word_by_word(at_home: Path) -> None:
@@ -105,3 +108,6 @@ def test_the_page_runs_word_by_word(at_home: Path) -> None:
     assert "ha of made-up crops" in said
     assert "x010y020 unchanged" in said
     assert "outside region" in said
+    assert "('y', 'x') 6933" in said
+    assert "33 True" in said
+    assert "ha of made-up crops there" in said

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from cropmask.errors import Rejected
-from cropmask.grid import AFRICA_10, CRS, RESOLUTIONS, Tile, geobox
+from cropmask.grid import AFRICA_10, CRS, RESOLUTIONS, GridWindow, Tile, geobox
 
 TILES = st.builds(Tile, st.integers(0, AFRICA_10.columns - 1), st.integers(0, AFRICA_10.rows - 1))
 
@@ -98,3 +98,55 @@ def test_geoboxes_fill_their_tile_exactly(tile, resolution):
 def test_other_resolutions_are_refused(resolution):
     with pytest.raises(Rejected, match="is not offered: choose one of 10, 20, 60, 100"):
         geobox(Tile(1, 1), resolution)
+
+
+WINDOWS = st.builds(
+    GridWindow,
+    st.integers(0, 90_000),
+    st.integers(0, 200_000),
+    st.integers(1, 30_000),
+    st.integers(1, 30_000),
+    st.just(10),
+)
+
+
+@given(WINDOWS, st.floats(-0.004, 0.004), st.floats(-0.004, 0.004))
+def test_a_window_is_found_by_its_geobox(window, right, down):
+    assert GridWindow.of_box(window.geobox) == window
+    assert GridWindow.of_box(window.geobox.translate_pix(right, down)) == window
+    assert GridWindow.of_box(window.geobox.translate_pix(0.3, 0)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda box: box.zoom_to(resolution=30),
+        lambda box: box.zoom_to(resolution=10.01),
+        lambda box: box.to_crs("EPSG:4326"),
+        lambda box: box.rotate(20),
+        lambda box: box.flipy(),
+        lambda box: box.translate_pix(-5_000_000, 0),
+        lambda box: box.translate_pix(0, 5_000_000),
+    ],
+)
+def test_other_grids_have_no_window(change):
+    assert GridWindow.of_box(change(geobox(Tile(215, 75)))) is None
+
+
+@given(WINDOWS)
+def test_the_tiles_of_a_window_hold_all_of_it(window):
+    parts = [GridWindow.of_tile(tile, 10).within(window) for tile in window.tiles]
+    assert sum(part.pixels for part in parts) == window.pixels
+    assert all(part.pixels for part in parts)
+    assert window.tiles == tuple(sorted(window.tiles))
+
+
+@given(WINDOWS, WINDOWS)
+def test_joined_windows_hold_both_and_no_more(one, other):
+    both = one.joined(other)
+    assert (one.within(both), other.within(both)) == (one, other)
+    for inner in (
+        both.part(0, 0, both.rows - 1, both.columns),
+        both.part(1, 0, both.rows - 1, 9**6),
+    ):
+        assert one.within(inner) != one or other.within(inner) != other
