@@ -22,7 +22,7 @@ from cropmask.catalog.static import (
     text_file,
 )
 from cropmask.catalog.thumbnails import draw_results, wants_pictures
-from cropmask.errors import Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.product import FAMILY, MODELS, Product
 from cropmask.region import region_names
@@ -76,6 +76,7 @@ def build_static(
     repository; else they are copied. ``models`` is another folder of regions; ``limits`` hold for
     their boundaries.
     """
+    refuse_other_catalog(store)
     regions = load_regions(models, limits=limits)
     place = _beside(store, regions)
     written = put_changed(store, make_static(regions, model_place=place))
@@ -188,6 +189,16 @@ def _with_late_ones(store: Store, product: str, listed: Sequence[ResultItem]) ->
         if link.get("rel") == "item" and key not in keys and ITEM_KEY.fullmatch(key):
             late.append(load_item(store, key))
     return sorted([*listed, *filter(None, late)], key=lambda item: item.key)
+
+
+def refuse_other_catalog(store: Store) -> None:
+    """Raise Misconfigured if a place has a root document that is not of our catalog."""
+    if store.exists(ROOT_KEY) and find_json(store, ROOT_KEY).get("id") != FAMILY:
+        raise Misconfigured(
+            f"{store.uri(ROOT_KEY)} is there, and is no catalog that cropmask has written: remove "
+            "it, or name another --output",
+            reason=Reason.BAD_CATALOG,
+        )
 
 
 def is_linked(store: Store, product: str, keys: Collection[str]) -> bool:

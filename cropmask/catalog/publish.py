@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cropmask.catalog.build import refuse_other_catalog
 from cropmask.catalog.static import PRODUCTS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
@@ -77,6 +78,7 @@ def publish_catalog(
             f"there is no catalog at {source.uri(ROOT_KEY)}: run '{build}'",
             reason=Reason.NO_CATALOG,
         )
+    refuse_other_catalog(target)
     result = PublishedCatalog()
     keys = [entry.key for entry in source.list() if not entry.key.startswith(("_", "."))]
     for done, key in enumerate(keys):

@@ -11,7 +11,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import warn
-from cropmask.cli.output import pick, print_result, print_table
+from cropmask.cli.output import pick, print_result, print_table, refuse_other_file
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.product import RECIPES, Recipe
 
@@ -66,6 +66,11 @@ def list_models(as_json: bool, models: Path | None) -> None:
         print_result(documents, (), as_json=True)
     else:
         print_table([_HEAD, *map(_format_row, documents)])
+        click.echo(
+            "random, grouped: balanced accuracy of cross-validations, of random rows (optimistic) "
+            "and of whole clusters of like rainfall held out",
+            err=True,
+        )
 
 
 def _format_row(document: dict[str, Any]) -> tuple[str, ...]:
@@ -180,14 +185,17 @@ def import_model(old: Path, output: Path | None, features: str | None, region: s
       cropmask models import gm_mads_two_seasons_ml_model.joblib
       cropmask models import old.joblib --region central --output central.cropmodel
     """
+    from cropmask.modelfile.container import MAGIC
     from cropmask.modelfile.importer import find_doubts, import_joblib
     from cropmask.modelfile.model import SUFFIX, check_probes, write_model
     from cropmask.region import model_table
-    from cropmask.training.card import put_import_card
+    from cropmask.training.card import CARD_JSON, load_card, put_import_card
 
     file = output or old.with_suffix(SUFFIX)
     if file.suffix != SUFFIX:
         raise click.BadParameter(f"'{file}' does not end with {SUFFIX}", param_hint="--output")
+    refuse_other_file(file, MAGIC)
+    load_card(file.parent, f"{file.stem}.{CARD_JSON}")  # none but a card is replaced either
     names = tuple(name.strip() for name in features.split(",")) if features else None
     fitted = import_joblib(old, names, region)
     worst = check_probes(fitted.forest, fitted.probes, file)

@@ -56,9 +56,12 @@ def put_file(path: Path, content: bytes, mark: bytes) -> None:
 
 
 def refuse_other_file(path: Path, mark: bytes) -> None:
-    """Raise Misconfigured if there is a file without this mark; to be asked before long work."""
+    """Raise Misconfigured if there is a file without this mark; to be asked before long work.
+
+    In an empty one, as mktemp makes it, nothing is lost.
+    """
     try:
-        is_other = path.exists() and not (path.is_file() and mark in path.read_bytes())
+        is_other = path.exists() and not (path.is_file() and _is_ours(path.read_bytes(), mark))
     except OSError as error:
         raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None
     if is_other:
@@ -66,6 +69,10 @@ def refuse_other_file(path: Path, mark: bytes) -> None:
             f"{path} is there, and is no file of this kind that cropmask has written: "
             "remove it, or name another file"
         )
+
+
+def _is_ours(content: bytes, mark: bytes) -> bool:
+    return mark in content or not content
 
 
 def _encode(value: object) -> object:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropmask.cli import options
-from cropmask.cli.output import pick, print_result
+from cropmask.cli.output import pick, print_result, refuse_other_file
 from cropmask.errors import CropmaskError
 from cropmask.operate.formats import (
     format_count,
@@ -80,12 +80,14 @@ def status(
     """
     from cropmask.operate.runs import RunQuery, find_run, load_run_status, utc_now
     from cropmask.operate.status import is_given_up
-    from cropmask.operate.statuspage import make_status_page
+    from cropmask.operate.statuspage import MARK, make_status_page
     from cropmask.region import load_region
     from cropmask.results.finder import find_collection, is_synthetic
     from cropmask.site.site import open_site
     from cropmask.store.folder import FolderStore
 
+    if html is not None:
+        refuse_other_file(html, MARK.encode())
     site = open_site(options=site_options)
     store = site.store()
     product = load_region(region, site.models).product.name if region else None

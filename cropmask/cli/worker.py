@@ -14,6 +14,7 @@ import click
 from cropmask import contract
 from cropmask.cli import options
 from cropmask.cli.console import open_logging
+from cropmask.cli.output import refuse_other_file
 from cropmask.errors import Misconfigured, Reason
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ def worker(
     from cropmask.machine.signals import Stop, listen
 
     open_logging(log_format)
+    if heartbeat is not None:
+        refuse_other_file(heartbeat, b'"idle_seconds": ')
     stop = Stop()
     listen(stop)
     with open_scratch() as scratch:

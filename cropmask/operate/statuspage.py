@@ -26,6 +26,8 @@ from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
 from cropmask.stac.facts import mark_title
 
+MARK: Final = tag("meta", name="generator", content="cropmask status")
+"""Stands in every page, and so tells it from files of others."""
 MEANINGS: Final = {
     "SUCCEEDED": "computed",
     "SKIPPED": "the same result was there",
@@ -123,9 +125,10 @@ def make_status_page(standing: RunStatus, around: Surroundings) -> str:
     """HTML of a run; it needs no other file and no network."""
     record = standing.record
     title = mark_title(f"{record.product} {record.period}", synthetic=around.synthetic)
-    refresh = Html()
+    heading = MARK
     if around.reload_seconds is not None and standing.remaining > 0:
-        refresh = tag("meta", http_equiv="refresh", content=around.reload_seconds)
+        reload = tag("meta", http_equiv="refresh", content=around.reload_seconds)
+        heading = join((MARK, reload))
     colors = {**COLORS, "PENDING": "var(--PENDING)"}
     fills = "".join(f".{name} {{ fill: {c}; background: {c} }}\n" for name, c in colors.items())
     fills += _bar_widths(standing)
@@ -143,7 +146,7 @@ def make_status_page(standing: RunStatus, around: Surroundings) -> str:
         _advice(standing, around),
     )
     return make_page(
-        f"{standing.share:.0%} {title}", _STYLE + fills, tag("main", *main), heading=refresh
+        f"{standing.share:.0%} {title}", _STYLE + fills, tag("main", *main), heading=heading
     )
 
 

@@ -16,7 +16,9 @@ import yaml
 from click.testing import CliRunner
 
 from cropmask.catalog.build import build_static
+from cropmask.catalog.publish import publish_catalog
 from cropmask.cli.models import models
+from cropmask.errors import Misconfigured
 from cropmask.modelfile.model import read_model
 from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, hex_color
 from cropmask.region import load_region, region_names
@@ -102,6 +104,23 @@ def test_model_items_tell_the_truth_about_the_files(region):
         random = properties["cropmask:validation"]["random"]["balanced_accuracy"]["mean"]
         assert f"balanced accuracy {random:.3f}" in properties["description"]
         assert properties["license"] == "CC-BY-4.0"
+
+
+def test_importing_replaces_models_and_cards_only(tmp_path):
+    old = put(tmp_path, dump(fitted("forest")))
+    file = tmp_path / "mine.cropmodel"
+    words = ["import", str(old), "--output", str(file)]
+    file.write_text("three summers of notes")
+    assert isinstance(CliRunner().invoke(models, words).exception, Misconfigured)
+    assert file.read_text() == "three summers of notes"
+    file.unlink()
+    card = tmp_path / "mine.card.json"
+    card.write_text('{"my": "card"}')
+    assert isinstance(CliRunner().invoke(models, words).exception, Misconfigured)
+    assert (card.read_text(), file.exists()) == ('{"my": "card"}', False)
+    card.unlink()
+    for _ in range(2):
+        assert CliRunner().invoke(models, words).exit_code == 0
 
 
 def test_models_are_dated_by_the_years_that_they_are_for():
@@ -231,3 +250,15 @@ def test_elsewhere_model_files_are_copied(tmp_path):
     copies = sorted(path.name for path in store.root.rglob("*.cropmodel"))
     assert copies == ["boosted.cropmodel", "forest.cropmodel"]
     assert build_static(store, models).written == 0
+
+
+def test_a_catalog_of_others_is_not_replaced(tmp_path):
+    other = tmp_path / "catalog.json"
+    other.write_text('{"type": "Catalog", "id": "mine", "links": []}')
+    target = FolderStore(tmp_path)
+    with pytest.raises(Misconfigured, match="is no catalog that cropmask has written"):
+        build_static(target)
+    with pytest.raises(Misconfigured, match="is no catalog that cropmask has written"):
+        publish_catalog(FolderStore(PRINTED), target, "https://data.example.org")
+    assert [path.name for path in tmp_path.iterdir()] == [other.name]
+    assert json.loads(other.read_text())["id"] == "mine"

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cropmask.cli.status import status
-from cropmask.errors import Rejected
+from cropmask.errors import Misconfigured, Rejected
 from cropmask.fleet.records import State
 from cropmask.grid import Tile
 from cropmask.store.folder import FolderStore
@@ -61,6 +61,17 @@ def test_the_page_shows_the_whole_region(folder: Path, tmp_path: Path) -> None:
     assert text.count("data-tile=") == 5
     assert text.count("is not in this run") > 300
     assert "shore" in text
+
+
+def test_the_page_replaces_no_file_of_others(folder: Path, tmp_path: Path) -> None:
+    page, other = tmp_path / "progress.html", tmp_path / "thesis.html"
+    page.touch()  # as mktemp does
+    for _ in range(2):
+        run(folder, "--html", str(page))
+    other.write_text("what 'cropmask status' printed")
+    with pytest.raises(Misconfigured, match="is no file of this kind that cropmask has written"):
+        run(folder, "--html", str(other))
+    assert other.read_text() == "what 'cropmask status' printed"
 
 
 def test_commands_name_the_places_of_the_run(tmp_path: Path) -> None:

@@ -79,3 +79,13 @@ def test_the_same_cause_in_a_row_stops_it(
     assert len(said) == (1 if code else 0)
     assert queue.counts().dead == dead
     assert queue.counts().waiting == 3 - dead
+
+
+def test_a_heartbeat_replaces_no_file_of_others(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("three summers of notes")
+    done = run(tmp_path, "--heartbeat", "thesis.txt", "--idle-exit", "0")
+    assert done.returncode == ExitCode.MISCONFIGURED
+    assert "is no file of this kind" in done.stderr
+    assert (tmp_path / "thesis.txt").read_text() == "three summers of notes"
+    for _ in range(2):
+        assert run(tmp_path, "--heartbeat", "alive", "--idle-exit", "0").returncode == 0
