@@ -59,7 +59,9 @@ AUTO: Final = "auto"
 MARGIN_METERS: Final = 500
 """Width of what is segmented around an area: segments of 1 ha are settled by what is nearer."""
 MAX_PIXELS: Final = 100_000_000
-"""Most pixels of an area and its margin: a little more than a tile of 10 m has."""
+"""Most pixels of the box around an area: a little more than a tile of 10 m has."""
+MAX_TILES: Final = 16
+"""Most tiles that an area reaches: the files of all of them are open at the same time."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
@@ -241,11 +243,12 @@ def _make_name(area: object, digest: str) -> str:
 
 def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
     """Hectares of the pixels of a window whose centers are inside polygons."""
-    if window.pixels > MAX_PIXELS:
+    tiles = len(tiles_within(polygons))
+    if window.pixels > MAX_PIXELS or tiles > MAX_TILES:
         raise Rejected(
-            f"the area has {window.pixels:,} pixels of {window.resolution} m around it, at most "
-            f"{MAX_PIXELS:,} are mapped as one: map its tiles, which 'cropmask tiles --aoi' lists, "
-            "or give a coarser --resolution",
+            f"the area reaches {tiles} tiles and {window.pixels:,} pixels of {window.resolution} m "
+            f"around it, at most {MAX_TILES} and {MAX_PIXELS:,} are mapped as one: map its tiles, "
+            "which 'cropmask tiles --aoi' lists",
             reason=Reason.OVER_LIMIT,
         )
     count = 0

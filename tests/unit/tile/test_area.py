@@ -21,9 +21,11 @@ from cropmask.site.site import Site, open_site
 from cropmask.sources.boundary import load_area, load_boundary
 from cropmask.store.folder import FolderStore
 from cropmask.task import Task
+from cropmask.tile import area as area_module
 from cropmask.tile.area import MAX_PIXELS, prepare_area, run_area
 from cropmask.tile.run import TileResult, run_tile
 from tests.demo_run import EASTERN, YEAR, Results
+from tests.servers import serve_files
 from tests.stac_validation import assert_valid
 
 BORDER = EASTERN[1].bounds[0]
@@ -197,6 +199,17 @@ def test_threads_and_memory_change_no_byte(small: tuple[Site, TileResult], tmp_p
         assert (Path(again.item).parent / file.name).read_bytes() == file.read_bytes()
 
 
+def test_over_a_network_the_pixels_are_the_same(
+    results: Results, small: tuple[Site, TileResult], tmp_path: Path
+) -> None:
+    world = results.world.parent
+    with serve_files(world) as server:
+        remote = site_of(results, tmp_path / "out", catalog=f"{server.url}/catalog.json")
+        again = run_area(in_degrees(SQUARE), YEAR, remote, name="my-field")
+    for band in ("prob", "mask", "filtered"):
+        np.testing.assert_array_equal(read(again, band)[0], read(small[1], band)[0])
+
+
 def test_every_way_to_name_an_area_is_the_same(results: Results, tmp_path: Path) -> None:
     site = site_of(results, tmp_path / "out")
     geometry = in_degrees(SQUARE)
@@ -225,13 +238,20 @@ def test_every_way_to_name_an_area_is_the_same(results: Results, tmp_path: Path)
         ({"type": "Polygon", "coordinates": [[["a"]]]}, Misconfigured, "cannot be read"),
         ("nowhere.geojson", Misconfigured, "cannot be read"),
         ((-10.0, -60.0, -9.0, -59.0), Rejected, "outside every region"),
-        ((0.0, 0.0, 30.0, 30.0), Rejected, f"at most {MAX_PIXELS:,}"),
+        ((0.0, 0.0, 30.0, 30.0), Rejected, f"and {MAX_PIXELS:,} are mapped as one"),
+        ((38.0, 0.0, 41.9, 0.1), Rejected, "reaches 5 tiles"),
         ((39.0, 1.0, 39.0000001, 1.0000001), Rejected, "give a larger one"),
     ],
 )
 def test_what_is_no_area_to_map(
-    results: Results, tmp_path: Path, area: object, kind: type[CropmaskError], words: str
+    results: Results,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    area: object,
+    kind: type[CropmaskError],
+    words: str,
 ) -> None:
+    monkeypatch.setattr(area_module, "MAX_TILES", 4)
     site = site_of(results, tmp_path / "out", resolution=20)
     with pytest.raises(kind, match=words):
         run_area(area, YEAR, site)
