@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from cropmask import map_area
 from cropmask.grid import Tile
 from cropmask.operate.show import draw_result
 from cropmask.region import load_region
@@ -34,6 +35,15 @@ def draw_demo(output: Path) -> None:
     site = open_site({}, {"output": str(output), "resolution": "20"})
     task = Task(Tile(10, 20), "eastern", Period.parse("2019"))
     draw(task, site, "demo.png", (-169.6614, -47.6825), 8)
+
+
+def draw_area(output: Path) -> None:
+    """The fields of the tutorial."""
+    site = open_site({}, {"output": str(output)})
+    result = map_area((-169.7, -47.8, -169.6, -47.75), "2019", name="my-fields", site=site)
+    drawn = draw_result(result.item, site)
+    assert drawn.not_shown is None, drawn.not_shown
+    (FIGURES / "area.png").write_bytes(encode_figure(drawn.figure, "png", drawn.title))
 
 
 def draw_hesbaye(output: Path, scene: Path) -> None:
@@ -68,6 +78,7 @@ def main() -> None:
     FIGURES.mkdir(exist_ok=True)
     with TemporaryDirectory() as output:
         draw_demo(Path(output))
+        draw_area(Path(output))
         if len(sys.argv) > 1:
             draw_hesbaye(Path(output), Path(sys.argv[1]).resolve())
 
