@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hatchling.build import prepare_metadata_for_build_wheel
 
+import cropmask
 from cropmask.errors import Reason
 from docs.make_reference import FOLDER, PAGES
 from tests.conftest import REPOSITORY
@@ -28,6 +29,12 @@ def test_printed_pages_are_what_is_printed(name: str) -> None:
 def test_every_reason_is_in_its_page() -> None:
     page = (FOLDER / "reasons.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`([^`]+)`", page)) >= set(Reason)
+
+
+def test_every_name_of_the_front_door_is_in_its_page() -> None:
+    page = (FOLDER / "python.md").read_text(encoding="utf-8")
+    shown = {name.rpartition(".")[2] for name in re.findall(r"^::: (cropmask[\w.]+)$", page, re.M)}
+    assert shown >= set(cropmask.__all__)
 
 
 @pytest.fixture(scope="module")
