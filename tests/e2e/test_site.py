@@ -11,27 +11,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import needs_chromium
 from tests.conftest import REPOSITORY
+from tests.devtools import open_page
+from tests.servers import serve_files
 
 SOURCES = ("docs", "jobs", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "zensical.toml")
 LINKED = ("catalogs", "cropmask", "infra", "models", "tests", "README.md", "LICENSE")
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
+def clone(folder: Path) -> Path:
     """What the site is made from, in a folder of its own; the rest is linked."""
     for name in SOURCES:
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copyfile
-        copy(REPOSITORY / name, tmp_path / name)
+        copy(REPOSITORY / name, folder / name)
     for name in LINKED:
-        (tmp_path / name).symlink_to(REPOSITORY / name)
-    return tmp_path
+        (folder / name).symlink_to(REPOSITORY / name)
+    return folder
 
 
-def make_site(clone: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as it is built."""
+    folder = clone(tmp_path_factory.mktemp("clone"))
+    done = make_site(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "build" / "site"
+
+
+def make_site(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(clone / "docs" / "make_site.py")],
-        cwd=clone,
+        [sys.executable, str(folder / "docs" / "make_site.py")],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -53,10 +64,7 @@ class Fetched(HTMLParser):
         self.found.append(named.get(key) or "")
 
 
-def test_the_site_is_whole_and_fetches_nothing_from_elsewhere(clone: Path) -> None:
-    done = make_site(clone)
-    assert done.returncode == 0, done.stdout + done.stderr
-    site = clone / "build" / "site"
+def test_the_site_is_whole_and_fetches_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     names = {str(page.relative_to(site)) for page in pages}
     assert {"index.html", "tutorial.html", "reference/cli.html", "notebooks/hesbaye.html"} <= names
@@ -73,12 +81,29 @@ def test_the_site_is_whole_and_fetches_nothing_from_elsewhere(clone: Path) -> No
     assert ":class:" not in text
 
 
+@needs_chromium
+def test_a_browser_searches_and_asks_nobody_else(site: Path) -> None:
+    with serve_files(site) as server, open_page() as page:
+        page.open(f"{server.url}/index.html")
+        page.wait("!!document.querySelector('.md-search__button')")
+        page.value("document.querySelector('.md-search__button').click()")
+        found = "document.activeElement.shadowRoot"  # the search is a component of its own
+        page.wait(f"!!{found} && {found}.activeElement.tagName == 'INPUT'")
+        page.send("Input.insertText", text="circuit breaker")
+        page.wait(f"{found}.textContent.includes('Run workers')")
+        names = page.value("performance.getEntriesByType('resource').map(r => r.name)")
+        assert len(names) >= 5
+        assert [name for name in names if not name.startswith(server.url)] == []
+        assert page.errors == []
+
+
 @pytest.mark.parametrize(
     ("link", "said"), [("nowhere.md", "leads nowhere"), ("operate.md#nowhere", "anchor")]
 )
-def test_a_link_that_leads_nowhere_fails(clone: Path, link: str, said: str) -> None:
-    with (clone / "docs" / "glossary.md").open("a", encoding="utf-8") as page:
+def test_a_link_that_leads_nowhere_fails(tmp_path: Path, link: str, said: str) -> None:
+    folder = clone(tmp_path)
+    with (folder / "docs" / "glossary.md").open("a", encoding="utf-8") as page:
         page.write(f"\nSee [there]({link}).\n")
-    done = make_site(clone)
+    done = make_site(folder)
     assert done.returncode != 0
     assert said in done.stdout + done.stderr
