@@ -63,7 +63,7 @@ wheel: .venv/.dev
 	$(UV) build --wheel
 
 clean:
-	rm -rf .venv .venv-infra .venv-lowest cdk.out infra/cdk.out node_modules $(TOOLS) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-infra .venv-lowest cdk.out infra/cdk.out node_modules $(TOOLS) dist build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 include infra/rules.mk
 
