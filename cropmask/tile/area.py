@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +42,7 @@ from cropmask.results.finder import Place, find_json
 from cropmask.results.publish import put_area
 from cropmask.site.site import Site
 from cropmask.sources.attribution import find_attribution
-from cropmask.sources.boundary import load_area
+from cropmask.sources.boundary import load_area, load_boundary
 from cropmask.sources.search import Identify
 from cropmask.stac.facts import AreaFacts
 from cropmask.stac.footprint import describe_polygons
@@ -274,12 +274,14 @@ def _share_out(
         names = (*region_names(site.models), *map(str, site.region_files))
     rest, found = polygons, False
     for name in names:
-        basis = open_basis(name, site, recipe=recipe, stages=stages)
-        mine = shapely.intersection(rest, basis.boundary)
+        # The boundary first: a region elsewhere need not have such a model.
+        inputs = site.inputs(site.region(name), partial(stages.tell, "demo world"))
+        boundary = load_boundary(inputs.boundary, site.read.limits)
+        mine = shapely.intersection(rest, boundary)
         if tiles_within(mine):
             found = True
-            yield basis, mine
-            rest = shapely.difference(rest, basis.boundary)
+            yield open_basis(name, site, recipe=recipe, stages=stages), mine
+            rest = shapely.difference(rest, boundary)
         if not rest.area > 0:
             return
     if not found:

@@ -144,6 +144,19 @@ def test_each_pixel_is_of_its_region_and_overlaps_of_the_first(
     )
 
 
+def test_a_region_elsewhere_is_not_asked_for_a_model(results: Results, tmp_path: Path) -> None:
+    models = split_region(results, tmp_path / "models")
+    file = models / "aaa" / "region.toml"
+    first, _, second = file.read_text().partition("[models.boosted]")
+    file.write_text(first + second[second.index("[models.forest]") :])
+    (models / "aaa" / "own.geojson").write_text(
+        shapely.to_geojson(shapely.box(-10.0, 5.0, -9.0, 6.0))
+    )
+    site = site_of(results, tmp_path / "out", models=models)
+    job = prepare_area(in_degrees(ACROSS), YEAR, site, recipe="boosted")
+    assert [part.basis.region.name for part in job.parts] == ["bbb"]
+
+
 @pytest.fixture(scope="module")
 def small(results: Results, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, TileResult]:
     """A finished area within one tile."""
