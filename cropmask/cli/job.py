@@ -23,6 +23,7 @@ from cropmask.cli.console import (
 )
 from cropmask.cli.output import print_result
 from cropmask.contract import VERSION
+from cropmask.errors import write_command
 from cropmask.grid import Tile
 from cropmask.product import Recipe
 from cropmask.task import Period, Task
@@ -170,9 +171,11 @@ def _choose(
     if tile is None:
         return _OneArea(given[0], region or "auto", name)
     if region is None or region == "auto":
+        models = click.get_current_context().params.get("models")
+        folder = ("--models", str(models.absolute())) if models else ()
+        listing = write_command("tiles", "--tiles", str(tile), *folder)
         raise click.UsageError(
-            f"name the region of the tile: --region, of those that "
-            f"'cropmask tiles --tiles {tile}' lists"
+            f"name the region of the tile: --region, of those that '{listing}' lists"
         )
     if name is not None:
         raise click.UsageError("--name is for an area: a tile has its own")

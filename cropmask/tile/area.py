@@ -248,7 +248,7 @@ def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
         raise Rejected(
             f"the area reaches {tiles} tiles and {window.pixels:,} pixels of {window.resolution} m "
             f"around it, at most {MAX_TILES} and {MAX_PIXELS:,} are mapped as one: map its tiles, "
-            "which 'cropmask tiles --aoi' lists",
+            "which the command tiles lists for an --aoi or --bbox",
             reason=Reason.OVER_LIMIT,
         )
     count = 0
@@ -288,8 +288,8 @@ def _share_out(
         where = "every region" if region == AUTO else f"region {region}"
         demo = " and the made-up demo world lies around x010y020" if site.synthetic else ""
         raise Rejected(
-            f"the area is outside {where}: 'cropmask tiles --aoi' or --bbox lists the tiles of an "
-            f"area and their regions{demo}",
+            f"the area is outside {where}: the command tiles lists the tiles of an --aoi or --bbox "
+            f"and their regions{demo}",
             reason=Reason.OUTSIDE_REGION,
         )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from packaging.version import Version
 from rasterio.features import rasterize
 
-from cropmask.errors import Reason, Rejected
+from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import GridWindow, tiles_within
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.rasters import Raster
@@ -26,7 +26,7 @@ from cropmask.site.site import Site, open_site
 from cropmask.sources.boundary import load_area
 from cropmask.sources.matching import StacFile
 from cropmask.store.doors import open_store
-from cropmask.store.protocol import Store
+from cropmask.store.protocol import Store, store_place
 from cropmask.task import Period
 
 if TYPE_CHECKING:
@@ -226,8 +226,9 @@ def _find_tiles(
     ]
     if not found:
         which = f"{f' of {region}' if region else ''}{f' in {period}' if period else ''}"
+        listing = write_command("ls", "--output", store_place(store))
         raise Rejected(
-            f"no finished tile{which}{' in the area' if area else ''} is in {place}: 'cropmask ls' "
+            f"no finished tile{which}{' in the area' if area else ''} is in {place}: '{listing}' "
             f"lists what is there, and the map of an area below {AREAS}/ is loaded by its item",
             reason=Reason.NO_RESULTS,
         )

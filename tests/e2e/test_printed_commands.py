@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -72,6 +73,10 @@ class Terminal:
             self.paste_all(text)
         return text.split("--tile ")[1].split()[0]
 
+    def left_in_second(self) -> set[str]:
+        """What the second folder holds now, but for pictures, which are meant to be there."""
+        return {path.name for path in self.second.iterdir() if path.suffix != ".png"}
+
     def paste_all(self, text: str) -> None:
         for line in printed_commands(text):
             is_again = line in self.seen and " worker " not in line  # who has new tasks
@@ -137,13 +142,19 @@ def test_a_region_in_a_folder_of_regions(terminal: Terminal) -> None:
     terminal.type(f"cropmask reconcile --region eastern {places}")
     terminal.type(f"cropmask explain {tile} --region eastern --period 2019 {places}")
     terminal.type(f"cropmask-job --tile {tile} --region eastern {places}")
+    west, south, east, north = json.loads(
+        terminal.run(shlex.split(f"cropmask tiles --tiles {tile} --region eastern --json"))[1]
+    )[0]["bbox"]
+    box = f"{west + 0.4:.3f},{south + 0.4:.3f},{west + 0.5:.3f},{south + 0.5:.3f}"
+    assert west + 0.5 < east
+    assert south + 0.5 < north
+    terminal.type(f"cropmask-job --bbox {box} --region eastern {places}")
     terminal.type(f"cropmask rm --region eastern --tiles {tile} --yes {places}")
     terminal.type(f"cropmask reconcile --region eastern {places}", 20)
     words = {shlex.split(line)[1] for line in terminal.seen}
     assert words >= {"submit", "worker", "status", "show", "reconcile"}
     # The tile of the made-up world goes wherever one is, all else where the first folder says.
-    left = {path.name for path in terminal.second.iterdir() if path.suffix != ".png"}
-    assert left == {"output"}
+    assert terminal.left_in_second() == {"output"}
 
 
 def test_what_is_refused_names_what_to_type(terminal: Terminal) -> None:
@@ -157,10 +168,12 @@ def test_what_is_refused_names_what_to_type(terminal: Terminal) -> None:
     terminal.type("cropmask browse empty", 13)
     terminal.type("cropmask catalog publish empty --base-url https://x.org --output there", 13)
     terminal.monkeypatch.setenv("CROPMASK_CATALOG", str(terminal.first / "world" / "catalog.json"))
+    terminal.type(f"cropmask-job --tile {tile} {places}", 2)
     terminal.type(f"cropmask tiles --tiles {tile} --models world/models")
     words = {shlex.split(line)[1] for line in terminal.seen}
     assert words >= {"tiles", "redrive", "ls", "catalog", "show"}
-    assert {path.suffix for path in terminal.second.iterdir()} <= {".png"}
+    # 'tiles' was pasted, and names a place of results wherever one is.
+    assert terminal.left_in_second() == {"output"}
 
 
 def test_a_region_file_of_ones_own(terminal: Terminal) -> None:
@@ -183,4 +196,4 @@ def test_a_region_file_of_ones_own(terminal: Terminal) -> None:
     terminal.type(f"cropmask-job --tile x001y001 {region} --model old.joblib", 3)
     words = {shlex.split(line)[1] for line in terminal.seen}
     assert words >= {"submit", "worker", "status", "reconcile", "train", "tiles", "models"}
-    assert {path.suffix for path in terminal.second.iterdir()} <= {".png"}
+    assert terminal.left_in_second() == set()

@@ -25,7 +25,7 @@ LINE = re.compile(
     r"cropmask (tiles|models|train|validate|plan|submit|worker|status|redrive|explain|logs|"
     r"reconcile|mosaic|show|ls|sync|rm|catalog|demo|browse|index|doctor|config)\b|cropmask-job -"
 )
-HELP = re.compile(r".*(HELP|EXAMPLES|EXAMPLES_AND_EXIT_CODES)$|COMMANDS$|_MADE_BY$")
+HELP = re.compile(r".*(HELP|EXAMPLES|EXAMPLES_AND_EXIT_CODES)$|COMMANDS$|_MADE_BY$|MARK$")
 """Names of texts that are help, where examples are written as they are read."""
 
 
