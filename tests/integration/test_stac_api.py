@@ -108,6 +108,10 @@ def test_models_can_be_searched(address):
     client = Client.open(address)
     found = {item.id for item in client.search(collections=["crop_mask_models"]).items()}
     assert len(found) == 4
+    # A model is for maps of any year with GeoMAD, whenever its samples were taken.
+    for year, number in (("2016", 0), ("2017", 4), ("2031", 4)):
+        search = client.search(collections=["crop_mask_models"], datetime=year)
+        assert search.matched() == number, year
 
 
 @pytest.mark.parametrize(
