@@ -255,6 +255,22 @@ def test_a_wrong_command_line_is_exit_2(job: Job) -> None:
     assert job(*TILE, "--resolution", "30").returncode == ExitCode.USAGE
 
 
+def test_an_area_in_little_memory_has_the_same_bytes(job: Job) -> None:
+    area = ("--bbox", "-169.7,-47.8,-169.6,-47.75", "--name", "fields", "--region", "eastern")
+    for folder, words in (("a", ()), ("b", ("--memory", "700MB", "--threads", "1"))):
+        outcome = job(*area, *QUICK, "--output", folder, *words)
+        assert outcome.returncode == ExitCode.DONE, outcome.stderr
+    assert json.loads(outcome.stdout)["event"] == "area"
+    names = job.files("a")
+    assert names == job.files("b")
+    assert {name.partition("/2019--P1Y/crop_mask_fields_2019--P1Y")[2] for name in names} == {
+        *("_mask.tif", "_prob.tif", "_filtered.tif", "_visual.tif", "_thumbnail.png"),
+        *(".sha1", ".stac-item.json"),
+    }
+    for name in names:
+        assert (job.folder / "a" / name).read_bytes() == (job.folder / "b" / name).read_bytes()
+
+
 def test_help_shows_examples_and_exit_codes(job: Job) -> None:
     text = job("--help").stdout
     for word in ("Examples", "cropmask-job --tile x10y20 --region eastern", "Exit codes"):
