@@ -204,22 +204,14 @@ def map_area(
     """
     from cropmask.site.site import open_site
     from cropmask.task import Period
-    from cropmask.tile.area import run_area
+    from cropmask.tile.area import load_area_task, run_area
     from cropmask.tile.memory import open_stages
 
     year = Period.year_of(str(period))
     site = site or open_site()
     stages = open_stages(site.memory, progress) if progress else None
-    return run_area(
-        area,
-        year,
-        site,
-        region=region,
-        recipe=model,
-        name=name,
-        overwrite=overwrite,
-        stages=stages,
-    )
+    task = load_area_task(area, year, site.read.limits, region=region, recipe=model, name=name)
+    return run_area(task, site, overwrite=overwrite, stages=stages)
 
 
 def plan(

@@ -31,7 +31,7 @@ from cropmask.task import Period, Task
 if TYPE_CHECKING:
     from cropmask.machine.stages import Stages
     from cropmask.site.site import Site
-    from cropmask.tile.area import AreaJob
+    from cropmask.tile.area import AreaJob, AreaTask
     from cropmask.tile.job import Job
     from cropmask.tile.run import TileResult
 
@@ -219,30 +219,26 @@ class _OneArea:
     def prepare(self, period: Period, site: Site, model: Recipe | Path, stages: Stages) -> AreaJob:
         from cropmask.tile.area import prepare_area
 
-        return prepare_area(
-            self.area,
-            period,
-            site,
-            region=self.region,
-            recipe=model,
-            name=self.name,
-            stages=stages,
-        )
+        return prepare_area(self._load(period, site, model), site, stages=stages)
 
     def run(
         self, period: Period, site: Site, model: Recipe | Path, stages: Stages, *, overwrite: bool
     ) -> TileResult:
         from cropmask.tile.area import run_area
 
-        return run_area(
+        task = self._load(period, site, model)
+        return run_area(task, site, overwrite=overwrite, stages=stages)
+
+    def _load(self, period: Period, site: Site, model: Recipe | Path) -> AreaTask:
+        from cropmask.tile.area import load_area_task
+
+        return load_area_task(
             self.area,
             period,
-            site,
+            site.read.limits,
             region=self.region,
             recipe=model,
             name=self.name,
-            overwrite=overwrite,
-            stages=stages,
         )
 
     def command_to_look(self, site: Site, _period: Period, item: str) -> str:
@@ -279,7 +275,7 @@ def _describe_plan(planned: Job | AreaJob, site: Site, overwrite: bool) -> Itera
     if isinstance(planned, AreaJob):
         jobs = tuple(planned.jobs)
         same = not overwrite and find_same_area(store, planned) is not None
-        yield f"{planned.name}: {planned.hectares:,.0f} ha in {len(jobs)} tiles"
+        yield f"{planned.task.name}: {planned.hectares:,.0f} ha, tiles: {len(jobs)}"
     else:
         jobs = (planned,)
         same = not overwrite and find_same(store, planned) is not None

@@ -37,6 +37,7 @@ from cropmask.pixels.verify import verify_files
 from cropmask.product import AREAS, BANDS, FAMILY, NODATA, Recipe
 from cropmask.region import region_names
 from cropmask.remote.fetch import Verify, find_identity
+from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.remote.ranges import RemoteFiles
 from cropmask.results.finder import Place, find_json
 from cropmask.results.publish import put_area
@@ -67,6 +68,22 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class AreaTask:
+    """An area to be mapped: where, when and how."""
+
+    name: str
+    """Folder of the result, below ``areas/``."""
+    polygons: shapely.Geometry
+    """The area, EPSG:6933."""
+    digest: str
+    """SHA-256 of the polygons."""
+    period: Period
+    region: str
+    """Name of a region, path of a region file, or ``auto``."""
+    recipe: Recipe | Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AreaPart:
     """What one region has of an area."""
 
@@ -85,11 +102,7 @@ class AreaPart:
 class AreaJob:
     """An area with everything that it needs found; nothing is computed yet."""
 
-    name: str
-    period: Period
-    polygons: shapely.Geometry
-    """The area, EPSG:6933."""
-    digest: str
+    task: AreaTask
     window: GridWindow
     hectares: float
     """Of the pixels whose centers are inside."""
@@ -110,22 +123,34 @@ class AreaJob:
         return any(job.synthetic for job in self.jobs)
 
 
-def run_area(
+def load_area_task(
     area: object,
     period: Period,
-    site: Site,
+    limits: ReadLimits = USUAL_LIMITS,
     *,
     region: str = AUTO,
     recipe: Recipe | Path = "forest",
     name: str | None = None,
-    overwrite: bool = False,
-    stages: Stages | None = None,
+) -> AreaTask:
+    """What is asked for; parameters as of :func:`cropmask.map_area`.
+
+    Raises Rejected if the area is none, or its name cannot be used; Misconfigured if its file
+    cannot be used.
+    """
+    polygons = load_area(area, limits)
+    digest = digest_json(shapely.normalize(polygons).wkb_hex)
+    name = _check_name(name) if name is not None else _make_name(area, digest)
+    return AreaTask(name, polygons, digest, period, region, recipe)
+
+
+def run_area(
+    task: AreaTask, site: Site, *, overwrite: bool = False, stages: Stages | None = None
 ) -> TileResult:
-    """Map an area and publish the result; parameters as of :func:`cropmask.map_area`.
+    """Map an area and publish the result.
 
     Raises Rejected if the area is in no region, larger than :data:`MAX_PIXELS` or smaller than a
     pixel, if its inputs are not as they must be, or another result is in its place; Misconfigured
-    if the site or the area cannot be used; Interrupted if reading or writing fails.
+    if the site cannot be used; Interrupted if reading or writing fails.
     """
     stages = stages or open_stages(site.memory)
     store = site.store()
@@ -136,16 +161,7 @@ def run_area(
             files[task] = stack.enter_context(RemoteFiles())
             return files[task].identify
 
-        job = prepare_area(
-            area,
-            period,
-            site,
-            region=region,
-            recipe=recipe,
-            name=name,
-            stages=stages,
-            identify_of=open_files,
-        )
+        job = prepare_area(task, site, stages=stages, identify_of=open_files)
         if not overwrite and (known := find_same_area(store, job)) is not None:
             return _result(job, store, known, stages, is_new=False)
         with stages.stage("load"):
@@ -169,13 +185,9 @@ def run_area(
 
 
 def prepare_area(
-    area: object,
-    period: Period,
+    task: AreaTask,
     site: Site,
     *,
-    region: str = AUTO,
-    recipe: Recipe | Path = "forest",
-    name: str | None = None,
     stages: Stages | None = None,
     identify_of: Callable[[Task], Identify] = lambda _task: find_identity,
 ) -> AreaJob:
@@ -184,26 +196,24 @@ def prepare_area(
     ``identify_of`` gives what tells the contents of a tile's files apart.
     """
     stages = stages or Stages()
-    polygons = load_area(area, site.read.limits)
-    digest = digest_json(shapely.normalize(polygons).wkb_hex)
-    name = _check_name(name) if name is not None else _make_name(area, digest)
-    window = GridWindow.around(polygons.bounds, site.resolution)
-    hectares = _measure(polygons, window)
+    window = GridWindow.around(task.polygons.bounds, site.resolution)
+    hectares = _measure(task.polygons, window)
     # Worlds that are made on first use tell how far they are.
-    shares = [(basis, mine) for basis, mine in _share_out(polygons, site, region, recipe, stages)]
+    shares = [*_share_out(task, site, stages)]
     with stages.stage("search"):
         parts = tuple(
-            _prepare_part(basis, mine, period, window, site, identify_of) for basis, mine in shares
+            _prepare_part(basis, mine, task.period, window, site, identify_of)
+            for basis, mine in shares
         )
     keys = [
         [part.basis.region.name, str(job.task.tile), str(job.run_key)]
         for part in parts
         for job in part.jobs
     ]
-    run_key = RunKey.of(area=digest, margin=MARGIN_METERS, tiles=keys)
-    folder = f"{AREAS}/{name}/{period}"
-    place = Place(folder, f"{folder}/{FAMILY}_{name}_{period}.stac-item.json")
-    return AreaJob(name, period, polygons, digest, window, hectares, parts, run_key, place)
+    run_key = RunKey.of(area=task.digest, margin=MARGIN_METERS, tiles=keys)
+    folder = f"{AREAS}/{task.name}/{task.period}"
+    place = Place(folder, f"{folder}/{FAMILY}_{task.name}_{task.period}.stac-item.json")
+    return AreaJob(task, window, hectares, parts, run_key, place)
 
 
 def find_same_area(store: Store, job: AreaJob) -> Mapping[str, object] | None:
@@ -266,13 +276,13 @@ def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
 
 
 def _share_out(
-    polygons: shapely.Geometry, site: Site, region: str, recipe: Recipe | Path, stages: Stages
+    task: AreaTask, site: Site, stages: Stages
 ) -> Iterator[tuple[Basis, shapely.Geometry]]:
     """Regions that an area lies in, and the part of it that is theirs."""
-    names: Iterable[str] = (region,)
-    if region == AUTO:
+    names: Iterable[str] = (task.region,)
+    if task.region == AUTO:
         names = (*region_names(site.models), *map(str, site.region_files))
-    rest, found = polygons, False
+    rest, found = task.polygons, False
     for name in names:
         # The boundary first: a region elsewhere need not have such a model.
         inputs = site.inputs(site.region(name), partial(stages.tell, "demo world"))
@@ -280,12 +290,12 @@ def _share_out(
         mine = shapely.intersection(rest, boundary)
         if tiles_within(mine):
             found = True
-            yield open_basis(name, site, recipe=recipe, stages=stages), mine
+            yield open_basis(name, site, recipe=task.recipe, stages=stages), mine
             rest = shapely.difference(rest, boundary)
         if not rest.area > 0:
             return
     if not found:
-        where = "every region" if region == AUTO else f"region {region}"
+        where = "every region" if task.region == AUTO else f"region {task.region}"
         demo = " and the made-up demo world lies around x010y020" if site.synthetic else ""
         raise Rejected(
             f"the area is outside {where}: the command tiles lists the tiles of an --aoi or --bbox "
@@ -410,20 +420,20 @@ def _make_facts(
     not_applied: Mapping[str, str],
     owed: Sequence[Attribution],
 ) -> AreaFacts:
-    geometry, bounds = describe_polygons(job.polygons)
+    geometry, bounds = describe_polygons(job.task.polygons)
     sources = {source.href: source for each in job.jobs for source in make_sources(each)}
     return AreaFacts(
-        name=job.name,
-        digest=job.digest,
+        name=job.task.name,
+        digest=job.task.digest,
         geometry=geometry,
         bounds=bounds,
         window=job.window,
         area_hectares=job.hectares,
         models={part.basis.region.product: make_model_facts(part.basis) for part in job.parts},
-        period=job.period,
+        period=job.task.period,
         resolution=job.window.resolution,
         run_key=job.run_key,
-        run_key_parts={"area": job.digest[:SHORT]},
+        run_key_parts={"area": job.task.digest[:SHORT]},
         as_of=max(date_inputs(each) for each in job.jobs),
         software=VERSION,
         sources=tuple(sources.values()),

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -20,9 +21,9 @@ from cropmask.grid import GridWindow, Tile
 from cropmask.site.site import Site, open_site
 from cropmask.sources.boundary import load_area, load_boundary
 from cropmask.store.folder import FolderStore
-from cropmask.task import Task
+from cropmask.task import Period, Task
 from cropmask.tile import area as area_module
-from cropmask.tile.area import MAX_PIXELS, prepare_area, run_area
+from cropmask.tile.area import MAX_PIXELS, AreaJob, load_area_task, prepare_area, run_area
 from cropmask.tile.run import TileResult, run_tile
 from tests.demo_run import EASTERN, YEAR, Results
 from tests.servers import serve_files
@@ -59,6 +60,16 @@ def site_of(results: Results, output: Path, resolution: int = 100, **more: objec
     return open_site({}, {**options, **more})
 
 
+def map_one(
+    area: object, year: Period, site: Site, *, overwrite: bool = False, **words: Any
+) -> TileResult:
+    return run_area(load_area_task(area, year, **words), site, overwrite=overwrite)
+
+
+def prepare_one(area: object, year: Period, site: Site, **words: Any) -> AreaJob:
+    return prepare_area(load_area_task(area, year, **words), site)
+
+
 def read(result: TileResult, band: str) -> tuple[NDArray[np.uint8], rasterio.Affine]:
     item = Path(result.item)
     href = json.loads(item.read_text())["assets"][band]["href"]
@@ -89,7 +100,7 @@ def test_mask_and_prob_are_those_of_the_tiles(
     results: Results, tmp_path: Path, resolution: int
 ) -> None:
     site = site_of(results, tmp_path / "out", resolution)
-    area = run_area(in_degrees(ACROSS), YEAR, site)
+    area = map_one(in_degrees(ACROSS), YEAR, site)
     tiles = {tile: run_tile(Task(tile, "eastern", YEAR), site) for tile in EASTERN}
     polygons = load_area(in_degrees(ACROSS))
     window = GridWindow.around(polygons.bounds, resolution)
@@ -125,7 +136,7 @@ def test_each_pixel_is_of_its_region_and_overlaps_of_the_first(
 ) -> None:
     models = split_region(results, tmp_path / "models")
     site = site_of(results, tmp_path / "out", models=models)
-    area = run_area(in_degrees(ACROSS), YEAR, site)
+    area = map_one(in_degrees(ACROSS), YEAR, site)
     polygons = load_area(in_degrees(ACROSS))
     window = GridWindow.around(polygons.bounds, 100)
     tiles = {
@@ -138,7 +149,7 @@ def test_each_pixel_is_of_its_region_and_overlaps_of_the_first(
         np.testing.assert_array_equal(read(area, band)[0], np.where(first != 255, first, second))
     item = json.loads(Path(area.item).read_text())
     assert sorted(item["properties"]["cropmask:models"]) == ["crop_mask_aaa", "crop_mask_bbb"]
-    alone = run_area(in_degrees(ACROSS), YEAR, site, region="bbb", name="alone")
+    alone = map_one(in_degrees(ACROSS), YEAR, site, region="bbb", name="alone")
     np.testing.assert_array_equal(
         read(alone, "prob")[0], expected_of(tiles["bbb"], "prob", window, polygons)
     )
@@ -153,7 +164,7 @@ def test_a_region_elsewhere_is_not_asked_for_a_model(results: Results, tmp_path:
         shapely.to_geojson(shapely.box(-10.0, 5.0, -9.0, 6.0))
     )
     site = site_of(results, tmp_path / "out", models=models)
-    job = prepare_area(in_degrees(ACROSS), YEAR, site, recipe="boosted")
+    job = prepare_one(in_degrees(ACROSS), YEAR, site, recipe="boosted")
     assert [part.basis.region.name for part in job.parts] == ["bbb"]
 
 
@@ -161,7 +172,7 @@ def test_a_region_elsewhere_is_not_asked_for_a_model(results: Results, tmp_path:
 def small(results: Results, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, TileResult]:
     """A finished area within one tile."""
     site = site_of(results, tmp_path_factory.mktemp("area") / "out")
-    return site, run_area(in_degrees(SQUARE), YEAR, site, name="my-field")
+    return site, map_one(in_degrees(SQUARE), YEAR, site, name="my-field")
 
 
 SQUARE = shapely.box(BORDER - 30_000, SOUTH + 40_000, BORDER - 26_000, SOUTH + 45_000)
@@ -194,12 +205,12 @@ def test_figures_add_up_to_the_area(small: tuple[Site, TileResult]) -> None:
 def test_the_same_area_is_done_once(small: tuple[Site, TileResult]) -> None:
     site, result = small
     before = Path(result.item).read_bytes()
-    again = run_area(in_degrees(SQUARE), YEAR, site, name="my-field")
+    again = map_one(in_degrees(SQUARE), YEAR, site, name="my-field")
     assert (again.state, again.statistics) == ("SKIPPED", result.statistics)
     with pytest.raises(Rejected, match="use --overwrite"):
-        run_area(in_degrees(SQUARE), YEAR, site, name="my-field", recipe="boosted")
+        map_one(in_degrees(SQUARE), YEAR, site, name="my-field", recipe="boosted")
     assert Path(result.item).read_bytes() == before
-    redone = run_area(in_degrees(SQUARE), YEAR, site, name="my-field", overwrite=True)
+    redone = map_one(in_degrees(SQUARE), YEAR, site, name="my-field", overwrite=True)
     assert redone.state == "SUCCEEDED"
     assert Path(result.item).read_bytes() == before
 
@@ -207,7 +218,7 @@ def test_the_same_area_is_done_once(small: tuple[Site, TileResult]) -> None:
 def test_threads_change_no_byte(small: tuple[Site, TileResult], tmp_path: Path) -> None:
     site, result = small
     other = replace(site, threads=1, output=str(tmp_path / "out"))
-    again = run_area(in_degrees(SQUARE), YEAR, other, name="my-field")
+    again = map_one(in_degrees(SQUARE), YEAR, other, name="my-field")
     for file in Path(result.item).parent.iterdir():
         assert (Path(again.item).parent / file.name).read_bytes() == file.read_bytes()
 
@@ -218,7 +229,7 @@ def test_over_a_network_the_pixels_are_the_same(
     world = results.world.parent
     with serve_files(world) as server:
         remote = site_of(results, tmp_path / "out", catalog=f"{server.url}/catalog.json")
-        again = run_area(in_degrees(SQUARE), YEAR, remote, name="my-field")
+        again = map_one(in_degrees(SQUARE), YEAR, remote, name="my-field")
     for band in ("prob", "mask", "filtered"):
         np.testing.assert_array_equal(read(again, band)[0], read(small[1], band)[0])
 
@@ -230,14 +241,14 @@ def test_every_way_to_name_an_area_is_the_same(results: Results, tmp_path: Path)
     file = tmp_path / "My Field.geojson"
     file.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": document}))
     jobs = [
-        prepare_area(area, YEAR, site)
+        prepare_one(area, YEAR, site)
         for area in (geometry, document, file, str(file), geometry.bounds)
     ]
     # A box becomes the same polygon up to the order of its corners.
-    assert len({job.digest for job in jobs[:4]}) == 1
+    assert len({job.task.digest for job in jobs[:4]}) == 1
     assert {job.window for job in jobs} == {jobs[0].window}
-    assert jobs[2].name.startswith("my-field-")
-    assert jobs[0].name.startswith("area-")
+    assert jobs[2].task.name.startswith("my-field-")
+    assert jobs[0].task.name.startswith("area-")
 
 
 @pytest.mark.parametrize(
@@ -267,14 +278,14 @@ def test_what_is_no_area_to_map(
     monkeypatch.setattr(area_module, "MAX_TILES", 4)
     site = site_of(results, tmp_path / "out", resolution=20)
     with pytest.raises(kind, match=words):
-        run_area(area, YEAR, site)
+        map_one(area, YEAR, site)
     assert not [*tmp_path.rglob("*.tif")]
 
 
 @pytest.mark.parametrize("name", ["", "../up", "Big", "a" * 61, "a b"])
 def test_what_cannot_name_an_area(results: Results, tmp_path: Path, name: str) -> None:
     with pytest.raises(Rejected, match="cannot name an area"):
-        run_area(in_degrees(SQUARE), YEAR, site_of(results, tmp_path), name=name)
+        map_one(in_degrees(SQUARE), YEAR, site_of(results, tmp_path), name=name)
 
 
 def test_areas_leave_catalogs_of_products_alone(
