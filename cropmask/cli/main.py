@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "models": ("cropmask.cli.models", "List, show, verify and import models."),
     "train": ("cropmask.cli.train", "Fit a region's model to samples."),
     "validate": ("cropmask.cli.train", "Cross-validate a region's model."),
+    "samples": ("cropmask.cli.samples", "Make samples of labeled places, and check them."),
     "plan": ("cropmask.cli.plan", "Compare a region with the results that are there."),
     "submit": ("cropmask.cli.submit", "Send a region's tiles to a queue, or to a cluster."),
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),

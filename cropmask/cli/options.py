@@ -351,6 +351,8 @@ models_option = combine(_models_option, plain_config_option)
 """Where regions are, for a command that opens no site."""
 place_options = combine(env_option, catalog_option, output_option, _models_option, config_option)
 """Where things are; ``open_site`` takes their values by name."""
+source_options = combine(env_option, catalog_option, _models_option, config_option)
+"""The same of a command that reads inputs and writes no results."""
 strict_option = click.option(
     "--strict-inputs/--no-strict-inputs",
     default=None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropmask.cli import options
+from cropmask.cli.console import warn
 from cropmask.cli.output import print_result, print_table
 from cropmask.errors import Misconfigured
 
@@ -43,13 +44,15 @@ _sample_options = options.combine(
         required=True,
         type=options.FILE,
         help="Training samples: a text table whose first line names the columns, 'Class' "
-        "(1 crop, 0 not) and the 33 features.",
+        "(1 crop, 0 not) and the 33 features; it may say where each is from, as 'cropmask samples "
+        "extract' does.",
     ),
     click.option(
         "--coordinates",
         type=options.FILE,
         help="x and y of each sample, row by row, in meters of EPSG:6933: adds the spatial "
-        "cross-validation.",
+        "cross-validation.  [default: where the samples say they are from, if 'cluster_km' of the "
+        "region says how far apart places are held out]",
     ),
     click.option(
         "--jobs",
@@ -105,7 +108,7 @@ def train(
     zone = load_region(region, models)
     folder = output or find_region_file(region, models).parent
     check_writable(folder)
-    table, places = _load(samples, coordinates)
+    table, places = _load(samples, coordinates, zone)
     click.echo(f"fitting {recipe} of {zone.name} on {len(table.labels)} samples", err=True)
     fitted = fit(zone, table, recipe, jobs)
     saved = save(folder, zone, fitted)
@@ -157,7 +160,7 @@ def validate(
         from cropmask.training.save import find_region_file
     zone = load_region(region, models)
     folder = find_region_file(region, models).parent
-    table, places = _load(samples, coordinates)
+    table, places = _load(samples, coordinates, zone)
     found = {
         recipe: _put_validation(folder, zone, table, recipe, places, jobs, quiet=as_json)
         for recipe in dict.fromkeys(recipes)
@@ -166,11 +169,22 @@ def validate(
         print_result(found, (), as_json=True)
 
 
-def _load(samples: Path, coordinates: Path | None) -> tuple[Samples, NDArray[Any] | None]:
+def _load(
+    samples: Path, coordinates: Path | None, zone: Region
+) -> tuple[Samples, NDArray[Any] | None]:
     from cropmask.training.samples import load_coordinates, load_samples
 
     table = load_samples(samples)
-    return table, load_coordinates(coordinates, len(table.labels)) if coordinates else None
+    if coordinates:
+        return table, load_coordinates(coordinates, len(table.labels))
+    places = table.origins.coordinates
+    if places is not None and zone.training.cluster_km is None:
+        warn(
+            "the samples say where they are from: with 'cluster_km' in the training table of "
+            f"region {zone.name} whole places are held out as well"
+        )
+        return table, None
+    return table, places
 
 
 def _put_validation(

@@ -43,13 +43,15 @@ def open_layers(
     boundary: shapely.Geometry,
     limits: Limits,
     window: Window | None = None,
+    masks: bool = True,
     options: ReadOptions | None = None,
     files: RemoteFiles | None = None,
 ) -> TileLayers:
     """Open every raster of a tile; nothing but rain is read yet. Leaving it closes every raster.
 
     ``box`` is the tile's grid. With a ``window``, which lies within it, the layers have only this
-    part of the tile, and each pixel the same values as in the whole.
+    part of the tile, and each pixel the same values as in the whole. Without ``masks``, nothing is
+    opened that only masks.
 
     Remote files are those of ``files``, where they may be open already; default files of its own.
     From here on they are fetched ahead of their reading, until leaving it.
@@ -62,7 +64,7 @@ def open_layers(
     window = window or Window(0, 0, *box.shape)
     layers = TileLayers(sources, box, window, boundary, limits, options, files or RemoteFiles())
     try:
-        layers._open()
+        layers._open(masks=masks)
     except BaseException:
         layers.close()
         raise
@@ -238,7 +240,7 @@ class TileLayers:
         self.pixel_bytes += sum(array.nbytes for array in (*stacks, rain, slope))
         return strip
 
-    def _open(self) -> None:
+    def _open(self, *, masks: bool) -> None:
         bands = {
             (half, name): band
             for half, geomad in zip(_HALVES, _geomads(self._sources), strict=True)
@@ -251,7 +253,8 @@ class TileLayers:
         self._check_coverage(rasters)
         self._run(lambda key: self._plan(self._bands[key], rasters[key], bands[key]), bands)
         self._open_features()
-        self._open_masks()
+        if masks:
+            self._open_masks()
         for name, layer in self._sampled.items():
             layer.plan(in_strips=name == "slope")
 

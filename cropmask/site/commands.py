@@ -24,9 +24,13 @@ PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
             ("job", "plan", "reconcile", "ls", "rm", "logs", "explain", "mosaic", "show"), _PLACE
         ),
         **dict.fromkeys(
-            ("tiles", "train", "validate", "models list", "models show", "models verify"),
+            (
+                *("tiles", "train", "validate", "samples check"),
+                *("models list", "models show", "models verify"),
+            ),
             ("models", "config"),
         ),
+        "samples extract": ("env", "catalog", "models", "config"),
         "catalog build": ("models", "config"),
         "redrive": ("output", "queue", "config"),
         "catalog check": ("config",),

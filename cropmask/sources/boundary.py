@@ -40,7 +40,7 @@ def load_boundary(path: Path, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geom
     coordinate system, has coordinates outside of it, or exceeds a limit.
     """
     with blame_configuration():  # whoever names the file
-        return _parse(_read(path, limits), path, limits)
+        return _parse(load_geojson(path, limits), path, limits)
 
 
 def load_area(area: object, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geometry:
@@ -82,7 +82,7 @@ def _check_box(box: Sequence[object]) -> tuple[float, float, float, float]:
 
 
 def _parse(document: dict[str, Any], path: Path | str, limits: ReadLimits) -> shapely.Geometry:
-    crs = _parse_crs(document, path)
+    crs = parse_crs(document, path)
     try:
         found = list(_polygons(document))
         rings = [ring for polygon in found for ring in _rings(polygon)]
@@ -107,7 +107,7 @@ def load_country(name: str, outlines: Path) -> shapely.Geometry:
     """
     known: dict[str, Any] = {
         feature["properties"]["country"]: feature["geometry"]
-        for feature in _read(outlines, USUAL_LIMITS)["features"]
+        for feature in load_geojson(outlines, USUAL_LIMITS)["features"]
     }
     folded = {found.casefold(): found for found in known}
     country = folded.get(" ".join(name.split()).casefold())
@@ -133,10 +133,11 @@ def project_box(west: float, south: float, east: float, north: float) -> shapely
     return shapely.box(left, bottom, right, top)
 
 
-def _read(path: Path, limits: ReadLimits) -> dict[str, Any]:
+def load_geojson(path: Path, limits: ReadLimits) -> dict[str, Any]:
+    """A GeoJSON object of any kind; Misconfigured if the file cannot be read or holds none."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise Misconfigured(f"{path} is not a file: a pipe or device cannot be a boundary")
+            raise Misconfigured(f"{path} is not a file: a pipe or device cannot be read")
         with path.open("rb") as file:
             content = file.read(limits.boundary_bytes + 1)
         limits.check("boundary_bytes", len(content), str(path))
@@ -155,8 +156,11 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-def _parse_crs(document: dict[str, Any], path: Path | str) -> pyproj.CRS:
-    """Coordinate system of a ``crs`` member: by name, URN or EPSG code."""
+def parse_crs(document: dict[str, Any], path: Path | str) -> pyproj.CRS:
+    """Coordinate system of a ``crs`` member, by name, URN or EPSG code; default degrees.
+
+    Raises Misconfigured if it is unknown.
+    """
     member = document.get("crs")
     if member is None:
         return pyproj.CRS(_LONGITUDE_LATITUDE)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from pyproj import Transformer
 
 from cropmask.catalog.index import Indexed
 from cropmask.cli.main import cropmask
@@ -70,12 +71,20 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
     places = [*output, "--catalog", str(results.world), *models]
     valley = make_region_folder(folder / "valley")
     samples = put_samples(folder / "samples.txt", make_samples(120))
+    points = folder / "points.csv"
+    to_degrees = Transformer.from_crs("EPSG:6933", "EPSG:4326", always_xy=True)
+    lon, lat = to_degrees.transform(EASTERN[0].bounds[0] + 30_000, EASTERN[0].bounds[1] + 50_000)
+    points.write_text(f"lon,lat,class\n{lon},{lat},crop\n{lon + 0.01},{lat},no\n")
+    extracted = ["--points", str(points), "--period", "2019", "--out", str(folder / "out.txt")]
+    inputs = ["--catalog", str(results.world), *models, "--resolution", "100"]
     return {
         "tiles": [*region, "--tiles", tile],
         "models list": models,
         "models show": ["eastern"],
         "models verify": ["eastern"],
         "validate": ["--region", str(valley), "--samples", str(samples)],
+        "samples extract": [*region, *extracted, *inputs],
+        "samples check": [str(samples)],
         "plan": [*region, "--tiles", tile, "--resolution", "100", *places],
         "submit": [*region, "--tiles", tile, "--resolution", "100", "--all", "--dry-run", *places],
         "status": output,
@@ -125,6 +134,8 @@ def test_what_is_asked_for_json_prints_one_document(made: Results, tmp_path: Pat
     assert [one["ok"] for one in found["models verify"]] == [True, True]
     assert [one["tile"] for one in found["rm"]] == [str(EASTERN[0])]
     assert found["catalog build"]["collections"]["crop_mask_eastern"] == 1
+    assert found["samples extract"]["rows"] == 2
+    assert found["samples check"]["rows"] == 120
     assert found["catalog check"]["problems"] == []
     assert found["index"]["missing"] == ["a/b.json"]
     assert {one["state"] for one in found["doctor"]} <= {"ok", "warning"}
