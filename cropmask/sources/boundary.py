@@ -91,7 +91,7 @@ def _parse(document: dict[str, Any], path: Path | str, limits: ReadLimits) -> sh
         with np.errstate(all="ignore"):  # wild coordinates are refused below
             shapes = list(map(shape, found))
             _check_degrees(shapes, crs, path)
-            _check_work(shapes, _LONGEST_STEP[crs.is_geographic], limits, path)
+            check_work(shapes, _LONGEST_STEP[crs.is_geographic], limits, path)
             polygons = shapely.force_2d(shapely.union_all(list(map(_valid, shapes))))
     except (*_BROKEN, shapely.errors.ShapelyError) as error:
         raise Misconfigured(f"{path} has a polygon that cannot be read: {error}") from None
@@ -202,7 +202,7 @@ def _rings(polygon: dict[str, Any]) -> Iterable[Sized]:
     return parts if polygon["type"] == "Polygon" else [ring for part in parts for ring in part]
 
 
-def _check_work(
+def check_work(
     shapes: list[shapely.Geometry], step: float | None, limits: ReadLimits, path: Path | str
 ) -> None:
     """Raise OverLimit for polygons that would keep the geometry library busy for minutes.
@@ -255,5 +255,5 @@ def _project(
         raise Misconfigured(
             f"{path} has coordinates that {CRS} cannot hold: check its coordinate system"
         )
-    _check_work([polygons], None, limits, path)
+    check_work([polygons], None, limits, path)
     return _valid(polygons)

@@ -24,7 +24,7 @@ from shapely.geometry import shape
 from cropmask.errors import Misconfigured, Reason, Rejected, find_closest
 from cropmask.grid import CRS
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
-from cropmask.sources.boundary import load_geojson, parse_crs
+from cropmask.sources.boundary import check_work, load_geojson, parse_crs
 
 MAX_POINTS: Final = 500_000
 """Most rows of a file."""
@@ -106,7 +106,7 @@ def _load(
     if kind in (".geojson", ".json"):
         said, geometries, rows = _load_features(path, limits)
     elif kind == ".gpkg":
-        said, geometries, rows = _load_layer(path, layer)
+        said, geometries, rows = _load_layer(path, layer, limits)
     else:
         said, geometries, rows = _load_csv(path, limits)
     system = said if crs is None else parse_crs({"crs": crs}, f"--crs {crs}, for {path},")
@@ -117,7 +117,10 @@ def _load(
     if system is None:
         raise _bad(path, "it does not say its coordinate system: give --crs, such as EPSG:4326")
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    found = np.array([_check_geometry(path, at, one) for at, one in enumerate(geometries, 1)])
+    step = _LONGEST_EDGE[system.is_geographic]
+    found = np.array(
+        [_check_geometry(path, at, one, step, limits) for at, one in enumerate(geometries, 1)]
+    )
     projected = _project(path, found, system)
     return PointTable(path, columns, tuple(rows), projected, _find_degrees(path, found, system))
 
@@ -164,11 +167,13 @@ def _text(value: object) -> str:
     return str(value).strip()
 
 
-def _load_layer(path: Path, layer: str | None) -> _Loaded:
-    path.open("rb").close()  # says what is wrong with it in better words than SQLite
+def _load_layer(path: Path, layer: str | None, limits: ReadLimits) -> _Loaded:
+    with path.open("rb") as file:  # says what is wrong with it in better words than SQLite
+        limits.check("file_bytes", file.seek(0, 2), str(path))
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
         steps = iter(range(_MAX_STEPS))
         base.set_progress_handler(lambda: int(next(steps, None) is None), 100_000)
+        base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(limits.document_bytes, 2**30))
         base.execute("PRAGMA trusted_schema=OFF")
         try:
             found = base.execute(
@@ -281,8 +286,10 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(f"'{name[:60]}'" for name in list(names)[:12])
 
 
-def _check_geometry(path: Path, number: int, found: shapely.Geometry | None) -> shapely.Geometry:
-    """A point or a valid polygon, in two dimensions."""
+def _check_geometry(
+    path: Path, number: int, found: shapely.Geometry | None, step: float, limits: ReadLimits
+) -> shapely.Geometry:
+    """A point or a valid polygon, in two dimensions; ``step`` is the longest edge to project."""
     if found is None or found.is_empty:
         raise _bad(path, f"row {number} has no geometry")
     found = shapely.force_2d(found)
@@ -293,6 +300,7 @@ def _check_geometry(path: Path, number: int, found: shapely.Geometry | None) -> 
     if not np.isfinite(shapely.get_coordinates(found)).all():
         raise _bad(path, f"row {number} has a coordinate that is no number")
     if found.geom_type != "Point":
+        check_work([found], step, limits, f"row {number} of {path}")
         found = shapely.make_valid(found, method="structure", keep_collapsed=False)
         if not found.area > 0:
             raise _bad(path, f"row {number} is a polygon without area")

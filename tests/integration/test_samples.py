@@ -20,15 +20,19 @@ from click.testing import CliRunner, Result
 from pyproj import Transformer
 
 from cropmask.cli.main import cropmask
+from cropmask.core.engine import predict
 from cropmask.errors import CropmaskError, Rejected
 from cropmask.grid import tile_at
+from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region
 from cropmask.sources.boundary import load_boundary
 from cropmask.training.samples import load_samples
 from tests.conftest import REPOSITORY
 from tests.demo_run import EASTERN, RESOLUTION, Results
+from tests.servers import Fault, serve_files
 from tests.shareddata import shared
-from tests.unit.training.tables import make_samples, put_samples
+from tests.unit.training.tables import make_region_folder, make_samples, put_samples
+from tests.worlds import TILE, make_world
 
 PAGE = (REPOSITORY / "docs" / "own-points.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^```\n((?:cropmask [^\n]+\n)+)```$", PAGE, re.MULTILINE)
@@ -148,6 +152,24 @@ def test_the_walk_of_the_page(folder: Path) -> None:
     assert boundary.area > 0
 
 
+def test_a_model_says_of_samples_what_its_map_says(folder: Path, results: Results) -> None:
+    """Features of places, given to the forest, are the map at these places: one arithmetic."""
+    output(*shlex.split(LINES[0])[1:])
+    table = load_samples(folder / "samples.txt")
+    places = table.origins.coordinates
+    assert places is not None
+    model = load_region("eastern", results.models).model("forest")
+    crop = predict(load_forest(model.file, model.sha256), table.features)
+    (file,) = results.folder.rglob(f"crop_mask_eastern_{EASTERN[0]}_*_prob.tif")
+    with rasterio.open(file) as opened:
+        prob = np.array([value[0] for value in opened.sample(places)])
+    mapped = prob != 255
+    assert mapped.sum() > 100
+    np.testing.assert_array_equal(prob[mapped] > 50, crop[mapped] > 0.5)
+    assert np.abs(100 * crop[mapped] - prob[mapped]).max() <= 1
+    assert (np.abs(100 * crop[mapped] - prob[mapped]) <= 0.5 + 1e-9).mean() > 0.9
+
+
 def test_a_killed_run_goes_on(results: Results, tmp_path: Path) -> None:
     """SIGKILL as soon as the first tile is done: the next run has the bytes of a whole one."""
     left, bottom, right, top = EASTERN[0].bounds
@@ -205,6 +227,18 @@ def test_what_it_says_to_type_works_elsewhere(
     (line,) = re.findall(r"^check it: (.*)$", text, re.MULTILINE)
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert "240 samples: " in output(*shlex.split(line)[1:])
+
+
+def test_places_are_held_out_only_where_the_region_says_how_far(folder: Path) -> None:
+    output(*shlex.split(LINES[0])[1:])
+    words = ("validate", "--region", "my-region/region.toml", "--samples", "samples.txt")
+    assert "place clusters held out" in output(*words)
+    region = folder / "my-region" / "region.toml"
+    region.write_text(region.read_text().replace(", cluster_km = 20", ""))
+    result = run(*words)
+    assert result.exception is None
+    assert "place clusters held out" not in result.output
+    assert "with 'cluster_km' in the training table of region valley whole places" in result.output
 
 
 def test_json_says_everything(folder: Path) -> None:
@@ -326,3 +360,46 @@ def test_a_table_of_ones_own_needs_no_origin(tmp_path: Path) -> None:
     broken.write_text("Class\n")
     with pytest.raises(Rejected, match="missing column"):
         load_samples(broken)
+
+
+def test_over_a_network_only_windows_are_read(tmp_path: Path) -> None:
+    """A few points near each other: some blocks of each file, and the same bytes as of files."""
+    world = make_world(tmp_path / "w", size=(700, 700), holes=0)
+    left, _, _, top = TILE.bounds
+    lines = [
+        ",".join(map(str, (*TO_DEGREES.transform(left + 20_505 + 10 * at, top - 11_505), at % 2)))
+        for at in range(8)
+    ]
+    points = tmp_path / "p.csv"
+    points.write_text("\n".join(["lon,lat,class", *lines]) + "\n")
+    region = make_region_folder(tmp_path / "valley")
+    with serve_files(world.folder) as server:
+        for place, out in ((str(world.folder), "local.txt"), (server.url, "remote.txt")):
+            layers = [
+                f'{name} = "{place}/{Path(path).relative_to(world.folder)}"'
+                for name, path in world.ancillary.model_dump().items()
+            ]
+            own = region.with_name(f"{out[:-4]}.toml")
+            own.write_text("\n".join([region.read_text(), "[ancillary]", *layers]))
+            words = ["--points", points, "--region", own, "--period", "2019"]
+            words += ["--catalog", f"{place}/catalog.json", "--out", tmp_path / out]
+            text = output("samples", "extract", *words)
+            assert "8 of 8 places" in text
+            assert "read 1 windows, 0.0 million pixels" in text
+        asked = {path for _, path in server.requests}
+        sent = sum(
+            size for path, _, size in server.sent if "gm_s2" in path and path.endswith("tif")
+        )
+        server.faults.append(Fault("_B02.tif", status=403))
+        words = [word if word != tmp_path / "remote.txt" else tmp_path / "c.txt" for word in words]
+        assert "403" in refused("samples", "extract", *words)
+    rows = [
+        [line for line in (tmp_path / name).read_text().splitlines() if not line.startswith("#")]
+        for name in ("local.txt", "remote.txt")
+    ]
+    assert rows[0] == rows[1]
+    total = sum(path.stat().st_size for path in world.folder.rglob("gm_s2*/**/*.tif"))
+    assert 0 < sent < 0.2 * total
+    masks = ("water", "protected_areas", "steepness", "elevation")
+    assert not [path for path in asked if any(name in path for name in masks)]
+    assert not (tmp_path / "c.txt").exists()

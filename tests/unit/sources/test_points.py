@@ -15,6 +15,7 @@ import shapely
 from pyproj import Transformer
 
 from cropmask.errors import CropmaskError, Misconfigured, Rejected
+from cropmask.remote.limits import ReadLimits
 from cropmask.sources.points import find_column, load_points
 from tests.shareddata import shared
 
@@ -264,6 +265,22 @@ def test_a_layer_that_never_ends_is_stopped(tmp_path: Path) -> None:
         base.execute(endless)
     with pytest.raises(Misconfigured, match="interrupted"):
         load_points(path)
+
+
+def test_a_polygon_that_would_take_minutes_is_refused(tmp_path: Path) -> None:
+    """Edges that all cross each other, few as they are."""
+    zigzag = [[36 + (at % 2) * 0.5, 1 - (at * 7919 % 3001) / 3000] for at in range(3000)]
+    path = put_geojson(
+        tmp_path / "a.geojson", feature({"type": "Polygon", "coordinates": [[*zigzag, zigzag[0]]]})
+    )
+    with pytest.raises(Rejected, match="boundary_overlaps"):
+        load_points(path)
+    limits = ReadLimits(file_bytes=1000)
+    big = put_gpkg(tmp_path / "a.gpkg", [(blob(shapely.Point(36, -1)), "a")])
+    with pytest.raises(Rejected, match="file_bytes"):
+        load_points(big, limits=limits)
+    with pytest.raises(CropmaskError, match="too big"):
+        load_points(big, limits=ReadLimits(document_bytes=50))
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:

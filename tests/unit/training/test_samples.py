@@ -8,7 +8,14 @@ import pytest
 
 from cropmask.core.features import FEATURES
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.training.samples import load_coordinates, load_samples
+from cropmask.training.samples import (
+    SampleRow,
+    encode_header,
+    encode_row,
+    find_left_out,
+    load_coordinates,
+    load_samples,
+)
 from tests.shareddata import shared
 from tests.unit.training.tables import make_samples, put_samples
 
@@ -80,6 +87,52 @@ def test_what_is_no_text_file(tmp_path: Path) -> None:
         load_samples(tmp_path / "none.txt")
     with pytest.raises(Misconfigured, match="cannot be read"):
         load_samples(tmp_path)
+
+
+def test_columns_of_origin_are_kept(tmp_path: Path) -> None:
+    samples = make_samples(3, seed=4)
+    rows = [
+        SampleRow(name, 36.5 + at, -1.25, date, "x215y075", at + 1, at % 2, samples.features[at])
+        for at, (name, date) in enumerate([("a b", "2019-05"), ("#1%20", None), ("ä\u2028", None)])
+    ]
+    path = tmp_path / "s.txt"
+    body = "".join(map(encode_row, rows))
+    path.write_text(f"{encode_header()}# made by hand\n{body}# left out: somehow\n", "utf-8")
+    found = load_samples(path)
+    np.testing.assert_array_equal(found.features, samples.features)
+    assert found.labels.tolist() == [0, 1, 0]
+    origins = found.origins
+    assert origins.ids == ("a b", "#1%20", "ä\u2028")
+    assert origins.dates == ("2019-05", "-", "-")
+    assert origins.tiles == ("x215y075",) * 3
+    assert origins.pixels is not None
+    assert origins.pixels.tolist() == [1, 2, 3]
+    assert origins.lon_lat is not None
+    assert origins.lon_lat.tolist() == [[36.5, -1.25], [37.5, -1.25], [38.5, -1.25]]
+    # x of EPSG:6933 is that of a cylinder which is true to scale at 30 degrees.
+    meters = origins.coordinates
+    assert meters is not None
+    step = np.pi / 180 * 6378137 * np.cos(np.pi / 6) / np.sqrt(1 - 0.00669438 * 0.25)
+    np.testing.assert_allclose(meters[:, 0], step * np.array([36.5, 37.5, 38.5]), rtol=1e-7)
+    assert found.remarks == ("made by hand", "left out: somehow")
+    assert find_left_out(found.remarks) == {}
+
+
+def test_a_table_may_have_some_columns_of_origin(tmp_path: Path) -> None:
+    path = tmp_path / "s.txt"
+    path.write_text(table(f"{HEADER} lat lon", f"{ROW} -1 36", f"{OTHER} 2 37"))
+    origins = load_samples(path).origins
+    assert origins.lon_lat is not None
+    assert origins.lon_lat.tolist() == [[36, -1], [37, 2]]
+    assert (origins.ids, origins.dates, origins.tiles, origins.pixels) == (None,) * 4
+    for text, words in {
+        table(f"{HEADER} lon", f"{ROW} 36"): "missing column 'lat'",
+        table(f"{HEADER} lon lat", f"{ROW} 36 91", f"{OTHER} 1 1"): "row 1 has a lon and lat that",
+        table(f"{HEADER} pixels", f"{ROW} many"): "line 2 has 'many', which is no number",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(Rejected, match=words):
+            load_samples(path)
 
 
 def test_coordinates(tmp_path: Path) -> None:
