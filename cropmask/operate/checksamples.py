@@ -167,7 +167,7 @@ def _describe_repeats(found: Repeats, what: str, names: tuple[str, ...]) -> Iter
     groups = "; ".join(_some([names[row] for row in rows]) for rows in found.examples)
     if found.contradictions:
         yield SampleFinding(
-            False, f"{found.contradictions} times the same {what} is crop and not crop: {groups}"
+            False, f"{found.contradictions} times crop and other have the same {what}: {groups}"
         )
         groups = ""
     more = f": {groups}" if groups else ""

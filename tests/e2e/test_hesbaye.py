@@ -10,14 +10,19 @@ import odc.stac
 import pystac
 import pytest
 import rasterio
+from click.testing import CliRunner
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
+from pyproj import Transformer
 from rasterio.warp import Resampling, reproject
 
 import cropmask
+from cropmask.cli.main import cropmask as cropmask_command
+from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES, features
 from cropmask.core.strips import Strip
 from cropmask.grid import Tile, geobox
+from cropmask.modelfile.model import load_forest
 from cropmask.pixels.layers import open_layers
 from cropmask.region import load_region
 from cropmask.site.site import open_site
@@ -25,6 +30,7 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period, Task
 from cropmask.tile.job import prepare
 from cropmask.tile.run import TileResult, run_tile
+from cropmask.training.samples import load_samples
 from tests.shareddata import SHARED, needs_shared, shared
 
 REPOSITORY = Path(__file__).parents[2]
@@ -289,3 +295,38 @@ def test_the_scene_lies_in_no_region_of_africa() -> None:
     from cropmask.grid import intersects
 
     assert not intersects(boundary, Tile.parse(TASK_TILE))
+
+
+def test_samples_of_places_are_the_map_at_these_places(
+    region_file: Path, result: TileResult, tmp_path: Path
+) -> None:
+    """Features of points, extracted by windows, give the probabilities of the mapped tile."""
+    band = SCENE / "x186/y136/2021-01--P6M/gm_s2_semiannual_x186y136_2021-01--P6M_B02.tif"
+    with rasterio.open(band) as raster:
+        west, south, east, north = raster.bounds
+    random = np.random.default_rng(0)
+    xy = random.uniform((west - 200, south), (east, north), (300, 2))
+    to_degrees = Transformer.from_crs("EPSG:6933", "OGC:CRS84", always_xy=True)
+    degrees = np.column_stack(to_degrees.transform(*xy.T))
+    points = tmp_path / "points.csv"
+    lines = [f"{lon},{lat},{at % 2}" for at, (lon, lat) in enumerate(degrees)]
+    points.write_text("\n".join(["lon,lat,class", *lines]) + "\n")
+    words = ["--points", str(points), "--region", str(region_file), "--period", "2021"]
+    words += ["--catalog", str(SCENE), "--out", str(tmp_path / "samples.txt"), "--json"]
+    done = CliRunner().invoke(cropmask_command, ["samples", "extract", *words])
+    found = json.loads(done.stdout)
+    table = load_samples(tmp_path / "samples.txt")
+    assert found["windows"] == 1
+    assert found["pixels"] <= (ROWS + 40) * (COLUMNS + 40)
+    assert 200 < found["rows"] == len(table.labels) < 300  # some lie beside the scene
+    model = load_region("northern").model("forest")
+    crop = predict(load_forest(model.file, model.sha256), table.features)
+    item = Path(result.item)
+    (prob,) = item.parent.glob("*_prob.tif")
+    assert table.origins.coordinates is not None
+    with rasterio.open(prob) as raster:
+        mapped = np.array([value[0] for value in raster.sample(table.origins.coordinates)])
+    inside = mapped != 255
+    assert inside.sum() > 150
+    assert_array_equal(mapped[inside] > 50, crop[inside] > 0.5)
+    assert np.abs(mapped[inside] - 100 * crop[inside]).max() <= 1

@@ -323,8 +323,8 @@ def test_samples_that_repeat_contradict_and_leak(folder: Path) -> None:
     (folder / "reference.csv").write_text(f"lon,lat\n{lon},{lat + 0.004}\n20,10\n")
     text = output(*shlex.split(LINES[1])[1:])
     name = first["properties"]["id"]
-    assert f"warn  1 times the same features is crop and not crop: {name}, twin" in text
-    assert f"warn  1 times the same place is crop and not crop: {name}, twin" in text
+    assert f"warn  1 times crop and other have the same features: {name}, twin" in text
+    assert f"warn  1 times crop and other have the same place: {name}, twin" in text
     assert "warn  2 samples repeat the features of another" in text
     assert "warn  1 places were left out, no GeoMAD: sea" in text
     assert "warn  1 samples have a date in another year" in text
