@@ -40,7 +40,8 @@ def draw_demo(output: Path) -> None:
 def draw_area(output: Path) -> None:
     """The fields of the tutorial."""
     site = open_site({}, {"output": str(output)})
-    result = map_area((-169.7, -47.8, -169.6, -47.75), "2019", name="my-fields", site=site)
+    box = (-169.7, -47.8, -169.6, -47.75)
+    result = map_area(box, "2019", region="eastern", name="my-fields", site=site)
     drawn = draw_result(result.item, site)
     assert drawn.not_shown is None, drawn.not_shown
     (FIGURES / "area.png").write_bytes(encode_figure(drawn.figure, "png", drawn.title))

@@ -255,11 +255,17 @@ def _format_result(result: TileResult, look: str) -> Iterator[str]:
         yield f"Done in {result.seconds:.0f} s."
     if result.synthetic:
         yield MADE_UP
+    mapped = figures["mapped_hectares"]
+    digits = 0 if mapped >= 100 else 2
     yield (
-        f"  cropland   {figures['crop_hectares']:>12,.0f} ha by pixel, "
-        f"{figures['crop_filtered_hectares']:,.0f} ha by object, "
-        f"of {figures['mapped_hectares']:,.0f} ha mapped"
+        f"  cropland   {figures['crop_hectares']:>12,.{digits}f} ha by pixel, "
+        f"{figures['crop_filtered_hectares']:,.{digits}f} ha by object, "
+        f"of {mapped:,.{digits}f} ha mapped"
     )
+    if mapped == 0:
+        yield "  Nothing is mapped: no pixel has GeoMAD, or all are masked; the item says why."
+    models = ", ".join(f"{recipe} of {region}" for region, recipe in result.models.items())
+    yield f"  model      {models}"
     yield f"  item       {result.item}"
     yield f"  picture    {result.thumbnail}"
     yield "Look at it: open the picture, or the .tif files beside it in QGIS, or draw it with:"

@@ -85,7 +85,20 @@ def parse_halves(
     grid, bands = _parse_half(first, "first_half")
     other, later = _parse_half(second, "second_half")
     _check_same(other, grid, "second_half")
+    _check_order(first, second)
     return grid, (*bands, *later)
+
+
+def _check_order(first: xr.Dataset | xr.DataArray, second: xr.Dataset | xr.DataArray) -> None:
+    """Refuse half-years whose times, where they have one each, say that they are exchanged."""
+    times = [half.coords["time"] for half in (first, second) if "time" in half.coords]
+    moments = [time.values.reshape(-1)[0] for time in times if time.size == 1]
+    if len(moments) == 2 and type(moments[0]) is type(moments[1]) and moments[0] > moments[1]:
+        raise Rejected(
+            f"first_half is of {moments[0]!s:.10}, second_half of {moments[1]!s:.10}: give January "
+            "to June first, then July to December of the same year",
+            reason=Reason.BAD_VALUE,
+        )
 
 
 def parse_layer(layer: LayerValues, name: str, grid: LoadedGrid) -> xr.Variable | float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap, ValidArea, find_valid
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.product import BANDS, Product
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.results.finder import Place, find_json
@@ -140,6 +140,9 @@ def put_dataset(
     ------
     Rejected
         If another result has appeared meanwhile.
+    Interrupted
+        If another one appeared while files were put: its item is removed, since files of both may
+        be mixed.
     """
     with nullcontext(folder) if folder else TemporaryDirectory(prefix="cropmask-") as place_:
         local = Path(place_)
@@ -163,7 +166,8 @@ def put_area(
 ) -> WrittenDataset:
     """Publish the map of an area as :func:`put_dataset` does that of a tile, into no catalog.
 
-    Raises Rejected if another result has appeared meanwhile.
+    Raises Rejected if another result has appeared meanwhile; Interrupted if it did while files
+    were put, whose item is removed.
     """
     with TemporaryDirectory(prefix="cropmask-") as temporary:
         folder = Path(temporary)
@@ -198,11 +202,19 @@ def _put_item(
     store: Store, place: Place, files: Mapping[str, FileFacts], text: bytes
 ) -> WrittenDataset:
     if not store.put_if_absent(place.item, text, ITEM_TYPE):
-        _refuse_another(store, place, text)
         if not store.exists(place.item):
             raise Misconfigured(
                 f"{store.uri(place.item)} cannot be written: remove what is in its place",
                 reason=Reason.BAD_ITEM,
+            )
+        if store.get(place.item) != text:
+            # Put since we looked: some of our files may lie among those that it describes, so
+            # neither result is whole, and no item may say that one is.
+            store.remove(place.item)
+            raise Interrupted(
+                f"another result was written to {store.uri(place.item)} at the same time, and both "
+                "are taken back: run one of them again",
+                reason=Reason.CHANGED,
             )
     return WrittenDataset(
         store.uri(place.item), sum(file.size for file in files.values()) + len(text)
@@ -212,8 +224,8 @@ def _put_item(
 def _refuse_another(store: Store, place: Place, text: bytes) -> None:
     if store.exists(place.item) and store.get(place.item) != text:
         raise Rejected(
-            f"another result was written to {store.uri(place.item)} meanwhile: "
-            "look at it, then use --overwrite or another version",
+            f"another result was written to {store.uri(place.item)} meanwhile: look at it, then "
+            "use --overwrite, or another version or name",
             reason=Reason.CHANGED,
         )
 

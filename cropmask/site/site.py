@@ -20,7 +20,7 @@ from typing import Any, Final
 from cropmask import contract
 from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
 from cropmask.contract import Environment as Environment
-from cropmask.errors import Misconfigured, Reason
+from cropmask.errors import Misconfigured, Reason, did_you_mean
 from cropmask.grid import RESOLUTIONS
 from cropmask.machine.limits import find_cpus, find_memory_limit, parse_memory
 from cropmask.machine.stages import ShareDone
@@ -279,8 +279,22 @@ def _find_settings(
 ) -> _Settings:
     known = os.environ if environ is None else environ
     options = options or {}
+    _check_options(options)
     config = find_config(options.get("config"), known, search=environ is None)
     return _Settings(options, known, config)
+
+
+def _check_options(options: Mapping[str, object]) -> None:
+    """Refuse options that nobody reads: with a default in their place, results may go astray."""
+    names = [
+        name.removeprefix(contract.ENV_PREFIX).lower() for name in contract.ENVIRONMENT_VARIABLES
+    ]
+    for name in options:
+        if name not in (*names, "config"):
+            meant = did_you_mean(name.lower(), names)
+            raise Misconfigured(
+                f"there is no option '{name}' of a site{meant}", reason=Reason.BAD_VALUE
+            )
 
 
 def _find_commands(site: Site, given: _Settings) -> CommandWriter:

@@ -54,8 +54,8 @@ def load_area(area: object, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geomet
     """
     if isinstance(area, str | Path):
         return load_boundary(Path(area), limits)
-    if isinstance(area, Sequence):
-        return project_box(*_check_box(area))
+    if isinstance(area, Sequence | np.ndarray):
+        return project_box(*_check_box([*area]))
     document = getattr(area, "__geo_interface__", area)
     if not isinstance(document, dict) or not isinstance(document.get("type"), str):
         raise Rejected(

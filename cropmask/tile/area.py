@@ -45,7 +45,7 @@ from cropmask.site.site import Site
 from cropmask.sources.attribution import find_attribution
 from cropmask.sources.boundary import load_area, load_boundary
 from cropmask.sources.search import Identify
-from cropmask.stac.facts import AreaFacts
+from cropmask.stac.facts import AREA_ASSETS, ASSET_SUFFIXES, AreaFacts
 from cropmask.stac.footprint import describe_polygons
 from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
@@ -109,6 +109,8 @@ class AreaJob:
     parts: tuple[AreaPart, ...]
     """By region, in the order of their names."""
     run_key: RunKey
+    key_parts: Mapping[str, str]
+    """First digits of the digest of each part of the run key, as the item keeps them."""
     place: Place
 
     @property
@@ -205,19 +207,25 @@ def prepare_area(
             _prepare_part(basis, mine, task.period, window, site, identify_of)
             for basis, mine in shares
         )
-    keys = [
-        [part.basis.region.name, str(job.task.tile), str(job.run_key)]
-        for part in parts
-        for job in part.jobs
-    ]
+    jobs = [job for part in parts for job in part.jobs]
+    keys = [[job.basis.region.name, str(job.task.tile), str(job.run_key)] for job in jobs]
     run_key = RunKey.of(area=task.digest, margin=MARGIN_METERS, tiles=keys)
+    shorts = [job.parts.short for job in jobs]
+    digests = {name: digest_json([short[name] for short in shorts])[:SHORT] for name in shorts[0]}
     folder = f"{AREAS}/{task.name}/{task.period}"
-    place = Place(folder, f"{folder}/{FAMILY}_{task.name}_{task.period}.stac-item.json")
-    return AreaJob(task, window, hectares, parts, run_key, place)
+    return AreaJob(
+        task=task,
+        window=window,
+        hectares=hectares,
+        parts=parts,
+        run_key=run_key,
+        key_parts={"area": task.digest[:SHORT], **digests},
+        place=Place(folder, f"{folder}/{FAMILY}_{task.name}_{task.period}.stac-item.json"),
+    )
 
 
 def find_same_area(store: Store, job: AreaJob) -> Mapping[str, object] | None:
-    """Figures of the same result, if it is there.
+    """Figures of the same result, if it is there with all its files.
 
     Raises Rejected if something else is in its place.
     """
@@ -225,12 +233,16 @@ def find_same_area(store: Store, job: AreaJob) -> Mapping[str, object] | None:
         return None
     properties = find_json(store, job.place.item).get("properties")
     said = properties if isinstance(properties, dict) else {}
-    figures = said.get("cropmask:statistics")
+    figures, kept = said.get("cropmask:statistics"), said.get("cropmask:run_key_parts")
     if said.get("cropmask:run_key") == str(job.run_key) and isinstance(figures, dict):
-        return figures
+        stem = job.place.item.removesuffix(".stac-item.json")
+        files = (f"{stem}{ASSET_SUFFIXES[key]}" for key in AREA_ASSETS)
+        return figures if all(map(store.exists, files)) else None
+    old = kept if isinstance(kept, dict) else {}
+    names = [name for name, part in job.key_parts.items() if old.get(name) != part]
     raise Rejected(
-        f"{store.uri(job.place.item)} is there, made of another area, model, configuration or "
-        "input: use --overwrite to replace it, or another --name or --output",
+        f"{store.uri(job.place.item)} is there with another {' and '.join(names) or 'margin'}: "
+        "use --overwrite to replace it, or another --name or --output",
         reason=Reason.CHANGED,
     )
 
@@ -261,11 +273,7 @@ def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
             "which the command tiles lists for an --aoi or --bbox",
             reason=Reason.OVER_LIMIT,
         )
-    count = 0
-    if window.pixels:
-        shape, transform = (window.rows, window.columns), window.geobox.transform
-        inside = rasterize([(polygons, 1)], shape, transform=transform, dtype=np.uint8)
-        count = int(np.count_nonzero(inside))
+    count = _count_centers(polygons, window)
     if count == 0:
         raise Rejected(
             f"no pixel of {window.resolution} m has its center in the area: give a larger one, or "
@@ -273,6 +281,20 @@ def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
             reason=Reason.BAD_VALUE,
         )
     return count * window.resolution**2 / 10_000
+
+
+def _count_centers(polygons: shapely.Geometry, window: GridWindow) -> int:
+    """Number of the pixels of a window whose centers are inside polygons."""
+    if window.pixels == 0:
+        return 0
+    shape, transform = (window.rows, window.columns), window.geobox.transform
+    inside = rasterize([(polygons, 1)], shape, transform=transform, dtype=np.uint8)
+    return int(np.count_nonzero(inside))
+
+
+def _find_polygons(shape: shapely.Geometry) -> shapely.Geometry:
+    """What has an area of a shape: where boundaries touch, lines and points are left as well."""
+    return shapely.union_all([part for part in shapely.get_parts(shape) if part.area > 0])
 
 
 def _share_out(
@@ -287,8 +309,8 @@ def _share_out(
         # The boundary first: a region elsewhere need not have such a model.
         inputs = site.inputs(site.region(name), partial(stages.tell, "demo world"))
         boundary = load_boundary(inputs.boundary, site.read.limits)
-        mine = shapely.intersection(rest, boundary)
-        if tiles_within(mine):
+        mine = _find_polygons(shapely.intersection(rest, boundary))
+        if mine.area > 0 and _count_centers(mine, GridWindow.around(mine.bounds, site.resolution)):
             found = True
             yield open_basis(name, site, recipe=task.recipe, stages=stages), mine
             rest = shapely.difference(rest, boundary)
@@ -296,12 +318,11 @@ def _share_out(
             return
     if not found:
         where = "every region" if task.region == AUTO else f"region {task.region}"
-        demo = " and the made-up demo world lies around x010y020" if site.synthetic else ""
-        raise Rejected(
-            f"the area is outside {where}: the command tiles lists the tiles of an --aoi or --bbox "
-            f"and their regions{demo}",
-            reason=Reason.OUTSIDE_REGION,
-        )
+        what = "the command tiles lists the tiles of an --aoi or --bbox and their regions"
+        if site.synthetic:
+            where = "the made-up demo world, which has x010y020 only"
+            what = "use --env prod or --catalog for real data"
+        raise Rejected(f"the area is outside {where}: {what}", reason=Reason.OUTSIDE_REGION)
 
 
 def _prepare_part(
@@ -433,7 +454,7 @@ def _make_facts(
         period=job.task.period,
         resolution=job.window.resolution,
         run_key=job.run_key,
-        run_key_parts={"area": job.task.digest[:SHORT]},
+        run_key_parts=job.key_parts,
         as_of=max(date_inputs(each) for each in job.jobs),
         software=VERSION,
         sources=tuple(sources.values()),
@@ -464,4 +485,5 @@ def _result(
         synthetic=job.synthetic,
         statistics=statistics,
         stages=uses,
+        models={part.basis.region.name: part.basis.recipe for part in job.parts},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +51,8 @@ class TileResult:
     """As in the item: :class:`~cropmask.core.cropmap.Statistics` by name."""
     stages: tuple[StageUse, ...]
     """What each stage took."""
+    models: Mapping[str, str] = field(default_factory=dict)
+    """Recipe of the model by region."""
 
     def open(self, *bands: str, options: ReadOptions | None = None) -> xr.Dataset:
         """The bands in memory; see :func:`~cropmask.tile.open.open_result`.
@@ -211,4 +213,5 @@ def _result(
         synthetic=job.synthetic,
         statistics=statistics,
         stages=uses,
+        models={job.basis.region.name: job.basis.recipe},
     )

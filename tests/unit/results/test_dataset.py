@@ -121,6 +121,33 @@ def test_another_result_is_not_replaced_by_accident(crop_map: CropMap) -> None:
     assert item.run_key == "b" * 64
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_two_results_written_at_the_same_time_none_is_published(
+    crop_map: CropMap, overwrite: bool
+) -> None:
+    """Files of both may lie among each other: an item would say that they are one result."""
+    store = Diary()
+
+    def be_late() -> None:
+        put_dataset(store, PLACE, make_facts("a"), crop_map, COLLECTION)
+
+    with pytest.raises(Interrupted, match="run one of them again"):
+        put_dataset(
+            store,
+            PLACE,
+            make_facts("b"),
+            crop_map,
+            COLLECTION,
+            overwrite=overwrite,
+            check=be_late,
+        )
+    assert find_item(store, PLACE) is None
+    put_dataset(store, PLACE, make_facts("b"), crop_map, COLLECTION)
+    item = find_item(store, PLACE)
+    assert item is not None
+    assert item.run_key == "b" * 64
+
+
 def test_overwriting_takes_the_item_away_first(crop_map: CropMap) -> None:
     store = Diary()
     put_dataset(store, PLACE, make_facts("a"), crop_map, COLLECTION)

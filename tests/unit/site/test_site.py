@@ -42,6 +42,12 @@ def test_development_is_a_quick_look() -> None:
     assert open_site({}, {"env": "dev", "output": "here"}).resolution == 60
 
 
+@pytest.mark.parametrize("name", ["ouput", "OUTPUT", "model", "CROPMASK_OUTPUT"])
+def test_options_that_nobody_reads_are_refused(name: str) -> None:
+    with pytest.raises(Misconfigured, match=f"no option '{name}'"):
+        open_site({}, {name: "/elsewhere"})
+
+
 def test_options_go_before_the_environment() -> None:
     environ = {"CROPMASK_RESOLUTION": "20", "CROPMASK_THREADS": "3", "CROPMASK_OUTPUT": "there"}
     site = open_site(environ, {"resolution": "100", "threads": None, "output": "here"})

@@ -155,6 +155,20 @@ def test_each_pixel_is_of_its_region_and_overlaps_of_the_first(
     )
 
 
+def test_a_boundary_that_is_only_touched_is_no_part(results: Results, tmp_path: Path) -> None:
+    models = split_region(results, tmp_path / "models")
+    west = json.loads((models / "aaa" / "own.geojson").read_text())
+    # What is left of the area after the first region touches the same boundary again.
+    (models / "bbb" / "own.geojson").write_text(json.dumps(west))
+    site = site_of(results, tmp_path / "out", models=models)
+    wide = shapely.box(BORDER - 1_000, SOUTH + 40_000, BORDER + 3_000, SOUTH + 42_000)
+    job = prepare_one(in_degrees(wide), YEAR, site)
+    assert [part.basis.region.name for part in job.parts] == ["aaa"]
+    result = map_one(in_degrees(wide), YEAR, site)
+    assert result.statistics["outside_hectares"] == pytest.approx(400, abs=10)
+    assert result.models == {"aaa": "forest"}
+
+
 def test_a_region_elsewhere_is_not_asked_for_a_model(results: Results, tmp_path: Path) -> None:
     models = split_region(results, tmp_path / "models")
     file = models / "aaa" / "region.toml"
@@ -207,11 +221,17 @@ def test_the_same_area_is_done_once(small: tuple[Site, TileResult]) -> None:
     before = Path(result.item).read_bytes()
     again = map_one(in_degrees(SQUARE), YEAR, site, name="my-field")
     assert (again.state, again.statistics) == ("SKIPPED", result.statistics)
-    with pytest.raises(Rejected, match="use --overwrite"):
+    with pytest.raises(Rejected, match="with another model: use --overwrite"):
         map_one(in_degrees(SQUARE), YEAR, site, name="my-field", recipe="boosted")
+    with pytest.raises(Rejected, match="with another area: use --overwrite"):
+        map_one(in_degrees(SQUARE.buffer(-100)), YEAR, site, name="my-field")
     assert Path(result.item).read_bytes() == before
     redone = map_one(in_degrees(SQUARE), YEAR, site, name="my-field", overwrite=True)
     assert redone.state == "SUCCEEDED"
+    assert Path(result.item).read_bytes() == before
+    # A file that is gone is made again.
+    next(Path(result.item).parent.glob("*_prob.tif")).unlink()
+    assert map_one(in_degrees(SQUARE), YEAR, site, name="my-field").state == "SUCCEEDED"
     assert Path(result.item).read_bytes() == before
 
 

@@ -424,6 +424,16 @@ class Counting:
         return block
 
 
+def test_halves_that_are_exchanged_are_refused(first: xr.Dataset, second: xr.Dataset) -> None:
+    early, late = (
+        half.expand_dims(time=[np.datetime64(day, "ns")])
+        for half, day in ((first, "2019-01-01"), (second, "2019-07-01"))
+    )
+    xr.testing.assert_identical(predict(early, late).prob, predict(first, second).prob)
+    with pytest.raises(Rejected, match="give January to June first"):
+        predict(late, early)
+
+
 def test_lazy_arrays_are_read_block_by_block(first: xr.Dataset, second: xr.Dataset) -> None:
     count = Counting()
 
