@@ -198,7 +198,7 @@ def map_area(
         If the area is in no region, too large or too small, has no GeoMAD, or another result is
         in its place.
     Misconfigured
-        If the area or the site cannot be used.
+        If the site cannot be used.
     Interrupted
         If reading or writing fails; another try may help.
     """

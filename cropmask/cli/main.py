@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings=HELP_SETTINGS,
-    epilog="'cropmask-job' maps one tile. 'cropmask COMMAND --help' explains a command.",
+    epilog="'cropmask-job' maps one tile or area. 'cropmask COMMAND --help' explains a command.",
 )
 @make_config_option(expose_value=False)
 @click.version_option(VERSION, message="cropmask %(version)s")

@@ -169,12 +169,19 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
     _submit(_make_plan(given) if given["plan_file"] is None else _open_plan(given))
 
 
+def _pick_site_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the command's options that say where things are, and how they are reached."""
+    from cropmask.site.site import SITE_OPTIONS
+
+    return {name: value for name, value in given.items() if name in SITE_OPTIONS}
+
+
 def _make_plan(given: dict[str, Any]) -> Submission:
     """The run of a region, planned now unless it goes on."""
     from cropmask.region import load_region
     from cropmask.site.site import open_site
 
-    site = open_site(options=given)
+    site = open_site(options=_pick_site_options(given))
     region = given["region"]
     if given["resume"] or given["run"]:
         product = load_region(region, site.models).product.name
@@ -206,7 +213,7 @@ def _open_plan(given: dict[str, Any]) -> Submission:
         "resolution": plan.resolution,
         "strict_inputs": plan.strict_inputs or None,
     }
-    site = open_site(options={**given, **answers})
+    site = open_site(options={**_pick_site_options(given), **answers})
     if site.catalog != plan.catalog:
         look = site.commands.line("config", leave_out=("catalog", "output", "env"))
         raise Misconfigured(

@@ -59,6 +59,13 @@ QUEUE_FOLDER: Final = "_queue"
 _RESOLUTION: Final[dict[Environment, int]] = {"local": 60, "dev": 60, "prod": 10}
 
 
+SITE_OPTIONS: Final = (
+    *(name.removeprefix(contract.ENV_PREFIX).lower() for name in contract.ENVIRONMENT_VARIABLES),
+    "config",
+)
+"""Names of the options of :func:`open_site`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """Where the inputs of a task are."""
@@ -286,12 +293,9 @@ def _find_settings(
 
 def _check_options(options: Mapping[str, object]) -> None:
     """Refuse options that nobody reads: with a default in their place, results may go astray."""
-    names = [
-        name.removeprefix(contract.ENV_PREFIX).lower() for name in contract.ENVIRONMENT_VARIABLES
-    ]
     for name in options:
-        if name not in (*names, "config"):
-            meant = did_you_mean(name.lower(), names)
+        if name not in SITE_OPTIONS:
+            meant = did_you_mean(name.lower(), SITE_OPTIONS)
             raise Misconfigured(
                 f"there is no option '{name}' of a site{meant}", reason=Reason.BAD_VALUE
             )

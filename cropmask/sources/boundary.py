@@ -49,9 +49,17 @@ def load_area(area: object, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geomet
     ``area`` is a GeoJSON file, a GeoJSON object, a geometry in degrees of shapely or of anything
     else that has ``__geo_interface__``, or a box ``(west, south, east, north)`` in degrees.
 
-    Raises Misconfigured if a file or an object is no GeoJSON of polygons, see
-    :func:`load_boundary`; Rejected if it is nothing of these, or an empty box.
+    Raises Rejected if it is nothing of these, no GeoJSON of polygons (see :func:`load_boundary`),
+    or an empty box.
     """
+    try:
+        return _load_area(area, limits)
+    except Misconfigured as error:
+        # A boundary is configuration, an area is what is asked for.
+        raise Rejected(str(error), reason=Reason.BAD_VALUE) from None
+
+
+def _load_area(area: object, limits: ReadLimits) -> shapely.Geometry:
     if isinstance(area, str | Path):
         return load_boundary(Path(area), limits)
     if isinstance(area, Sequence | np.ndarray):

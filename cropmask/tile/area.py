@@ -136,8 +136,7 @@ def load_area_task(
 ) -> AreaTask:
     """What is asked for; parameters as of :func:`cropmask.map_area`.
 
-    Raises Rejected if the area is none, or its name cannot be used; Misconfigured if its file
-    cannot be used.
+    Raises Rejected if the area is none, its file cannot be used, or its name.
     """
     polygons = load_area(area, limits)
     digest = digest_json(shapely.normalize(polygons).wkb_hex)

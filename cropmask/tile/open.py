@@ -30,6 +30,7 @@ from cropmask.store.protocol import Store, store_place
 from cropmask.task import Period
 
 if TYPE_CHECKING:
+    import pystac
     import xarray as xr
     from odc.geo.geobox import GeoBox
 
@@ -38,7 +39,7 @@ MAX_BYTES: Final = 8_000_000_000
 
 
 def load(
-    item_or_results: str | Path,
+    item_or_results: str | Path | pystac.Item,
     aoi: object = None,
     *,
     bands: Sequence[str] = (),
@@ -60,7 +61,7 @@ def load(
     Parameters
     ----------
     item_or_results
-        Path or address of a STAC item of a tile or an area, or the folder or ``s3://`` prefix of
+        STAC item of a tile or an area, its path or address, or the folder or ``s3://`` prefix of
         results.
     aoi
         Where to load pixels: a GeoJSON file or object, a geometry in degrees such as one of
@@ -90,7 +91,7 @@ def load(
     Interrupted
         If something cannot be read now.
     """
-    place = str(item_or_results)
+    place = _find_place(item_or_results)
     site = site or open_site(options={"output": "."})  # nothing is written
     area = None if aoi is None else load_area(aoi, site.read.limits)
     options = site.read_results.at(place)
@@ -173,7 +174,21 @@ def _hrefs(item: StacFile, bands: Sequence[str]) -> dict[str, str]:
     return {name: item.address_of(assets[name], f"asset '{name}'") for name in _check_bands(bands)}
 
 
+def _find_place(item_or_results: object) -> str:
+    """Path or address of results, also of an item of pystac that knows where it is."""
+    find_self = getattr(item_or_results, "get_self_href", None)
+    place = find_self() if callable(find_self) else item_or_results
+    if not isinstance(place, str | Path):
+        raise Rejected(
+            f"{type(item_or_results).__name__} is no place of results: give the path or address of "
+            "an item, or the folder of results",
+            reason=Reason.BAD_VALUE,
+        )
+    return str(place)
+
+
 def _check_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    bands = (bands,) if isinstance(bands, str) else bands
     known = tuple(band.name for band in BANDS)
     if unknown := sorted(set(bands) - set(known)):
         raise Rejected(

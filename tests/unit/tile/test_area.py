@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 
-from cropmask.errors import CropmaskError, Misconfigured, Rejected
+from cropmask.errors import CropmaskError, Rejected
 from cropmask.grid import GridWindow, Tile
 from cropmask.site.site import Site, open_site
 from cropmask.sources.boundary import load_area, load_boundary
@@ -278,9 +278,9 @@ def test_every_way_to_name_an_area_is_the_same(results: Results, tmp_path: Path)
         ((10, 5, 9, 6), Rejected, "is no box"),
         ((float("nan"), 5, 9, 6), Rejected, "is no box"),
         (3, Rejected, "int is no area"),
-        ({"type": "Point", "coordinates": [0, 0]}, Misconfigured, "no polygon"),
-        ({"type": "Polygon", "coordinates": [[["a"]]]}, Misconfigured, "cannot be read"),
-        ("nowhere.geojson", Misconfigured, "cannot be read"),
+        ({"type": "Point", "coordinates": [0, 0]}, Rejected, "no polygon"),
+        ({"type": "Polygon", "coordinates": [[["a"]]]}, Rejected, "cannot be read"),
+        ("nowhere.geojson", Rejected, "cannot be read"),
         ((-10.0, -60.0, -9.0, -59.0), Rejected, "outside every region"),
         ((0.0, 0.0, 30.0, 30.0), Rejected, f"and {MAX_PIXELS:,} are mapped as one"),
         ((38.0, 0.0, 41.9, 0.1), Rejected, "reaches 5 tiles"),

@@ -13,13 +13,14 @@ import pystac
 import pytest
 import rasterio
 import shapely
+import xarray as xr
 from numpy.testing import assert_array_equal
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from shapely.geometry import mapping
 
 import cropmask
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS, GridWindow, geobox
 from cropmask.site.site import open_site
 from cropmask.tile import open as opening
@@ -179,8 +180,15 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "no box": ({"aoi": (1, 1, 0, 0)}, Rejected, "no box: give"),
     "no area": ({"aoi": 3}, Rejected, "int is no area: give a GeoJSON file"),
-    "no file": ({"aoi": "nowhere.geojson"}, Misconfigured, "nowhere.geojson cannot be read"),
+    "no place": ({"item_or_results": None}, Rejected, "NoneType is no place of results"),
+    "no file": ({"aoi": "nowhere.geojson"}, Rejected, "nowhere.geojson cannot be read"),
 }
+
+
+def test_an_item_and_a_band_by_itself(results: Results) -> None:
+    path = str(results.items()[0])
+    found = cropmask.load(pystac.Item.from_file(path), bands="mask")
+    xr.testing.assert_identical(found, cropmask.load(path, bands=["mask"]))
 
 
 @pytest.mark.parametrize("case", REFUSED)
