@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.transform import rowcol
 
 from cropmask.core.features import FEATURES
 from cropmask.errors import Interrupted, Misconfigured, Rejected
@@ -76,6 +79,15 @@ def run(
     return extract(tuple(points), region, inputs, site, YEAR, out, **options)
 
 
+@cache
+def read_once(path: str) -> tuple[NDArray[Any], Affine]:
+    with rasterio.open(path) as file:
+        return file.read(1), file.transform
+
+
+TO_DEGREES = Transformer.from_crs("EPSG:6933", "EPSG:4326", always_xy=True)
+
+
 class Plain:
     """Features of pixels, by their centers, with nothing but numpy and rasterio."""
 
@@ -89,11 +101,11 @@ class Plain:
             *("blue", "green", "red", "nir", "swir_1", "swir_2"),
             *("red_edge_1", "red_edge_2", "red_edge_3", "bcdev", "edev", "sdev"),
         ):
-            with rasterio.open(self.world.band_file(half, name)) as file:
-                row, column = file.index(x, y)
-                if not (0 <= row < file.height and 0 <= column < file.width):
-                    return None
-                band[name] = file.read(1)[row, column]
+            pixels, grid = read_once(str(self.world.band_file(half, name)))
+            row, column = rowcol(grid, x, y)
+            if not (0 <= row < pixels.shape[0] and 0 <= column < pixels.shape[1]):
+                return None
+            band[name] = pixels[row, column]
         if band["blue"] == 0:
             return None
         stored = [band[name] for name in [*band][:9]]
@@ -111,12 +123,11 @@ class Plain:
 
     def rain(self, half: int, x: float, y: float) -> np.float32:
         name = ("rain_first_half", "rain_second_half")[half]
-        with rasterio.open(getattr(self.world.ancillary, name)) as file:
-            cells, grid = file.read(1).astype(np.float64), file.transform
-        to_degrees = Transformer.from_crs("EPSG:6933", "EPSG:4326", always_xy=True)
+        cells, grid = read_once(getattr(self.world.ancillary, name))
+        cells = cells.astype(np.float64)
 
         def position(x: float, y: float) -> tuple[float, float]:
-            lon, lat = to_degrees.transform(x, y)
+            lon, lat = TO_DEGREES.transform(x, y)
             return (lon - grid.c) / grid.a - 0.5, (lat - grid.f) / grid.e - 0.5
 
         left, bottom, right, top = TILE.bounds
@@ -132,8 +143,8 @@ class Plain:
         return np.float32(above * (1 - v) + below * v)
 
     def slope(self, x: float, y: float) -> np.float32:
-        with rasterio.open(self.world.ancillary.slope) as file:
-            value = file.read(1)[file.index(x, y)]
+        pixels, grid = read_once(str(self.world.ancillary.slope))
+        value = pixels[rowcol(grid, x, y)]
         return np.float32(np.nan if value == -9999 else value)
 
     def features(self, x: float, y: float) -> NDArray[np.float32] | None:
