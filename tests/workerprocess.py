@@ -137,9 +137,14 @@ class Crew:
                 worker.process.wait()
 
     def leftovers(self) -> list[str]:
-        """Temporary files and half objects that are still there."""
+        """Temporary files and half objects that are still there.
+
+        Not records that were cut as they were written: no listing has them, and the store removes
+        its parts after a day only, as it cannot know who still writes.
+        """
         temporary = [str(path) for path in (self.logs / "tmp").rglob("*")]
-        return temporary + [str(path) for path in self.output.rglob("*.cropmask-part")]
+        parts = self.output.rglob("*.cropmask-part")
+        return temporary + [str(part) for part in parts if "_runs" not in part.parts]
 
     def records(self) -> list[AttemptRecord]:
         store = FolderStore(self.output)
