@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar, Final, Self
@@ -277,6 +277,12 @@ def find_closest(word: str, known: Iterable[str], likeness: float = 0.6) -> str 
     spelled = {each.casefold(): each for each in known}
     close = get_close_matches(word.casefold()[:100], spelled, 1, likeness)
     return spelled[close[0]] if close else None
+
+
+def list_some(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -42,6 +42,11 @@ class TileGrid:
     columns: int
     rows: int
 
+    @property
+    def top(self) -> float:
+        """Top edge of the last row, meters."""
+        return self.bottom + self.size * self.rows
+
 
 AFRICA_10: Final = TileGrid(CRS, -17_376_000.0, -7_392_000.0, 96_000.0, 362, 154)
 """Digital Earth Africa's grid, extended so that indices of the whole CRS are positive."""
@@ -143,7 +148,7 @@ class GridWindow:
         Empty if there are none.
         """
         left, bottom, right, top = bounds
-        north = AFRICA_10.bottom + AFRICA_10.size * AFRICA_10.rows
+        north = AFRICA_10.top
         row, rows = _span_of_centers((north - top) / resolution, (north - bottom) / resolution)
         column, columns = _span_of_centers(
             (left - AFRICA_10.left) / resolution, (right - AFRICA_10.left) / resolution
@@ -156,8 +161,7 @@ class GridWindow:
         (a, b, left, d, e, top), size = tuple(box.transform)[:6], round(box.transform.a)
         if box.crs != CRS or b or d or size not in RESOLUTIONS:
             return None
-        north = AFRICA_10.bottom + AFRICA_10.size * AFRICA_10.rows
-        column, row = (left - AFRICA_10.left) / size, (north - top) / size
+        column, row = (left - AFRICA_10.left) / size, (AFRICA_10.top - top) / size
         rows, columns = box.shape
         found = cls(round(row), round(column), rows, columns, size)
         # Both corners, so that a pixel size that is nearly one of ours counts where it is small.
@@ -179,9 +183,19 @@ class GridWindow:
         from odc.geo.geobox import GeoBox
 
         left = AFRICA_10.left + self.column * self.resolution
-        top = AFRICA_10.bottom + AFRICA_10.size * AFRICA_10.rows - self.row * self.resolution
+        top = AFRICA_10.top - self.row * self.resolution
         transform = Affine(self.resolution, 0, left, 0, -self.resolution, top)
         return GeoBox((self.rows, self.columns), transform, CRS)
+
+    def inside(self, polygons: shapely.Geometry) -> NDArray[np.bool_]:
+        """Whether the center of each pixel ``(y, x)`` is inside polygons in EPSG:6933."""
+        import numpy as np
+        from rasterio.features import rasterize
+
+        found = np.zeros((self.rows, self.columns), np.uint8)
+        if self.pixels:
+            rasterize([polygons], out=found, transform=self.geobox.transform)
+        return found.view(np.bool_)
 
     def grown(self, pixels: int) -> GridWindow:
         """The window with a margin on all sides."""

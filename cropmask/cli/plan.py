@@ -15,6 +15,7 @@ from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.output import put_text
 from cropmask.contract import ExitCode
+from cropmask.errors import list_some
 from cropmask.grid import Tile
 from cropmask.operate.formats import (
     format_bytes,
@@ -166,9 +167,7 @@ def _format_groups(made: Plan, commands: CommandWriter) -> Iterator[str]:
 
 
 def _name_tiles(found: Iterable[TilePlan]) -> str:
-    names = [str(planned.tile) for planned in found]
-    more = len(names) - _NAMED_TILES
-    return ", ".join(names[:_NAMED_TILES]) + (f" and {more} more" if more > 0 else "")
+    return list_some([str(planned.tile) for planned in found], _NAMED_TILES)
 
 
 def _format_estimate(made: Plan, site: Site, workers: int) -> Iterator[str]:

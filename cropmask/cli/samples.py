@@ -12,7 +12,7 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
 from cropmask.cli.output import print_result
-from cropmask.errors import Reason, Rejected
+from cropmask.errors import Reason, Rejected, list_some
 from cropmask.task import Period
 
 if TYPE_CHECKING:
@@ -194,8 +194,7 @@ def _describe(found: Extraction, points: int) -> Iterator[str]:
     if found.windows:
         yield f"  read {found.windows} windows, {found.pixels / 1e6:.1f} million pixels"
     for reason, ids in found.left_out.items():
-        more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-        yield f"  left out, {reason}: {', '.join(ids[:5])}{more}"
+        yield f"  left out, {reason}: {list_some(ids, 5)}"
 
 
 @samples.command("check")

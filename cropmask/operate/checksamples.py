@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from cropmask.errors import list_some
 from cropmask.training.samplecheck import (
     Leak,
     Repeats,
@@ -196,5 +197,4 @@ def _describe_leak(leak: Leak, names: tuple[str, ...]) -> Iterator[SampleFinding
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    return list_some(names, 5)

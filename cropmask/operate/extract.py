@@ -18,7 +18,6 @@ from typing import Any, Final, Literal
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from rasterio.features import rasterize
 
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES, features, observed
@@ -32,7 +31,6 @@ from cropmask.pixels.layers import open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
 from cropmask.region import Limits, Region
-from cropmask.remote.fetch import Verify
 from cropmask.site.site import Inputs, Site
 from cropmask.sources.catalogs import Catalog, open_catalog
 from cropmask.sources.search import MASK_LAYERS, Sources, find_sources
@@ -340,16 +338,11 @@ def pixels_of(
         window = GridWindow.around(geometry.bounds, resolution)
         if window.pixels > MAX_POLYGON_PIXELS:
             return None
-        if window.pixels:
-            inside = rasterize(
-                [geometry], (window.rows, window.columns), transform=window.geobox.transform
-            )
-            rows, columns = np.nonzero(inside)
-            if len(rows):
-                return rows + window.row, columns + window.column
+        rows, columns = np.nonzero(window.inside(geometry))
+        if len(rows):
+            return rows + window.row, columns + window.column
     point = shapely.point_on_surface(geometry)
-    north = AFRICA_10.bottom + AFRICA_10.size * AFRICA_10.rows
-    row = int(np.ceil((north - point.y) / resolution)) - 1
+    row = int(np.ceil((AFRICA_10.top - point.y) / resolution)) - 1
     column = int(np.floor((point.x - AFRICA_10.left) / resolution))
     return np.array([row]), np.array([column])
 
@@ -444,8 +437,7 @@ class _Reader:
             if error.reason is not Reason.MISSING_GEOMAD:
                 raise
             return None
-        if options.verify is Verify.ALL:
-            verify_files(sources.bands, sources.options)
+        verify_files(sources.bands, sources.options, is_whole=False)
         values = np.zeros((len(pixels[0]), len(FEATURES)), np.float32)
         is_seen = np.zeros(len(pixels[0]), np.bool_)
         for window, mine in plan_windows(*pixels):

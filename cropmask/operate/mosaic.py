@@ -31,9 +31,15 @@ from cropmask.results.figure import (
     measure,
     paint_band,
 )
-from cropmask.results.finder import Dataset, find_collection, find_datasets, is_synthetic
+from cropmask.results.finder import (
+    Dataset,
+    find_collection,
+    find_datasets,
+    is_synthetic,
+    key_beside,
+)
 from cropmask.stac.collection import title_of_region
-from cropmask.stac.facts import MADE_UP, Document, mark_title
+from cropmask.stac.facts import ASSET_SUFFIXES, MADE_UP, Document, mark_title
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period
@@ -254,7 +260,8 @@ def _read_all(
 ) -> Iterator[_TilePixels]:
     """Pixels of every dataset, a batch at a time; None where they cannot be read."""
     settings = options or ReadOptions()
-    ends = {dataset.tile: store.uri(_key(dataset, band)) for dataset in datasets}
+    suffix = ASSET_SUFFIXES[band.name]
+    ends = {each.tile: store.uri(key_beside(each.item_key, suffix)) for each in datasets}
     shape = (grid.edge, grid.edge)
 
     def read(dataset: Dataset) -> _TilePixels:
@@ -270,10 +277,6 @@ def _read_all(
     with open_reading_threads(settings) as pool:
         for start in range(0, len(datasets), _BATCH):
             yield from pool.map(read, datasets[start : start + _BATCH])
-
-
-def _key(dataset: Dataset, band: Band) -> str:
-    return dataset.item_key.replace(".stac-item.json", f"_{band.name}.tif")
 
 
 def _read_small(cog: Path, band: Band, grid: MosaicGrid) -> NDArray[np.uint8]:

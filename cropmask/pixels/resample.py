@@ -17,6 +17,8 @@ from odc.geo.crs import norm_crs_or_error
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
+from cropmask.grid import GridWindow
+
 _CYLINDRICAL: Final = frozenset({3395, 3857, 4326, 6933})
 """WGS84 and its normal cylindrical projections: ``x`` depends on longitude only, ``y`` on
 latitude only."""
@@ -41,6 +43,11 @@ class Window:
     column: int
     rows: int
     columns: int
+
+    @classmethod
+    def of(cls, part: GridWindow, whole: GridWindow) -> Window:
+        """A window of the grid as rows and columns of one that holds it."""
+        return cls(part.row - whole.row, part.column - whole.column, part.rows, part.columns)
 
     def clipped(self, rows: int, columns: int) -> Window:
         """The part inside a source of this shape; empty if there is none."""

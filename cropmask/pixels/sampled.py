@@ -193,8 +193,7 @@ def load_layer(
     for tile in here.tiles:
         whole = GridWindow.of_tile(tile, here.resolution)
         common = here.within(whole)
-        rows, columns = common.seen_from(whole)
-        part = Window(rows.start, columns.start, common.rows, common.columns)
+        part = Window.of(common, whole)
         read(geobox(tile, here.resolution), part, out[common.seen_from(here)])
     return out
 

@@ -33,12 +33,18 @@ _CHUNK_BYTES: Final = 8 << 20
 log = logging.getLogger(__name__)
 
 
-def verify_files(bands: Iterable[BandSource], options: ReadOptions) -> int:
+def verify_files(
+    bands: Iterable[BandSource], options: ReadOptions, *, is_whole: bool = True
+) -> int:
     """Compare local files with the sizes and checksums that their items declare.
+
+    Files that are read in part (``is_whole`` is false) only where the options ask for it.
 
     Raises Rejected if a file is not the one that its item describes, or no raster; Interrupted if
     it is shorter than its item says, or cannot be read.
     """
+    if not _is_wanted(options, is_whole=is_whole):
+        return 0
     declared = [
         band
         for band in bands
@@ -62,8 +68,13 @@ def expect_file(
         return
     _compare_size(band, file.size, file.read)
     kind, expected = _parse(band)
-    if kind is not None and (is_whole or options.verify is Verify.ALL):
+    if kind is not None and _is_wanted(options, is_whole=is_whole):
         file.expect(kind, expected)
+
+
+def _is_wanted(options: ReadOptions, *, is_whole: bool) -> bool:
+    """Whether all bytes of a file are compared, though it may be read in part."""
+    return options.verify is Verify.ALL or (is_whole and options.verify is Verify.READ)
 
 
 def _compare(band: BandSource, options: ReadOptions) -> None:

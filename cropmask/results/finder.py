@@ -20,6 +20,7 @@ from cropmask.stac.facts import (
     item_id,
 )
 from cropmask.stac.item import ResultItem, parse_item
+from cropmask.stac.links import ITEM_SUFFIX
 from cropmask.store.protocol import Absent, Entry, Store
 from cropmask.task import Period, Task
 
@@ -37,6 +38,11 @@ class Place:
     def key(self, name: str) -> str:
         """Key of a file of the dataset."""
         return f"{self.folder}/{name}"
+
+
+def key_beside(item_key: str, suffix: str) -> str:
+    """Key of a file whose name differs from its item's in the end only, such as ``_mask.tif``."""
+    return f"{item_key.removesuffix(ITEM_SUFFIX)}{suffix}"
 
 
 def make_place(product: Product, task: Task) -> Place:

@@ -23,14 +23,18 @@ from cropmask.grid import AFRICA_10, CRS, Tile, tile_at
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits, parse_json
 
 _LONGITUDE_LATITUDE: Final = "OGC:CRS84"
-_LONGEST_STEP: Final = {True: 0.1, False: 10_000.0}
+LONGEST_STEP: Final = {True: 0.1, False: 10_000.0}
 """Longest edge before projecting: degrees if geographic, else meters; keeps edges within 2 m."""
 _CRS_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .,:/()_-]{0,200}")
 _USUAL_OVERLAPS: Final = 10
 """Pairs of an edge with others where many polygons lie side by side: touching is lying over."""
 _EDGES_AT_ONCE: Final = 64
 """Edges that are looked up together: few, as each may lie over all others."""
-_BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
+BROKEN_VALUES: Final = (
+    *(ValueError, TypeError, KeyError),
+    *(AttributeError, IndexError, ArithmeticError),
+)
+"""What shapely and we ourselves raise for values that are no geometry."""
 
 
 def load_boundary(path: Path, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geometry:
@@ -99,9 +103,9 @@ def _parse(document: dict[str, Any], path: Path | str, limits: ReadLimits) -> sh
         with np.errstate(all="ignore"):  # wild coordinates are refused below
             shapes = list(map(shape, found))
             _check_degrees(shapes, crs, path)
-            check_work(shapes, _LONGEST_STEP[crs.is_geographic], limits, path)
+            check_work(shapes, LONGEST_STEP[crs.is_geographic], limits, path)
             polygons = shapely.force_2d(shapely.union_all(list(map(_valid, shapes))))
-    except (*_BROKEN, shapely.errors.ShapelyError) as error:
+    except (*BROKEN_VALUES, shapely.errors.ShapelyError) as error:
         raise Misconfigured(f"{path} has a polygon that cannot be read: {error}") from None
     if not polygons.area > 0:
         raise Misconfigured(f"{path} has no polygon: give a GeoJSON file of polygons")
@@ -180,7 +184,7 @@ def parse_crs(document: dict[str, Any], path: Path | str) -> pyproj.CRS:
         # A name or a code: other texts make PROJ open files that they name.
         known = isinstance(name, int) or _CRS_NAME.fullmatch(name)
         crs = pyproj.CRS.from_user_input(name) if known else None
-    except (pyproj.exceptions.CRSError, *_BROKEN):
+    except (pyproj.exceptions.CRSError, *BROKEN_VALUES):
         crs = None
     if crs is None or not (crs.is_geographic or crs.is_projected):
         raise Misconfigured(
@@ -249,15 +253,21 @@ def _check_degrees(shapes: list[shapely.Geometry], crs: pyproj.CRS, path: Path |
         )
 
 
+def project_shapes(shapes: Any, crs: pyproj.CRS) -> Any:  # noqa: ANN401 (one or an array)
+    """Geometries in EPSG:6933, their long edges kept true; as they are if they are in it."""
+    if crs.equals(CRS, ignore_axis_order=True):
+        return shapes
+    transformer = pyproj.Transformer.from_crs(crs, CRS, always_xy=True)
+    dense = shapely.segmentize(shapes, LONGEST_STEP[crs.is_geographic])
+    return shapely.transform(
+        dense, lambda points: np.column_stack(transformer.transform(*points.T))
+    )
+
+
 def _project(
     polygons: shapely.Geometry, crs: pyproj.CRS, limits: ReadLimits, path: Path | str
 ) -> shapely.Geometry:
-    if not crs.equals(CRS, ignore_axis_order=True):
-        transformer = pyproj.Transformer.from_crs(crs, CRS, always_xy=True)
-        dense = shapely.segmentize(polygons, _LONGEST_STEP[crs.is_geographic])
-        polygons = shapely.transform(
-            dense, lambda points: np.column_stack(transformer.transform(*points.T))
-        )
+    polygons = project_shapes(polygons, crs)
     edge = max(abs(AFRICA_10.left), abs(AFRICA_10.bottom))
     if not all(abs(value) <= edge for value in polygons.bounds):
         raise Misconfigured(

@@ -22,9 +22,15 @@ from numpy.typing import NDArray
 from shapely.geometry import shape
 
 from cropmask.errors import Misconfigured, Reason, Rejected, find_closest
-from cropmask.grid import CRS
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
-from cropmask.sources.boundary import check_work, load_geojson, parse_crs
+from cropmask.sources.boundary import (
+    BROKEN_VALUES,
+    LONGEST_STEP,
+    check_work,
+    load_geojson,
+    parse_crs,
+    project_shapes,
+)
 
 MAX_POINTS: Final = 500_000
 """Most rows of a file."""
@@ -35,14 +41,11 @@ _DEGREES: Final = pyproj.CRS("OGC:CRS84")
 _X: Final = ("lon", "longitude", "long", "x")
 _Y: Final = ("lat", "latitude", "y")
 _KINDS: Final = ("Point", "Polygon", "MultiPolygon")
-_LONGEST_EDGE: Final = {True: 0.1, False: 10_000.0}
-"""Of a polygon that is projected: degrees if geographic, else meters."""
 _GPKG_HEADER: Final = 8
 _GPKG_ENVELOPES: Final = (0, 32, 48, 48, 64)
 """Bytes of the envelope that a geometry of a GeoPackage begins with, by its kind."""
 _MAX_STEPS: Final = 2_000
 """Times a hundred thousand instructions that a query of a GeoPackage may take."""
-_BROKEN: Final = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +120,7 @@ def _load(
     if system is None:
         raise _bad(path, "it does not say its coordinate system: give --crs, such as EPSG:4326")
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    step = _LONGEST_EDGE[system.is_geographic]
+    step = LONGEST_STEP[system.is_geographic]
     found = np.array(
         [_check_geometry(path, at, one, step, limits) for at, one in enumerate(geometries, 1)]
     )
@@ -146,7 +149,7 @@ def _load_features(path: Path, limits: ReadLimits) -> _Loaded:
         try:
             geometries.append(shape(feature["geometry"]) if feature["geometry"] else None)
             values = dict(feature.get("properties") or {})
-        except (*_BROKEN, shapely.errors.ShapelyError) as error:
+        except (*BROKEN_VALUES, shapely.errors.ShapelyError) as error:
             raise _bad(path, f"feature {number} cannot be read: {error}") from None
         if isinstance(feature.get("id"), str | int):
             values.setdefault("id", feature["id"])
@@ -226,7 +229,7 @@ def _parse_geometry(path: Path, number: int, blob: object) -> shapely.Geometry |
         flags = blob[3]
         start = _GPKG_HEADER + _GPKG_ENVELOPES[flags >> 1 & 7]
         return shapely.from_wkb(blob[start:])
-    except (*_BROKEN, shapely.errors.ShapelyError) as error:
+    except (*BROKEN_VALUES, shapely.errors.ShapelyError) as error:
         raise _bad(path, f"the geometry of row {number} cannot be read: {error}") from None
 
 
@@ -313,12 +316,7 @@ def _project(path: Path, found: NDArray[Any], crs: pyproj.CRS) -> NDArray[Any]:
         bounds = np.abs(shapely.bounds(found))
         outside = (bounds > (180, 90, 180, 90)).any(axis=1)
         _refuse_outside(path, found, outside, "outside of longitude and latitude")
-    if not crs.equals(CRS, ignore_axis_order=True):
-        to_meters = pyproj.Transformer.from_crs(crs, CRS, always_xy=True)
-        found = shapely.transform(
-            shapely.segmentize(found, _LONGEST_EDGE[crs.is_geographic]),
-            lambda points: np.column_stack(to_meters.transform(*points.T)),
-        )
+    found = project_shapes(found, crs)
     with np.errstate(invalid="ignore"):
         bounds = np.abs(shapely.bounds(found))
         outside = ~(bounds <= (17_367_531, 7_314_541) * 2).all(axis=1)

@@ -197,8 +197,6 @@ class AreaFacts(MapFacts):
     bounds: Bounds
     window: GridWindow
     """Its pixels and those around it, on the product's grid."""
-    area_hectares: float
-    """Area of the pixels whose centers are inside it."""
     models: Mapping[Product, ModelFacts]
     """Models of the regions that it lies in."""
 
@@ -223,7 +221,12 @@ class AreaFacts(MapFacts):
 
     def file_name(self, asset: str) -> str:
         """Name of the file of an asset."""
-        return f"{FAMILY}_{self.name}_{self.period}{ASSET_SUFFIXES[asset]}"
+        return area_file(self.name, self.period, ASSET_SUFFIXES[asset])
+
+
+def area_file(name: str, period: Period, suffix: str) -> str:
+    """Name of one file of an area."""
+    return f"{FAMILY}_{name}_{period}{suffix}"
 
 
 def mark_title(title: str, *, synthetic: bool) -> str:

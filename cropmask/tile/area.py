@@ -10,16 +10,16 @@ those of the tile, the margin would make it the tile's, pixel by pixel.
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import shapely
-from rasterio.features import rasterize
 
 from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
@@ -34,25 +34,26 @@ from cropmask.pixels.joined import JoinedLayers, TilePart
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
-from cropmask.product import AREAS, BANDS, FAMILY, NODATA, Recipe
+from cropmask.product import AREAS, BANDS, NODATA, Recipe
 from cropmask.region import region_names
-from cropmask.remote.fetch import Verify, find_identity
+from cropmask.remote.fetch import find_identity
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.remote.ranges import RemoteFiles
-from cropmask.results.finder import Place, find_json
+from cropmask.results.finder import Place, find_json, key_beside
 from cropmask.results.publish import put_area
 from cropmask.site.site import Site
 from cropmask.sources.attribution import find_attribution
-from cropmask.sources.boundary import load_area, load_boundary
+from cropmask.sources.boundary import load_area
 from cropmask.sources.search import Identify
-from cropmask.stac.facts import AREA_ASSETS, ASSET_SUFFIXES, AreaFacts
+from cropmask.stac.facts import AREA_ASSETS, ASSET_SUFFIXES, AreaFacts, area_file
 from cropmask.stac.footprint import describe_polygons
+from cropmask.stac.links import ITEM_SUFFIX
 from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
 from cropmask.tile.itemfacts import date_inputs, make_model_facts, make_sources
-from cropmask.tile.job import Basis, Job, open_basis, prepare_on
+from cropmask.tile.job import Basis, Job, choose_model, make_basis, open_boundary, prepare_on
 from cropmask.tile.memory import open_stages, plan_memory
-from cropmask.tile.run import TileResult
+from cropmask.tile.run import TileResult, make_result
 from cropmask.tile.runkey import SHORT, digest_json
 
 AUTO: Final = "auto"
@@ -120,6 +121,11 @@ class AreaJob:
             yield from part.jobs
 
     @property
+    def models(self) -> dict[str, str]:
+        """Recipe of the model by region."""
+        return {part.basis.region.name: part.basis.recipe for part in self.parts}
+
+    @property
     def synthetic(self) -> bool:
         """Whether any input is made up, and so the result."""
         return any(job.synthetic for job in self.jobs)
@@ -164,10 +170,11 @@ def run_area(
 
         job = prepare_area(task, site, stages=stages, identify_of=open_files)
         if not overwrite and (known := find_same_area(store, job)) is not None:
-            return _result(job, store, known, stages, is_new=False)
+            return make_result(job, store, "SKIPPED", stages, known)
         with stages.stage("load"):
             store.check_writable()
-            _verify(job, site.read.verify)
+            for each in job.jobs:
+                verify_files(each.sources.bands, each.sources.options, is_whole=False)
             owed = [
                 each.basis.region.attribution.over(find_attribution(each.sources))
                 for each in job.jobs
@@ -176,13 +183,13 @@ def run_area(
         with stages.stage("write"):
             crop_map = _compose(job, [found.crop_map for found in mapped])
             statistics = _add_up(job, crop_map, [found.statistics for found in mapped])
-            not_applied = reduce(lambda a, b: {**b, **a}, (found.not_applied for found in mapped))
+            not_applied = ChainMap(*(dict(found.not_applied) for found in mapped))
             facts = _make_facts(job, statistics, not_applied, owed)
             written = put_area(
                 store, job.place, facts, crop_map, overwrite=overwrite, threads=site.threads
             )
         stages.add_bytes("write", written.bytes)
-    return _result(job, store, asdict(statistics), stages, is_new=True)
+    return make_result(job, store, "SUCCEEDED", stages, asdict(statistics))
 
 
 def prepare_area(
@@ -219,7 +226,7 @@ def prepare_area(
         parts=parts,
         run_key=run_key,
         key_parts={"area": task.digest[:SHORT], **digests},
-        place=Place(folder, f"{folder}/{FAMILY}_{task.name}_{task.period}.stac-item.json"),
+        place=Place(folder, f"{folder}/{area_file(task.name, task.period, ITEM_SUFFIX)}"),
     )
 
 
@@ -234,8 +241,7 @@ def find_same_area(store: Store, job: AreaJob) -> Mapping[str, object] | None:
     said = properties if isinstance(properties, dict) else {}
     figures, kept = said.get("cropmask:statistics"), said.get("cropmask:run_key_parts")
     if said.get("cropmask:run_key") == str(job.run_key) and isinstance(figures, dict):
-        stem = job.place.item.removesuffix(".stac-item.json")
-        files = (f"{stem}{ASSET_SUFFIXES[key]}" for key in AREA_ASSETS)
+        files = (key_beside(job.place.item, ASSET_SUFFIXES[key]) for key in AREA_ASSETS)
         return figures if all(map(store.exists, files)) else None
     old = kept if isinstance(kept, dict) else {}
     names = [name for name, part in job.key_parts.items() if old.get(name) != part]
@@ -272,7 +278,7 @@ def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
             "which the command tiles lists for an --aoi or --bbox",
             reason=Reason.OVER_LIMIT,
         )
-    count = _count_centers(polygons, window)
+    count = int(np.count_nonzero(window.inside(polygons)))
     if count == 0:
         raise Rejected(
             f"no pixel of {window.resolution} m has its center in the area: give a larger one, or "
@@ -280,15 +286,6 @@ def _measure(polygons: shapely.Geometry, window: GridWindow) -> float:
             reason=Reason.BAD_VALUE,
         )
     return count * window.resolution**2 / 10_000
-
-
-def _count_centers(polygons: shapely.Geometry, window: GridWindow) -> int:
-    """Number of the pixels of a window whose centers are inside polygons."""
-    if window.pixels == 0:
-        return 0
-    shape, transform = (window.rows, window.columns), window.geobox.transform
-    inside = rasterize([(polygons, 1)], shape, transform=transform, dtype=np.uint8)
-    return int(np.count_nonzero(inside))
 
 
 def _find_polygons(shape: shapely.Geometry) -> shapely.Geometry:
@@ -306,12 +303,12 @@ def _share_out(
     rest, found = task.polygons, False
     for name in names:
         # The boundary first: a region elsewhere need not have such a model.
-        inputs = site.inputs(site.region(name), partial(stages.tell, "demo world"))
-        boundary = load_boundary(inputs.boundary, site.read.limits)
+        region = site.region(name)
+        inputs, boundary = open_boundary(region, site, stages)
         mine = _find_polygons(shapely.intersection(rest, boundary))
-        if mine.area > 0 and _count_centers(mine, GridWindow.around(mine.bounds, site.resolution)):
-            found = True
-            yield open_basis(name, site, recipe=task.recipe, stages=stages), mine
+        if mine.area > 0 and GridWindow.around(mine.bounds, site.resolution).inside(mine).any():
+            found, model = True, choose_model(region, task.recipe)
+            yield make_basis(region, model, inputs, boundary, site), mine
             rest = shapely.difference(rest, boundary)
         if not rest.area > 0:
             return
@@ -341,13 +338,6 @@ def _prepare_part(
     tiles = [GridWindow.of_tile(task.tile, site.resolution) for task in tasks]
     margin = window.grown(MARGIN_METERS // site.resolution).within(reduce(GridWindow.joined, tiles))
     return AreaPart(basis, polygons, jobs, window, margin)
-
-
-def _verify(job: AreaJob, verify: Verify) -> None:
-    """Files are read in part, so they are compared with their checksums only if that is asked."""
-    if verify is Verify.ALL:
-        for each in job.jobs:
-            verify_files(each.sources.bands, each.sources.options)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -383,8 +373,8 @@ def _map_part(
         for piece in pieces:
             piece.layers.check()
             stages.add_bytes("classify", piece.layers.pixel_bytes)
-    causes = (piece.layers.not_applied for piece in pieces)
-    return _MappedPart(crop_map, statistics, reduce(lambda a, b: {**b, **a}, causes, {}))
+    causes = ChainMap(*(dict(piece.layers.not_applied) for piece in pieces))
+    return _MappedPart(crop_map, statistics, causes)
 
 
 def _open_pieces(
@@ -395,13 +385,12 @@ def _open_pieces(
         resolution = part.window.resolution
         tile = GridWindow.of_tile(job.task.tile, resolution)
         piece = part.margin.within(tile)
-        window = Window(piece.row - tile.row, piece.column - tile.column, piece.rows, piece.columns)
         layers = open_layers(
             job.sources,
             geobox(job.task.tile, resolution),
             boundary=part.polygons,
             limits=part.basis.region.limits,
-            window=window,
+            window=Window.of(piece, tile),
             files=files[job.task],
         )
         yield layers, piece.row - part.margin.row, piece.column - part.margin.column
@@ -448,7 +437,6 @@ def _make_facts(
         geometry=geometry,
         bounds=bounds,
         window=job.window,
-        area_hectares=job.hectares,
         models={part.basis.region.product: make_model_facts(part.basis) for part in job.parts},
         period=job.task.period,
         resolution=job.window.resolution,
@@ -461,28 +449,4 @@ def _make_facts(
         masks_not_applied=not_applied,
         synthetic=job.synthetic,
         attribution=reduce(Attribution.beside, owed),
-    )
-
-
-def _result(
-    job: AreaJob,
-    store: Store,
-    statistics: Mapping[str, object],
-    stages: Stages,
-    *,
-    is_new: bool,
-) -> TileResult:
-    uses = stages.finish()
-    stem = job.place.item.removesuffix(".stac-item.json")
-    return TileResult(
-        state="SUCCEEDED" if is_new else "SKIPPED",
-        item=store.uri(job.place.item),
-        thumbnail=store.uri(f"{stem}_thumbnail.png"),
-        visual=store.uri(f"{stem}_visual.tif"),
-        seconds=round(sum(use.wall_seconds for use in uses), 3),
-        run_key=str(job.run_key),
-        synthetic=job.synthetic,
-        statistics=statistics,
-        stages=uses,
-        models={part.basis.region.name: part.basis.recipe for part in job.parts},
     )

@@ -68,6 +68,11 @@ class Job:
         return self.parts.key
 
     @property
+    def models(self) -> dict[str, str]:
+        """Recipe of the model by region."""
+        return {self.basis.region.name: self.basis.recipe}
+
+    @property
     def synthetic(self) -> bool:
         """Whether any input is made up, and so the result."""
         halves = (self.sources.first, self.sources.second)
@@ -128,21 +133,35 @@ def open_basis(
     Raises Rejected if the region or its model is unknown; Misconfigured if the site cannot be used.
     """
     found = site.region(region)
+    model = choose_model(found, recipe)
+    return make_basis(found, model, *open_boundary(found, site, stages or Stages()), site)
+
+
+def choose_model(region: Region, recipe: Recipe | Path) -> tuple[Recipe, ModelRef]:
+    """Model of a region; a model file that no region names is tied to what it holds now."""
     if isinstance(recipe, Path):
-        model, recipe = _load_own(recipe)
-    else:
-        model = found.model(recipe)
+        model = read_model(recipe)
+        return model.manifest.recipe, ModelRef(file=recipe, sha256=model.forest.digest)
+    return recipe, region.model(recipe)
+
+
+def open_boundary(region: Region, site: Site, stages: Stages) -> tuple[Inputs, shapely.Geometry]:
+    """Inputs of a region, and its boundary in EPSG:6933."""
     # A stage only where there is something to make: nothing is told of a world that is there.
-    inputs = site.inputs(found, partial((stages or Stages()).tell, "demo world"))
-    boundary = load_boundary(inputs.boundary, site.read.limits)
+    inputs = site.inputs(region, partial(stages.tell, "demo world"))
+    return inputs, load_boundary(inputs.boundary, site.read.limits)
+
+
+def make_basis(
+    region: Region,
+    model: tuple[Recipe, ModelRef],
+    inputs: Inputs,
+    boundary: shapely.Geometry,
+    site: Site,
+) -> Basis:
+    """What all tasks of a region share, of parts that are open."""
     digest = digest_json(boundary.wkb_hex)
-    return Basis(found, recipe, model, site.resolution, inputs, boundary, digest)
-
-
-def _load_own(file: Path) -> tuple[ModelRef, Recipe]:
-    """A model file that no region names, tied to what it holds now."""
-    model = read_model(file)
-    return ModelRef(file=file, sha256=model.forest.digest), model.manifest.recipe
+    return Basis(region, *model, site.resolution, inputs, boundary, digest)
 
 
 def prepare_on(

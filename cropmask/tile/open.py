@@ -12,7 +12,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from packaging.version import Version
-from rasterio.features import rasterize
 
 from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import GridWindow, tiles_within
@@ -307,10 +306,9 @@ def _join(
         for _ in pool.map(read, jobs):
             pass
     if area is not None:
-        shape, transform = (target.rows, target.columns), target.geobox.transform
-        outside = rasterize([(area, 0)], shape, fill=1, transform=transform, dtype=np.uint8)
+        outside = ~target.inside(area)
         for pixels in arrays.values():
-            pixels[outside == 1] = NODATA
+            pixels[outside] = NODATA
     return _wrap({name: (pixels, target.geobox) for name, pixels in arrays.items()}, facts)
 
 
@@ -356,10 +354,9 @@ def _window_of(raster: Raster) -> GridWindow:
 def _read_part(
     href: str, whole: GridWindow, part: GridWindow, options: ReadOptions
 ) -> NDArray[np.uint8]:
-    rows, columns = part.seen_from(whole)
     with closing(Raster(href, options)) as raster:
         if _window_of(raster) != whole:
             raise Rejected(
                 f"{href} has another grid than the other bands", reason=Reason.WRONG_RASTER
             )
-        return raster.read(Window(rows.start, columns.start, part.rows, part.columns))
+        return raster.read(Window.of(part, whole))

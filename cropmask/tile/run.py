@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,17 @@ from cropmask.modelfile.model import load_forest
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
-from cropmask.remote.fetch import ReadOptions, Verify
+from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.ranges import RemoteFiles
+from cropmask.results.finder import Place, key_beside
 from cropmask.results.publish import put_dataset, write_band
 from cropmask.site.site import Site
 from cropmask.sources.attribution import find_attribution
+from cropmask.stac.facts import ASSET_SUFFIXES
 from cropmask.store.protocol import Store
-from cropmask.task import Task
+from cropmask.task import RunKey, Task
 from cropmask.tile.itemfacts import make_facts, make_product_collection
-from cropmask.tile.job import Basis, Job, find_same, prepare
+from cropmask.tile.job import Basis, find_same, prepare
 from cropmask.tile.memory import open_stages, plan_memory
 
 if TYPE_CHECKING:
@@ -136,13 +138,12 @@ def _run(
     store = site.store()
     job = prepare(task, site, recipe=recipe, stages=stages, basis=basis, identify=files.identify)
     if not overwrite and (item := find_same(store, job)) is not None:
-        return _result(job, store, "SKIPPED", stages, item.statistics)
+        return make_result(job, store, "SKIPPED", stages, item.statistics)
     box = geobox(task.tile, site.resolution)
     budget = plan_memory(box, site.memory)
     with stages.stage("load"):
         store.check_writable()
-        if site.read.verify is not Verify.NONE:
-            verify_files(job.sources.bands, job.sources.options)
+        verify_files(job.sources.bands, job.sources.options)
         region = job.basis.region
         forest = load_forest(job.basis.model.file, job.basis.model.sha256)
         attribution = region.attribution.over(find_attribution(job.sources))
@@ -191,27 +192,40 @@ def _run(
                 check=check,
             )
         stages.add_bytes("write", published.bytes)
-    return _result(job, store, "SUCCEEDED", stages, asdict(statistics))
+    return make_result(job, store, "SUCCEEDED", stages, asdict(statistics))
 
 
-def _result(
-    job: Job,
+class _Mapped(Protocol):
+    """What was mapped: a tile's job, or that of an area."""
+
+    @property
+    def place(self) -> Place: ...
+    @property
+    def run_key(self) -> RunKey: ...
+    @property
+    def synthetic(self) -> bool: ...
+    @property
+    def models(self) -> Mapping[str, str]: ...
+
+
+def make_result(
+    job: _Mapped,
     store: Store,
     state: Literal["SUCCEEDED", "SKIPPED"],
     stages: Stages,
     statistics: Mapping[str, Any],
 ) -> TileResult:
+    """What became of a job, and what it took: ends the last of its stages."""
     uses = stages.finish()
-    label = job.basis.region.product.label(str(job.task.tile), str(job.task.period))
     return TileResult(
         state=state,
         item=store.uri(job.place.item),
-        thumbnail=store.uri(job.place.key(f"{label}_thumbnail.png")),
-        visual=store.uri(job.place.key(f"{label}_visual.tif")),
+        thumbnail=store.uri(key_beside(job.place.item, ASSET_SUFFIXES["thumbnail"])),
+        visual=store.uri(key_beside(job.place.item, ASSET_SUFFIXES["visual"])),
         seconds=round(sum(use.wall_seconds for use in uses), 3),
         run_key=str(job.run_key),
         synthetic=job.synthetic,
         statistics=statistics,
         stages=uses,
-        models={job.basis.region.name: job.basis.recipe},
+        models=job.models,
     )

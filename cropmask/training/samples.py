@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.features import FEATURES
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Misconfigured, Reason, Rejected, list_some
 from cropmask.grid import CRS
 
 CLASS: Final = "Class"
@@ -293,5 +293,4 @@ def _is_number(word: str) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(f"'{name[:40]}'" for name in names[:3]) + more
+    return list_some([f"'{name[:40]}'" for name in names], 3)
