@@ -43,7 +43,6 @@ from cropmask.core.features import features, observed
 from cropmask.core.mapper import ClassifiedPixels, StripClassifier, classify_layers
 from cropmask.core.ranker import make_ranker
 from cropmask.core.strips import Half, Strip
-from cropmask.product import RECIPES
 
 BASELINE = "scikit-learn"
 REAL = SHARED / "hesbaye"
@@ -211,7 +210,7 @@ def measure(
     scenes = find_scenes(rows, width, real)
     found: Result = {}
     with threadpool_limits(1), TemporaryDirectory(prefix="cropmask-bench-") as folder:
-        for recipe in RECIPES:
+        for recipe in models.by_recipe:
             fitted = models.by_recipe[recipe]
             peers, absent = open_peers(fitted, Path(folder))
             found[recipe] = {

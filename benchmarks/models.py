@@ -18,7 +18,7 @@ from cropmask.core.forest import Forest
 from cropmask.core.strips import Half, Strip
 from cropmask.grid import Tile
 from cropmask.pixels.layers import open_layers
-from cropmask.product import RECIPES, Recipe
+from cropmask.product import Recipe
 from cropmask.region import Ancillary, Limits, load_region
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import find_sources
@@ -33,6 +33,8 @@ PIXEL_M: Final = 10
 TERRAIN_PIXELS: Final = 3
 """The demo world's terrain has pixels of 30 m."""
 TILE_PIXELS: Final = 9600
+MEASURED: Final[tuple[Recipe, ...]] = ("forest", "boosted")
+"""Recipes that are fitted and measured."""
 DEMO_SAMPLES: Final = 2000
 REAL_TILE: Final = Tile(186, 136)
 
@@ -76,7 +78,7 @@ def fit_models(samples: Path | None, *, trees: int | None = None) -> Models:
         x, labels = draw_samples(DEMO_SAMPLES)
         name = f"{len(labels)} pixels of the demo world"
     fitted = {}
-    for recipe in RECIPES:
+    for recipe in MEASURED:
         estimator = make_estimator(recipe, training)
         with threadpool_limits(1):
             estimator.fit(x, labels)

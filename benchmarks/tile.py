@@ -26,7 +26,8 @@ from benchmarks.measure import (
     table,
     threads_text,
 )
-from cropmask.product import RECIPES, Recipe
+from benchmarks.models import MEASURED
+from cropmask.product import Recipe
 from cropmask.region import load_region
 
 EDGES: Final = (1200, 2400, 4800, 9600)
@@ -58,7 +59,7 @@ ORIGINAL: Final = {"cpus": 12, "memory_gb": 120.0, "seconds": 2400.0}
 def measure(
     edges: Sequence[int] = EDGES,
     threads: Sequence[int] = (1, 2),
-    recipes: Sequence[Recipe] = RECIPES,
+    recipes: Sequence[Recipe] = MEASURED,
     *,
     resolution: int = 10,
     price: Price | None = None,
@@ -209,7 +210,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--edges", type=numbers, help="edges of parts in pixels")
     parser.add_argument("--threads", type=numbers, default=(1, 2))
-    parser.add_argument("--models", default=",".join(RECIPES), help="forest, boosted or both")
+    parser.add_argument("--models", default=",".join(MEASURED), help="forest, boosted or both")
     parser.add_argument("--resolution", type=int, help="meters; default 10")
     add_price(parser)
     options = parser.parse_args()

@@ -20,8 +20,9 @@ METHOD_URL: Final = (
     "https://docs.digitalearthafrica.org/en/latest/data_specs/Cropland_extent_specs.html"
 )
 
-Recipe = Literal["forest", "boosted"]
-"""How a model was made: the published random forest, or gradient-boosted trees beside it."""
+Recipe = Literal["forest", "boosted", "robust"]
+"""How a model was made: the published random forest, gradient-boosted trees beside it, or trees
+on features that were chosen on places held out."""
 RECIPES: Final[tuple[Recipe, ...]] = get_args(Recipe)
 
 Rgba = tuple[int, int, int, int]

@@ -15,6 +15,7 @@ the result is that of scikit-learn bit by bit, whatever the packets, blocks or t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from cropmask.core._walk import (
     count_votes,
     sum_leaves,
 )
-from cropmask.core.forest import LEAF, Forest
+from cropmask.core.forest import LEAF, Forest, move_odds
 from cropmask.core.ranker import make_buckets
 from cropmask.errors import Reason, Rejected
 
@@ -179,26 +180,41 @@ def _bits(values: NDArray[np.generic], shift: int) -> NDArray[np.uint64]:
 def _percent_cuts(forest: Forest, votes: bool) -> NDArray[np.float64]:
     """Smallest scores whose percentage rounds to 1, 2 ... 100, clamped around one half.
 
-    Percentages are rounded half to even; a score is over 50 exactly when the label is crop.
+    Percentages are rounded half to even, of odds moved such that the threshold is one half; a
+    score is over 50 exactly when the label is crop.
     """
     # Comparing scores with cuts moves the logistic function and the rounding out of the pixels,
     # and takes the decision at one half where scikit-learn takes it: strictly over, never at a tie.
-    trees = forest.roots.size
+    trees, threshold = forest.roots.size, forest.threshold
+    halves = move_odds((np.arange(100) + 0.5) / 100, 1 - threshold)  # moved back
     if forest.kind == "logit":
-        halves = (np.arange(100) + 0.5) / 100
         cuts = np.array([math.log(p / (1 - p)) for p in halves])
-        crop = np.nextafter(0.0, 1.0)  # a logit of exactly 0 is a tie, not crop
+        if threshold == 0.5:
+            crop = float(np.nextafter(0.0, 1.0))  # a logit of exactly 0 is a tie, not crop
+        else:
+            near = math.log(threshold / (1 - threshold))
+            crop = _first_over(lambda score: 1 / (1 + math.exp(-score)), near, threshold)
     elif votes:
-        percents = np.rint(100 * (np.arange(trees + 1) / trees))
+        shares = np.arange(trees + 1) / trees
+        percents = np.rint(100 * move_odds(shares, threshold))
         cuts = np.searchsorted(percents, np.arange(1, 101)).astype(np.float64)
-        crop = trees // 2 + 1.0
+        crop = float(np.searchsorted(shares, threshold, side="right"))
     else:
-        cuts = np.nextafter((np.arange(100) + 0.5) / 100, 1) * trees
-        crop = np.nextafter(0.5 * trees, np.inf)
+        cuts = np.nextafter(halves, 1) * trees
+        crop = _first_over(lambda score: score / trees, threshold * trees, threshold)
     cuts[:50] = np.minimum(cuts[:50], crop)
     cuts[50] = crop
     cuts[51:] = np.maximum(cuts[51:], crop)
     return cuts
+
+
+def _first_over(probability: Callable[[float], float], near: float, threshold: float) -> float:
+    """Smallest score whose probability is over a threshold, a few steps from a near one."""
+    while probability(near) > threshold:
+        near = math.nextafter(near, -math.inf)
+    while not probability(near) > threshold:
+        near = math.nextafter(near, math.inf)
+    return near
 
 
 def make_scratch(engine: Engine, packets: int = BLOCK_PACKETS) -> tuple[Packets, Wave]:

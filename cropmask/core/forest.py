@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 LEAF: Final = 255
 """Value of :attr:`Forest.feature` that marks a leaf."""
+LEAST_THRESHOLD: Final = 0.01
+"""A threshold lies from here to as far below 1: percentages must tell both sides apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,3 +51,18 @@ class Forest:
     """Distinct values of the leaves, ascending."""
     digest: str
     """SHA-256 of the model file, or empty for a forest that comes from no file."""
+    threshold: float = 0.5
+    """A pixel is crop where its probability is strictly over it; one half as published."""
+
+
+def move_odds(p: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """Probabilities of any shape with their odds moved such that a threshold becomes one half.
+
+    ``p (1 - t) / (p (1 - t) + t (1 - p))``: what Bayes' rule makes of a vote when the classes that
+    balance at the threshold are taken as equally frequent. The order stays; one half changes
+    nothing.
+    """
+    if threshold == 0.5:
+        return p
+    crop, other = p * (1 - threshold), threshold * (1 - p)
+    return np.asarray(crop / (crop + other))

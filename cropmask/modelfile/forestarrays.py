@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core.forest import LEAF, Forest
+from cropmask.core.forest import LEAF, LEAST_THRESHOLD, Forest
 
 MAX_TREES: Final = 5000
 MAX_NODES: Final = 8_000_000
@@ -158,6 +158,8 @@ def _check_leaves(forest: Forest) -> str | None:
         return "its leaf values are not ascending numbers"
     if not np.isfinite(forest.baseline):
         return "its baseline is not a number"
+    if not LEAST_THRESHOLD <= forest.threshold <= 1 - LEAST_THRESHOLD:
+        return f"its threshold is not from {LEAST_THRESHOLD} to {1 - LEAST_THRESHOLD}"
     if forest.kind == "vote" and (leaves[0] < 0 or leaves[-1] > 1 or forest.baseline != 0):
         return "its leaf values are not shares of crop"
     return None

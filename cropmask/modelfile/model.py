@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cropmask.attribution import OTHER_LICENSE
 from cropmask.core.engine import predict
-from cropmask.core.forest import LEAF, Forest
+from cropmask.core.forest import LEAF, LEAST_THRESHOLD, Forest
 from cropmask.errors import Reason, Rejected
 from cropmask.modelfile.container import (
     SUFFIX,
@@ -122,6 +122,7 @@ class _Trees(_Strict):
     kind: Literal["vote", "logit"]
     baseline: float
     trees: Annotated[int, Field(ge=1, le=MAX_TREES)]
+    threshold: Annotated[float, Field(ge=LEAST_THRESHOLD, le=1 - LEAST_THRESHOLD)] = 0.5
     features: Annotated[tuple[Word, ...], Field(min_length=1, max_length=LEAF - 1)]
 
 
@@ -150,6 +151,8 @@ class Fitted:
     forest: Forest
     manifest: ModelManifest
     probes: Probes
+    calibration: NDArray[np.uint8] | None = None
+    """See :class:`Model`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,6 +164,9 @@ class Model:
     probes: Probes
     size: int
     """Bytes of the file."""
+    calibration: NDArray[np.uint8] | None = None
+    """``(101,)``: share of crop, in percent, among held-out samples of each value of ``prob``;
+    never falls. None of a model whose vote was found as good, or that nobody calibrated."""
 
 
 def load_forest(path: Path, expected: str | None = None) -> Forest:
@@ -196,7 +202,13 @@ def read_model(path: Path, expected: str | None = None) -> Model:
     return _parse_model(parse_content(data, str(path)), digest, len(data), path.name)
 
 
-def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Probes) -> str:
+def write_model(
+    path: Path,
+    forest: Forest,
+    manifest: ModelManifest,
+    probes: Probes,
+    calibration: NDArray[np.uint8] | None = None,
+) -> str:
     """Write a model file, whole or not at all, and give its SHA-256; equal models, equal bytes.
 
     Raises
@@ -206,10 +218,17 @@ def write_model(path: Path, forest: Forest, manifest: ModelManifest, probes: Pro
     Rejected
         If the forest breaks a law of :class:`Forest`.
     """
-    problem = check_forest(forest) or _check_probes(probes, len(forest.features))
+    problem = (
+        check_forest(forest)
+        or _check_probes(probes, len(forest.features))
+        or _check_calibration(calibration)
+    )
     if problem:
         raise Rejected(f"the model cannot be stored: {problem}", reason=Reason.BAD_MODEL)
-    data = encode_content(_content(forest, manifest, probes))
+    content = _content(forest, manifest, probes)
+    if calibration is not None:
+        content.arrays["calibration"] = calibration
+    data = encode_content(content)
     replace_file(path, data)
     return sha256(data).hexdigest()
 
@@ -221,7 +240,8 @@ def check_probes(forest: Forest, probes: Probes, file: Path) -> str:
     """
     found, expected = predict(forest, probes.x), probes.probability
     worst = float(np.abs(found - expected).max(initial=0.0))
-    flipped = int(np.count_nonzero((found > 0.5) != (expected > 0.5)))
+    over = forest.threshold
+    flipped = int(np.count_nonzero((found > over) != (expected > over)))
     if flipped or not worst <= _PROBE_TOLERANCE:
         raise Rejected(
             f"model file {file.name} does not reproduce its probes ({flipped} of {len(expected)} "
@@ -237,6 +257,7 @@ def _content(forest: Forest, manifest: ModelManifest, probes: Probes) -> Content
             kind=forest.kind,
             baseline=forest.baseline,
             trees=len(forest.roots),
+            threshold=forest.threshold,
             features=forest.features,
         ),
         provenance=manifest.model_copy(
@@ -250,6 +271,8 @@ def _content(forest: Forest, manifest: ModelManifest, probes: Probes) -> Content
     head = document.model_dump(mode="json")
     if manifest.source is None:
         del head["provenance"]["source"]  # so that files of trained models are as they ever were
+    if forest.threshold == 0.5:
+        del head["forest"]["threshold"]
     return Content(
         manifest=head,
         arrays={
@@ -276,6 +299,8 @@ _DTYPES: Final = {
     "probe_probability": ("f8", 1),
 }
 """Arrays of a model file: dtype and number of axes."""
+_OPTIONAL: Final = {"calibration": ("u1", 1)}
+"""Arrays that some have beside them."""
 
 
 def _parse_model(content: Content, digest: str, size: int, name: str) -> Model:
@@ -284,7 +309,7 @@ def _parse_model(content: Content, digest: str, size: int, name: str) -> Model:
     except ValidationError as error:
         raise damaged(name, f"its manifest: {problem_of(error)}") from None
     found = {key: (a.dtype.str[1:], a.ndim) for key, a in content.arrays.items()}
-    if found != _DTYPES:
+    if found != _DTYPES | {key: _OPTIONAL[key] for key in found.keys() & _OPTIONAL.keys()}:
         raise damaged(name, "its arrays are not those of a model")
     try:
         forest = _parse_forest(document.forest, content.arrays, digest)
@@ -293,10 +318,17 @@ def _parse_model(content: Content, digest: str, size: int, name: str) -> Model:
     probes = Probes(
         _frozen(content.arrays["probe_x"]), _frozen(content.arrays["probe_probability"])
     )
-    problem = check_values(forest) or _check_probes(probes, len(forest.features))
+    calibration = content.arrays.get("calibration")
+    problem = (
+        check_values(forest)
+        or _check_probes(probes, len(forest.features))
+        or _check_calibration(calibration)
+    )
     if problem:
         raise damaged(name, problem)
-    return Model(forest, document.provenance, probes, size)
+    if calibration is not None:
+        _frozen(calibration)
+    return Model(forest, document.provenance, probes, size, calibration)
 
 
 def _parse_forest(trees: _Trees, arrays: dict[str, Array], digest: str) -> Forest:
@@ -324,6 +356,7 @@ def _parse_forest(trees: _Trees, arrays: dict[str, Array], digest: str) -> Fores
         right=_frozen(right),
         leaves=_frozen(arrays["leaves"]),
         digest=digest,
+        threshold=trees.threshold,
     )
 
 
@@ -334,6 +367,15 @@ def _check_probes(probes: Probes, features: int) -> str | None:
     p = probes.probability
     if p.shape != (rows,) or not ((p >= 0) & (p <= 1)).all() or not np.isfinite(probes.x).all():
         return "its probes are not numbers in their range"
+    return None
+
+
+def _check_calibration(table: NDArray[np.uint8] | None) -> str | None:
+    if table is None:
+        return None
+    whole = table.dtype == np.uint8 and table.shape == (101,)
+    if not whole or int(table.max()) > 100 or (np.diff(table.astype(np.int16)) < 0).any():
+        return "its calibration is not a percentage for each percentage, never falling"
     return None
 
 

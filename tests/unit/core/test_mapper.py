@@ -47,6 +47,23 @@ def test_probability_is_scikit_learns_for_strips_of_any_height(name: str, rows: 
     assert_array_equal(out.prob, expected_percent(name))
 
 
+@pytest.mark.parametrize("name", ["pure", "even number of trees", "impure leaves", "boosted"])
+@pytest.mark.parametrize("threshold", [0.1, 0.375, 0.4, 0.62, 0.9])
+def test_another_threshold_moves_the_odds_and_decides_strictly(name: str, threshold: float) -> None:
+    estimator, forest = fitted(name)
+    x = features(scene().whole).reshape(len(FEATURES), -1).T
+    p = estimator.predict_proba(x)[:, 1].reshape(scene().shape)
+    odds = np.divide(p, 1 - p, out=np.full(p.shape, np.inf), where=p < 1)
+    odds *= (1 - threshold) / threshold
+    moved = 100 * np.divide(odds, 1 + odds, out=np.ones(p.shape), where=np.isfinite(odds))
+    out = classify_layers(scene(), replace(forest, threshold=threshold))
+    seen = out.prob != 255
+    assert_array_equal((out.prob > 50)[seen], (p > threshold)[seen])
+    off = np.abs(out.prob - moved)[seen]
+    assert off.max() <= 1 + 1e-9, "clamped around one half"
+    assert np.mean(off > 0.5 + 1e-9) < 0.05
+
+
 def test_a_pixel_may_need_both_halves() -> None:
     _, forest = fitted("pure")
     out = classify_layers(scene(), forest, need_both=True)

@@ -6,9 +6,11 @@ import zlib
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import CropmaskError, Misconfigured, Rejected
@@ -83,6 +85,50 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(before, after)
         with pytest.raises(ValueError, match="read-only"):
             after[0] = 1
+
+
+def test_a_threshold_and_a_calibration_travel_with_the_model(tmp_path: Path) -> None:
+    path, table = tmp_path / "m.cropmodel", np.minimum(np.arange(101) // 2 + 10, 55).astype("u1")
+    forest = replace(make_forest(), threshold=0.375)
+    write_model(path, forest, MANIFEST, make_probes(), table)
+    model = read_model(path)
+    assert model.forest.threshold == 0.375
+    assert model.calibration is not None
+    np.testing.assert_array_equal(model.calibration, table)
+    with pytest.raises(ValueError, match="read-only"):
+        model.calibration[0] = 1
+    plain = read_model(put(tmp_path))
+    assert (plain.forest.threshold, plain.calibration) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        np.zeros(100, np.uint8),
+        np.full(101, 101, np.uint8),
+        np.arange(101, dtype=np.uint8)[::-1].copy(),
+        np.zeros(101, np.uint16),
+        np.zeros((1, 101), np.uint8),
+    ],
+)
+def test_a_calibration_that_is_none_is_refused(tmp_path: Path, table: NDArray[Any]) -> None:
+    path = tmp_path / "m.cropmodel"
+    with pytest.raises(Rejected, match="cannot be stored: its calibration is not"):
+        write_model(path, make_forest(), MANIFEST, make_probes(), table)
+    whole = content(tmp_path)
+    path.write_bytes(encode_content(Content(whole.manifest, whole.arrays | {"calibration": table})))
+    refusal(path)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5, 0.999])
+def test_a_threshold_leaves_percentages_on_both_sides(tmp_path: Path, threshold: float) -> None:
+    with pytest.raises(Rejected, match="its threshold is not from"):
+        put(tmp_path, threshold=threshold)
+    whole = content(tmp_path)
+    changed = whole.manifest | {"forest": whole.manifest["forest"] | {"threshold": threshold}}
+    path = tmp_path / "m.cropmodel"
+    path.write_bytes(encode_content(Content(changed, whole.arrays)))
+    refusal(path)
 
 
 def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
