@@ -6,6 +6,7 @@ right children follow from that, so a file cannot even say a cycle or a child ou
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cropmask.attribution import OTHER_LICENSE
+from cropmask.core.applicability import Applicability
 from cropmask.core.engine import predict
 from cropmask.core.forest import LEAF, LEAST_THRESHOLD, Forest
 from cropmask.errors import Reason, Rejected
@@ -59,6 +61,8 @@ PROBES: Final = 32
 """Probes of a new model."""
 MAX_PROBES: Final = 4096
 CLASSES: Final = ("non-crop", "crop")
+MAX_KNOWN: Final = 1 << 20
+"""Most samples of a model's applicability."""
 _PROBE_TOLERANCE: Final = 1e-6
 """Largest difference of a probability from its probe: sums of boosted trees differ in last bits."""
 
@@ -126,8 +130,17 @@ class _Trees(_Strict):
     features: Annotated[tuple[Word, ...], Field(min_length=1, max_length=LEAF - 1)]
 
 
+class _Known(_Strict):
+    """What the arrays of a file do not say of the land that its model knows."""
+
+    features: Annotated[tuple[Word, ...], Field(min_length=1, max_length=LEAF - 1)]
+    mean_distance: float
+    threshold: float
+
+
 class _Document(_Strict):
     forest: _Trees
+    applicability: _Known | None = None
     provenance: ModelManifest
 
 
@@ -152,7 +165,8 @@ class Fitted:
     manifest: ModelManifest
     probes: Probes
     calibration: NDArray[np.uint8] | None = None
-    """See :class:`Model`."""
+    applicability: Applicability | None = None
+    """Both as of :class:`Model`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +181,8 @@ class Model:
     calibration: NDArray[np.uint8] | None = None
     """``(101,)``: share of crop, in percent, among held-out samples of each value of ``prob``;
     never falls. None of a model whose vote was found as good, or that nobody calibrated."""
+    applicability: Applicability | None = None
+    """Which land is like its samples; None of a model whose samples are not known."""
 
 
 def load_forest(path: Path, expected: str | None = None) -> Forest:
@@ -208,6 +224,7 @@ def write_model(
     manifest: ModelManifest,
     probes: Probes,
     calibration: NDArray[np.uint8] | None = None,
+    applicability: Applicability | None = None,
 ) -> str:
     """Write a model file, whole or not at all, and give its SHA-256; equal models, equal bytes.
 
@@ -222,12 +239,15 @@ def write_model(
         check_forest(forest)
         or _check_probes(probes, len(forest.features))
         or _check_calibration(calibration)
+        or _check_applicability(applicability, forest.features)
     )
     if problem:
         raise Rejected(f"the model cannot be stored: {problem}", reason=Reason.BAD_MODEL)
     content = _content(forest, manifest, probes)
     if calibration is not None:
         content.arrays["calibration"] = calibration
+    if applicability is not None:
+        _put_applicability(content, applicability)
     data = encode_content(content)
     replace_file(path, data)
     return sha256(data).hexdigest()
@@ -269,6 +289,7 @@ def _content(forest: Forest, manifest: ModelManifest, probes: Probes) -> Content
     )
     leaf = forest.feature == LEAF
     head = document.model_dump(mode="json")
+    del head["applicability"]  # put there with its arrays
     if manifest.source is None:
         del head["provenance"]["source"]  # so that files of trained models are as they ever were
     if forest.threshold == 0.5:
@@ -299,8 +320,20 @@ _DTYPES: Final = {
     "probe_probability": ("f8", 1),
 }
 """Arrays of a model file: dtype and number of axes."""
-_OPTIONAL: Final = {"calibration": ("u1", 1)}
+_APPLICABILITY: Final = {
+    "known_center": ("f8", 1),
+    "known_factor": ("f8", 1),
+    "known_samples": ("f4", 2),
+}
+_CALIBRATION: Final = {"calibration": ("u1", 1)}
 """Arrays that some have beside them."""
+
+
+def _expected_arrays(document: _Document, names: Collection[str]) -> dict[str, tuple[str, int]]:
+    found = dict(_DTYPES)
+    if document.applicability is not None:
+        found |= _APPLICABILITY
+    return found | (_CALIBRATION if "calibration" in names else {})
 
 
 def _parse_model(content: Content, digest: str, size: int, name: str) -> Model:
@@ -309,7 +342,7 @@ def _parse_model(content: Content, digest: str, size: int, name: str) -> Model:
     except ValidationError as error:
         raise damaged(name, f"its manifest: {problem_of(error)}") from None
     found = {key: (a.dtype.str[1:], a.ndim) for key, a in content.arrays.items()}
-    if found != _DTYPES | {key: _OPTIONAL[key] for key in found.keys() & _OPTIONAL.keys()}:
+    if found != _expected_arrays(document, found.keys()):
         raise damaged(name, "its arrays are not those of a model")
     try:
         forest = _parse_forest(document.forest, content.arrays, digest)
@@ -319,16 +352,18 @@ def _parse_model(content: Content, digest: str, size: int, name: str) -> Model:
         _frozen(content.arrays["probe_x"]), _frozen(content.arrays["probe_probability"])
     )
     calibration = content.arrays.get("calibration")
+    applicability = _parse_applicability(document.applicability, content.arrays)
     problem = (
         check_values(forest)
         or _check_probes(probes, len(forest.features))
         or _check_calibration(calibration)
+        or _check_applicability(applicability, forest.features)
     )
     if problem:
         raise damaged(name, problem)
     if calibration is not None:
         _frozen(calibration)
-    return Model(forest, document.provenance, probes, size, calibration)
+    return Model(forest, document.provenance, probes, size, calibration, applicability)
 
 
 def _parse_forest(trees: _Trees, arrays: dict[str, Array], digest: str) -> Forest:
@@ -376,6 +411,48 @@ def _check_calibration(table: NDArray[np.uint8] | None) -> str | None:
     whole = table.dtype == np.uint8 and table.shape == (101,)
     if not whole or int(table.max()) > 100 or (np.diff(table.astype(np.int16)) < 0).any():
         return "its calibration is not a percentage for each percentage, never falling"
+    return None
+
+
+def _put_applicability(content: Content, known: Applicability) -> None:
+    head = _Known(
+        features=known.features, mean_distance=known.mean_distance, threshold=known.threshold
+    )
+    content.manifest["applicability"] = head.model_dump(mode="json")
+    content.arrays["known_center"] = known.center
+    content.arrays["known_factor"] = known.factor
+    content.arrays["known_samples"] = known.samples
+
+
+def _parse_applicability(head: _Known | None, arrays: dict[str, Array]) -> Applicability | None:
+    if head is None:
+        return None
+    return Applicability(
+        features=head.features,
+        center=_frozen(arrays["known_center"]),
+        factor=_frozen(arrays["known_factor"]),
+        samples=_frozen(arrays["known_samples"]),
+        mean_distance=head.mean_distance,
+        threshold=head.threshold,
+    )
+
+
+def _check_applicability(known: Applicability | None, features: tuple[str, ...]) -> str | None:
+    if known is None:
+        return None
+    wanted = [name for name in features if name in known.features]
+    count = len(known.features)
+    if not count or list(known.features) != wanted:
+        return "the features of its applicability are not its own, in their order"
+    rows = known.samples.shape[0] if known.samples.ndim == 2 else 0
+    shapes = (known.center.shape, known.factor.shape, known.samples.shape)
+    if not 1 <= rows <= MAX_KNOWN or shapes != ((count,), (count,), (rows, count)):
+        return "the samples of its applicability do not fit its features"
+    numbers = (known.center, known.factor, known.samples)
+    if not all(np.isfinite(a).all() for a in numbers) or not (known.factor > 0).all():
+        return "the samples of its applicability are not numbers in their range"
+    if not (0 < known.mean_distance < np.inf and 0 < known.threshold < np.inf):
+        return "the distances of its applicability are not numbers over 0"
     return None
 
 

@@ -38,7 +38,14 @@ def save(folder: Path, region: Region, fitted: Fitted) -> Saved:
     recipe = fitted.manifest.recipe
     file = folder / f"{recipe}{SUFFIX}"
     old = load_card(folder)
-    sha256 = write_model(file, fitted.forest, fitted.manifest, fitted.probes, fitted.calibration)
+    sha256 = write_model(
+        file,
+        fitted.forest,
+        fitted.manifest,
+        fitted.probes,
+        fitted.calibration,
+        fitted.applicability,
+    )
     card = make_card(region)
     if old is not None and old.region == region.name:
         card = card.model_copy(update={"models": old.models})

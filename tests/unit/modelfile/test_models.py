@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cropmask.core.applicability import Applicability
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import CropmaskError, Misconfigured, Rejected
 from cropmask.modelfile import container as modelfile
@@ -129,6 +130,76 @@ def test_a_threshold_leaves_percentages_on_both_sides(tmp_path: Path, threshold:
     path = tmp_path / "m.cropmodel"
     path.write_bytes(encode_content(Content(changed, whole.arrays)))
     refusal(path)
+
+
+def make_known(**changes: Any) -> Applicability:
+    known = Applicability(
+        features=("b",),
+        center=np.array([0.5]),
+        factor=np.array([2.0]),
+        samples=np.array([[1.0], [2.5], [-3.0]], np.float32),
+        mean_distance=4.25,
+        threshold=0.75,
+    )
+    return replace(known, **changes)
+
+
+def test_what_a_model_knows_travels_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.cropmodel"
+    write_model(path, make_forest(), MANIFEST, make_probes(), applicability=make_known())
+    found = read_model(path).applicability
+    assert found is not None
+    assert (found.features, found.mean_distance, found.threshold) == (("b",), 4.25, 0.75)
+    for name in ("center", "factor", "samples"):
+        before, after = getattr(make_known(), name), getattr(found, name)
+        assert before.dtype == after.dtype
+        np.testing.assert_array_equal(before, after)
+    assert read_model(put(tmp_path)).applicability is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"features": ("c",)}, "features of its applicability"),
+        ({"features": ()}, "features of its applicability"),
+        ({"features": ("b", "b")}, "features of its applicability"),
+        ({"center": np.zeros(2)}, "do not fit its features"),
+        ({"samples": np.zeros((0, 1), np.float32)}, "do not fit its features"),
+        ({"samples": np.zeros(1, np.float32)}, "do not fit its features"),
+        ({"samples": np.full((2, 1), np.nan, np.float32)}, "not numbers in their range"),
+        ({"factor": np.zeros(1)}, "not numbers in their range"),
+        ({"center": np.array([np.inf])}, "not numbers in their range"),
+        ({"mean_distance": 0.0}, "not numbers over 0"),
+        ({"threshold": -1.0}, "not numbers over 0"),
+    ],
+)
+def test_what_a_model_cannot_know_is_refused(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    path = tmp_path / "m.cropmodel"
+    known = make_known(**changes)
+    with pytest.raises(Rejected, match=problem):
+        write_model(path, make_forest(), MANIFEST, make_probes(), applicability=known)
+    write_model(path, make_forest(), MANIFEST, make_probes(), applicability=make_known())
+    whole = parse_content(path.read_bytes(), path.name)
+    numbers = {"features", "mean_distance", "threshold"}
+    said = {key: value for key, value in changes.items() if key in numbers}
+    manifest = whole.manifest | {"applicability": whole.manifest["applicability"] | said}
+    arrays = {f"known_{key}": value for key, value in changes.items() if key not in numbers}
+    path.write_bytes(encode_content(Content(manifest, whole.arrays | arrays)))
+    assert "damaged" in refusal(path)
+
+
+def test_arrays_without_what_they_mean_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.cropmodel"
+    write_model(path, make_forest(), MANIFEST, make_probes(), applicability=make_known())
+    whole = parse_content(path.read_bytes(), path.name)
+    bare = {key: value for key, value in whole.manifest.items() if key != "applicability"}
+    path.write_bytes(encode_content(Content(bare, whole.arrays)))
+    assert "damaged" in refusal(path)
+    few = {key: value for key, value in whole.arrays.items() if key != "known_factor"}
+    path.write_bytes(encode_content(Content(whole.manifest, few)))
+    assert "damaged" in refusal(path)
 
 
 def test_equal_models_give_equal_bytes(tmp_path: Path) -> None:
