@@ -14,8 +14,10 @@ from typing import Final
 import numpy as np
 from numba import njit
 
+from cropmask.core._rows import SCALE, leaf_area, run_step, scaled
 from cropmask.core._simd import LANES
 from cropmask.core.features import HALF_YEAR_FEATURES
+from cropmask.core.program import RANK
 from cropmask.core.stretch import NODATA_NDVI
 
 # A square, not a run of 64 pixels: it lies within few fields, and pixels of one field take nearly
@@ -23,10 +25,9 @@ from cropmask.core.stretch import NODATA_NDVI
 EDGE: Final = 8
 """A packet is a square of 8 x 8 neighboring pixels: :data:`~cropmask.core._simd.LANES`."""
 
-_SCALE = np.float32(10_000)
 _LARGEST = np.finfo(np.float32).max
 _PER_HALF = len(HALF_YEAR_FEATURES)
-_TABLE, _DEVIATION = 0, 1
+_TABLE, _DEVIATION, _FORMULA = 0, 1, 3
 _NDVI, _LAI, _MNDWI, _RAIN = 12, 13, 14, 15
 _SLOPE = 32
 
@@ -34,15 +35,10 @@ _compiled = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @_compiled
-def _scaled(raw):
-    return np.float32(np.nan) if raw == 0 else np.float32(raw) / _SCALE
-
-
-@_compiled
 def _ratios(a, b, out):
     """Normalized difference of rows of stored reflectances."""
     for x in range(out.size):
-        first, second = _scaled(a[x]), _scaled(b[x])
+        first, second = scaled(a[x]), scaled(b[x])
         out[x] = (first - second) / (first + second)
 
 
@@ -50,13 +46,7 @@ def _ratios(a, b, out):
 def _leaf_areas(blues, reds, nirs, out):
     """Leaf area index of rows of stored reflectances."""
     for x in range(out.size):
-        blue, red, nir = _scaled(blues[x]), _scaled(reds[x]), _scaled(nirs[x])
-        evi = (
-            np.float32(2.5)
-            * (nir - red)
-            / (nir + np.float32(6) * red - np.float32(7.5) * blue + np.float32(1))
-        )
-        out[x] = np.float32(3.618) * evi - np.float32(0.118)
+        out[x] = leaf_area(scaled(blues[x]), scaled(reds[x]), scaled(nirs[x]))
 
 
 @_compiled
@@ -91,7 +81,7 @@ def _store_ndvi(raw, y, left, used, work, out):
     # both half-years fit the 4 bytes a pixel that hold the segments' labels later.
     _index(_NDVI, raw, y, left, work)
     for x in range(work.size):
-        value = np.rint(work[x] * _SCALE) if np.isfinite(work[x]) else np.float32(0)
+        value = np.rint(work[x] * SCALE) if np.isfinite(work[x]) else np.float32(0)
         out[x] = np.int16(value) if used[x] else np.int16(NODATA_NDVI)
 
 
@@ -192,7 +182,8 @@ def _rank_buckets(values, places, cuts, buckets, falling, packets, row, line):
 
 @_compiled
 def _rank_feature(strip, ranker, f, top, left, columns, packets, work, places):
-    kind, source, least, substitute, tables, table, cuts, starts, lows, scales, buckets = ranker
+    kind, source, least, substitute, tables, table = ranker[:6]
+    cuts, starts, lows, scales, buckets = ranker[6:11]
     late = _PER_HALF <= source[f] < _SLOPE
     place = source[f] % _PER_HALF if source[f] < _SLOPE else _SLOPE
     raw = strip[1] if late else strip[0]
@@ -219,6 +210,26 @@ def _rank_feature(strip, ranker, f, top, left, columns, packets, work, places):
 
 
 @_compiled
+def _rank_formulas(strip, ranker, top, left, columns, packets, work, places):
+    """Ranks of the features that are expressions: the whole program row by row."""
+    least, substitute = ranker[2], ranker[3]
+    cuts, starts, lows, scales, buckets, steps, rows = ranker[6:13]
+    values = np.empty((rows, columns), np.float32)
+    last = np.float32(buckets.shape[1] - 1)
+    for y in range(top, min(top + EDGE, strip[5].shape[0])):
+        line = (y - top) * EDGE
+        for s in range(steps.shape[0]):
+            if steps[s, 0] != RANK:
+                run_step(strip, steps[s], y, left, values)
+                continue
+            f = steps[s, 1]
+            own = cuts[starts[f] : starts[f + 1]]
+            work[:] = values[steps[s, 2]]  # the row may be needed as it is
+            _bucket(work, least[f], substitute[f], lows[f], scales[f], last, places)
+            _rank_buckets(work, places, own, buckets[f], -1, packets, f + 1, line)
+
+
+@_compiled
 def rank_packets(strip, ranker, top, left, packets, active):
     """Fill rows 1 and up of ``packets`` (group, row, lane) with the ranks of their pixels.
 
@@ -231,8 +242,11 @@ def rank_packets(strip, ranker, top, left, packets, active):
     places = np.empty(columns, np.int32)
     starts = ranker[7]
     for f in range(ranker[0].size):
-        if starts[f + 1] - starts[f] > 1:  # else no tree asks for it
+        # Without a cut no tree asks for it, and infinity closes the cuts.
+        if starts[f + 1] - starts[f] > 1 and ranker[0][f] != _FORMULA:
             _rank_feature(strip, ranker, f, top, left, columns, packets, work, places)
+    if ranker[11].shape[0]:
+        _rank_formulas(strip, ranker, top, left, columns, packets, work, places)
 
 
 @_compiled

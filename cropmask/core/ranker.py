@@ -6,8 +6,9 @@ and feature instead of one float comparison per node, and 64 of them fit two reg
 
 Stored reflectances have few values: a table gives their rank. Deviations are compared before the
 logarithm, with cuts moved to raw values, so that no logarithm is taken per pixel and none can
-differ in its last bit from one library to the next. The other features are computed and searched
-in buckets. The ranks are those of :func:`cropmask.core.features.features`, exactly.
+differ in its last bit from one library to the next; so are the logarithms of expressions. The
+other features are computed and searched in buckets, expressions by the steps of one program. The
+ranks are those of :func:`cropmask.core.formulas.compute_features`, exactly.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 
 from cropmask.core.features import FEATURES, HALF_YEAR_FEATURES, SCALE, log_deviation
 from cropmask.core.forest import Forest
-from cropmask.errors import Reason, Rejected
+from cropmask.core.formulas import LOG, Formula, parse_formula
+from cropmask.core.program import make_program
 
-TABLE, DEVIATION, COMPUTED = 0, 1, 2
+TABLE, DEVIATION, COMPUTED, FORMULA = 0, 1, 2, 3
 """How a feature gets its rank."""
 
 MAX_BUCKETS: Final = 1 << 13
@@ -39,9 +41,10 @@ class Ranker:
     """Tables that turn raw pixels into ranks; make them once with :func:`make_ranker`."""
 
     kind: NDArray[np.int64]
-    """``(features,)``: :data:`TABLE`, :data:`DEVIATION` or :data:`COMPUTED`."""
+    """``(features,)``: :data:`TABLE`, :data:`DEVIATION`, :data:`COMPUTED` or :data:`FORMULA`."""
     source: NDArray[np.int64]
-    """``(features,)``: position in :data:`~cropmask.core.features.FEATURES`."""
+    """``(features,)``: position in :data:`~cropmask.core.features.FEATURES`; -1 of an expression.
+    """
     least: NDArray[np.float32]
     """``(features,)``: smallest raw value that counts; greater ones do while they are finite."""
     substitute: NDArray[np.float32]
@@ -61,32 +64,30 @@ class Ranker:
     """``(features,)``: bucket of a value is ``(value - low) * scale``, kept within the table."""
     buckets: NDArray[np.uint16]
     """``(features, buckets)``: number of cuts in lower buckets."""
+    steps: NDArray[np.int64]
+    """``(step, 5)``: the :class:`~cropmask.core.program.Program` of the expressions with cuts."""
+    rows: int
+    """Work rows of that program."""
 
 
 def make_ranker(forest: Forest) -> Ranker:
-    """Tables of a forest; Rejected if it asks for a feature that is none of the 33."""
-    unknown = [name for name in forest.features if name not in FEATURES]
-    if unknown:
-        raise Rejected(
-            f"the model asks for the feature '{unknown[0]}', which is none of the "
-            f"{len(FEATURES)} known ones",
-            reason=Reason.BAD_MODEL,
-        )
-    source = np.array([FEATURES.index(name) for name in forest.features], np.int64)
+    """Tables of a forest; Rejected if a feature is none, or if they are too large together."""
+    formulas = [parse_formula(name) for name in forest.features]
+    source = np.array([_position(formula) for formula in formulas], np.int64)
     kind = np.array([_kind(position) for position in source], np.int64)
     own = [forest.cuts[a:b] for a, b in zip(forest.offsets[:-1], forest.offsets[1:], strict=True)]
-    searched = [
-        _raw_cuts(cuts, int(position)) if k == DEVIATION else cuts
-        for cuts, position, k in zip(own, source, kind, strict=True)
-    ]
+    searched = [_moved_cuts(*feature) for feature in zip(own, formulas, source, strict=True)]
     table = np.where(kind == TABLE, np.cumsum(kind == TABLE) - 1, -1)
     low, scale, buckets = _bucket_tables(searched)
     closed = [np.append(cuts, np.float32(np.inf)) for cuts in searched]
+    program = make_program(
+        [(f, formulas[f]) for f in np.flatnonzero(kind == FORMULA).tolist() if own[f].size]
+    )
     return Ranker(
         kind=kind,
         source=source,
-        least=np.array([_least(int(position)) for position in source], np.float32),
-        substitute=np.array([_substitute(int(position)) for position in source], np.float32),
+        least=np.array([*map(_least, formulas, source)], np.float32),
+        substitute=np.array([*map(_substitute, formulas, source)], np.float32),
         tables=_tables([cuts for cuts, k in zip(own, kind, strict=True) if k == TABLE]),
         table=table,
         cuts=np.concatenate(closed).astype(np.float32),
@@ -94,10 +95,25 @@ def make_ranker(forest: Forest) -> Ranker:
         low=low,
         scale=scale,
         buckets=buckets,
+        steps=program.steps,
+        rows=program.rows,
     )
 
 
+def _position(formula: Formula) -> int:
+    return FEATURES.index(formula.head) if formula.is_published else -1
+
+
+def _moved_cuts(cuts: NDArray[np.float32], formula: Formula, position: int) -> NDArray[np.float32]:
+    """Cuts in the space of what is compared: before the logarithm, if it is one."""
+    if _kind(position) == DEVIATION:
+        return _raw_cuts(cuts, position)
+    return _inner_cuts(cuts) if formula.head == LOG else cuts
+
+
 def _kind(position: int) -> int:
+    if position < 0:
+        return FORMULA
     if position >= 2 * len(HALF_YEAR_FEATURES):
         return COMPUTED
     place = position % len(HALF_YEAR_FEATURES)
@@ -109,7 +125,9 @@ def _is_scaled(position: int) -> bool:
     return position % len(HALF_YEAR_FEATURES) == _EDEV
 
 
-def _least(position: int) -> np.float32:
+def _least(formula: Formula, position: int) -> np.float32:
+    if formula.head == LOG:
+        return np.finfo(np.float32).smallest_subnormal
     if _kind(position) != DEVIATION:
         return np.finfo(np.float32).min
     # The smallest that is positive, also after the division of the scaled one: the smallest floats
@@ -120,9 +138,9 @@ def _least(position: int) -> np.float32:
     return np.float32(smallest[divided > 0][0])
 
 
-def _substitute(position: int) -> np.float32:
+def _substitute(formula: Formula, position: int) -> np.float32:
     if _kind(position) != DEVIATION:
-        return np.float32(0)
+        return np.float32(1 if formula.head == LOG else 0)
     return SCALE if _is_scaled(position) else np.float32(1)
 
 
@@ -145,6 +163,20 @@ def _raw_cuts(cuts: NDArray[np.float32], position: int) -> NDArray[np.float32]:
     divide: Callable[[NDArray[np.float32]], NDArray[np.float32]] = (
         (lambda raw: raw / SCALE) if scaled else (lambda raw: raw)
     )
+    return np.sort(_bisect(cuts, lambda raw, at: log_deviation(divide(raw)) > at))
+
+
+def _inner_cuts(cuts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Largest values whose logarithm is at most each cut, ascending; 0 where there is none."""
+    # Minus the deviation of a value is its logarithm, rounded alike.
+    return _bisect(cuts, lambda value, at: -log_deviation(value) <= at)
+
+
+def _bisect(
+    cuts: NDArray[np.float32],
+    holds: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.bool_]],
+) -> NDArray[np.float32]:
+    """Largest positive float for which something holds at each cut, if it does for all below."""
     low = np.zeros(cuts.size, np.int64)
     high = np.full(cuts.size, _FLOAT_MAX_BITS + 1, np.int64)
     # The logarithm is asked, not inverted: an exponential would be off by a bit here and there.
@@ -152,10 +184,9 @@ def _raw_cuts(cuts: NDArray[np.float32], position: int) -> NDArray[np.float32]:
     with np.errstate(divide="ignore", under="ignore"):
         while (high - low > 1).any():
             middle = (low + high) // 2
-            raw = middle.astype(np.uint32).view(np.float32)
-            over = log_deviation(divide(raw)) > cuts
-            low, high = np.where(over, middle, low), np.where(over, high, middle)
-    return np.sort(low.astype(np.uint32).view(np.float32))
+            held = holds(middle.astype(np.uint32).view(np.float32), cuts)
+            low, high = np.where(held, middle, low), np.where(held, high, middle)
+    return low.astype(np.uint32).view(np.float32)
 
 
 def _bucket_tables(
@@ -186,7 +217,8 @@ def make_buckets(
     # never falls as the value grows, so what the cuts of lower buckets count is surely below.
     kind = cuts.dtype.type
     low = cuts[0]
-    span = max(float(np.quantile(cuts, reach)) - float(low), 1e-6)
+    span = max(float(np.quantile(cuts.astype(np.float64), reach)) - float(low), 1e-6)
     scale = kind((number - 2) / span)
-    places = np.clip((cuts - low) * scale, 0, kind(number - 1)).astype(np.int64)
+    with np.errstate(over="ignore"):
+        places = np.clip((cuts - low) * scale, 0, kind(number - 1)).astype(np.int64)
     return low, scale, np.searchsorted(places, np.arange(number)).astype(np.uint16)
