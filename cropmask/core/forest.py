@@ -24,7 +24,7 @@ class Forest:
     """
 
     features: tuple[str, ...]
-    """Names of the features, in order; at most 254."""
+    """Features in order, each a text of :mod:`cropmask.core.formulas`; at most 254."""
     kind: Literal["vote", "logit"]
     """``vote``: the probability is the mean of the leaves (random forest). ``logit``: it is the
     logistic function of ``baseline`` plus the sum of the leaves (gradient boosting)."""

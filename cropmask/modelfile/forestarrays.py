@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.forest import LEAF, LEAST_THRESHOLD, Forest
+from cropmask.core.formulas import Formula, parse_formula
+from cropmask.core.program import make_program
+from cropmask.errors import Rejected
 
 MAX_TREES: Final = 5000
 MAX_NODES: Final = 8_000_000
@@ -91,7 +94,12 @@ def decode_cuts(
 
 def check_values(forest: Forest) -> str | None:
     """What is wrong with the values of a forest's arrays, or None; structure is not looked at."""
-    return _check_cuts(forest) or _check_nodes(forest) or _check_leaves(forest)
+    return (
+        _check_features(forest)
+        or _check_cuts(forest)
+        or _check_nodes(forest)
+        or _check_leaves(forest)
+    )
 
 
 def check_forest(forest: Forest) -> str | None:
@@ -120,10 +128,22 @@ def check_forest(forest: Forest) -> str | None:
     return check_values(forest)
 
 
+def _check_features(forest: Forest) -> str | None:
+    known: dict[Formula, str] = {}
+    try:
+        for text in forest.features:
+            formula = parse_formula(text)
+            if formula in known:
+                return f"its features '{known[formula]}' and '{text}' are the same"
+            known[formula] = text
+        make_program([(f, found) for f, found in enumerate(known) if not found.is_published])
+    except Rejected as error:
+        return str(error)
+    return None if 1 <= len(known) < LEAF else "its features are not 1 to 254 different ones"
+
+
 def _check_cuts(forest: Forest) -> str | None:
     count = len(forest.features)
-    if not 1 <= count < LEAF or len(set(forest.features)) != count:
-        return "its features are not 1 to 254 different names"
     offsets, cuts = forest.offsets, forest.cuts
     counts = np.diff(offsets)
     if len(offsets) != count + 1 or offsets[0] != 0 or offsets[-1] != len(cuts):

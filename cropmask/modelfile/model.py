@@ -20,6 +20,7 @@ from cropmask.attribution import OTHER_LICENSE
 from cropmask.core.applicability import Applicability
 from cropmask.core.engine import predict
 from cropmask.core.forest import LEAF, LEAST_THRESHOLD, Forest
+from cropmask.core.formulas import MAX_LENGTH
 from cropmask.errors import Reason, Rejected
 from cropmask.modelfile.container import (
     SUFFIX,
@@ -73,6 +74,7 @@ class _Strict(BaseModel):
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Word = Annotated[str, Field(max_length=200)]
+_Text = Annotated[str, Field(max_length=MAX_LENGTH)]
 
 
 class TrainingData(_Strict):
@@ -127,13 +129,15 @@ class _Trees(_Strict):
     baseline: float
     trees: Annotated[int, Field(ge=1, le=MAX_TREES)]
     threshold: Annotated[float, Field(ge=LEAST_THRESHOLD, le=1 - LEAST_THRESHOLD)] = 0.5
-    features: Annotated[tuple[Word, ...], Field(min_length=1, max_length=LEAF - 1)]
+    features: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=LEAF - 1)]
+    """Texts of :mod:`cropmask.core.formulas`."""
 
 
 class _Known(_Strict):
     """What the arrays of a file do not say of the land that its model knows."""
 
-    features: Annotated[tuple[Word, ...], Field(min_length=1, max_length=LEAF - 1)]
+    features: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=LEAF - 1)]
+    """Texts of :mod:`cropmask.core.formulas`."""
     mean_distance: float
     threshold: float
 

@@ -14,7 +14,6 @@ import rasterio
 from pyproj import Transformer
 
 from cropmask.contract import VERSION
-from cropmask.core.features import FEATURES
 from cropmask.core.scaling import LAYER, UNDECLARED
 from cropmask.errors import CropmaskError, Reason, Rejected, blame_configuration
 from cropmask.grid import EPSG, tiles_within
@@ -111,11 +110,6 @@ def _check_boundary(region: Region, limits: ReadLimits) -> str:
 
 def _check_model(file: Path, sha256: str) -> str:
     model = read_model(file, sha256)
-    unknown = [name for name in model.forest.features if name not in FEATURES]
-    if unknown:
-        raise Rejected(
-            f"the model asks for the unknown feature '{unknown[0]}'", reason=Reason.BAD_MODEL
-        )
     return check_probes(model.forest, model.probes, file)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cropmask.core.features import FEATURES
 from cropmask.core.forest import LEAF, Forest
 from cropmask.errors import Rejected
 from cropmask.modelfile.container import Content, encode_content, parse_content
@@ -61,7 +62,7 @@ def forests(draw: st.DrawFn) -> Forest:
         roots.append(len(feature))
         grow(tree)
     return Forest(
-        features=tuple(f"f{i}" for i in range(len(cuts))),
+        features=FEATURES[: len(cuts)],
         kind="vote",
         baseline=0.0,
         cuts=np.concatenate([np.sort(np.array(c, np.float32)) for c in cuts]),

@@ -31,9 +31,9 @@ MANIFEST = ModelManifest(
 
 
 def make_forest() -> Forest:
-    """Two trees: ``a <= 1 ? 0 : (b <= -2 ? 1 : 0)`` and a bare leaf."""
+    """Two trees: ``NDVI_S1 <= 1 ? 0 : (slope <= -2 ? 1 : 0)`` and a bare leaf."""
     return Forest(
-        features=("a", "b"),
+        features=("NDVI_S1", "slope"),
         kind="vote",
         baseline=0.0,
         cuts=np.array([1, -2, 5], np.float32),
@@ -134,7 +134,7 @@ def test_a_threshold_leaves_percentages_on_both_sides(tmp_path: Path, threshold:
 
 def make_known(**changes: Any) -> Applicability:
     known = Applicability(
-        features=("b",),
+        features=("slope",),
         center=np.array([0.5]),
         factor=np.array([2.0]),
         samples=np.array([[1.0], [2.5], [-3.0]], np.float32),
@@ -149,7 +149,7 @@ def test_what_a_model_knows_travels_with_it(tmp_path: Path) -> None:
     write_model(path, make_forest(), MANIFEST, make_probes(), applicability=make_known())
     found = read_model(path).applicability
     assert found is not None
-    assert (found.features, found.mean_distance, found.threshold) == (("b",), 4.25, 0.75)
+    assert (found.features, found.mean_distance, found.threshold) == (("slope",), 4.25, 0.75)
     for name in ("center", "factor", "samples"):
         before, after = getattr(make_known(), name), getattr(found, name)
         assert before.dtype == after.dtype
@@ -162,7 +162,7 @@ def test_what_a_model_knows_travels_with_it(tmp_path: Path) -> None:
     [
         ({"features": ("c",)}, "features of its applicability"),
         ({"features": ()}, "features of its applicability"),
-        ({"features": ("b", "b")}, "features of its applicability"),
+        ({"features": ("slope", "slope")}, "features of its applicability"),
         ({"center": np.zeros(2)}, "do not fit its features"),
         ({"samples": np.zeros((0, 1), np.float32)}, "do not fit its features"),
         ({"samples": np.zeros(1, np.float32)}, "do not fit its features"),
@@ -412,7 +412,18 @@ def test_signed_arrays_that_are_no_forest(
         ("forest", {"trees": 10**9}, "less than or equal"),
         ("forest", {"trees": 3}, "not whole trees"),
         ("forest", {"trees": 0}, "greater than or equal"),
-        ("forest", {"features": ["a", "a"]}, "different names"),
+        ("forest", {"features": ["slope", "slope"]}, "'slope' and 'slope' are the same"),
+        (
+            "forest",
+            {"features": ["nd(nir_S1,red_S1)", "nd(nir_S1, red_S1)"]},
+            "'nd(nir_S1,red_S1)' and 'nd(nir_S1, red_S1)' are the same",
+        ),
+        ("forest", {"features": ["slope", "moon"]}, "'moon' is no feature"),
+        ("forest", {"features": ["slope", "__import__('os')"]}, "only names, commas"),
+        ("forest", {"features": ["slope", "sum(" * 10 + "slope"]}, "more than 8 operations"),
+        ("forest", {"features": ["slope", "raw_bcdev_S1"]}, "stands in operations only"),
+        ("forest", {"features": ["slope", "a" * 401]}, "at most 400"),
+        ("forest", {"features": ["slope", 5]}, "valid string"),
         ("forest", {"features": [f"f{i}" for i in range(300)]}, "at most 254"),
         ("forest", {"kind": "eval"}, "Input should be"),
         ("forest", {"baseline": 1.0}, "not shares"),
