@@ -199,7 +199,7 @@ def compute_rows(
     ----------
     published_names
         Names of the columns of ``rows``, each of :data:`~cropmask.core.features.FEATURES` that
-        ``names`` need among them.
+        ``names`` need among them. A column of an expression is taken as it is.
     rows
         ``(row, column)``.
 
@@ -208,12 +208,13 @@ def compute_rows(
     NDArray[np.float32]
         ``(row, feature)`` in the order of ``names``; values that are not finite are 0.
     """
-    columns = {name: rows[:, place] for place, name in enumerate(published_names)}
+    formulas = [parse_formula(name) for name in published_names]
+    columns = {str(formula): rows[:, place] for place, formula in enumerate(formulas)}
     known: dict[Formula, Float] = {}
     out = np.empty((len(rows), len(names)), np.float32)
     for place, formula in enumerate(map(parse_formula, names)):
-        if formula.is_published:
-            out[:, place] = _column(formula.head, columns)
+        if formula.is_published or str(formula) in columns:
+            out[:, place] = _column(str(formula), columns)
         else:
             out[:, place] = _evaluate(formula, lambda name: _of_rows(name, columns), known)
     out[~np.isfinite(out)] = 0

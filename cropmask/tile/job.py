@@ -9,11 +9,10 @@ from pathlib import Path
 import shapely
 
 from cropmask.contract import VERSION
-from cropmask.core.features import FEATURES
 from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import intersects
 from cropmask.machine.stages import Stages
-from cropmask.modelfile.model import read_model
+from cropmask.modelfile.model import load_forest, read_model
 from cropmask.product import Recipe
 from cropmask.region import ModelRef, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
@@ -35,6 +34,8 @@ class Basis:
     region: Region
     recipe: Recipe
     model: ModelRef
+    features: tuple[str, ...]
+    """What the model asks for."""
     resolution: int
     inputs: Inputs
     boundary: shapely.Geometry
@@ -137,12 +138,18 @@ def open_basis(
     return make_basis(found, model, *open_boundary(found, site, stages or Stages()), site)
 
 
-def choose_model(region: Region, recipe: Recipe | Path) -> tuple[Recipe, ModelRef]:
+ChosenModel = tuple[Recipe, ModelRef, tuple[str, ...]]
+"""Recipe of a model, its file, and its features."""
+
+
+def choose_model(region: Region, recipe: Recipe | Path) -> ChosenModel:
     """Model of a region; a model file that no region names is tied to what it holds now."""
     if isinstance(recipe, Path):
         model = read_model(recipe)
-        return model.manifest.recipe, ModelRef(file=recipe, sha256=model.forest.digest)
-    return recipe, region.model(recipe)
+        reference = ModelRef(file=recipe, sha256=model.forest.digest)
+        return model.manifest.recipe, reference, model.forest.features
+    reference = region.model(recipe)
+    return recipe, reference, load_forest(reference.file).features  # a run checks its digest
 
 
 def open_boundary(region: Region, site: Site, stages: Stages) -> tuple[Inputs, shapely.Geometry]:
@@ -154,7 +161,7 @@ def open_boundary(region: Region, site: Site, stages: Stages) -> tuple[Inputs, s
 
 def make_basis(
     region: Region,
-    model: tuple[Recipe, ModelRef],
+    model: ChosenModel,
     inputs: Inputs,
     boundary: shapely.Geometry,
     site: Site,
@@ -189,7 +196,7 @@ def prepare_on(
         resolution=basis.resolution,
         geomad=geomad,
         ancillary={name: inputs[name] for name in inputs if name not in geomad},
-        features=FEATURES,
+        features=basis.features,
         code=VERSION,
     )
     return Job(task, basis, sources, parts, make_place(region.product, task))

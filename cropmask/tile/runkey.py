@@ -28,13 +28,13 @@ class ChangeCause(StrEnum):
 
 CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
     "model": ChangeCause.MODEL,
+    "features": ChangeCause.MODEL,
     "region": ChangeCause.CONFIGURATION,
     "limits": ChangeCause.CONFIGURATION,
     "boundary": ChangeCause.CONFIGURATION,
     "resolution": ChangeCause.CONFIGURATION,
     "geomad": ChangeCause.INPUTS,
     "ancillary": ChangeCause.INPUTS,
-    "features": ChangeCause.SOFTWARE,
     "code": ChangeCause.SOFTWARE,
 }
 """ChangeCause by part."""
@@ -57,7 +57,7 @@ class KeyParts:
     ancillary: str
     """Identities of the layers beside GeoMAD."""
     features: str
-    """Names and order of the features."""
+    """What the model asks for, in its order."""
     code: str
     """Version of the package."""
 

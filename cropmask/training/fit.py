@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from typing import Any, Final
@@ -15,7 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from cropmask.attribution import OTHER_LICENSE
 from cropmask.contract import VERSION
+from cropmask.core.features import FEATURES
 from cropmask.core.forest import Forest
+from cropmask.errors import Rejected
 from cropmask.modelfile.ensembles import find_ensemble
 from cropmask.modelfile.model import PROBES, Fitted, ModelManifest, Probes, TrainingData
 from cropmask.modelfile.pickles import parse_pickle
@@ -34,6 +36,19 @@ BOOSTED: Final[dict[str, str | int | float | bool | None]] = {
     "early_stopping": False,
     "random_state": SEED,
 }
+
+
+RECIPE_FEATURES: Final[Mapping[Recipe, tuple[str, ...]]] = {"forest": FEATURES, "boosted": FEATURES}
+"""Features of each recipe, texts of :mod:`cropmask.core.formulas`; the published method's are the
+33."""
+
+
+def recipe_features(recipe: Recipe) -> tuple[str, ...]:
+    """Features that a recipe's models are fitted on; Rejected if it has none."""
+    try:
+        return RECIPE_FEATURES[recipe]
+    except KeyError:
+        raise Rejected(f"the recipe '{recipe}' names no features") from None
 
 
 def hyperparameters(
@@ -82,9 +97,11 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
         CPUs to use; the result does not depend on it.
     """
     estimator = make_estimator(recipe, region.training, jobs)
+    names = recipe_features(recipe)
+    x = samples.compute(names)
     owed, owner = region.attribution, region.attribution.first
     with limit_threads():
-        estimator.fit(samples.features, samples.labels)
+        estimator.fit(x, samples.labels)
     manifest = ModelManifest(
         region=region.name,
         recipe=recipe,
@@ -99,9 +116,7 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
         credit_url=(owner.url or "") if owner else "",
     )
     rows = probe_rows(samples.labels)
-    return Fitted(
-        convert(estimator, samples.names), manifest, make_probes(estimator, samples.features[rows])
-    )
+    return Fitted(convert(estimator, names), manifest, make_probes(estimator, x[rows]))
 
 
 def convert(estimator: object, names: Sequence[str]) -> Forest:

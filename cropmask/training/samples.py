@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.features import FEATURES
+from cropmask.core.formulas import compute_rows, parse_formula
 from cropmask.errors import Misconfigured, Reason, Rejected, list_some
 from cropmask.grid import CRS
 
@@ -71,7 +72,7 @@ class SampleRow:
     label: int
     """1 crop, 0 not."""
     features: NDArray[np.float32]
-    """``(33,)`` in the order of :data:`FEATURES`."""
+    """In the order of :data:`FEATURES`, then of the table's expressions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +80,7 @@ class Samples:
     """Labeled rows, all finite."""
 
     names: tuple[str, ...]
-    """Names of the features: :data:`FEATURES`."""
+    """The 33 :data:`FEATURES`, then the expressions that the table has columns of."""
     features: NDArray[np.float32]
     """``(row, feature)``."""
     labels: NDArray[np.uint8]
@@ -95,12 +96,22 @@ class Samples:
         """Number of rows that are crop."""
         return int(self.labels.sum())
 
+    def compute(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Features ``(row, feature)`` of any list of texts of :mod:`cropmask.core.formulas`.
+
+        An expression that the table has is taken from there, others are computed from the 33.
+        """
+        if tuple(names) == self.names:
+            return self.features
+        return compute_rows(names, self.names, self.features)
+
 
 def load_samples(path: Path) -> Samples:
     """Samples of a text file: a header of names, then rows of values separated by spaces.
 
     The header names ``Class`` and the 33 features, in any order, after an optional ``#``. It may
-    also name :data:`ORIGIN`. Lines after it that begin with ``#`` are remarks.
+    also name :data:`ORIGIN`, and expressions of :mod:`cropmask.core.formulas`. Lines after it that
+    begin with ``#`` are remarks.
 
     Raises
     ------
@@ -118,10 +129,11 @@ def load_samples(path: Path) -> Samples:
     numbers = [name for name in columns if name not in WORDS]
     labels = table[:, numbers.index(CLASS)]
     _check_labels(path, labels)
-    order = [numbers.index(name) for name in FEATURES]
+    expressions = [name for name in columns if "(" in name]
+    order = [numbers.index(name) for name in (*FEATURES, *expressions)]
     features = np.ascontiguousarray(table[:, order], dtype=np.float32)
     return Samples(
-        FEATURES,
+        (*FEATURES, *expressions),
         features,
         labels.astype(np.uint8),
         sha256(data).hexdigest(),
@@ -130,9 +142,11 @@ def load_samples(path: Path) -> Samples:
     )
 
 
-def encode_header() -> str:
+def encode_header(expressions: Sequence[str] = ()) -> str:
     """First line of a table with all columns, as :func:`load_samples` reads it."""
-    return f"# {' '.join((*ORIGIN, CLASS, *FEATURES))}\n"
+    # Words of a line are columns, and spaces mean nothing in an expression.
+    more = [text.replace(" ", "") for text in expressions]
+    return f"# {' '.join((*ORIGIN, CLASS, *FEATURES, *more))}\n"
 
 
 def encode_row(row: SampleRow) -> str:
@@ -219,9 +233,15 @@ def _parse_header(path: Path, lines: list[str]) -> list[str]:
     missing = [name for name in (CLASS, *FEATURES) if name not in columns]
     if any(name in columns for name in PLACE):
         missing += [name for name in PLACE if name not in columns]
+    try:
+        for name in columns:
+            if "(" in name:
+                parse_formula(name)
+    except Rejected as error:
+        raise _bad(path, f"column {error}") from None
     problems = {
         "missing": missing,
-        "unknown": [name for name in columns if name not in known],
+        "unknown": [name for name in columns if name not in known and "(" not in name],
         "repeated": [name for name, count in Counter(columns).items() if count > 1],
     }
     for kind, names in problems.items():

@@ -16,7 +16,7 @@ from cropmask.errors import Rejected
 from cropmask.product import Recipe
 from cropmask.region import Region, Training
 from cropmask.training.figures import Coordinates, Figure, Kind, Scores, Validation
-from cropmask.training.fit import SEED, limit_threads, make_estimator
+from cropmask.training.fit import SEED, limit_threads, make_estimator, recipe_features
 from cropmask.training.samples import Samples
 
 RAIN_CLUSTERS: Final = 60
@@ -98,11 +98,12 @@ def cross_validate(
     ``groups`` has the cluster ``(row,)`` that the folds keep whole.
     """
     rows = []
+    x = samples.compute(recipe_features(recipe))
     for train, test in folds:
         if len(np.unique(samples.labels[train])) == len(np.unique(samples.labels[test])) == 2:
             estimator = make_estimator(recipe, training, jobs)
-            estimator.fit(samples.features[train], samples.labels[train])
-            crop = estimator.predict_proba(samples.features[test])[:, 1]
+            estimator.fit(x[train], samples.labels[train])
+            crop = estimator.predict_proba(x[test])[:, 1]
             rows.append(_measure(samples.labels[test], crop))
         done()
     if not rows:

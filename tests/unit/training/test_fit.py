@@ -5,10 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cropmask.modelfile.model import write_model
+from cropmask.core.features import FEATURES
+from cropmask.modelfile.model import check_probes, read_model, write_model
 from cropmask.product import Recipe
 from cropmask.region import Region, Training, load_region
-from cropmask.training.fit import fit, hyperparameters, make_estimator, probe_rows
+from cropmask.training.fit import (
+    RECIPE_FEATURES,
+    fit,
+    hyperparameters,
+    make_estimator,
+    probe_rows,
+    recipe_features,
+)
 from cropmask.training.samples import load_samples
 from tests.shareddata import shared
 from tests.unit.training.tables import make_samples, walk
@@ -68,8 +76,6 @@ def test_probes_are_of_both_classes() -> None:
 def test_the_committed_model_is_what_its_samples_give(recipe: Recipe) -> None:
     import sklearn
 
-    from cropmask.modelfile.model import read_model
-
     region = load_region("indian_ocean")
     committed = read_model(region.model(recipe).file)
     if committed.manifest.software["scikit-learn"] != sklearn.__version__:
@@ -79,3 +85,26 @@ def test_the_committed_model_is_what_its_samples_give(recipe: Recipe) -> None:
     assert found.manifest.training == committed.manifest.training
     for name in ("cuts", "offsets", "roots", "feature", "rank", "right", "leaves"):
         np.testing.assert_array_equal(getattr(found.forest, name), getattr(committed.forest, name))
+
+
+EXPRESSIONS = ("nd(nir_S2,red_S2)", "log(minimum(raw_bcdev_S1,raw_bcdev_S2))", "NDVI_S1", "slope")
+
+
+@pytest.mark.parametrize("recipe", ["forest", "boosted"])
+def test_a_recipe_names_its_features(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert recipe_features(recipe) == FEATURES
+    monkeypatch.setitem(RECIPE_FEATURES, recipe, EXPRESSIONS)
+    samples = make_samples(200)
+    found = fit(REGION, samples, recipe)
+    x = samples.compute(EXPRESSIONS)
+    estimator = make_estimator(recipe, REGION.training).fit(x, samples.labels)
+    np.testing.assert_allclose(
+        walk(found.forest, x), estimator.predict_proba(x)[:, 1], rtol=0, atol=1e-12
+    )
+    path = tmp_path / "own.cropmodel"
+    write_model(path, found.forest, found.manifest, found.probes)
+    read = read_model(path)
+    assert read.forest.features == EXPRESSIONS
+    assert check_probes(read.forest, read.probes, path).startswith("32 probes reproduced")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cropmask.core.features import FEATURES
-from cropmask.errors import Misconfigured, Rejected
+from cropmask.core.formulas import compute_rows
+from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.training.samples import (
     SampleRow,
     encode_header,
@@ -157,3 +158,43 @@ def test_the_real_samples(region: str, rows: int, crop: int) -> None:
     assert samples.features.shape == (rows, 33)
     assert round(100 * samples.crop_rows / rows) == crop
     assert load_coordinates(shared(f"coordinates/{region}.txt"), rows).shape == (rows, 2)
+
+
+def test_a_table_may_have_expressions(tmp_path: Path) -> None:
+    samples, path = make_samples(4, seed=3), tmp_path / "s.txt"
+    texts = ("nd(nir_S1, red_S1)", "log(ratio(raw_bcdev_S1,raw_bcdev_S2))")
+    rows = [
+        SampleRow("a", 1, 1, None, "x215y075", 1, at % 2, np.append(samples.features[at], [at, 5]))
+        for at in range(4)
+    ]
+    path.write_text(encode_header(texts) + "".join(map(encode_row, rows)))
+    found = load_samples(path)
+    assert found.names[:33] == FEATURES
+    assert found.names[33:] == ("nd(nir_S1,red_S1)", "log(ratio(raw_bcdev_S1,raw_bcdev_S2))")
+    np.testing.assert_array_equal(found.compute(FEATURES), samples.features)
+    own = found.compute((*texts, "difference(nir_S1,red_S1)"))
+    # What the table has is taken from it: a median of values is not a value of medians.
+    assert own[:, 0].tolist() == [0, 1, 2, 3]
+    assert own[:, 1].tolist() == [5] * 4
+    nir, red = (samples.features[:, FEATURES.index(name)] for name in ("nir_S1", "red_S1"))
+    np.testing.assert_array_equal(own[:, 2], nir - red)
+    names = ("blue_S1", *texts)
+    expected = compute_rows(names, FEATURES, samples.features)
+    np.testing.assert_array_equal(samples.compute(names), expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("exp(slope)", "column 'exp.slope.' is no feature: 'exp' is no operation"),
+        ("nd(slope", "column 'nd.slope' is no feature"),
+        ("__import__('os')", "only names, commas"),
+        ("nd(slope,slope)", "repeated column"),
+    ],
+)
+def test_columns_that_are_no_expressions(tmp_path: Path, column: str, words: str) -> None:
+    path = tmp_path / "s.txt"
+    path.write_text(table(f"{HEADER} {column} nd(slope,slope)", f"{ROW} 1 2", f"{OTHER} 1 2"))
+    with pytest.raises(Rejected, match=words) as caught:
+        load_samples(path)
+    assert caught.value.reason is Reason.BAD_SAMPLES
