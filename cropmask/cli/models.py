@@ -272,7 +272,8 @@ def _format_document(item: NamedModel, document: dict[str, Any]) -> Iterator[str
         if isinstance(value, dict):
             value = ", ".join(f"{name} {part}" for name, part in value.items())
         elif isinstance(value, list):
-            value = f"{len(value)}: {' '.join(value)}" if len(value) > 3 else ", ".join(value)
+            words = " ".join(word.replace(" ", "") for word in value)
+            value = f"{len(value)}: {words}" if len(value) > 3 else ", ".join(value)
         yield f"  {key}: {'unknown' if value is None else value}"
     if document["validation"]:
         yield f"  {', '.join(cardtext.HEAD[1:])}:"

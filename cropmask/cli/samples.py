@@ -84,6 +84,12 @@ def samples() -> None:
     help="What stands for a polygon: the median of each feature over its pixels, or the pixel at a "
     "point on it.",
 )
+@click.option(
+    "--features",
+    "expressions",
+    type=options.FILE,
+    help="Text file of features to take beside the 33, one a line, such as 'nd(nir_S1,red_S1)'.",
+)
 @options.resolution_option
 @options.source_options
 @click.option(
@@ -109,6 +115,7 @@ def extract(
     crs: str | None,
     layer: str | None,
     polygons: PolygonMode,
+    expressions: Path | None,
     at_once: int,
     overwrite: bool,
     as_json: bool,
@@ -127,12 +134,13 @@ def extract(
       cropmask samples extract --points survey.gpkg --label cover --crop-values 40,41 \\
         --other-values '*' --region sahel --period 2021 --out s.txt --env prod
     """
-    from cropmask.operate.extract import extract
+    from cropmask.operate.extract import extract, load_expressions
     from cropmask.operate.labelpoints import PointColumns, collect_points
     from cropmask.site.site import open_site
 
     site = open_site(options={**site_options, "output": "."})  # no results are written
     zone = site.region(region)
+    texts = load_expressions(expressions) if expressions else ()
     columns = PointColumns(label, id_column, date_column, _split(crop_values), _split(other_values))
     points, report = collect_points(files, columns, crs=crs, layer=layer, limits=site.read.limits)
     _tell_labels(report, as_json=as_json)
@@ -146,6 +154,7 @@ def extract(
             period,
             out,
             at=polygons,
+            expressions=texts,
             threads=at_once,
             overwrite=overwrite,
             done=lambda share: progress("tiles", share),

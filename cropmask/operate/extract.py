@@ -20,7 +20,8 @@ import shapely
 from numpy.typing import NDArray
 
 from cropmask.contract import VERSION
-from cropmask.core.features import FEATURES, features, observed
+from cropmask.core.features import FEATURES, observed
+from cropmask.core.formulas import compute_features, parse_formula
 from cropmask.core.strips import Half, Strip
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, GridWindow, Tile, geobox, tile_at, tile_polygon
@@ -49,6 +50,7 @@ EXTRACTED: Final = "extracted:"
 """Begins the remark on how a table was made."""
 NO_GEOMAD: Final = "no GeoMAD"
 TOO_LARGE: Final = "too large"
+MAX_EXPRESSION_BYTES: Final = 2**17
 MAX_POLYGON_PIXELS: Final = 2**20
 """Most pixels of the box of a polygon: 10 km x 10 km at 10 m."""
 
@@ -96,6 +98,7 @@ def extract(
     out: Path,
     *,
     at: PolygonMode = "median",
+    expressions: Sequence[str] = (),
     threads: int = 4,
     overwrite: bool = False,
     done: ShareDone = lambda _share: None,
@@ -122,6 +125,8 @@ def extract(
         File to write; parts of it wait in a folder of the same name with ``.parts``.
     at
         What stands for a polygon.
+    expressions
+        Features beside the 33, computed pixel by pixel as in a map: :func:`load_expressions`.
     threads
         Tiles read at the same time.
     overwrite
@@ -139,7 +144,8 @@ def extract(
     Interrupted
         If something cannot be read now; another run goes on.
     """
-    key = _make_key(points, region, inputs, site, period, at)
+    names = (*FEATURES, *expressions)
+    key = _make_key(points, region, inputs, site, period, at, names)
     if _is_done(out, key, overwrite=overwrite):
         return _recall(out)
     parts = _Parts(out, key)
@@ -147,7 +153,7 @@ def extract(
     for index, point in enumerate(points):
         by_tile[_home(point.geometry)].append(index)
     known = {} if overwrite else parts.load(by_tile)
-    reader = _Reader(region, inputs, site, period)
+    reader = _Reader(region, inputs, site, period, names)
     waiting = [tile for tile in sorted(by_tile) if tile not in known]
 
     def run(tile: Tile) -> None:
@@ -167,7 +173,7 @@ def extract(
         raise _nothing(entries, period, inputs)
     facts = {"period": str(period), "resolution": site.resolution, "region": region.name}
     facts |= {"polygons": at, "software": VERSION, "key": key}
-    replace_file(out, _encode(entries, facts).encode())
+    replace_file(out, _encode(entries, facts, expressions).encode())
     parts.remove()
     return Extraction(
         out,
@@ -185,8 +191,47 @@ _Entry = dict[str, Any]
 """What is known of a place: its id, and its line in the table or the reason why it has none."""
 
 
-def _encode(entries: Sequence[_Entry], facts: Mapping[str, object]) -> str:
-    lines = [encode_header(), f"# {EXTRACTED} {_MARK} {json.dumps(facts)}\n"]
+def load_expressions(path: Path) -> tuple[str, ...]:
+    """Features beside the 33 that a text file names, one a line; ``#`` begins a remark.
+
+    Raises
+    ------
+    Misconfigured
+        If the file cannot be read.
+    Rejected
+        If a line is no feature, or says what another one says.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_EXPRESSION_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or "it is not text"
+        raise Misconfigured(f"features file {path} cannot be read ({problem})") from None
+    if len(text) > MAX_EXPRESSION_BYTES:
+        raise Rejected(f"features file {path} is too large: at most {MAX_EXPRESSION_BYTES} bytes")
+    found: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not (words := line.partition("#")[0].strip()):
+            continue
+        try:
+            formula = parse_formula(words)
+        except Rejected as error:
+            raise Rejected(
+                f"features file {path}, line {number}: {error}", reason=Reason.BAD_SAMPLES
+            ) from None
+        if str(formula) in found:
+            raise Rejected(
+                f"features file {path}: lines {found[str(formula)]} and {number} are the same",
+                reason=Reason.BAD_SAMPLES,
+            )
+        found[str(formula)] = number
+    return tuple(name for name in found if name not in FEATURES)
+
+
+def _encode(
+    entries: Sequence[_Entry], facts: Mapping[str, object], expressions: Sequence[str]
+) -> str:
+    lines = [encode_header(expressions), f"# {EXTRACTED} {_MARK} {json.dumps(facts)}\n"]
     lines += [entry["line"] for entry in entries if "line" in entry]
     left = [entry for entry in entries if "reason" in entry]
     return "".join([*lines, *(f"# {LEFT_OUT} {json.dumps(entry)}\n" for entry in left)])
@@ -208,9 +253,10 @@ def _make_key(
     site: Site,
     period: Period,
     at: PolygonMode,
+    names: Sequence[str],
 ) -> str:
     """Digest of everything that was asked for."""
-    asked: list[object] = [VERSION, FEATURES, str(period), site.resolution, at, inputs.catalog]
+    asked: list[object] = [VERSION, names, str(period), site.resolution, at, inputs.catalog]
     asked += [inputs.ancillary.model_dump(mode="json"), region.limits.require_both_halves]
     asked += [
         [
@@ -350,7 +396,10 @@ def pixels_of(
 class _Reader:
     """Features of pixels from the tiles that they lie in."""
 
-    def __init__(self, region: Region, inputs: Inputs, site: Site, period: Period) -> None:
+    def __init__(
+        self, region: Region, inputs: Inputs, site: Site, period: Period, names: Sequence[str]
+    ) -> None:
+        self._names = names
         self._limits = Limits(
             min_coverage_percent=0, require_both_halves=region.limits.require_both_halves
         )
@@ -407,14 +456,14 @@ class _Reader:
             yield place | {"line": encode_row(row)}
 
     def _read(self, places: Sequence[_Pixels]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Features ``(pixel, 33)`` of the pixels of some places, and which of them have GeoMAD."""
+        """Features ``(pixel, feature)`` of the pixels of places, and which of them have GeoMAD."""
         none = np.empty(0, np.int64)
         rows, columns = (
             np.concatenate([none, *(place[axis] for place in places)]) for axis in (0, 1)
         )
         edge = int(AFRICA_10.size) // self._site.resolution
         tiles = np.stack([columns // edge, AFRICA_10.rows - 1 - rows // edge])
-        values = np.zeros((len(rows), len(FEATURES)), np.float32)
+        values = np.zeros((len(rows), len(self._names)), np.float32)
         is_seen = np.zeros(len(rows), np.bool_)
         for x, y in np.unique(tiles, axis=1).T:
             mine = np.flatnonzero((tiles[0] == x) & (tiles[1] == y))
@@ -438,7 +487,7 @@ class _Reader:
                 raise
             return None
         verify_files(sources.bands, sources.options, is_whole=False)
-        values = np.zeros((len(pixels[0]), len(FEATURES)), np.float32)
+        values = np.zeros((len(pixels[0]), len(self._names)), np.float32)
         is_seen = np.zeros(len(pixels[0]), np.bool_)
         for window, mine in plan_windows(*pixels):
             at = (pixels[0][mine] - window.row, pixels[1][mine] - window.column)
@@ -450,7 +499,7 @@ class _Reader:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         self.read.append(window)
         rows, columns = pixels
-        values = np.zeros((len(rows), len(FEATURES)), np.float32)
+        values = np.zeros((len(rows), len(self._names)), np.float32)
         is_seen = np.zeros(len(rows), np.bool_)
         box = geobox(sources.tile, self._site.resolution)
         with open_layers(
@@ -464,7 +513,7 @@ class _Reader:
             for strip in layers.strips(max(1, min(window.rows, _STRIP_PIXELS // window.columns))):
                 mine = np.flatnonzero((rows >= strip.row) & (rows < strip.row + strip.shape[0]))
                 picked = _pick(strip, rows[mine] - strip.row, columns[mine])
-                values[mine] = features(picked)[:, 0].T
+                values[mine] = compute_features(self._names, picked)[:, 0].T
                 is_seen[mine] = self._see(picked)[0]
             layers.check()
         return values, is_seen

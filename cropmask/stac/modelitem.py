@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cropmask.attribution import UNSTATED, Attribution
+from cropmask.core.features import FEATURES
 from cropmask.modelfile.model import Model
 from cropmask.product import FAMILY, MASK, MODELS
 from cropmask.stac import assets
@@ -146,6 +147,7 @@ def _describe_samples(attribution: Attribution) -> str:
 
 
 def _input(features: tuple[str, ...]) -> Document:
+    known = all(name in FEATURES for name in features)
     return {
         "name": "Features of a pixel",
         "description": f"In this order: {', '.join(features)}",
@@ -157,7 +159,9 @@ def _input(features: tuple[str, ...]) -> Document:
         },
         "pre_processing_function": {
             "format": "python",
-            "expression": "cropmask.core.features:features",
+            "expression": "cropmask.core.features:features"
+            if known
+            else "cropmask.core.formulas:compute_features",
         },
     }
 

@@ -19,8 +19,8 @@ from odc.geo.xr import xr_coords
 
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
-from cropmask.core.features import features as features_of
 from cropmask.core.forest import Forest
+from cropmask.core.formulas import compute_features, parse_formula
 from cropmask.core.mapper import DEFAULT_ROWS, StripClassifier, vote_pixels
 from cropmask.errors import Reason, Rejected
 from cropmask.machine.limits import find_cpus
@@ -148,14 +148,16 @@ def features(
     second_half: xr.Dataset,
     region: str | None = None,
     *,
+    names: Sequence[str] = FEATURES,
     rain_first_half: LayerValues | None = None,
     rain_second_half: LayerValues | None = None,
     slope: LayerValues | None = None,
     site: Site | None = None,
 ) -> xr.Dataset:
-    """The 33 features of GeoMAD that you have loaded yourself, as the models see them.
+    """The features of GeoMAD that you have loaded yourself, as the models see them.
 
     Parameters are those of :func:`predict`; the region is needed for the layers of a site only.
+    ``names`` are the features, which may be expressions; default the 33 published ones.
 
     >>> import numpy as np, xarray as xr, cropmask
     >>> from odc.geo.geobox import GeoBox
@@ -170,30 +172,36 @@ def features(
     >>> found = cropmask.features(half, half, rain_first_half=400, rain_second_half=300, slope=2.5)
     >>> len(found), found["rain_S2"].values[0, 0], found["NDVI_S1"].values[0, 0]
     (33, np.float32(300.0), np.float32(0.0))
+    >>> rain = dict(rain_first_half=400, rain_second_half=300, slope=2.5)
+    >>> found = cropmask.features(half, half, names=["nd(rain_S1, rain_S2)"], **rain)
+    >>> found["nd(rain_S1, rain_S2)"].values[0, 0]
+    np.float32(0.14285715)
 
     Returns
     -------
     xarray.Dataset
-        33 variables float32 ``(y, x)`` in the order of the models, ``blue_S1`` ... ``rain_S1``, the
-        same for ``S2``, and ``slope``. As in the training of models a value that is not finite is
-        0, so nodata is 0 too. ``.to_dataarray("feature")`` stacks them.
+        Variables float32 ``(y, x)`` in the order of ``names``; the 33 are ``blue_S1`` ...
+        ``rain_S1``, the same for ``S2``, and ``slope``. As in the training of models a value that
+        is not finite is 0, so nodata is 0 too. ``.to_dataarray("feature")`` stacks them.
 
     Raises
     ------
     Rejected, Misconfigured, Interrupted
         As :func:`predict`.
     """
+    names = tuple(names)
+    for name in names:
+        parse_formula(name)
     found = _find_region(region, site)
     inputs = _parse(
         first_half, second_half, (rain_first_half, rain_second_half, slope), found, site
     )
-    stack = _apply(
-        partial(_featurize, maker=inputs.strip_maker), inputs, dtype=np.float32, axis="feature"
-    )
+    compute = partial(_featurize, maker=inputs.strip_maker, names=names)
+    stack = _apply(compute, inputs, dtype=np.float32, axes={"feature": len(names)})
     units = {"rain_S1": "mm", "rain_S2": "mm", "slope": "percent"}
     described = {
         name: (stack.isel(feature=number), {"units": units.get(name, "1")})
-        for number, name in enumerate(FEATURES)
+        for number, name in enumerate(names)
     }
     return _wrap(described, inputs.grid, {"title": "Features of the crop models"})
 
@@ -302,14 +310,14 @@ def _apply(
     inputs: LoadedInputs,
     *,
     dtype: type,
-    axis: str | None = None,
+    axes: Mapping[str, int] | None = None,
 ) -> xr.Variable:
     """Result of a function of the pixels of all arrays, block by block where they are lazy."""
     arrays = inputs.arrays
     if _is_lazy(inputs):
         whole = xr.Dataset({str(number): array for number, array in enumerate(arrays)})
         arrays = tuple(band.variable for band in whole.chunk().unify_chunks().values())
-    sizes = {axis: len(FEATURES)} if axis else {}
+    sizes = dict(axes or {})
     found: xr.Variable = xr.apply_ufunc(
         function,
         *arrays,
@@ -354,9 +362,11 @@ def _make_classifier(forest: Forest, need_both: bool) -> StripClassifier:
     return StripClassifier(forest, need_both=need_both)
 
 
-def _featurize(*arrays: NDArray[Any], maker: StripMaker) -> NDArray[np.float32]:
+def _featurize(
+    *arrays: NDArray[Any], maker: StripMaker, names: Sequence[str]
+) -> NDArray[np.float32]:
     """Features ``(y, x, feature)`` of the pixels of some arrays."""
-    out = np.empty((len(FEATURES), *arrays[0].shape), np.float32)
+    out = np.empty((len(names), *arrays[0].shape), np.float32)
     for strip in maker.strips(arrays, DEFAULT_ROWS):
-        out[:, strip.row : strip.row + strip.shape[0]] = features_of(strip)
+        out[:, strip.row : strip.row + strip.shape[0]] = compute_features(names, strip)
     return np.moveaxis(out, 0, -1)

@@ -24,7 +24,7 @@ from cropmask.core.features import FEATURES
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
 from cropmask.operate import extract as module
-from cropmask.operate.extract import Extraction, extract, pixels_of, plan_windows
+from cropmask.operate.extract import Extraction, extract, load_expressions, pixels_of, plan_windows
 from cropmask.operate.labelpoints import LabeledPoint
 from cropmask.region import Region, load_region
 from cropmask.site.site import Inputs, open_site
@@ -230,6 +230,53 @@ def test_polygons_have_the_medians_of_their_pixels(
         table.features[:, nir] + table.features[:, red]
     )
     assert np.abs(of_medians - table.features[:, ndvi]).max() > 1e-3
+
+
+def test_expressions_are_medians_of_values(world: World, valley: Region, tmp_path: Path) -> None:
+    file = tmp_path / "features.txt"
+    file.write_text(
+        "# ours\n\nnd(nir_S1, red_S1)  # NDVI\nslope\nratio(rain_S1,sum(rain_S1,rain_S2))\n"
+    )
+    texts = load_expressions(file)
+    assert texts == ("nd(nir_S1, red_S1)", "ratio(rain_S1, sum(rain_S1, rain_S2))")
+    x, y = LEFT + 10 * (COLUMN + 60), TOP - 10 * (ROW + 60)
+    square = outline(shapely.box(x, y, x + 90, y + 90), "square", 0)
+    points = [square, *scattered(20)]
+    run(world, valley, points, tmp_path / "plain.txt")
+    run(world, valley, points, tmp_path / "more.txt", expressions=texts)
+    plain, more = (load_samples(tmp_path / f"{name}.txt") for name in ("plain", "more"))
+    assert more.names[33:] == tuple(text.replace(" ", "") for text in texts)
+    np.testing.assert_array_equal(more.features[:, :33], plain.features)
+    np.testing.assert_array_equal(more.compute(FEATURES), plain.features)
+    found = more.compute(texts)
+    np.testing.assert_array_equal(found[:, 0], plain.compute(("NDVI_S1",))[:, 0])
+    of_medians = plain.compute(texts)
+    assert (found[0] != of_medians[0]).any()  # an area
+    np.testing.assert_array_equal(found[1:], of_medians[1:])  # pixels
+    with pytest.raises(Rejected, match="another period or other inputs"):
+        run(world, valley, points, tmp_path / "plain.txt", expressions=texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("slope\n__import__('os')", "line 2: .* is no feature: only names, commas"),
+        ("nd(nir_S1,red_S1)\n\nnd(nir_S1, red_S1)", "lines 1 and 3 are the same"),
+        ("#" * 200_000, "too large"),
+    ],
+)
+def test_files_of_no_features(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "features.txt"
+    file.write_text(text)
+    with pytest.raises(Rejected, match=words):
+        load_expressions(file)
+
+
+def test_a_file_of_features_must_be_text(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"\xff\xfe\x00")
+    for path, words in ((tmp_path / "f", "it is not text"), (tmp_path / "none", "No such file")):
+        with pytest.raises(Misconfigured, match=words):
+            load_expressions(path)
 
 
 def test_a_polygon_may_count_as_a_point_on_it(world: World, valley: Region, tmp_path: Path) -> None:

@@ -282,6 +282,27 @@ def test_features_are_the_published_formulas(
     assert found["rain_S1"].attrs["units"] == "mm"
 
 
+@pytest.mark.parametrize("chunks", [None, {"y": 7, "x": 9}])
+def test_features_may_be_expressions(
+    first: xr.Dataset, second: xr.Dataset, chunks: dict[str, int] | None
+) -> None:
+    names = ("nd(nir_S1,red_S1)", "slope", "log(maximum(raw_bcdev_S1, raw_bcdev_S2))")
+    known = cropmask.features(first, second, **LAYERS)
+    if chunks:
+        first, second = first.chunk(chunks), second.chunk(chunks)
+    found = cropmask.features(first, second, names=names, **LAYERS)
+    assert tuple(found) == names
+    ndvi, slope, largest = (found[name].values for name in names)
+    assert_array_equal(ndvi, known["NDVI_S1"].values)
+    assert_array_equal(slope, known["slope"].values)
+    both = (known["bcdev_S1"].values != 0) & (known["bcdev_S2"].values != 0)
+    least = np.minimum(known["bcdev_S1"].values, known["bcdev_S2"].values)
+    assert both.any()
+    assert_array_equal(largest[both], -least[both])
+    with pytest.raises(Rejected, match="'moon'"):
+        cropmask.features(first, second, names=("moon",), **LAYERS)
+
+
 def test_the_forest_sees_these_features(first: xr.Dataset, second: xr.Dataset) -> None:
     """The percentages are those of the features, pixel by pixel."""
     crops = predict(first, second)
