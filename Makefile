@@ -1,6 +1,6 @@
 # make demo   sets everything up and maps the made-up tile: needs python3.11+, make and git
 # make test   sets everything up and runs the tests, without the internet
-# make coverage   the same tests, and the share of lines that they run
+# make coverage   the same tests, and the share of lines that they run: half as long again
 # make test-lowest  the unit tests on the lowest versions that pyproject.toml allows
 # make test-faults  kills, failing servers, full disks; a few minutes
 # make docs   the documentation as a site in build/site, offline; broken links fail
