@@ -15,6 +15,8 @@ TOOLS := .uv
 UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv
 BIN := .venv/bin
 WORKERS ?= auto
+# The slow files begin first (tests/conftest.py): not those with the most tests.
+SPREAD := --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo setup test coverage test-lowest test-faults drill lint docs reference check bench format clean wheel
 
@@ -24,10 +26,10 @@ demo: .venv/.run  ## map the made-up tile at 60 m into ./output
 setup: .venv/.dev  ## everything that developing needs
 
 test: .venv/.dev  ## all tests
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not faults" tests
+	$(BIN)/pytest -n $(WORKERS) $(SPREAD) -m "not faults" tests
 
 coverage: .venv/.dev  ## all tests, and how many lines they run in their own processes
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not faults" --cov --cov-report=term tests
+	$(BIN)/pytest -n $(WORKERS) $(SPREAD) -m "not faults" --cov --cov-report=term tests
 
 test-lowest: .venv-lowest/.ready  ## unit tests on the lowest versions that pyproject.toml allows
 	.venv-lowest/bin/pytest -n $(WORKERS) --dist loadfile -o filterwarnings=default --disable-warnings tests/unit

@@ -47,6 +47,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         assert [process.wait() for process in started] == [0, 0]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests begin first, so that no process is left alone with them."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])  # keeps the order within a file
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many hostile inputs were held off, and how many tests were skipped, and why."""
     hostile = [r for r in terminalreporter.getreports("passed") if "tests/security/" in r.nodeid]

@@ -188,7 +188,7 @@ def test_the_agencys_own_models_map_a_tile(job: Job, name: str, region: str) -> 
 @pytest.mark.parametrize(
     ("model", "code", "word"),
     [
-        ("nonsense", ExitCode.USAGE, "neither forest nor boosted nor a model file"),
+        ("nonsense", ExitCode.USAGE, "neither forest nor boosted nor robust nor a model file"),
         ("none.cropmodel", ExitCode.MISCONFIGURED, "cannot be read"),
         ("old.joblib", ExitCode.REJECTED, "cropmask models import"),
     ],

@@ -134,6 +134,7 @@ def test_commands_are_found_in_sentences() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_region_in_a_folder_of_regions(terminal: Terminal) -> None:
     """The demo region, with every place named, all of them by relative paths."""
     tile = terminal.make_world(pasted=True)
@@ -157,6 +158,7 @@ def test_a_region_in_a_folder_of_regions(terminal: Terminal) -> None:
     assert terminal.left_in_second() == {"output"}
 
 
+@pytest.mark.slow
 def test_what_is_refused_names_what_to_type(terminal: Terminal) -> None:
     tile = terminal.make_world()
     places = PLACES
@@ -176,6 +178,7 @@ def test_what_is_refused_names_what_to_type(terminal: Terminal) -> None:
     assert terminal.left_in_second() == {"output"}
 
 
+@pytest.mark.slow
 def test_a_region_file_of_ones_own(terminal: Terminal) -> None:
     """Named by a relative path with a space; results in the folder that one is in."""
     terminal.make_world()
