@@ -4,6 +4,7 @@
 
 forest        inference on one core against scikit-learn's same model, beside other engines
 segmentation  the object filter from 1 to 92 million pixels
+expressions   features as expressions beside the published ones
 files         size of the model files, and how long they take to load
 reference     the published way in xarray, dask and scikit-learn, beside ours
 tile          whole processes from 24 COGs to 3 COGs, their growth and their cost
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import files, forest, network, operating, reference, segmentation, tile
+from benchmarks import expressions, files, forest, network, operating, reference, segmentation, tile
 from benchmarks.inputs import ensure_inputs, find_resolution
 from benchmarks.measure import (
     SAMPLES,
@@ -32,11 +33,21 @@ from benchmarks.measure import (
 )
 from benchmarks.models import fit_models
 
-NAMES = ("forest", "segmentation", "files", "reference", "tile", "network", "operating")
+NAMES = (
+    "forest",
+    "expressions",
+    "segmentation",
+    "files",
+    "reference",
+    "tile",
+    "network",
+    "operating",
+)
 SIZES: dict[bool, dict[str, dict[str, Any]]] = {
     False: {name: {} for name in NAMES},
     True: {
         "forest": forest.QUICK,
+        "expressions": expressions.QUICK,
         "segmentation": {"edges": (500, 1000)},
         "files": {"rounds": 1},
         "reference": {"edges": (300, 600)},
@@ -59,7 +70,7 @@ def main() -> None:
     chosen = [name for name in NAMES if name in options.only.split(",")]
     print(f"# Benchmarks\n\n{table(('Machine', ''), describe_machine().items())}", flush=True)
     resolution = find_resolution(options.resolution, quick=options.quick)
-    if {"reference", "tile"} & set(chosen):
+    if {"reference", "tile", "expressions"} & set(chosen):
         ensure_inputs(resolution)
     models = fit_models(options.samples) if {"forest", "reference"} & set(chosen) else None
     price = tile.find_price(options)
@@ -69,6 +80,13 @@ def main() -> None:
             "Forest: one core against scikit-learn",
             lambda: forest.measure(models, **sizes["forest"]),
             forest.report,
+        ),
+        "expressions": (
+            "Expressions beside the published features",
+            lambda: expressions.measure(
+                options.samples, **{"resolution": resolution, **sizes["expressions"]}
+            ),
+            expressions.report,
         ),
         "segmentation": (
             "Segmentation",

@@ -17,6 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks import __main__ as everything
 from benchmarks import (
+    expressions,
     files,
     forest,
     job,
@@ -286,6 +287,7 @@ def test_every_model_file_is_measured() -> None:
 
 
 TINY: dict[str, dict[str, Any]] = {
+    "expressions": {"rows": 8, "rounds": 1, "edge": 64},
     "files": {"rounds": 1},
     "forest": {"width": 72, "rounds": 2, "seconds": 0, "real": Path("absent")},
     "operating": {"messages": (3, 5), "records": 7},
@@ -309,6 +311,7 @@ def run_program(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("expressions", "--quick --resolution 100 --samples absent"),
         ("files", "--rounds 1"),
         ("forest", "--quick"),
         ("network", "--resolution 100 --quick"),
@@ -321,6 +324,7 @@ def run_program(
 def test_every_benchmark_is_a_program_of_its_own(
     name: str, words: str, models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(expressions, "QUICK", TINY["expressions"])
     monkeypatch.setattr(forest, "QUICK", TINY["forest"])
     monkeypatch.setattr(network, "QUICK", TINY["network"])
     monkeypatch.setattr(operating, "QUICK", TINY["operating"])
