@@ -13,14 +13,18 @@ from cropmask.core.cpulevel import ARM, X86, choose_cpu_level
 
 PROGRAM = """
 import hashlib
+from dataclasses import replace
 import numba
+from cropmask.core.formulas import NAMES
 from cropmask.core.mapper import map_crops
 from cropmask.modelfile.model import load_forest
 from cropmask.region import load_region
 from tests.scenes import make_scene
 print(numba.config.CPU_NAME)
-for recipe in ("forest", "boosted"):
-    forest = load_forest(load_region("indian_ocean").model(recipe).file)
+models = load_region("indian_ocean").models
+forests = [load_forest(models[recipe].file) for recipe in ("forest", "boosted")]
+texts = tuple(f"sum({name},nd({name},LAI_S2),ratio(LAI_S1,slope))" for name in NAMES[:33])
+for forest in (*forests, replace(forests[1], features=texts)):
     result, _ = map_crops(make_scene(), forest)
     bands = (result.mask, result.prob, result.filtered)
     print(hashlib.sha256(b"".join(band.tobytes() for band in bands)).hexdigest())
