@@ -91,6 +91,7 @@ def map_tile(
     *,
     site: Site | None = None,
     model: Recipe | Path = "forest",
+    bands: str | None = None,
     overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> TileResult:
@@ -109,6 +110,9 @@ def map_tile(
         without any configuration the made-up world at 60 m, and ``./output``.
     model
         Recipe of the region's model, or a model file of one's own.
+    bands
+        Extra bands, such as ``"+calibrated,+spread,+dissimilarity"``, or ``"none"``; default those
+        of the site.
     overwrite
         Whether to replace a result of another model, configuration, input or code, which is
         refused otherwise.
@@ -138,7 +142,7 @@ def map_tile(
 
     tile = Tile.parse(tile) if isinstance(tile, str) else tile
     year = Period.year_of(str(period))
-    site = site or open_site()
+    site = (site or open_site()).with_bands(bands)
     stages = open_stages(site.memory, progress) if progress else None
     task = Task(tile, region, year)
     return run_tile(task, site, recipe=model, overwrite=overwrite, stages=stages)
@@ -152,6 +156,7 @@ def map_area(
     site: Site | None = None,
     model: Recipe | Path = "forest",
     name: str | None = None,
+    bands: str | None = None,
     overwrite: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> TileResult:
@@ -181,6 +186,8 @@ def map_area(
         Recipe of the regions' models, or a model file of one's own.
     name
         Folder of the result below ``areas/``; default made of the file's name and the shape.
+    bands
+        Extra bands, as of :func:`map_tile`.
     overwrite
         Whether to replace another result of the same name, which is refused otherwise.
     progress
@@ -208,7 +215,7 @@ def map_area(
     from cropmask.tile.memory import open_stages
 
     year = Period.year_of(str(period))
-    site = site or open_site()
+    site = (site or open_site()).with_bands(bands)
     stages = open_stages(site.memory, progress) if progress else None
     task = load_area_task(area, year, site.read.limits, region=region, recipe=model, name=name)
     return run_area(task, site, overwrite=overwrite, stages=stages)

@@ -143,6 +143,7 @@ ENV_MODELS = "CROPMASK_MODELS"
 ENV_REGION_FILES = "CROPMASK_REGION_FILES"
 ENV_CACHE = "CROPMASK_CACHE"
 ENV_RESOLUTION = "CROPMASK_RESOLUTION"
+ENV_BANDS = "CROPMASK_BANDS"
 ENV_THREADS = "CROPMASK_THREADS"
 ENV_MEMORY = "CROPMASK_MEMORY"
 ENV_LOG_FORMAT = "CROPMASK_LOG_FORMAT"
@@ -178,6 +179,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_REGION_FILES: "region files that a worker knows beside that folder, separated by ':'",
     ENV_CACHE: "folder of the made-up demo world",
     ENV_RESOLUTION: "pixel size in meters: 10, 20, 60 or 100",
+    ENV_BANDS: "extra bands, such as +calibrated,+spread,+dissimilarity",
     ENV_THREADS: "computing threads, instead of the CPUs that the container may use",
     ENV_MEMORY: "memory to stay below, such as 4GB, instead of the container's limit",
     ENV_LOG_FORMAT: "text or json",

@@ -188,6 +188,11 @@ class Reason(StrEnum):
     BAD_MODEL = "bad model", _MODEL, _SHARED
     MODEL_DIGEST_DIFFERS = "model digest differs", _MODEL, _SHARED
     PROBES_DIFFER = "probes differ", _MODEL, _SHARED
+    NO_APPLICABILITY = (
+        "no applicability",
+        "submit without the band 'dissimilarity', or train a model that has it",
+        _SHARED,
+    )
     BAD_ESTIMATOR = "bad estimator", None
     BAD_JOBLIB = "bad joblib", None
     BAD_SAMPLES = "bad samples", None

@@ -5,6 +5,7 @@ Standard library only: the infrastructure imports names from here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal, get_args
@@ -73,6 +74,8 @@ class Band:
                     round(a + (b - a) * share) for a, b in zip(first, last, strict=True)
                 )
                 colors[value] = (red, green, blue, alpha)
+        if self.ramp:  # below a ramp as at its begin
+            colors |= dict.fromkeys(range(self.ramp[0][0]), self.ramp[0][1])
         return dict(sorted(colors.items()))
 
     @property
@@ -141,6 +144,99 @@ FILTERED: Final = Band(
     overview="mode",
 )
 BANDS: Final = (MASK, PROB, FILTERED)
+"""The published bands, which every dataset has."""
+
+_DOUBT: Final = (
+    "#440154 #482475 #414487 #355f8d #2a788e #21918c #22a884 #44bf70 #7ad151 #bddf26 #fde725"
+).split()
+
+LIKE: Final = 100
+"""Largest dissimilarity of land that is like the samples of its model."""
+MOST_UNLIKE: Final = 254
+"""Largest dissimilarity that is told apart from larger ones."""
+CELL_METERS: Final = 60
+"""Edge of the cells that have one dissimilarity, where pixels are smaller."""
+
+CALIBRATED: Final = Band(
+    name="calibrated",
+    title="Calibrated crop probability",
+    description=(
+        "Share of cropland, in percent, among places with the same vote that the model was not "
+        "trained on; the vote itself where the model has no such table."
+    ),
+    unit="percent",
+    classes=(),
+    ramp=PROB.ramp,
+    ramp_name=PROB.ramp_name,
+    aliases=("crop_calibrated",),
+    overview="average",
+)
+SPREAD: Final = Band(
+    name="spread",
+    title="Spread of the vote",
+    description=(
+        "How much the vote is divided: 0 where all of it is on one side, 100 where crop and the "
+        "rest have one half each. Errors are where it is high."
+    ),
+    unit="percent",
+    classes=(),
+    ramp=tuple((10 * i, _opaque(code)) for i, code in enumerate(_DOUBT)),
+    ramp_name="viridis",
+    aliases=("crop_spread",),
+    overview="average",
+)
+DISSIMILARITY: Final = Band(
+    name="dissimilarity",
+    title="Outside the training data",
+    description=(
+        "Distance to the nearest training sample of the model in percent of the largest one that "
+        "is usual among these: over 100 the land is outside the training data. At most 254; by "
+        f"cells of {CELL_METERS} m."
+    ),
+    unit="percent",
+    classes=(),
+    ramp=(
+        (LIKE, _opaque("#fff7ec")),
+        (LIKE + 1, _opaque("#fdbb84")),
+        (150, _opaque("#ef6548")),
+        (MOST_UNLIKE, _opaque("#7f0000")),
+    ),
+    ramp_name="orrd",
+    aliases=("crop_dissimilarity",),
+    overview="mode",
+)
+EXTRA_BANDS: Final = (CALIBRATED, SPREAD, DISSIMILARITY)
+"""Bands that a dataset has where they are asked for."""
+ALL_BANDS: Final = (*BANDS, *EXTRA_BANDS)
+NO_EXTRA: Final = "none"
+"""Stands for no extra band where several places may ask for some."""
+
+
+def parse_bands(text: str) -> tuple[str, ...]:
+    """Names of extra bands, of ``+spread,+calibrated`` or ``none``, in the product's order.
+
+    Raises ValueError if it is something else, saying what it may be.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if words in ([""], [NO_EXTRA]):
+        return ()
+    known = {f"+{band.name}": band.name for band in EXTRA_BANDS}
+    for word in words:
+        if word not in known:
+            raise ValueError(f"there is no extra band '{word}': choose of {','.join(known)}")
+    return tuple(name for word, name in known.items() if word in words)
+
+
+def format_bands(names: Iterable[str]) -> str:
+    """Extra bands as :func:`parse_bands` takes them."""
+    return ",".join(f"+{name}" for name in names) or NO_EXTRA
+
+
+def with_extras(names: Iterable[str]) -> tuple[Band, ...]:
+    """The published bands, then those extra ones that are named."""
+    chosen = set(names)
+    return (*BANDS, *(band for band in EXTRA_BANDS if band.name in chosen))
+
 
 AREAS: Final = "areas"
 """Folder of the maps of areas of one's own, beside the products."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import RECIPES, Recipe
+from cropmask.product import RECIPES, Recipe, format_bands, parse_bands
 
 _PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])", re.ASCII)
 _YEAR: Final = re.compile(r"\d{4}", re.ASCII)
@@ -231,6 +231,8 @@ class Order:
     resolution: int | None = None
     """Pixel size in meters; None for that of the worker's site."""
     overwrite: bool = False
+    bands: tuple[str, ...] = ()
+    """Names of extra bands."""
 
     @property
     def body(self) -> str:
@@ -247,6 +249,8 @@ class Order:
         }
         if self.resolution is not None:
             attributes["resolution"] = str(self.resolution)
+        if self.bands:
+            attributes["bands"] = format_bands(self.bands)
         return attributes
 
     @classmethod
@@ -264,10 +268,15 @@ class Order:
         resolution = {"": None, **{str(m): m for m in RESOLUTIONS}}.get(
             attributes.get("resolution", ""), -1
         )
-        if recipe is None or overwrite is None or resolution == -1:
+        bands: tuple[str, ...] | None
+        try:
+            bands = parse_bands(attributes.get("bands", ""))
+        except ValueError:
+            bands = None
+        if recipe is None or overwrite is None or resolution == -1 or bands is None:
             wrong = {
                 name: attributes[name]
-                for name in ("recipe", "overwrite", "resolution")
+                for name in ("recipe", "overwrite", "resolution", "bands")
                 if name in attributes
             }
             raise Rejected(
@@ -276,4 +285,4 @@ class Order:
                 reason=Reason.BAD_MESSAGE,
             )
         run = parse_run_id(attributes.get("run", ADHOC))
-        return cls(task, run, recipe, resolution, overwrite)
+        return cls(task, run, recipe, resolution, overwrite, bands)

@@ -53,7 +53,13 @@ class Results:
         return sorted(self.folder.rglob("*.stac-item.json"))
 
     def run(
-        self, region: str, tile: Tile, *, recipe: str = "forest", overwrite: bool = False
+        self,
+        region: str,
+        tile: Tile,
+        *,
+        recipe: str = "forest",
+        overwrite: bool = False,
+        bands: str = "none",
     ) -> str:
         """Map one tile, and return the address of its item."""
         site = open_site(
@@ -64,6 +70,7 @@ class Results:
                 "models": self.models,
                 "resolution": RESOLUTION,
                 "threads": 1,
+                "bands": bands,
             },
         )
         task = Task(tile, region, YEAR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -24,7 +24,7 @@ from cropmask.catalog.static import (
 from cropmask.catalog.thumbnails import draw_results, wants_pictures
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
-from cropmask.product import FAMILY, MODELS, Product
+from cropmask.product import EXTRA_BANDS, FAMILY, MODELS, Product
 from cropmask.region import region_names
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.results.finder import find_json
@@ -123,10 +123,13 @@ def build_results(
     files: list[CatalogFile] = []
     collections: list[Document] = []
     layers: list[MapLayer] = []
+    styled: set[str] = set()
     for product, listed in stored.products.items():
         region, items = regions.get(product), _with_late_ones(store, product, listed)
         base = _base_collection(store, product, region, items)
-        assets = describe_assets(product, results=True, parquet=parquet)
+        some = _extra_bands(items, any)
+        styled.update(some)
+        assets = describe_assets(product, results=True, parquet=parquet, bands=some)
         collection = link_items(base, items, assets)
         collections.append(collection)
         layers.append(_layer(collection, region, items))
@@ -136,7 +139,7 @@ def build_results(
             files.append(CatalogFile(f"{product}/{PARQUET}", encode_parquet(located)))
     model_files, model_collections = make_models(list(regions.values()), place=None)
     files += model_files
-    files += make_shared(layers, store.uri)
+    files += make_shared(layers, store.uri, styled)
     # What links comes after what it links to.
     files += [json_file(f"{found['id']}/collection.json", found) for found in collections]
     emptied = dict(_emptied_collections(store, stored.products))
@@ -255,6 +258,16 @@ def _base_collection(
         attribution=_credit(region, items),
         resolutions=tuple(sorted({item.resolution for item in items})),
         synthetic=any(item.synthetic for item in items),
+        bands=_extra_bands(items, any),
+    )
+
+
+def _extra_bands(
+    items: Sequence[ResultItem], enough: Callable[[Iterable[bool]], bool]
+) -> tuple[str, ...]:
+    """Extra bands that any, or all, of some items have."""
+    return tuple(
+        band.name for band in EXTRA_BANDS if enough(band.name in item.bands for item in items)
     )
 
 
@@ -270,13 +283,14 @@ def _layer(
     resolution = min(item.resolution for item in items)
     synthetic = any(item.synthetic for item in items)
     attribution = _credit(region, items)
+    bands = _extra_bands(items, all)
     if region is not None:
         layer = region.layer(resolution)
-        return replace(layer, synthetic=synthetic, attribution=attribution)
+        return replace(layer, synthetic=synthetic, attribution=attribution, bands=bands)
     name = str(collection["id"]).removeprefix(f"{FAMILY}_")
     title, product = title_of_region(collection), Product(name, str(collection["version"]))
     bounds = tuple(collection["extent"]["spatial"]["bbox"][0])
-    return MapLayer(product, title, (), bounds, resolution, synthetic, attribution)
+    return MapLayer(product, title, (), bounds, resolution, synthetic, attribution, bands)
 
 
 def put_changed(store: Store, files: Iterable[CatalogFile]) -> int:

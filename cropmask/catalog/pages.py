@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from cropmask.product import BANDS, hex_color
+from cropmask.product import ALL_BANDS, hex_color
 from cropmask.results.html import Html, join, make_page, make_policy, make_table, tag
 from cropmask.stac.collection import AREA_SUMS
 from cropmask.stac.facts import Document
@@ -103,7 +103,7 @@ def _describe_class(found: Document) -> Html:
 def _draw_ramp(render: Document) -> Iterator[Html]:
     """The ramp of a band of ours between the values at its ends."""
     name, scale = render.get("colormap_name"), _list(render, "rescale")
-    ramp = next((band.ramp for band in BANDS if band.ramp_name and band.ramp_name == name), ())
+    ramp = next((band.ramp for band in ALL_BANDS if band.ramp_name and band.ramp_name == name), ())
     if ramp and scale and isinstance(scale[0], list) and len(scale[0]) == 2:
         colors = [hex_color(color) for _, color in ramp]
         yield join((_text(scale[0][0]), " ", _swatches(colors, 12), " ", _text(scale[0][1])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from os.path import relpath
@@ -13,7 +13,7 @@ from typing import Final
 from cropmask.attribution import Attribution
 from cropmask.catalog.regions import CatalogRegion, RegionModel, credit_model, describe_model
 from cropmask.catalog.thumbnails import draw_region, draw_regions
-from cropmask.product import BANDS, FAMILY
+from cropmask.product import FAMILY, with_extras
 from cropmask.stac.collection import (
     ROOT_KEY,
     THUMBNAIL,
@@ -99,10 +99,16 @@ def _make_empty(region: CatalogRegion) -> Document:
     return link_items(base, (), describe_assets(region.product.name, results=False))
 
 
-def make_shared(layers: Sequence[MapLayer], address: Callable[[str], str]) -> Iterator[CatalogFile]:
-    """Styles, product definitions and map services; ``address`` says where a key is found."""
+def make_shared(
+    layers: Sequence[MapLayer], address: Callable[[str], str], styled: Iterable[str] = ()
+) -> Iterator[CatalogFile]:
+    """Styles, product definitions and map services; ``address`` says where a key is found.
+
+    ``styled`` are extra bands that some maps have, beside those that all maps of a layer have.
+    """
     makers = {"qml": make_qml, "sld": make_sld}
-    for band in BANDS:
+    extras = {name for layer in layers for name in layer.bands}
+    for band in with_extras({*extras, *styled}):
         for kind in STYLE_KINDS:
             yield text_file(style_file(band, kind), makers[kind](band))
     places = {}
@@ -110,7 +116,7 @@ def make_shared(layers: Sequence[MapLayer], address: Callable[[str], str]) -> It
         key = product_file(layer.product.name)
         places[layer.product.name] = address(key)
         definition = make_odc_product(
-            layer.title, layer.product, layer.resolution, layer.attribution
+            layer.title, layer.product, layer.resolution, layer.attribution, layer.bands
         )
         yield text_file(key, definition)
     yield text_file(PRODUCTS, make_products_csv(places))

@@ -10,7 +10,7 @@ from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.output import refuse_other_file
 from cropmask.grid import MOSAIC_RESOLUTIONS
-from cropmask.product import BANDS, FILTERED
+from cropmask.product import ALL_BANDS, FILTERED
 from cropmask.task import Period
 
 
@@ -19,9 +19,9 @@ from cropmask.task import Period
 @options.period_option
 @click.option(
     "--band",
-    type=click.Choice([band.name for band in BANDS]),
+    type=click.Choice([band.name for band in ALL_BANDS]),
     default=FILTERED.name,
-    help="Band to show.",
+    help="Band to show; of the extra ones, tiles that have it.",
 )
 @click.option(
     "--pixel-size",
@@ -64,7 +64,7 @@ def mosaic(
 
     site = open_site(options=site_options)
     zone = load_region(region, site.models)
-    shown = next(known for known in BANDS if known.name == band)
+    shown = next(known for known in ALL_BANDS if known.name == band)
     path = out or Path(f"{zone.product.name}_{period}_{band}.tif")
     refuse_other_file(path, QUICK_LOOK.encode())
     if not path.exists():  # the picture beside a COG of ours is ours

@@ -25,7 +25,7 @@ from cropmask.cli.console import (
 from cropmask.contract import ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
 from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import RECIPES, Recipe
+from cropmask.product import EXTRA_BANDS, RECIPES, Recipe, format_bands, parse_bands
 from cropmask.site.variables import check_variables
 from cropmask.task import Period
 
@@ -240,6 +240,22 @@ def _suggest_recipes(_context: click.Context, _typed: str) -> Iterable[str]:
     return RECIPES
 
 
+def _read_bands(text: str) -> str:
+    """Extra bands as a site takes them."""
+    try:
+        return format_bands(parse_bands(text))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _suggest_bands(_context: click.Context, typed: str) -> Iterable[str]:
+    """Further bands after those that were typed, with commas between."""
+    before = typed.rpartition(",")[0]
+    known = before.split(",") if before else []
+    more = [f"+{band.name}" for band in EXTRA_BANDS if f"+{band.name}" not in known]
+    return (",".join([*known, word]) for word in more)
+
+
 NAME: Final = _named("name")
 RUN: Final = _named("run")
 PLACE: Final = _named("place", path_kind="file")
@@ -254,6 +270,7 @@ TILES: Final = _named("tiles", read_tiles, _suggest_more_tiles, "file")
 PERIOD: Final = _named("period", Period.year_of, _suggest_years)
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
+BANDS: Final = _named("bands", _read_bands, _suggest_bands)
 MODEL: Final = _named("recipe_or_file", read_model_name, _suggest_recipes, "file")
 
 
@@ -372,12 +389,18 @@ resolution_option = click.option(
     help="Pixel size in meters. 10 is the product; the others are quick looks.  [default: 60 for "
     "the demo world and with dev, else 10]",
 )
+bands_option = click.option(
+    "--bands",
+    type=BANDS,
+    help="Extra bands beside mask, prob and filtered: any of +calibrated,+spread,+dissimilarity.  "
+    "[default: none]",
+)
 _MODEL_HELP: Final = (
     "forest is the published method; boosted is smaller and faster, see its card ('cropmask models "
     "show REGION')"
 )
 model_option = click.option("--model", type=RECIPE, default="forest", help=f"{_MODEL_HELP}.")
-task_options = combine(period_option, model_option, resolution_option)
+task_options = combine(period_option, model_option, resolution_option, bands_option)
 """What to map, and how."""
 tile_options = combine(
     period_option,
@@ -388,6 +411,7 @@ tile_options = combine(
         help=f"{_MODEL_HELP}; or a model file of your own, as 'cropmask models import' makes it.",
     ),
     resolution_option,
+    bands_option,
 )
 """What to map of one tile, and how."""
 tiles_option = click.option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,7 +12,11 @@ from cropmask.cli import options
 from cropmask.cli.output import put_file, refuse_other_file
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
+from cropmask.product import ALL_BANDS
 from cropmask.task import Period
+
+if TYPE_CHECKING:
+    from cropmask.results.figure import Mark
 
 _DEGREES: Final = re.compile(r"[-+\d.\s]+,[-+\d.\s]+")
 _TILE: Final = re.compile(r"x\d+y\d+", re.IGNORECASE)
@@ -47,6 +51,19 @@ class _Places(click.Command):
     help="Show a square of so many kilometers around the place.  [default: the whole tile]",
 )
 @click.option(
+    "--band",
+    "names",
+    multiple=True,
+    type=click.Choice([band.name for band in ALL_BANDS]),
+    help="Band to draw, may be given several times.  [default: prob, mask and filtered]",
+)
+@click.option(
+    "--unlike",
+    type=click.Choice(("pale", "hatched")),
+    help="Draw land outside the training data of the model pale or hatched; the result needs the "
+    "band dissimilarity.",
+)
+@click.option(
     "--out",
     type=options.FILE,
     help="Figure to write: .png, .pdf or .svg.  [default: named like the result, .png, here]",
@@ -57,6 +74,8 @@ def show(
     region: str | None,
     period: Period | None,
     kilometers: float | None,
+    names: tuple[str, ...],
+    unlike: Mark | None,
     out: Path | None,
     **site_options: object,
 ) -> None:
@@ -69,6 +88,7 @@ def show(
     \b
     Examples:
       cropmask show x010y020
+      cropmask show x010y020 --band prob --band spread --unlike hatched
       cropmask show 36.82,-1.29 --km 10 --output s3://my-bucket/cropmask --out nairobi.pdf
       cropmask show output/crop_mask_eastern/1-0-0/x010/y020/2019--P1Y/*.stac-item.json
     """
@@ -97,7 +117,8 @@ def show(
     item = what if tile is None else find_result(site, tile, region, period)
     path = out or Path(f"{PurePosixPath(item).name.partition('.')[0]}.png")
     refuse_other_file(path, GENERATOR.encode())
-    drawn = draw_result(item, site, place=place, kilometers=kilometers)
+    bands = [band for name in dict.fromkeys(names) for band in ALL_BANDS if band.name == name]
+    drawn = draw_result(item, site, place=place, kilometers=kilometers, bands=bands, unlike=unlike)
     content = encode_figure(drawn.figure, kinds[path.suffix.lower()], drawn.title)
     put_file(path, content, GENERATOR.encode())
     click.echo(f"{drawn.title}\n  figure   {path}\n  item     {item}")

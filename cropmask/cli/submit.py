@@ -21,6 +21,7 @@ from cropmask.cli.plan import plan_region
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Reason, Rejected
 from cropmask.operate.formats import format_count
+from cropmask.product import NO_EXTRA
 
 if TYPE_CHECKING:
     from cropmask.fleet.records import RunRecord
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cropmask.site.site import Site
 
 _SAID_BY_PLAN: Final = (
-    *("region", "period", "model", "resolution", "tiles", "aoi", "strict_inputs"),
+    *("region", "period", "model", "resolution", "bands", "tiles", "aoi", "strict_inputs"),
     *("env", "catalog", "output"),
 )
 """Options that a plan answers."""
@@ -211,6 +212,7 @@ def _open_plan(given: dict[str, Any]) -> Submission:
         "catalog": plan.catalog,
         "output": plan.output,
         "resolution": plan.resolution,
+        "bands": plan.bands or NO_EXTRA,
         "strict_inputs": plan.strict_inputs or None,
     }
     site = open_site(options={**_pick_site_options(given), **answers})

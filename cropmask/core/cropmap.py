@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,15 @@ class CropMap:
     """Probability of crop in percent, over 50 exactly where ``mask`` is 1."""
     filtered: NDArray[np.uint8]
     """1 where most of the pixel's segment is crop, 0 not."""
+    extras: Mapping[str, NDArray[np.uint8]] = field(default_factory=lambda: MappingProxyType({}))
+    """Further bands by name, as far as they are kept."""
+
+    def band(self, name: str) -> NDArray[np.uint8]:
+        """Pixels of a band."""
+        if name in self.extras:
+            return self.extras[name]
+        pixels: NDArray[np.uint8] = getattr(self, name)
+        return pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,14 @@ class Statistics:
     water_hectares: float
     steep_hectares: float
     high_hectares: float
+    extras: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
+    """Figures of the extra bands: means in percent, areas in hectares."""
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """All of them by name, as an item has them."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extras"}
+        return {**own, **self.extras}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

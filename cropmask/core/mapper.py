@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cropmask.core._packets import EDGE, find_active, put_pixels, rank_packets
 from cropmask.core.cropmap import CropMap, Statistics, statistics
 from cropmask.core.engine import BLOCK_PACKETS, Engine, Packets, make_engine, make_scratch, percent
+from cropmask.core.extras import NO_EXTRAS, ExtraFigures, Extras, LikenessCells, apply_table
 from cropmask.core.forest import Forest
 from cropmask.core.ranker import Ranker, make_ranker
 from cropmask.core.segment import segment
@@ -151,8 +152,12 @@ def classify_layers(
     threads: int = 1,
     stages: OpenStage = _unwatched,
     workspace: NDArray[np.int32] | None = None,
+    cells: LikenessCells | None = None,
 ) -> ClassifiedPixels:
-    """Probability and NDVI of all pixels, strip by strip; parameters as of :func:`map_crops`."""
+    """Probability and NDVI of all pixels, strip by strip; parameters as of :func:`map_crops`.
+
+    ``cells`` are told of all pixels that are classified.
+    """
     height, width = layers.shape
     if workspace is None:
         workspace = np.empty((height, width), np.int32)
@@ -168,6 +173,8 @@ def classify_layers(
     ):
         for strip in layers.strips(rows):
             classifier.classify(strip, out, pool)
+            if cells is not None:
+                cells.see(strip, out.prob[strip.row : strip.row + strip.shape[0]], pool)
             tell((strip.row + strip.shape[0]) / height)
     return out
 
@@ -184,6 +191,8 @@ def map_crops(
     sink: Sink = _drop,
     beside: bool = False,
     inner: Inner = _ALL,
+    extras: Extras = NO_EXTRAS,
+    origin: tuple[int, int] = (0, 0),
 ) -> tuple[CropMap, Statistics]:
     """Map the crops of one tile, or of the middle of some layers.
 
@@ -208,6 +217,11 @@ def map_crops(
     inner
         Rows and columns that are mapped; default all. The rest is a margin, which only takes part
         in the segmentation.
+    extras
+        What bands beside the three are made of; they go to ``sink`` and nowhere else.
+    origin
+        Row and column of the first pixel in the grid of a tile: cells of several pixels are those
+        of the tile.
 
     Returns
     -------
@@ -217,6 +231,7 @@ def map_crops(
     """
     if workspace is None:
         workspace = np.empty(layers.shape, np.int32)
+    cells = LikenessCells(extras, layers.shape, origin) if extras.known is not None else None
     seen = classify_layers(
         layers,
         forest,
@@ -225,7 +240,9 @@ def map_crops(
         threads=threads,
         stages=stages,
         workspace=workspace,
+        cells=cells,
     )
+    further = _FurtherBands(extras, cells, inner, layers.pixel_area_m2)
     prob, ndvi, inside = seen.prob, seen.ndvi, seen.prob[inner]
     one_half = _crop_bits(seen.one_half, prob.shape[1], inner)
     del seen
@@ -234,7 +251,9 @@ def map_crops(
         with stages("segment"):
             colors, valid = stretch(ndvi), prob != NODATA
             votes = vote_pixels(prob) if beside else None
-            finished = _finish_pixels(pool, layers, inside, inner, sink) if beside else None
+            finished = (
+                _finish_pixels(pool, layers, inside, inner, sink, further) if beside else None
+            )
             labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
             del colors, valid
             # Segments vote on what was classified, masked later or not: votes and valid pixels are
@@ -242,14 +261,41 @@ def map_crops(
             filtered = majority(labels, vote_pixels(prob) if votes is None else votes)[inner]
             del votes
         with stages("mask"):
-            excluded, written = finished or _finish_pixels(pool, layers, inside, inner, sink)
+            excluded, written = finished or _finish_pixels(
+                pool, layers, inside, inner, sink, further
+            )
             why = excluded.result()
             _mask(filtered, why)
             last = pool.submit(sink, LAST_BAND, filtered)
             found = statistics(inside, filtered, why, one_half, layers.pixel_area_m2)
             mask = written.result()
             last.result()
-    return CropMap(mask, inside, filtered), found
+    return CropMap(mask, inside, filtered), replace(found, extras=further.figures)
+
+
+class _FurtherBands:
+    """Makes the bands beside the three, one at a time, and keeps their figures only."""
+
+    def __init__(
+        self, extras: Extras, cells: LikenessCells | None, inner: Inner, pixel_area_m2: float
+    ) -> None:
+        self._extras, self._cells, self._inner = extras, cells, inner
+        self._area = pixel_area_m2
+        self.figures: dict[str, float | None] = {}
+
+    def hand_on(self, prob: NDArray[np.uint8], sink: Sink) -> None:
+        """Give all of them to a sink; ``prob`` is final."""
+        if not self._extras.names:
+            return
+        figures = ExtraFigures(prob, self._area)
+        for name in self._extras.names:
+            if self._cells is not None and name not in self._extras.tables:
+                band = self._cells.fill(prob, *self._inner)
+            else:
+                band = apply_table(self._extras.tables[name], prob)
+            figures.add(name, band, self._extras)
+            sink(name, band)
+        self.figures = figures.found
 
 
 def _crop_bits(bits: NDArray[np.uint8], width: int, inner: Inner) -> NDArray[np.uint8]:
@@ -272,6 +318,7 @@ def _finish_pixels(
     prob: NDArray[np.uint8],
     inner: Inner,
     sink: Sink,
+    further: _FurtherBands,
 ) -> tuple[Future[NDArray[np.uint8]], Future[NDArray[np.uint8]]]:
     """Mask ``prob`` in place, and hand on the two bands by pixel; gives exclusions and mask."""
 
@@ -283,6 +330,7 @@ def _finish_pixels(
     def hand_on() -> NDArray[np.uint8]:
         excluded.result()
         sink("prob", prob)
+        further.hand_on(prob, sink)
         mask = vote_pixels(prob)
         sink("mask", mask)
         return mask

@@ -130,7 +130,7 @@ class BasisCache:
         self._kept = (self._key(order), self.clock(), basis)
 
     def _key(self, order: Order) -> object:
-        return order.task.region, order.recipe, order.resolution
+        return order.task.region, order.recipe, order.resolution, order.bands
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from cropmask.fleet.records import (
     run_key_of,
 )
 from cropmask.grid import Tile
-from cropmask.product import Product
+from cropmask.product import Product, format_bands
 from cropmask.remote.threads import map_threads
 from cropmask.site.site import Site
 from cropmask.store.protocol import Absent, Store
@@ -260,6 +260,7 @@ class Journal:
             lease_seconds=self.lease_seconds,
             recipe=order.recipe,
             resolution=order.resolution or self.site.resolution,
+            bands=format_bands(order.bands) if order.bands else None,
             threads=self.site.threads,
             host=socket.gethostname(),
             versions=find_versions(),

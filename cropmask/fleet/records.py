@@ -21,7 +21,7 @@ from cropmask.contract import LEASE_SECONDS, RUNS, TIME_LIMIT_SECONDS
 from cropmask.errors import Reason, Rejected
 from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import FAMILY, RECIPES
+from cropmask.product import FAMILY, RECIPES, parse_bands
 from cropmask.region import is_region_file
 from cropmask.task import Order, Period, Task, parse_run_id
 
@@ -143,6 +143,8 @@ class AttemptRecord:
     """One line: what was wrong, and what to do."""
     recipe: str | None = None
     resolution: int | None = None
+    bands: str | None = None
+    """Extra bands, such as ``+spread``."""
     threads: int | None = None
     """Threads that computed: what the attempt cost is its seconds on as many CPUs."""
     run_key: str | None = None
@@ -253,6 +255,8 @@ class RunRecord:
     """Folder of regions, if not the package's."""
     queue: str | None = None
     """URL of the queue that it was sent to, if not a folder."""
+    bands: str | None = None
+    """Extra bands, such as ``+spread``; None for none."""
 
     def orders(self) -> tuple[Order, ...]:
         """Orders of the run, in the sequence of its tiles; they name the region by its name."""
@@ -261,6 +265,7 @@ class RunRecord:
             region = self.product.removeprefix(f"{FAMILY}_")
         recipe = next(recipe for recipe in RECIPES if recipe == self.recipe)
         period = Period.parse(self.period)
+        bands = parse_bands(self.bands or "")
         return tuple(
             Order(
                 Task(Tile.parse(tile), region, period),
@@ -268,6 +273,7 @@ class RunRecord:
                 recipe,
                 self.resolution,
                 self.overwrite,
+                bands,
             )
             for tile in self.tiles
         )
@@ -298,6 +304,7 @@ class RunRecord:
             found["tiles"] = tuple(found["tiles"])
             record = check_fields(cls, found)
             parse_run_id(record.run)
+            parse_bands(record.bands or "")
             if record.resolution not in RESOLUTIONS:
                 raise ValueError(f"resolution: {record.resolution} m is not offered")
             if datetime.fromisoformat(record.submitted).tzinfo is None:

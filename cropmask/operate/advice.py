@@ -116,5 +116,6 @@ def _submit(commands: CommandWriter, status: RunStatus) -> str:
         if found.state not in ("SUCCEEDED", "SKIPPED", "INVALID")
     ]
     made = ("--model", record.recipe, "--resolution", str(record.resolution))
-    words = (*made, *tiles_argument(left, MAX_NAMED_TILES))
+    bands = ("--bands", record.bands) if record.bands else ()
+    words = (*made, *bands, *tiles_argument(left, MAX_NAMED_TILES))
     return commands.line_for("submit", record.region, record.period, *words)

@@ -11,7 +11,7 @@ from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_r
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
-from cropmask.product import RECIPES, Product, Recipe
+from cropmask.product import RECIPES, Product, Recipe, format_bands, parse_bands
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
@@ -65,6 +65,8 @@ class Explanation:
     """The newest run that has the tile."""
     commands: CommandWriter = PLAIN_COMMANDS
     """How to write commands."""
+    bands: tuple[str, ...] = ()
+    """Names of the extra bands that it would have."""
 
     @property
     def verdict(self) -> str:
@@ -109,7 +111,8 @@ class Explanation:
 
     def _submit(self) -> str:
         made = ("--model", self.recipe, "--resolution", str(self.resolution))
-        words = ("--tiles", str(self.task.tile), *made)
+        bands = ("--bands", format_bands(self.bands)) if self.bands else ()
+        words = ("--tiles", str(self.task.tile), *made, *bands)
         return self.commands.line_for("submit", self.task.region, self.task.period, *words)
 
 
@@ -164,7 +167,11 @@ def explain(
     last = next((a.record for a in reversed(attempts) if a.record), None)
     made_with = next((name for name in RECIPES if last and name == last.recipe), RECIPES[0])
     asked_recipe = recipe or made_with
-    asked = replace(site, resolution=resolution or (last and last.resolution) or site.resolution)
+    asked = replace(
+        site,
+        resolution=resolution or (last and last.resolution) or site.resolution,
+        bands=site.bands or parse_bands((last and last.bands) or ""),
+    )
     place = make_place(product, task)
     presence, item = _look(store, product, task)
     old_key = item.run_key if item is not None else None
@@ -193,6 +200,7 @@ def explain(
         trouble=trouble,
         run=next((run.run for run in runs if str(task.tile) in run.tiles), None),
         commands=site.commands,
+        bands=asked.bands,
     )
 
 

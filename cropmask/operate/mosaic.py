@@ -39,7 +39,7 @@ from cropmask.results.finder import (
     key_beside,
 )
 from cropmask.stac.collection import title_of_region
-from cropmask.stac.facts import ASSET_SUFFIXES, MADE_UP, Document, mark_title
+from cropmask.stac.facts import MADE_UP, Document, mark_title, suffix_of
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period
@@ -169,6 +169,14 @@ def make_mosaic(
             f"no tile of {product.name} in {period} is finished in {store.uri(product.folder)}",
             reason=Reason.NO_RESULTS,
         )
+    name = suffix_of(band.name)
+    datasets = [each for each in datasets if any(file.endswith(name) for file in each.entries)]
+    if not datasets:
+        raise Rejected(
+            f"no finished tile of {product.name} in {period} has band '{band.name}': map them with "
+            f"--bands +{band.name}",
+            reason=Reason.NO_RESULTS,
+        )
     unreadable = []
     collection = find_collection(store, product.name)
     synthetic = is_synthetic(collection)
@@ -260,7 +268,7 @@ def _read_all(
 ) -> Iterator[_TilePixels]:
     """Pixels of every dataset, a batch at a time; None where they cannot be read."""
     settings = options or ReadOptions()
-    suffix = ASSET_SUFFIXES[band.name]
+    suffix = suffix_of(band.name)
     ends = {each.tile: store.uri(key_beside(each.item_key, suffix)) for each in datasets}
     shape = (grid.edge, grid.edge)
 

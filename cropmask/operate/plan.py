@@ -18,7 +18,7 @@ from cropmask.grid import Tile, intersects, tiles_within
 from cropmask.machine.stages import Progress, Stages, tell_nobody
 from cropmask.operate.estimate import estimate
 from cropmask.operate.planfile import Need, Plan, TilePlan
-from cropmask.product import Product, Recipe
+from cropmask.product import Product, Recipe, format_bands
 from cropmask.region import Region, StacLayer, is_region_file
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.limits import EndlessSearch
@@ -95,6 +95,7 @@ def make_plan(
         tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
         estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
         strict_inputs=site.read.strict,
+        bands=format_bands(site.bands) if site.bands else None,
     )
 
 

@@ -14,7 +14,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.operate.estimate import Estimate
-from cropmask.product import Product, Recipe
+from cropmask.product import Product, Recipe, parse_bands
 from cropmask.task import Period
 from cropmask.tile.runkey import Change, ChangeCause
 
@@ -81,6 +81,8 @@ class Plan:
     """Of the tiles that are new or changed."""
     strict_inputs: bool = False
     """Whether tiles with several versions of an input are refused."""
+    bands: str | None = None
+    """Extra bands, such as ``+spread``; None for none."""
 
     @property
     def product(self) -> Product:
@@ -135,6 +137,7 @@ class Plan:
         return plan
 
     def _check_offered(self) -> None:
+        parse_bands(self.bands or "")
         if self.resolution not in RESOLUTIONS:
             raise ValueError(f"resolution: {self.resolution} m is not offered")
         if self.environment not in ENVIRONMENTS:

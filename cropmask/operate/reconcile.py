@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from cropmask.grid import Tile, tiles_within
 from cropmask.machine.stages import CountDone
-from cropmask.product import Product
+from cropmask.product import Product, format_bands
 from cropmask.region import Region
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, check_item, find_datasets, has_checksum
@@ -43,9 +43,12 @@ class Provenance:
     model: str | None
     """First digits of the model file's digest."""
     software: str | None
+    bands: str = ""
+    """Extra bands, such as ``+spread``."""
 
     def __str__(self) -> str:
-        return f"{self.resolution} m, {self.recipe} {self.model}, cropmask {self.software}"
+        extras = f", {self.bands}" if self.bands else ""
+        return f"{self.resolution} m, {self.recipe} {self.model}, cropmask {self.software}{extras}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ def _check(store: Store, dataset: Dataset, expected: bool, *, verify: bool) -> T
 
 def _verify(store: Store, item: ResultItem, dataset: Dataset) -> tuple[str, ...]:
     problems = []
-    for asset, name in dataset.file_names.items():
+    for asset, name in dataset.names_of(item).items():
         try:
             data = store.get(dataset.entries[name].key)
         except Absent:
@@ -178,6 +181,7 @@ def _made(item: ResultItem) -> Provenance:
         _text(item.model.get("recipe")),
         _text(item.model.get("sha256"), 12),
         _text(item.properties.get("processing:version")),
+        format_bands(item.bands) if item.bands else "",
     )
 
 

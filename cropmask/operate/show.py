@@ -19,13 +19,25 @@ from cropmask.grid import CRS, Tile
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster, open_rows
 from cropmask.pixels.resample import Window
-from cropmask.product import FILTERED, MASK, MODELS, PROB, Band
+from cropmask.product import (
+    DISSIMILARITY,
+    EXTRA_BANDS,
+    FILTERED,
+    LIKE,
+    MASK,
+    MODELS,
+    NODATA,
+    PROB,
+    Band,
+)
 from cropmask.remote.address import resolve
 from cropmask.remote.fetch import ReadOptions, load_json
 from cropmask.results.figure import (
     PANEL_PIXELS,
+    Mark,
     Panel,
     make_figure,
+    mark_unlike,
     measure,
     paint_band,
     paint_natural,
@@ -97,6 +109,8 @@ def draw_result(
     *,
     place: tuple[float, float] | None = None,
     kilometers: float | None = None,
+    bands: Sequence[Band] = (),
+    unlike: Mark | None = None,
 ) -> ResultFigure:
     """Draw a result: both half-years in natural color, ``prob``, ``mask`` and ``filtered``.
 
@@ -110,6 +124,10 @@ def draw_result(
         Longitude and latitude of a place to mark.
     kilometers
         Edge of the square around the place that is shown; default everything.
+    bands
+        Bands to draw instead of these three.
+    unlike
+        How land outside the training data is drawn in all of them; default like other land.
 
     Raises
     ------
@@ -122,23 +140,33 @@ def draw_result(
     """
     options = site.read_results.at(item)
     document = StacFile(load_json(item, options), item, options.zone)
-    hrefs = {band: _find_href(document, band) for band in _SHOWN}
+    shown = tuple(bands) or _SHOWN
+    further = (DISSIMILARITY,) if unlike else ()
+    hrefs = {band: _find_href(document, band) for band in (MASK, *shown, *further)}
     with open_reading_threads(options) as pool:
         part = pool.submit(_cut, hrefs[MASK], options, place, kilometers).result()
         rows, columns = map(min, part.box.shape, measure(part.box).shape(PANEL_PIXELS))
         box = part.box.zoom_to((rows, columns))
 
-        def read(band: Band) -> Panel:
+        def read(band: Band) -> NDArray[np.uint8]:
             with _open_band(hrefs[band], options) as raster:
                 if raster.geobox != part.grid:
                     raise Rejected(
                         f"{raster.href} has another grid than the mask", reason=Reason.WRONG_RASTER
                     )
-                values = raster.reduce(part.window, (rows, columns), band.overview)
-            return Panel(f"{band.title} ({band.name})", paint_band(values, band), band)
+                return raster.reduce(part.window, (rows, columns), band.overview)
 
-        panels = list(pool.map(read, _SHOWN))
+        outside = [*pool.map(read, further)]
+        panels = [
+            Panel(f"{band.title} ({band.name})", paint_band(values, band), band)
+            for band, values in zip(shown, pool.map(read, shown), strict=True)
+        ]
     facts, not_shown = _list_facts(document, part), None
+    if unlike is not None:
+        for panel in panels:
+            if panel.band is not DISSIMILARITY:
+                mark_unlike(panel.pixels, (outside[0] > LIKE) & (outside[0] != NODATA), unlike)
+        facts.append(f"{unlike.capitalize()}: outside the training data of the model")
     try:
         panels = [*_see(document, site, box), *panels]
     except CropmaskError as error:
@@ -178,6 +206,12 @@ class _Cutout:
 
 def _find_href(document: StacFile, band: Band) -> str:
     href = document.assets.get(band.name, {}).get("href")
+    if href is None and band in EXTRA_BANDS and MASK.name in document.assets:
+        raise Rejected(
+            f"{document.href} has no band '{band.name}': map it anew with --bands +{band.name} "
+            "--overwrite",
+            reason=Reason.NO_RESULTS,
+        )
     if not isinstance(href, str):
         raise Rejected(f"{document.href} is no item of a crop mask", reason=Reason.BAD_ITEM)
     return document.address_of(href, f"asset '{band.name}'")

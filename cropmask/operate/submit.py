@@ -76,6 +76,7 @@ def make_run(
         unchanged=0 if everything else plan.counts[Need.UNCHANGED],
         environment=plan.environment,
         catalog=plan.catalog,
+        bands=plan.bands,
         models=absolute(str(models)) if models else None,
     )
 
@@ -182,6 +183,7 @@ def make_run_job(
     """Job of a run: one that drains the queue, or one with a pod for each line of a task file."""
     environment = site.worker_environment()
     environment[contract.ENV_RESOLUTION] = str(record.resolution)
+    environment.pop(contract.ENV_BANDS, None)  # a task names its own
     if task_file is not None:
         environment.pop(contract.ENV_QUEUE, None)
         environment[contract.ENV_TASKS] = task_file

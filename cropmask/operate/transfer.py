@@ -104,15 +104,14 @@ class _Copy:
             problems = check_item(item, self.dataset) if item else ("the item is damaged",)
             if item is None or problems:
                 return self._damaged("; ".join(problems))
-            return self._run(text, item.assets)
+            return self._run(text, item.assets, self.dataset.names_of(item))
         except (Absent, _Changed) as error:
             return self._damaged(f"it changed meanwhile: {error}")
 
     def _damaged(self, note: str) -> CopyResult:
         return CopyResult(self.dataset, CopyState.DAMAGED, note=note)
 
-    def _run(self, text: bytes, assets: Mapping[str, Any]) -> CopyResult:
-        names = self.dataset.file_names
+    def _run(self, text: bytes, assets: Mapping[str, Any], names: Mapping[str, str]) -> CopyResult:
         have = self.known.entries if self.known else {}
         if self.known is not None and self.known.is_finished:
             sizes = {name: assets[asset]["file:size"] for asset, name in names.items()}
@@ -124,7 +123,7 @@ class _Copy:
                     self.dataset, CopyState.OTHER, note="use --overwrite to replace it"
                 )
             if not self.dry_run:
-                self._verify(assets)  # what is there stays, unless all of the other can come
+                self._verify(assets, names)  # what is there stays, unless all of the other can come
                 self.target.remove(self.dataset.item_key)
         written = [name for asset, name in names.items() if self._put(name, assets[asset])]
         size = sum(self.dataset.entries[name].size for name in written) + len(text)
@@ -134,8 +133,7 @@ class _Copy:
             return self._damaged("another writer put an item there meanwhile")
         return CopyResult(self.dataset, CopyState.COPIED, len(written) + 1, size)
 
-    def _verify(self, assets: Mapping[str, Any]) -> None:
-        names = self.dataset.file_names
+    def _verify(self, assets: Mapping[str, Any], names: Mapping[str, str]) -> None:
         for asset, name in names.items():
             self._load(name, assets[asset])
 

@@ -24,10 +24,11 @@ from rasterio._err import CPLE_BaseError  # GDAL's own errors have no public nam
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
+from rasterio.windows import Window
 
 from cropmask.core.cropmap import CropMap, ValidArea
 from cropmask.errors import CropmaskError, Interrupted, Reason
-from cropmask.product import FILTERED, MASK, NODATA, TRANSPARENT, Band, Rgba
+from cropmask.product import FILTERED, LIKE, MASK, NODATA, TRANSPARENT, Band, Rgba
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.stac.facts import FileFacts
 from cropmask.stac.footprint import thumbnail_box
@@ -108,11 +109,16 @@ def write_visual(path: Path, crop_map: CropMap, box: GeoBox, small: GeoBox) -> N
 
 
 def write_thumbnail(
-    path: Path, crop_map: CropMap, box: GeoBox, valid: ValidArea | None = None
+    path: Path,
+    crop_map: CropMap,
+    box: GeoBox,
+    valid: ValidArea | None = None,
+    likeness: Path | None = None,
 ) -> None:
     """Write a PNG of what is valid: filtered cropland on gray, nodata transparent.
 
     It fills :func:`~cropmask.stac.footprint.thumbnail_box`; ``box`` is the grid of the map.
+    ``likeness`` is the file of the dissimilarity: what is outside the training data is pale.
     """
     window, pixels = box, crop_map.filtered
     if valid is not None:
@@ -124,7 +130,20 @@ def write_thumbnail(
         classes = pixels.repeat(times, axis=0).repeat(times, axis=1)
     else:
         classes = _reduce(pixels, window, (small[0], small[1]))
-    write_picture(path, classes, FILTERED)
+    if likeness is None:
+        write_picture(path, classes, FILTERED)
+        return
+    rows, columns = (valid.rows, valid.columns) if valid else (slice(None), slice(None))
+    with rasterio.open(likeness) as raster:
+        window = Window.from_slices(
+            (rows.start or 0, rows.stop or box.shape[0]),
+            (columns.start or 0, columns.stop or box.shape[1]),
+        )
+        values = raster.read(1, window=window, out_shape=small, resampling=Resampling.nearest)
+    painted = paint_classes(classes, FILTERED.opaque_palette)
+    unlike = (values > LIKE) & (values != NODATA) & (painted[3] > 0)
+    painted[:3, unlike] = (painted[:3, unlike].astype(np.uint16) + 3 * 255) // 4
+    write_rgba(path, painted)
 
 
 def set_colors(raster: Any, band: Band) -> None:  # noqa: ANN401 (rasterio is untyped)

@@ -59,6 +59,14 @@ _FIXED: Final[Any] = {
 }
 
 
+Mark = Literal["pale", "hatched"]
+"""How land outside the training data of its model is drawn."""
+MARKS: Final[tuple[Mark, ...]] = get_args(Mark)
+_HATCH: Final = 9
+"""Pixels from one line to the next."""
+_HATCH_COLOR: Final = (60, 60, 60)
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """One picture of a figure."""
@@ -111,6 +119,20 @@ def measure(box: GeoBox) -> GroundSize:
 def paint_band(values: NDArray[np.uint8], band: Band) -> NDArray[np.uint8]:
     """A band, uint8 ``(y, x)``, in its published colors ``(y, x, 4)``; nodata is transparent."""
     return np.moveaxis(paint_classes(values, band.opaque_palette), 0, -1)
+
+
+def mark_unlike(pixels: NDArray[np.uint8], unlike: NDArray[np.bool_], how: Mark) -> None:
+    """Draw some land ``(y, x)`` of a picture ``(y, x, 4)`` pale or hatched, in place.
+
+    ``unlike`` is where; nodata stays transparent.
+    """
+    where = unlike & (pixels[..., 3] > 0)
+    if how == "hatched":
+        y, x = np.ogrid[: unlike.shape[0], : unlike.shape[1]]
+        pixels[where & ((x + y) % _HATCH < _HATCH // 3), :3] = _HATCH_COLOR
+    else:
+        colors = pixels[where, :3].astype(np.uint16)
+        pixels[where, :3] = (colors + 3 * 255) // 4
 
 
 def paint_natural(halves: Sequence[NDArray[np.uint16]]) -> list[NDArray[np.uint8]]:

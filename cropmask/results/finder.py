@@ -14,9 +14,11 @@ from cropmask.grid import Tile
 from cropmask.product import FAMILY, Product
 from cropmask.stac.facts import (
     ASSET_SUFFIXES,
+    EXTRA_SUFFIXES,
     MULTIHASH_SHA256,
     SYNTHETIC_MARK,
     Document,
+    find_assets,
     item_id,
 )
 from cropmask.stac.item import ResultItem, parse_item
@@ -87,8 +89,21 @@ class Dataset:
 
     @property
     def file_names(self) -> dict[str, str]:
-        """Names of its files by asset key, there or not; the item's is not among them."""
-        return _file_names(self.product, self.tile, self.period)
+        """Names of its files by asset key, there or not; the item's is not among them.
+
+        Those of extra bands are named where they are there.
+        """
+        names = _file_names(self.product, self.tile, self.period)
+        return {
+            asset: name
+            for asset, name in names.items()
+            if asset in ASSET_SUFFIXES or name in self.entries
+        }
+
+    def names_of(self, item: ResultItem) -> dict[str, str]:
+        """Names of the files that its item must have, by asset key."""
+        names = _file_names(self.product, self.tile, self.period)
+        return {asset: names[asset] for asset in find_assets(item.bands)}
 
     @property
     def item_name(self) -> str:
@@ -125,7 +140,7 @@ class Dataset:
 def _file_names(product: Product, tile: Tile, period: str) -> dict[str, str]:
     return {
         asset: product.file_name(str(tile), period, suffix)
-        for asset, suffix in ASSET_SUFFIXES.items()
+        for asset, suffix in {**ASSET_SUFFIXES, **EXTRA_SUFFIXES}.items()
     }
 
 
@@ -215,7 +230,7 @@ def check_item(item: ResultItem, dataset: Dataset) -> tuple[str, ...]:
     problems = []
     if item.id != item_id(dataset.product, dataset.tile, Period.parse(dataset.period)):
         problems.append(f"the item is that of another dataset: {item.id}")
-    for asset, name in dataset.file_names.items():
+    for asset, name in dataset.names_of(item).items():
         said = item.assets.get(asset)
         if said is None:
             problems.append(f"the item has no asset '{asset}'")

@@ -14,12 +14,13 @@ from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap, ValidArea, find_valid
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.product import BANDS, Product
+from cropmask.product import ALL_BANDS, DISSIMILARITY, Product, with_extras
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
-from cropmask.results.finder import Place, find_json
+from cropmask.results.finder import Place, find_json, key_beside
 from cropmask.stac.collection import ROOT_KEY, make_root_catalog
 from cropmask.stac.datacube import make_eo3
 from cropmask.stac.facts import (
+    EXTRA_SUFFIXES,
     AreaFacts,
     Document,
     FileFacts,
@@ -56,7 +57,7 @@ def write_band(
     threads: int = 1,
 ) -> None:
     """Write one band of a dataset to a local folder, ahead of the rest; uint8 ``(y, x)``."""
-    band = next(band for band in BANDS if band.name == name)
+    band = next(band for band in ALL_BANDS if band.name == name)
     path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
     write_cog(path, pixels, box, band, credit=credit, threads=threads)
 
@@ -85,15 +86,17 @@ def _write_maps(
     folder: Path, facts: MapFacts, crop_map: CropMap, valid: ValidArea | None, threads: int
 ) -> dict[str, Path]:
     """Write the bands that are not there yet, and the two pictures."""
-    keys = (*(band.name for band in BANDS), "visual", "thumbnail")
+    bands = with_extras(facts.bands)
+    keys = (*(band.name for band in bands), "visual", "thumbnail")
     paths = {key: folder / facts.file_name(key) for key in keys}
-    for band in BANDS:
+    for band in bands:
         if not paths[band.name].exists():
-            pixels = getattr(crop_map, band.name)
+            pixels = crop_map.band(band.name)
             credit = facts.attribution.line
             write_cog(paths[band.name], pixels, facts.box, band, credit=credit, threads=threads)
     write_visual(paths["visual"], crop_map, facts.box, facts.visual_box)
-    write_thumbnail(paths["thumbnail"], crop_map, facts.box, valid)
+    likeness = paths.get(DISSIMILARITY.name)
+    write_thumbnail(paths["thumbnail"], crop_map, facts.box, valid, likeness)
     return paths
 
 
@@ -191,6 +194,10 @@ def _put_files(
     """Put everything but the item, whose text it is to have, from a local folder."""
     if overwrite:
         store.remove(place.item)
+        for suffix in EXTRA_SUFFIXES.values():  # bands that the result before had, and this has not
+            key = key_beside(place.item, suffix)
+            if key not in {place.key(file.name) for file in files.values()}:
+                store.remove(key)
     else:
         # Before our files could take the place of those that its item describes.
         _refuse_another(store, place, text)

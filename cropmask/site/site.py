@@ -20,10 +20,11 @@ from typing import Any, Final
 from cropmask import contract
 from cropmask.contract import ENVIRONMENTS as ENVIRONMENTS
 from cropmask.contract import Environment as Environment
-from cropmask.errors import Misconfigured, Reason, did_you_mean
+from cropmask.errors import Misconfigured, Reason, Rejected, did_you_mean
 from cropmask.grid import RESOLUTIONS
 from cropmask.machine.limits import find_cpus, find_memory_limit, parse_memory
 from cropmask.machine.stages import ShareDone
+from cropmask.product import format_bands, parse_bands
 from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
 from cropmask.region import Ancillary, Region, StacLayer, load_region, models_folder
@@ -88,6 +89,8 @@ class Site:
     """Folder or ``s3://`` prefix of the results."""
     resolution: int
     """Pixel size in meters."""
+    bands: tuple[str, ...]
+    """Names of extra bands; see :func:`cropmask.product.parse_bands`."""
     models: Path | None
     """Folder of regions, if not the package's."""
     region_files: tuple[Path, ...]
@@ -130,6 +133,18 @@ class Site:
         """Region of a name, or of the path of a region file; see :func:`load_region`."""
         return load_region(name, self.models, self.region_files)
 
+    def with_bands(self, text: str | None) -> Site:
+        """The same with other extra bands, as ``--bands`` takes them; None leaves those it has.
+
+        Raises Rejected if there is no such band.
+        """
+        if text is None:
+            return self
+        try:
+            return replace(self, bands=parse_bands(text))
+        except ValueError as error:
+            raise Rejected(str(error), reason=Reason.BAD_VALUE) from None
+
     def store(self) -> Store:
         """Where results go."""
         return open_store(self.output, self.write)
@@ -156,6 +171,7 @@ class Site:
             contract.ENV_CATALOG: self.catalog,
             contract.ENV_OUTPUT: self.output,
             contract.ENV_RESOLUTION: str(self.resolution),
+            contract.ENV_BANDS: format_bands(self.bands) if self.bands else None,
             contract.ENV_QUEUE: self.queue_address,
             contract.ENV_DEAD_LETTERS: self.queue_options.dead_letters,
             contract.ENV_SQS_ENDPOINT: self.queue_options.endpoint_url,
@@ -217,6 +233,7 @@ def open_site(
         catalog=given.read(contract.ENV_CATALOG),
         output=output,
         resolution=given.read(contract.ENV_RESOLUTION),
+        bands=given.read(contract.ENV_BANDS),
         models=given.read(contract.ENV_MODELS),
         region_files=given.read(contract.ENV_REGION_FILES),
         cache=given.read(contract.ENV_CACHE),
@@ -356,6 +373,13 @@ def _parse_resolution(variable: str, text: str) -> int:
     return resolution
 
 
+def _parse_bands(variable: str, text: str) -> tuple[str, ...]:
+    try:
+        return parse_bands(text)
+    except ValueError as error:
+        raise Misconfigured(f"{variable}: {error}", reason=Reason.BAD_VALUE) from None
+
+
 def _parse_flag(variable: str, text: str) -> bool:
     if text.lower() not in ("0", "1", "true", "false", "yes", "no"):
         raise Misconfigured(f"{variable} is '{text.lower()}': it must be 1 or 0")
@@ -383,6 +407,7 @@ def _parse_paths(_variable: str, text: str) -> tuple[Path, ...]:
 _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_ENVIRONMENT: _parse_environment,
     contract.ENV_RESOLUTION: _parse_resolution,
+    contract.ENV_BANDS: _parse_bands,
     contract.ENV_OUTPUT: _parse_output,
     contract.ENV_MODELS: _parse_path,
     contract.ENV_REGION_FILES: _parse_paths,
@@ -509,6 +534,7 @@ _DEFAULTS: Final[Mapping[str, Callable[[_Settings], object]]] = {
     contract.ENV_REGION_FILES: lambda _given: (),
     contract.ENV_CACHE: _usual_cache,
     contract.ENV_RESOLUTION: _usual_resolution,
+    contract.ENV_BANDS: lambda _given: (),
     contract.ENV_THREADS: lambda _given: find_cpus(),
     contract.ENV_MEMORY: lambda _given: find_memory_limit(),
     contract.ENV_LOG_FORMAT: lambda _given: "auto",

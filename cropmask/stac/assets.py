@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from cropmask.attribution import OTHER_LICENSE, Attribution
 from cropmask.product import (
-    BANDS,
     COG_TYPE,
     GROUND,
     METHOD_URL,
@@ -17,6 +17,7 @@ from cropmask.product import (
     ClassValue,
     Rgba,
     hex_color,
+    with_extras,
 )
 from cropmask.stac.facts import Document
 from cropmask.stac.links import make_link
@@ -119,9 +120,9 @@ FILE_ASSETS: Final[dict[str, Document]] = {
 """Asset fields of the files that are not data."""
 
 
-def describe_renders() -> Document:
-    """How to draw each band: the ``renders`` of the render extension."""
-    return {band.name: _describe_render(band) for band in BANDS}
+def describe_renders(bands: Iterable[str] = ()) -> Document:
+    """How to draw each band: the ``renders`` of the render extension; ``bands`` are extra ones."""
+    return {band.name: _describe_render(band) for band in with_extras(bands)}
 
 
 def _describe_class(found: ClassValue) -> Document:
@@ -139,7 +140,8 @@ def _describe_render(band: Band) -> Document:
         return {**described, "resampling": "nearest", "colormap": colors}
     (low, _), *_, (high, _) = band.ramp
     ramp = {"rescale": [[low, high]], "colormap_name": band.ramp_name}
-    return {**described, "resampling": "average", **ramp}
+    resampling = "average" if band.overview == "average" else "nearest"
+    return {**described, "resampling": resampling, **ramp}
 
 
 def _code(color: Rgba) -> str:

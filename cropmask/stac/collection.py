@@ -8,7 +8,7 @@ from typing import Final
 
 from cropmask.attribution import UNSTATED, Attribution
 from cropmask.grid import CRS
-from cropmask.product import BANDS, FAMILY, Product
+from cropmask.product import BANDS, FAMILY, Product, with_extras
 from cropmask.stac import assets
 from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC_MARK, Bounds, Document, mark_title
 from cropmask.stac.item import ResultItem
@@ -53,6 +53,7 @@ def make_collection(
     attribution: Attribution = UNSTATED,
     resolutions: tuple[int, ...] = (10,),
     synthetic: bool = False,
+    bands: tuple[str, ...] = (),
 ) -> Document:
     """STAC 1.1.0 collection of a product: ``{product}/collection.json`` below the root catalog.
 
@@ -72,8 +73,10 @@ def make_collection(
         Pixel sizes in meters.
     synthetic
         Whether the maps show the made-up world.
+    bands
+        Extra bands that maps of it may have.
     """
-    description = _DESCRIPTION.format(title=region_title)
+    description = _DESCRIPTION.format(title=region_title) + _describe_extras(bands)
     if attribution.line:
         description += f" Credit: {attribution.line}."
     names = ("projection", "raster", "classification", "render", "version")
@@ -100,9 +103,9 @@ def make_collection(
             "odc:product": [product.name],
             "odc:product_family": [FAMILY],
         },
-        "renders": assets.describe_renders(),
+        "renders": assets.describe_renders(bands),
         "item_assets": {
-            **{band.name: assets.describe_band(band) for band in BANDS},
+            **{band.name: assets.describe_band(band) for band in with_extras(bands)},
             **{key: assets.FILE_ASSETS[key] for key in ASSET_SUFFIXES if key in assets.FILE_ASSETS},
         },
         "links": [
@@ -114,16 +117,26 @@ def make_collection(
     }
 
 
+def _describe_extras(bands: tuple[str, ...]) -> str:
+    """A paragraph on the extra bands, if there are any."""
+    named = with_extras(bands)[len(BANDS) :]
+    lines = "\n".join(f"- `{band.name}`: {band.description}" for band in named)
+    return f"\n\nMaps that were made with them also have:\n\n{lines}" if lines else ""
+
+
 def title_of_region(collection: Mapping[str, object]) -> str:
     """The region in words, as the title of its product's collection has it."""
     title = str(collection.get("title", ""))
     return title.removeprefix(SYNTHETIC_MARK).partition(", ")[2]
 
 
-def describe_assets(product: str, *, results: bool, parquet: bool = False) -> Document:
+def describe_assets(
+    product: str, *, results: bool, parquet: bool = False, bands: tuple[str, ...] = ()
+) -> Document:
     """Assets of a product's collection, by paths from ``{product}/collection.json``.
 
-    ``results`` and ``parquet`` say whether figures and stac-geoparquet of items are beside it.
+    ``results`` and ``parquet`` say whether figures and stac-geoparquet of items are beside it,
+    ``bands`` which extra bands its maps have.
     """
     picture = "Share of cropland by tile" if results else "Where the region is"
     definition = f"{product}.odc-product.yaml"
@@ -135,7 +148,7 @@ def describe_assets(product: str, *, results: bool, parquet: bool = False) -> Do
         known["statistics"] = _asset(STATISTICS, "Figures of every tile", "metadata")
     if parquet:
         known["items"] = _asset(PARQUET, "All items, stac-geoparquet", "collection-mirror")
-    for band in BANDS:
+    for band in with_extras(bands):
         for kind, words in STYLE_KINDS.items():
             title = f"{words} of {band.name}"
             known[f"{kind}-{band.name}"] = _asset(f"../{style_file(band, kind)}", title, "style")

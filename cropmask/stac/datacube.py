@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import yaml
 
 from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
-from cropmask.product import BANDS, FAMILY, NODATA, Product
+from cropmask.product import FAMILY, NODATA, Product, with_extras
 from cropmask.stac.facts import Document, ItemFacts
 
 
@@ -29,7 +29,9 @@ def make_eo3(facts: ItemFacts) -> str:
             }
         },
         "properties": _dataset_properties(facts),
-        "measurements": {band.name: {"path": facts.file_name(band.name)} for band in BANDS},
+        "measurements": {
+            band.name: {"path": facts.file_name(band.name)} for band in with_extras(facts.bands)
+        },
         "lineage": facts.lineage,
         "accessories": {
             "thumbnail": {"path": facts.file_name("thumbnail")},
@@ -72,10 +74,12 @@ def make_odc_product(
     product: Product,
     resolution: int = 10,
     attribution: Attribution = UNSTATED,
+    bands: Iterable[str] = (),
 ) -> str:
     """Text of an ``.odc-product.yaml``, as ``datacube product add`` takes it.
 
-    ``resolution`` is the pixel size in meters that ``datacube.load`` uses by default.
+    ``resolution`` is the pixel size in meters that ``datacube.load`` uses by default. ``bands`` are
+    extra ones, which all datasets must have: one without is not indexed.
     """
     credit = f" Credit: {attribution.line}." if attribution.line else ""
     document: Document = {
@@ -93,7 +97,7 @@ def make_odc_product(
                 "nodata": NODATA,
                 "units": band.unit,
             }
-            for band in BANDS
+            for band in with_extras(bands)
         ],
     }
     return _encode_yaml(document)

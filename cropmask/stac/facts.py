@@ -17,7 +17,7 @@ from cropmask import grid
 from cropmask.attribution import UNSTATED, Attribution
 from cropmask.core.cropmap import Statistics
 from cropmask.grid import GridWindow, Tile
-from cropmask.product import AREAS, BANDS, FAMILY, Product
+from cropmask.product import AREAS, BANDS, EXTRA_BANDS, FAMILY, Product, with_extras
 from cropmask.task import Period, RunKey
 
 Document = dict[str, Any]
@@ -37,8 +37,27 @@ ASSET_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Every file of a dataset except the item: asset key and end of the file's name, in the order
 in which they are written."""
-AREA_ASSETS: Final = tuple(key for key in ASSET_SUFFIXES if key != "odc_metadata")
-"""Files of an area: no dataset of a product."""
+EXTRA_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
+    {band.name: f"_{band.name}.tif" for band in EXTRA_BANDS}
+)
+"""The same of bands that a dataset has where they were asked for."""
+
+
+def find_assets(bands: Iterable[str] = ()) -> tuple[str, ...]:
+    """Asset keys of a dataset with some extra bands, in the order in which files are written."""
+    others = tuple(key for key in ASSET_SUFFIXES if key not in {band.name for band in BANDS})
+    return (*(band.name for band in with_extras(bands)), *others)
+
+
+def area_assets(bands: Iterable[str] = ()) -> tuple[str, ...]:
+    """Those of an area, which is no dataset of a product."""
+    return tuple(key for key in find_assets(bands) if key != "odc_metadata")
+
+
+def suffix_of(asset: str) -> str:
+    """End of the name of the file of an asset."""
+    return ASSET_SUFFIXES[asset] if asset in ASSET_SUFFIXES else EXTRA_SUFFIXES[asset]
+
 
 SYNTHETIC_MARK: Final = "SYNTHETIC "
 """Begins the titles of everything that shows the made-up world."""
@@ -118,6 +137,10 @@ class MapFacts:
     """Inputs that had several versions: which one was used, and which were passed over."""
     attribution: Attribution = UNSTATED
     """Whom the map is owed to, and on which terms."""
+    bands: tuple[str, ...] = ()
+    """Names of extra bands."""
+    calibrations: Mapping[str, str] = field(default_factory=dict)
+    """By region, where calibrated percentages are from."""
 
     @property
     def title(self) -> str:
@@ -181,7 +204,7 @@ class ItemFacts(MapFacts):
 
     def file_name(self, asset: str) -> str:
         """Name of the file of an asset."""
-        return self.product.file_name(str(self.tile), str(self.period), ASSET_SUFFIXES[asset])
+        return self.product.file_name(str(self.tile), str(self.period), suffix_of(asset))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +244,7 @@ class AreaFacts(MapFacts):
 
     def file_name(self, asset: str) -> str:
         """Name of the file of an asset."""
-        return area_file(self.name, self.period, ASSET_SUFFIXES[asset])
+        return area_file(self.name, self.period, suffix_of(asset))
 
 
 def area_file(name: str, period: Period, suffix: str) -> str:

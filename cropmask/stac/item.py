@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from odc.geo.geobox import GeoBox
@@ -16,17 +16,17 @@ from cropmask.attribution import NOTICE, Attribution, parse_attribution
 from cropmask.core.cropmap import ValidArea
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG, Tile
-from cropmask.product import BANDS, FAMILY, PROB
+from cropmask.product import EXTRA_BANDS, FAMILY, PROB, with_extras
 from cropmask.stac import assets
 from cropmask.stac.facts import (
-    AREA_ASSETS,
-    ASSET_SUFFIXES,
     AreaFacts,
     Document,
     FileFacts,
     ItemFacts,
     MapFacts,
     ModelFacts,
+    area_assets,
+    find_assets,
     mark_title,
 )
 from cropmask.stac.footprint import describe_footprint, thumbnail_box
@@ -44,7 +44,7 @@ _UP: Final = "../../../../"
 def make_item(
     facts: ItemFacts, files: Mapping[str, FileFacts], valid: ValidArea | None = None
 ) -> Document:
-    """STAC 1.1.0 item of one dataset; ``files`` are those of all ``ASSET_SUFFIXES``, by key.
+    """STAC 1.1.0 item of one dataset; ``files`` are those of all its assets, by key.
 
     ``valid`` says where the bands are not nodata; without it the item covers the tile.
 
@@ -53,7 +53,7 @@ def make_item(
     ValueError
         If a file is missing, too many, or has another name than its asset.
     """
-    expected = {key: facts.file_name(key) for key in ASSET_SUFFIXES}
+    expected = {key: facts.file_name(key) for key in find_assets(facts.bands)}
     if {key: file.name for key, file in files.items()} != expected:
         raise ValueError(f"an item needs exactly these files: {expected}")
     return {
@@ -68,10 +68,10 @@ def make_item(
             "version": facts.product.version,
             **_place(facts),
             **_provenance(facts),
-            "renders": assets.describe_renders(),
+            "renders": assets.describe_renders(facts.bands),
         },
         "links": _links(facts),
-        "assets": {key: _asset(key, facts, files[key], valid) for key in ASSET_SUFFIXES},
+        "assets": {key: _asset(key, facts, files[key], valid) for key in expected},
     }
 
 
@@ -80,7 +80,7 @@ def make_area_item(
 ) -> Document:
     """STAC 1.1.0 item of an area of one's own: of no collection, with the area's geometry.
 
-    ``files`` are those of all ``AREA_ASSETS``, by key; ``valid`` says where the bands are not
+    ``files`` are those of all its assets, by key; ``valid`` says where the bands are not
     nodata.
     """
     return {
@@ -104,10 +104,10 @@ def make_area_item(
                 for product, model in facts.models.items()
             },
             **_figures(facts),
-            "renders": assets.describe_renders(),
+            "renders": assets.describe_renders(facts.bands),
         },
         "links": [*_source_links(facts), *assets.license_links(facts.attribution)],
-        "assets": {key: _asset(key, facts, files[key], valid) for key in AREA_ASSETS},
+        "assets": {key: _asset(key, facts, files[key], valid) for key in area_assets(facts.bands)},
     }
 
 
@@ -193,9 +193,18 @@ def _figures(facts: MapFacts) -> Document:
         ),
         "cropmask:statistics": {
             name: None if value is None else round(value, 4)
-            for name, value in asdict(facts.statistics).items()
+            for name, value in facts.statistics.figures.items()
         },
+        **_extras(facts),
     }
+
+
+def _extras(facts: MapFacts) -> Document:
+    """Which extra bands there are, and where calibrated percentages are from."""
+    said: Document = {"cropmask:bands": list(facts.bands)} if facts.bands else {}
+    if facts.calibrations:
+        said["cropmask:calibration"] = dict(sorted(facts.calibrations.items()))
+    return said
 
 
 def _pixels(box: GeoBox) -> Document:
@@ -203,14 +212,16 @@ def _pixels(box: GeoBox) -> Document:
 
 
 def _asset(key: str, facts: MapFacts, file: FileFacts, valid: ValidArea | None) -> Document:
-    bands = {band.name: band for band in BANDS}
+    bands = {band.name: band for band in with_extras(facts.bands)}
     described: Document = {"href": f"./{file.name}"}
     if key in bands:
         described |= assets.describe_band(bands[key], facts.resolution)
     else:
         described |= assets.FILE_ASSETS[key]
     if key == PROB.name:
-        described |= _statistics(facts)
+        described |= _statistics(facts, facts.statistics.mean_probability)
+    elif key in facts.bands:
+        described |= _statistics(facts, facts.statistics.extras.get(f"mean_{key}"))
     if key == "visual":
         described |= _pixels(facts.visual_box)
     if key == "thumbnail":
@@ -218,11 +229,10 @@ def _asset(key: str, facts: MapFacts, file: FileFacts, valid: ValidArea | None) 
     return described | {"file:size": file.size, "file:checksum": file.multihash}
 
 
-def _statistics(facts: MapFacts) -> Document:
+def _statistics(facts: MapFacts, mean: float | None) -> Document:
     left, bottom, right, top = facts.box.boundingbox.bbox
     hectares = (right - left) * (top - bottom) / 10_000
     known = {"valid_percent": round(100 * facts.statistics.mapped_hectares / hectares, 4)}
-    mean = facts.statistics.mean_probability
     if mean is not None:
         known = {"mean": round(mean, 4), **known}
     return {"statistics": known}
@@ -298,6 +308,11 @@ class ResultItem:
         if isinstance(said, str) and said.isprintable() and len(said) <= _MAX_TITLE:
             return said
         return mark_title(f"{self.tile} {self.period}", synthetic=self.synthetic)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of its extra bands."""
+        return tuple(band.name for band in EXTRA_BANDS if band.name in self.assets)
 
     @property
     def attribution(self) -> Attribution:

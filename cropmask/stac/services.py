@@ -6,7 +6,7 @@ region.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pprint import pformat
 from typing import Any, Final
@@ -14,7 +14,8 @@ from typing import Any, Final
 from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
 from cropmask.product import (
-    BANDS,
+    ALL_BANDS,
+    EXTRA_BANDS,
     FILTERED,
     MASK,
     METHOD_URL,
@@ -22,6 +23,7 @@ from cropmask.product import (
     Band,
     Product,
     hex_color,
+    with_extras,
 )
 from cropmask.stac.facts import Bounds, Document, mark_title
 
@@ -30,12 +32,12 @@ TERRIA_FILE: Final = "services/terria.json"
 OWS_URL: Final = "https://ows.digitalearth.africa"
 """Digital Earth Africa's map service."""
 STYLE_NAMES: Final = {MASK.name: "green", FILTERED.name: "filtered_yellow", PROB.name: "prob"}
-"""Names of the published styles, the default one first."""
+"""Names of the published styles, the default one first; extra bands have their own names."""
 _LIMITS: Final = {
     "wms": {"zoomed_out_fill_colour": [150, 180, 200, 160], "min_zoom_factor": 10.0},
     "wcs": {"max_datasets": 16},
 }
-_BY_NAME: Final = {band.name: band for band in BANDS}
+_BY_NAME: Final = {band.name: band for band in ALL_BANDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class MapLayer:
     """Whether the maps show a made-up world."""
     attribution: Attribution = UNSTATED
     """Whom the maps are owed to, and on which terms."""
+    bands: tuple[str, ...] = ()
+    """Extra bands that all of its maps have."""
 
     @property
     def name(self) -> str:
@@ -64,7 +68,7 @@ class MapLayer:
     def abstract(self) -> str:
         """What the layer shows, as text of several paragraphs."""
         where = f" The region covers {_listed(self.countries)}." if self.countries else ""
-        bands = "\n".join(f"- {band.name}: {band.description}" for band in BANDS)
+        bands = "\n".join(f"- {band.name}: {band.description}" for band in with_extras(self.bands))
         credit = f"\nCredit: {self.attribution.line}." if self.attribution.line else ""
         return (
             f"Annual cropland extent of {self.title} from two half-years of Sentinel-2 GeoMAD."
@@ -85,15 +89,33 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def make_ows_config(layers: Iterable[MapLayer]) -> str:
     """Python module for ``datacube-ows``: name ``{module}.layers`` in the service's layers."""
-    names = {name: f"style_crop_mask_{style}" for name, style in STYLE_NAMES.items()}
+    layers = [*layers]
+    extras = [band.name for band in EXTRA_BANDS if any(band.name in each.bands for each in layers)]
+    names = {
+        name: f"style_crop_mask_{style}"
+        for name, style in [*STYLE_NAMES.items(), *((name, name) for name in extras)]
+    }
     parts = [
         '"""Layers of the cropland masks for datacube-ows: printed, not to be edited by hand."""',
-        _assign("bands_crop_mask", {band.name: list(band.aliases) for band in BANDS}),
+        *(_assign(name, value) for name, value in _band_lists(layers).items()),
         _assign("reslim_crop_mask", _LIMITS),
-        *(_assign(names[name], _style(_BY_NAME[name])) for name in STYLE_NAMES),
-        _assign("layers", _group(layers, [_Name(name) for name in names.values()])),
+        *(_assign(names[name], _style(_BY_NAME[name])) for name in names),
+        _assign("layers", _group(layers, names)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _bands_name(bands: tuple[str, ...]) -> str:
+    return "_".join(("bands_crop_mask", *bands))
+
+
+def _band_lists(layers: Iterable[MapLayer]) -> Document:
+    """Bands and their aliases, by the name of the list: of products without extra bands first."""
+    kinds = sorted({(), *(layer.bands for layer in layers)})
+    return {
+        _bands_name(kind): {band.name: list(band.aliases) for band in with_extras(kind)}
+        for kind in kinds
+    }
 
 
 class _Name:
@@ -112,7 +134,7 @@ def _assign(name: str, value: Any) -> str:  # noqa: ANN401 (any literal)
 
 def _style(band: Band) -> Document:
     known: Document = {
-        "name": STYLE_NAMES[band.name],
+        "name": STYLE_NAMES.get(band.name, band.name),
         "title": band.title,
         "abstract": band.description,
     }
@@ -135,11 +157,15 @@ def _style(band: Band) -> Document:
             {"value": value, "color": hex_color(color).lower()} for value, color in band.ramp
         ],
         "range": [first, last],
-        "legend": {"begin": str(first), "end": str(last), "ticks_every": "20"},
+        "legend": {"begin": str(first), "end": str(last), "ticks_every": _ticks(first, last)},
     }
 
 
-def _group(layers: Iterable[MapLayer], styles: list[_Name]) -> Document:
+def _ticks(first: int, last: int) -> str:
+    return "20" if last - first <= 100 else "77"
+
+
+def _group(layers: Iterable[MapLayer], names: Mapping[str, str]) -> Document:
     return {
         "title": "Cropland extent",
         "abstract": f"Annual cropland extent, one layer per region. Method: {METHOD_URL}",
@@ -150,7 +176,7 @@ def _group(layers: Iterable[MapLayer], styles: list[_Name]) -> Document:
                 "abstract": layer.abstract,
                 "product_name": layer.product.name,
                 "time_resolution": "summary",
-                "bands": _Name("bands_crop_mask"),
+                "bands": _Name(_bands_name(layer.bands)),
                 "resource_limits": _Name("reslim_crop_mask"),
                 "image_processing": {
                     "extent_mask_func": "datacube_ows.ogc_utils.mask_by_val",
@@ -159,7 +185,14 @@ def _group(layers: Iterable[MapLayer], styles: list[_Name]) -> Document:
                 },
                 "native_crs": CRS,
                 "native_resolution": [layer.resolution, -layer.resolution],
-                "styling": {"default_style": STYLE_NAMES[MASK.name], "styles": styles},
+                "styling": {
+                    "default_style": STYLE_NAMES[MASK.name],
+                    "styles": [
+                        _Name(name)
+                        for band, name in names.items()
+                        if band in STYLE_NAMES or band in layer.bands
+                    ],
+                },
             }
             for layer in layers
         ],

@@ -9,11 +9,15 @@ from dataclasses import fields
 from typing import Any, Final
 
 from cropmask.core.cropmap import Statistics
+from cropmask.product import CALIBRATED, SPREAD
 from cropmask.stac.facts import Document
 from cropmask.stac.item import ResultItem
 
 AREAS: Final = tuple(field.name for field in fields(Statistics) if field.name.endswith("_hectares"))
 """Statistics that add up over tiles."""
+EXTRA_AREAS: Final = ("unlike_hectares", "unlike_crop_hectares")
+"""The same of extra bands: land, and cropland, outside the training data."""
+_EXTRA_MEANS: Final = tuple(f"mean_{band.name}" for band in (CALIBRATED, SPREAD))
 _SHARE: Final = "crop_percent"
 
 
@@ -29,7 +33,7 @@ def _total(items: Sequence[ResultItem]) -> Document:
     total: Document = {"tiles": len(items)}
     total |= {
         name: round(sum(float(item.statistics.get(name) or 0) for item in items), 4)
-        for name in AREAS
+        for name in (*AREAS, *_find_extra(items, EXTRA_AREAS))
     }
     return total | {_SHARE: _percent(total)}
 
@@ -37,6 +41,11 @@ def _total(items: Sequence[ResultItem]) -> Document:
 def _percent(areas: Mapping[str, Any]) -> float | None:
     mapped = areas["mapped_hectares"]
     return round(100 * areas["crop_filtered_hectares"] / mapped, 2) if mapped else None
+
+
+def _find_extra(items: Iterable[ResultItem], names: Sequence[str]) -> tuple[str, ...]:
+    """Those figures of extra bands that some item has."""
+    return tuple(name for name in names if any(name in item.statistics for item in items))
 
 
 def crop_share(item: ResultItem) -> float | None:
@@ -47,9 +56,11 @@ def crop_share(item: ResultItem) -> float | None:
 def make_statistics_csv(items: Iterable[ResultItem]) -> str:
     """Table of all tiles and periods: areas in hectares and the share of filtered cropland."""
     text = io.StringIO()
+    items = [*items]
+    extra = _find_extra(items, (*EXTRA_AREAS, *_EXTRA_MEANS))
     columns = ("tile", "period", "version", "resolution", "recipe", *AREAS, "mean_probability")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*columns, _SHARE))
+    writer.writerow((*columns, _SHARE, *extra))
     for item in items:
         row = (
             str(item.tile),
@@ -59,6 +70,7 @@ def make_statistics_csv(items: Iterable[ResultItem]) -> str:
             item.model.get("recipe"),
             *(item.statistics.get(name) for name in (*AREAS, "mean_probability")),
             crop_share(item),
+            *(item.statistics.get(name) for name in extra),
         )
         writer.writerow(["" if value is None else value for value in row])
     return text.getvalue()

@@ -13,28 +13,30 @@ import re
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
 from cropmask.core.cropmap import CropMap, Statistics
+from cropmask.core.extras import sum_counts
 from cropmask.core.mapper import map_crops
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import GridWindow, geobox, tiles_within
 from cropmask.machine.limits import open_workspace
 from cropmask.machine.stages import Stages
-from cropmask.modelfile.model import load_forest
+from cropmask.modelfile.model import read_model
 from cropmask.pixels.joined import JoinedLayers, TilePart
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
-from cropmask.product import AREAS, BANDS, NODATA, Recipe
+from cropmask.product import AREAS, NODATA, Recipe, with_extras
 from cropmask.region import region_names
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
@@ -45,12 +47,18 @@ from cropmask.site.site import Site
 from cropmask.sources.attribution import find_attribution
 from cropmask.sources.boundary import load_area
 from cropmask.sources.search import Identify
-from cropmask.stac.facts import AREA_ASSETS, ASSET_SUFFIXES, AreaFacts, area_file
+from cropmask.stac.facts import ASSET_SUFFIXES, AreaFacts, area_assets, area_file
 from cropmask.stac.footprint import describe_polygons
 from cropmask.stac.links import ITEM_SUFFIX
 from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
-from cropmask.tile.itemfacts import date_inputs, make_model_facts, make_sources
+from cropmask.tile.extras import make_extras
+from cropmask.tile.itemfacts import (
+    date_inputs,
+    make_calibrations,
+    make_model_facts,
+    make_sources,
+)
 from cropmask.tile.job import Basis, Job, choose_model, make_basis, open_boundary, prepare_on
 from cropmask.tile.memory import open_stages, plan_memory
 from cropmask.tile.run import TileResult, make_result
@@ -121,6 +129,11 @@ class AreaJob:
             yield from part.jobs
 
     @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of extra bands."""
+        return self.parts[0].basis.bands
+
+    @property
     def models(self) -> dict[str, str]:
         """Recipe of the model by region."""
         return {part.basis.region.name: part.basis.recipe for part in self.parts}
@@ -184,12 +197,15 @@ def run_area(
             crop_map = _compose(job, [found.crop_map for found in mapped])
             statistics = _add_up(job, crop_map, [found.statistics for found in mapped])
             not_applied = ChainMap(*(dict(found.not_applied) for found in mapped))
-            facts = _make_facts(job, statistics, not_applied, owed)
+            calibrations = {
+                key: word for found in mapped for key, word in found.calibrations.items()
+            }
+            facts = _make_facts(job, statistics, not_applied, owed, calibrations)
             written = put_area(
                 store, job.place, facts, crop_map, overwrite=overwrite, threads=site.threads
             )
         stages.add_bytes("write", written.bytes)
-    return make_result(job, store, "SUCCEEDED", stages, asdict(statistics))
+    return make_result(job, store, "SUCCEEDED", stages, statistics.figures)
 
 
 def prepare_area(
@@ -241,7 +257,7 @@ def find_same_area(store: Store, job: AreaJob) -> Mapping[str, object] | None:
     said = properties if isinstance(properties, dict) else {}
     figures, kept = said.get("cropmask:statistics"), said.get("cropmask:run_key_parts")
     if said.get("cropmask:run_key") == str(job.run_key) and isinstance(figures, dict):
-        files = (key_beside(job.place.item, ASSET_SUFFIXES[key]) for key in AREA_ASSETS)
+        files = (key_beside(job.place.item, ASSET_SUFFIXES[key]) for key in area_assets(job.bands))
         return figures if all(map(store.exists, files)) else None
     old = kept if isinstance(kept, dict) else {}
     names = [name for name, part in job.key_parts.items() if old.get(name) != part]
@@ -345,36 +361,48 @@ class _MappedPart:
     crop_map: CropMap
     statistics: Statistics
     not_applied: Mapping[str, str]
+    calibrations: Mapping[str, str]
 
 
 def _map_part(
     part: AreaPart, site: Site, stages: Stages, files: Mapping[Task, RemoteFiles]
 ) -> _MappedPart:
     basis, limits = part.basis, part.basis.region.limits
-    budget = plan_memory(part.margin.geobox, site.memory)
+    budget = plan_memory(part.margin.geobox, site.memory, basis.bands)
+    kept: dict[str, NDArray[np.uint8]] = {}
     with ExitStack() as stack:
         with stages.stage("load"):
-            forest = load_forest(basis.model.file, basis.model.sha256)
+            model = read_model(basis.model.file, basis.model.sha256)
+            extras = make_extras(model, basis.bands, basis.resolution)
             pieces = [
                 TilePart(stack.enter_context(layers), row, column)
                 for layers, row, column in _open_pieces(part, files)
             ]
+
+        def keep(name: str, band: NDArray[np.uint8]) -> None:
+            if name in extras.names:
+                kept[name] = band
+
         layers = JoinedLayers((part.margin.rows, part.margin.columns), pieces)
         crop_map, statistics = map_crops(
             layers,
-            forest,
+            model.forest,
             need_both=limits.require_both_halves,
             rows=budget.rows,
             threads=site.threads,
             stages=stages.stage,
             workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
             inner=part.window.seen_from(part.margin),
+            sink=keep,
+            extras=extras,
+            origin=(part.margin.row, part.margin.column),
         )
         for piece in pieces:
             piece.layers.check()
             stages.add_bytes("classify", piece.layers.pixel_bytes)
     causes = ChainMap(*(dict(piece.layers.not_applied) for piece in pieces))
-    return _MappedPart(crop_map, statistics, causes)
+    calibrations = make_calibrations(basis, model)
+    return _MappedPart(replace(crop_map, extras=kept), statistics, causes, calibrations)
 
 
 def _open_pieces(
@@ -399,20 +427,22 @@ def _open_pieces(
 def _compose(job: AreaJob, maps: Sequence[CropMap]) -> CropMap:
     """The maps of all parts on the grid of the area; nodata where none of them says anything."""
     shape = (job.window.rows, job.window.columns)
-    whole = CropMap(*(np.full(shape, NODATA, np.uint8) for _ in BANDS))
+    bands = [band.name for band in with_extras(job.bands)]
+    arrays = {name: np.full(shape, NODATA, np.uint8) for name in bands}
     for part, crop_map in zip(job.parts, maps, strict=True):
         seen = crop_map.prob != NODATA
-        for band in BANDS:
-            target = getattr(whole, band.name)[part.window.seen_from(job.window)]
-            np.copyto(target, getattr(crop_map, band.name), where=seen)
-    return whole
+        for name in bands:
+            target = arrays[name][part.window.seen_from(job.window)]
+            np.copyto(target, crop_map.band(name), where=seen)
+    extras = {name: arrays.pop(name) for name in job.bands}
+    return CropMap(**arrays, extras=extras)
 
 
 def _add_up(job: AreaJob, crop_map: CropMap, parts: Sequence[Statistics]) -> Statistics:
     """Figures of all parts; outside is what is in the area and in no region."""
     sums = {
-        name: round(sum(asdict(part)[name] for part in parts), 4)
-        for name in asdict(parts[0])
+        name: round(sum(getattr(part, name) for part in parts), 4)
+        for name in parts[0].figures.keys() - parts[0].extras.keys()
         if name not in ("mean_probability", "outside_hectares")
     }
     within = ("mapped", "missing", "protected", "water", "steep", "high")
@@ -420,7 +450,26 @@ def _add_up(job: AreaJob, crop_map: CropMap, parts: Sequence[Statistics]) -> Sta
     counts = np.bincount(crop_map.prob.ravel(), minlength=256)[:101]
     mapped = int(counts.sum())
     mean = round(int(counts @ np.arange(101)) / mapped, 4) if mapped else None
-    return Statistics(mean_probability=mean, outside_hectares=round(max(outside, 0), 4), **sums)
+    return Statistics(
+        mean_probability=mean,
+        outside_hectares=round(max(outside, 0), 4),
+        extras=_add_up_extras(crop_map, parts),
+        **sums,
+    )
+
+
+def _add_up_extras(crop_map: CropMap, parts: Sequence[Statistics]) -> dict[str, float | None]:
+    """Figures of extra bands: areas are summed, means taken of all pixels."""
+    found: dict[str, float | None] = {}
+    for name in parts[0].extras:
+        if name.endswith("_hectares"):
+            found[name] = round(sum(part.extras[name] or 0 for part in parts), 4)
+        else:
+            band = crop_map.band(name.removeprefix("mean_"))
+            counts = sum_counts(band)[:101]
+            mapped = int(counts.sum())
+            found[name] = round(int(counts @ np.arange(101)) / mapped, 4) if mapped else None
+    return found
 
 
 def _make_facts(
@@ -428,6 +477,7 @@ def _make_facts(
     statistics: Statistics,
     not_applied: Mapping[str, str],
     owed: Sequence[Attribution],
+    calibrations: Mapping[str, str],
 ) -> AreaFacts:
     geometry, bounds = describe_polygons(job.task.polygons)
     sources = {source.href: source for each in job.jobs for source in make_sources(each)}
@@ -449,4 +499,6 @@ def _make_facts(
         masks_not_applied=not_applied,
         synthetic=job.synthetic,
         attribution=reduce(Attribution.beside, owed),
+        bands=job.bands,
+        calibrations=calibrations,
     )

@@ -8,14 +8,21 @@ from dataclasses import replace
 from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
 from cropmask.core.cropmap import Statistics
+from cropmask.modelfile.model import Model
+from cropmask.product import CALIBRATED
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import Document, ItemFacts, ModelFacts, Source, degrees_box
 from cropmask.stac.modelitem import model_href
+from cropmask.tile.extras import find_calibration
 from cropmask.tile.job import Basis, Job
 
 
 def make_facts(
-    job: Job, statistics: Statistics, not_applied: Mapping[str, str], attribution: Attribution
+    job: Job,
+    model: Model,
+    statistics: Statistics,
+    not_applied: Mapping[str, str],
+    attribution: Attribution,
 ) -> ItemFacts:
     """What the item of a job says."""
     basis = job.basis
@@ -39,7 +46,16 @@ def make_facts(
         },
         attribution=attribution,
         region_title=basis.region.title,
+        bands=basis.bands,
+        calibrations=make_calibrations(basis, model),
     )
+
+
+def make_calibrations(basis: Basis, model: Model) -> dict[str, str]:
+    """Where calibrated percentages are from, by region, if they are asked for."""
+    if CALIBRATED.name not in basis.bands:
+        return {}
+    return {basis.region.name: find_calibration(model)}
 
 
 def date_inputs(job: Job) -> str:
@@ -73,5 +89,6 @@ def make_product_collection(job: Job, attribution: Attribution) -> Document:
         degrees_box(*basis.boundary.bounds),
         attribution=attribution,
         resolutions=(basis.resolution,),
+        bands=basis.bands,
         synthetic=job.synthetic,
     )

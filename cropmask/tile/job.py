@@ -13,7 +13,7 @@ from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import intersects
 from cropmask.machine.stages import Stages
 from cropmask.modelfile.model import load_forest, read_model
-from cropmask.product import Recipe
+from cropmask.product import CELL_METERS, DISSIMILARITY, Recipe
 from cropmask.region import ModelRef, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.results.finder import Place, find_item, make_place
@@ -24,7 +24,8 @@ from cropmask.sources.search import Identify, Sources, find_sources
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey, Task
-from cropmask.tile.runkey import KeyParts, digest_json, list_changes, model_words
+from cropmask.tile.extras import check_extras
+from cropmask.tile.runkey import KeyParts, bands_words, digest_json, list_changes, model_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Basis:
     features: tuple[str, ...]
     """What the model asks for."""
     resolution: int
+    bands: tuple[str, ...]
+    """Names of extra bands."""
     inputs: Inputs
     boundary: shapely.Geometry
     """The region, EPSG:6933."""
@@ -48,6 +51,7 @@ class Basis:
         return {
             "model": model_words(self.recipe, self.model.sha256),
             "resolution": str(self.resolution),
+            "bands": bands_words(self.bands) or "",
             "region": self.region.version,
             "code": VERSION,
         }
@@ -166,9 +170,14 @@ def make_basis(
     boundary: shapely.Geometry,
     site: Site,
 ) -> Basis:
-    """What all tasks of a region share, of parts that are open."""
+    """What all tasks of a region share, of parts that are open.
+
+    Raises Rejected if the model has not what extra bands need.
+    """
+    if DISSIMILARITY.name in site.bands:  # so that no task of many has to find it out
+        check_extras(read_model(model[1].file, model[1].sha256), site.bands)
     digest = digest_json(boundary.wkb_hex)
-    return Basis(region, *model, site.resolution, inputs, boundary, digest)
+    return Basis(region, *model, site.resolution, site.bands, inputs, boundary, digest)
 
 
 def prepare_on(
@@ -188,6 +197,7 @@ def prepare_on(
     sources = find_sources(catalog, task.tile, task.period, basis.inputs.ancillary, options=options)
     inputs = sources.fingerprint(identify)
     geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
+    bands = {"bands": list(basis.bands), "cell": CELL_METERS}
     parts = KeyParts.of(
         model=basis.model.sha256,
         region={"name": region.name, "version": region.version},
@@ -198,6 +208,7 @@ def prepare_on(
         ancillary={name: inputs[name] for name in inputs if name not in geomad},
         features=basis.features,
         code=VERSION,
+        **({"bands": bands} if basis.bands else {}),
     )
     return Job(task, basis, sources, parts, make_place(region.product, task))
 

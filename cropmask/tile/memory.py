@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,8 @@ from cropmask.core.mapper import DEFAULT_ROWS
 from cropmask.errors import Misconfigured, OutOfMemory, Reason
 from cropmask.machine.limits import find_anonymous_memory
 from cropmask.machine.stages import Progress, Stages, tell_nobody
+from cropmask.product import DISSIMILARITY
+from cropmask.tile.extras import cell_pixels
 
 TILE_BYTES: Final = 13
 """Bytes per pixel of the arrays of a whole tile, at most."""
@@ -20,6 +23,10 @@ ROW_BYTES: Final = 220
 """Bytes per pixel of the strips that are in memory at the same time."""
 BASE_BYTES: Final = 250_000_000
 """Memory of the process before it reads a pixel: libraries, model, caches."""
+LIKENESS_BYTES: Final = 50_000_000
+"""Memory of training samples that are searched, and of the dissimilarity of all cells."""
+CELL_BYTES: Final = 400
+"""Bytes per cell of the pixels whose features are computed at the same time."""
 MIN_ROWS: Final = 16
 """Lowest strips worth computing."""
 
@@ -34,20 +41,27 @@ class Budget:
     """Whether the largest array of the tile is kept in a temporary file."""
 
 
-def plan_memory(box: GeoBox, memory: int | None) -> Budget:
+def plan_memory(box: GeoBox, memory: int | None, bands: Collection[str] = ()) -> Budget:
     """Rows of strips, and whether to use a file, so that a tile stays below a memory limit.
+
+    ``bands`` are extra ones. Those that follow the probability need no more: each is written and
+    forgotten before the mask is made, which takes as much.
 
     Raises Misconfigured if even the smallest strips with a file need more.
     """
     if memory is None:
         return Budget(DEFAULT_ROWS, on_disk=False)
     pixels, width = box.shape[0] * box.shape[1], box.shape[1]
+    base, row_bytes = BASE_BYTES, ROW_BYTES
+    if DISSIMILARITY.name in bands:
+        base += LIKENESS_BYTES
+        row_bytes += -(-CELL_BYTES // cell_pixels(round(abs(box.resolution.x))) ** 2)
     for on_disk in (False, True):
-        whole = BASE_BYTES + (TILE_BYTES - WORKSPACE_BYTES * on_disk) * pixels
-        rows = (memory - whole) // (ROW_BYTES * width)
+        whole = base + (TILE_BYTES - WORKSPACE_BYTES * on_disk) * pixels
+        rows = (memory - whole) // (row_bytes * width)
         if rows >= MIN_ROWS:
             return Budget(int(min(rows, DEFAULT_ROWS)), on_disk)
-    least = (whole + MIN_ROWS * ROW_BYTES * width) / 1e9
+    least = (whole + MIN_ROWS * row_bytes * width) / 1e9
     raise Misconfigured(
         f"{memory / 1e9:.1f} GB of memory is too little for {box.shape[0]} x {width} pixels: "
         f"give --memory {least + 0.05:.1f}GB or more, or a coarser --resolution",

@@ -18,7 +18,7 @@ from cropmask.grid import GridWindow, tiles_within
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.rasters import Raster
 from cropmask.pixels.resample import Window
-from cropmask.product import AREAS, BANDS, NODATA, Band
+from cropmask.product import ALL_BANDS, AREAS, BANDS, EXTRA_BANDS, NODATA, Band
 from cropmask.remote.fetch import ReadOptions, load_json
 from cropmask.results.finder import Dataset, find_datasets, find_products
 from cropmask.site.site import Site, open_site
@@ -67,7 +67,8 @@ def load(
         shapely, or a box ``(west, south, east, north)`` in degrees. Pixels whose centers are
         outside are nodata. Default everything.
     bands
-        Names of bands; default ``mask``, ``prob`` and ``filtered``.
+        Names of bands, extra ones where results have them; default ``mask``, ``prob`` and
+        ``filtered``.
     region
         Name of the region whose product is loaded from results; needed where several are there.
     period
@@ -158,7 +159,7 @@ def _wrap(
     arrays = {
         name: wrap_xr(pixels, box, nodata=NODATA).assign_attrs(describe_band(band))
         for name, (pixels, box) in found.items()
-        for band in BANDS
+        for band in ALL_BANDS
         if band.name == name
     }
     return xr.Dataset(arrays, attrs=facts)
@@ -167,10 +168,23 @@ def _wrap(
 def _hrefs(item: StacFile, bands: Sequence[str]) -> dict[str, str]:
     """Addresses by band of an item, which may be anything that JSON can say."""
     try:
-        assets = {band.name: str(item.content["assets"][band.name]["href"]) for band in BANDS}
+        there = item.content["assets"]
+        assets = {band.name: str(there[band.name]["href"]) for band in BANDS}
+        further = [band.name for band in EXTRA_BANDS if band.name in there]
+        assets |= {name: str(there[name]["href"]) for name in further}
     except (TypeError, KeyError):
         raise Rejected(f"{item.href} is no item of a crop mask", reason=Reason.BAD_ITEM) from None
-    return {name: item.address_of(assets[name], f"asset '{name}'") for name in _check_bands(bands)}
+    names = _check_bands(bands)
+    if missing := [name for name in names if name not in assets]:
+        raise _no_band(missing[0], item.href)
+    return {name: item.address_of(assets[name], f"asset '{name}'") for name in names}
+
+
+def _no_band(name: str, place: str) -> Rejected:
+    return Rejected(
+        f"{place} has no band '{name}': map it anew with --bands +{name} --overwrite",
+        reason=Reason.NO_RESULTS,
+    )
 
 
 def _find_place(item_or_results: object) -> str:
@@ -188,13 +202,13 @@ def _find_place(item_or_results: object) -> str:
 
 def _check_bands(bands: Sequence[str]) -> tuple[str, ...]:
     bands = (bands,) if isinstance(bands, str) else bands
-    known = tuple(band.name for band in BANDS)
+    known = tuple(band.name for band in ALL_BANDS)
     if unknown := sorted(set(bands) - set(known)):
         raise Rejected(
             f"there is no band '{unknown[0]}': choose of {', '.join(known)}",
             reason=Reason.BAD_VALUE,
         )
-    return tuple(bands) or known
+    return tuple(bands) or tuple(band.name for band in BANDS)
 
 
 def _read(dataset: Any) -> tuple[Any, GeoBox]:  # noqa: ANN401 (rasterio is untyped)
@@ -263,7 +277,10 @@ def _name_one(there: set[str], place: str, what: str) -> None:
 
 def _hrefs_of(store: Store, dataset: Dataset, bands: Sequence[str]) -> dict[str, str]:
     folder = dataset.item_key.rpartition("/")[0]
-    return {name: store.uri(f"{folder}/{dataset.file_names[name]}") for name in bands}
+    names = dataset.file_names
+    if missing := [name for name in bands if name not in names]:
+        raise _no_band(missing[0], store.uri(dataset.item_key))
+    return {name: store.uri(f"{folder}/{names[name]}") for name in bands}
 
 
 def _facts_of(datasets: Sequence[Dataset], place: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from cropmask.core.mapper import LAST_BAND, map_crops
 from cropmask.grid import geobox
 from cropmask.machine.limits import open_workspace
 from cropmask.machine.stages import Stages, StageUse
-from cropmask.modelfile.model import load_forest
+from cropmask.modelfile.model import read_model
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
@@ -29,6 +29,7 @@ from cropmask.sources.attribution import find_attribution
 from cropmask.stac.facts import ASSET_SUFFIXES
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey, Task
+from cropmask.tile.extras import make_extras
 from cropmask.tile.itemfacts import make_facts, make_product_collection
 from cropmask.tile.job import Basis, find_same, prepare
 from cropmask.tile.memory import open_stages, plan_memory
@@ -50,7 +51,8 @@ class TileResult:
     run_key: str
     synthetic: bool
     statistics: Mapping[str, Any]
-    """As in the item: :class:`~cropmask.core.cropmap.Statistics` by name."""
+    """As in the item: :class:`~cropmask.core.cropmap.Statistics` by name, and those of extra
+    bands."""
     stages: tuple[StageUse, ...]
     """What each stage took."""
     models: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class TileResult:
         Parameters
         ----------
         *bands
-            Names of bands; default all three.
+            Names of bands; default the three published ones.
         options
             How results are read where they lie in a bucket, such as ``site.read``.
 
@@ -140,12 +142,13 @@ def _run(
     if not overwrite and (item := find_same(store, job)) is not None:
         return make_result(job, store, "SKIPPED", stages, item.statistics)
     box = geobox(task.tile, site.resolution)
-    budget = plan_memory(box, site.memory)
+    budget = plan_memory(box, site.memory, job.basis.bands)
     with stages.stage("load"):
         store.check_writable()
         verify_files(job.sources.bands, job.sources.options)
         region = job.basis.region
-        forest = load_forest(job.basis.model.file, job.basis.model.sha256)
+        model = read_model(job.basis.model.file, job.basis.model.sha256)
+        extras = make_extras(model, job.basis.bands, job.basis.resolution)
         attribution = region.attribution.over(find_attribution(job.sources))
     with (
         TemporaryDirectory(prefix="cropmask-") as temporary,
@@ -167,7 +170,7 @@ def _run(
 
         crop_map, statistics = map_crops(
             layers,
-            forest,
+            model.forest,
             need_both=region.limits.require_both_halves,
             rows=budget.rows,
             threads=site.threads,
@@ -175,11 +178,12 @@ def _run(
             workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
             sink=write,
             beside=site.threads > 1 and not budget.on_disk,
+            extras=extras,
         )
         stages.add_bytes("classify", layers.pixel_bytes)
         with stages.stage("write"):
             layers.check()
-            facts = make_facts(job, statistics, layers.not_applied, attribution)
+            facts = make_facts(job, model, statistics, layers.not_applied, attribution)
             collection = make_product_collection(job, attribution)
             published = put_dataset(
                 store,
@@ -192,7 +196,7 @@ def _run(
                 check=check,
             )
         stages.add_bytes("write", published.bytes)
-    return make_result(job, store, "SUCCEEDED", stages, asdict(statistics))
+    return make_result(job, store, "SUCCEEDED", stages, statistics.figures)
 
 
 class _Mapped(Protocol):

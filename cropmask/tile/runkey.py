@@ -9,6 +9,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final
 
+from cropmask.product import NO_EXTRA, format_bands
 from cropmask.task import RunKey
 
 SHORT: Final = 16
@@ -33,6 +34,7 @@ CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
     "limits": ChangeCause.CONFIGURATION,
     "boundary": ChangeCause.CONFIGURATION,
     "resolution": ChangeCause.CONFIGURATION,
+    "bands": ChangeCause.CONFIGURATION,
     "geomad": ChangeCause.INPUTS,
     "ancillary": ChangeCause.INPUTS,
     "code": ChangeCause.SOFTWARE,
@@ -60,6 +62,8 @@ class KeyParts:
     """What the model asks for, in its order."""
     code: str
     """Version of the package."""
+    bands: str | None = None
+    """Names of extra bands and how they are made; None, and no part of the key, without any."""
 
     @classmethod
     def of(cls, **values: Any) -> KeyParts:  # noqa: ANN401 (any JSON value)
@@ -72,17 +76,21 @@ class KeyParts:
     @property
     def key(self) -> RunKey:
         """The run key: a hash of all parts."""
-        return RunKey.of(**asdict(self))
+        return RunKey.of(**self._digests)
+
+    @property
+    def _digests(self) -> dict[str, str]:
+        return {name: digest for name, digest in asdict(self).items() if digest is not None}
 
     @property
     def short(self) -> dict[str, str]:
         """First digits of every part, as an item keeps them."""
-        return {name: digest[:SHORT] for name, digest in asdict(self).items()}
+        return {name: digest[:SHORT] for name, digest in self._digests.items()}
 
     def differing(self, known: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the parts that are not as an item keeps them, in the order of the fields."""
         short = self.short
-        return tuple(f.name for f in fields(self) if known.get(f.name) != short[f.name])
+        return tuple(f.name for f in fields(self) if known.get(f.name) != short.get(f.name))
 
 
 def digest_json(value: Any) -> str:  # noqa: ANN401 (any JSON value)
@@ -103,7 +111,12 @@ class Change:
     new: str | None = None
 
     def __str__(self) -> str:
-        words = {"code": "software", "geomad": "GeoMAD", "ancillary": "layers beside GeoMAD"}
+        words = {
+            "code": "software",
+            "geomad": "GeoMAD",
+            "ancillary": "layers beside GeoMAD",
+            "bands": "choice of extra bands",
+        }
         name = words.get(self.part, self.part)
         if self.part == "item":
             return "an item that is not ours"
@@ -118,7 +131,10 @@ def list_changes(
     """Why a result is not the one asked for now; empty if it is, since run keys are equal."""
     if properties.get("cropmask:run_key") == str(parts.key):
         return ()
-    old, kept = item_words(properties), properties.get("cropmask:run_key_parts")
+    old, kept = (
+        {"bands": NO_EXTRA, **item_words(properties)},
+        properties.get("cropmask:run_key_parts"),
+    )
     if isinstance(kept, dict):
         names = parts.differing(kept)
     else:
@@ -139,8 +155,16 @@ def item_words(properties: Mapping[str, Any]) -> dict[str, str]:
         "resolution": properties.get("cropmask:resolution"),
         "region": properties.get("odc:dataset_version"),
         "code": properties.get("processing:version"),
+        "bands": bands_words(properties.get("cropmask:bands")),
     }
     return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def bands_words(names: object) -> str | None:
+    """Extra bands in words; None if it is no list of names."""
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return None
+    return format_bands(names)
 
 
 def model_words(recipe: object, digest: object) -> str:

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
 from cropmask.catalog.api import Api
+from cropmask.catalog.build import build_results
 from cropmask.catalog.index import IndexOptions, index_results
 from cropmask.catalog.publish import publish_catalog
 from cropmask.product import BANDS
@@ -326,6 +327,35 @@ def test_cropmask_index_counts_what_is_really_there(index, results, updated, tmp
     assert counts == (3, 1, 1, 0, ())
     (missing,) = found.missing
     assert Path(missing).name.startswith(broken.name.removesuffix(".odc-metadata.yaml"))
+
+
+def test_extra_bands_are_measurements_once_all_tiles_have_them(index, results, tmp_path):
+    """A dataset that lacks a measurement of its product would be refused."""
+    changing = results.copied(tmp_path / "results")
+    store = FolderStore(changing.folder)
+    definition = changing.folder / PRODUCT / f"{PRODUCT}.odc-product.yaml"
+    plain = definition.read_text()
+    changing.run("eastern", EASTERN[0], overwrite=True, bands="+spread,+calibrated")
+    build_results(store, changing.models)
+    assert definition.read_text() == plain
+    index_documents(changing, index, [])
+    assert set(index.datasets()) == ids(changing)
+    assert_pixels(index, changing)
+
+    changing.run("eastern", EASTERN[1], overwrite=True, bands="+spread")
+    build_results(store, changing.models)
+    assert "name: spread" in definition.read_text()
+    assert "name: calibrated" not in definition.read_text()
+    index.run("datacube", "product", "update", "--allow-unsafe", str(definition))
+    index_documents(changing, index, UPDATE)
+    wide = index.load(measurements=["spread"])
+    files = [rasterio.open(tile_file(changing, str(tile), "spread")).read(1) for tile in EASTERN]
+    expected = np.concatenate(files, axis=1)
+    assert wide["spread"].nodata == 255
+    np.testing.assert_array_equal(
+        np.unique(wide["spread"].values, return_counts=True)[1][:-1],
+        np.unique(expected, return_counts=True)[1][:-1],
+    )
 
 
 def test_the_transform_of_older_programs_reads_the_item(results):

@@ -29,6 +29,7 @@ SAID: dict[str, tuple[str, str]] = {
     "region_files": ("['a.toml', '/b.toml']", "{folder}/a.toml:/b.toml"),
     "cache": ("'~/fast'", "{home}/fast"),
     "resolution": ("20", "20"),
+    "bands": ("'+spread'", "+spread"),
     "threads": ("3", "3"),
     "memory": ("'4GB'", "4GB"),
     "log_format": ("'json'", "json"),
