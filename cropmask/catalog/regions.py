@@ -21,7 +21,15 @@ from cropmask.stac.facts import Bounds, Document, FileFacts, degrees_box
 from cropmask.stac.modelitem import ModelItem
 from cropmask.stac.services import MapLayer
 from cropmask.training.card import CARD_MD, Card, ModelCard, find_model_card, load_card
-from cropmask.training.cardtext import KINDS, coordinates_text, independent_text
+from cropmask.training.cardtext import (
+    calibration_text,
+    coordinates_text,
+    doubt_text,
+    groups_text,
+    independent_text,
+    kind_text,
+    mapped_text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +181,23 @@ def _paragraphs(region: CatalogRegion, found: RegionModel) -> Iterator[str]:
     if found.card and found.card.validation:
         yield "Cross-validation, mean ± standard deviation over the folds:"
         yield "\n".join(
-            f"- {KINDS[scores.kind]}: balanced accuracy {scores.balanced_accuracy}, "
-            f"F1 {scores.f1}, ROC AUC {scores.auc}"
+            f"- {kind_text(scores.model_dump(mode='json'))}: balanced accuracy "
+            f"{scores.balanced_accuracy}, F1 {scores.f1}, ROC AUC {scores.auc}"
+            + (
+                f", places alone {only.balanced_accuracy}"
+                if (only := scores.coordinates_only)
+                else ""
+            )
             for scores in found.card.validation.scores
         )
-        if only := found.card.validation.coordinates_only:
-            yield coordinates_text(only.model_dump(mode="json"))
+        validation = found.card.validation.model_dump(mode="json")
+        yield from filter(None, (coordinates_text(validation), groups_text(validation)))
+        if validation["mapped"]:
+            yield mapped_text(validation["mapped"])
+        if validation["calibration"]:
+            yield calibration_text(validation["calibration"])
+        if validation["doubt"]:
+            yield doubt_text(validation["doubt"])
     if card and card.published:
         yield independent_text(card.published.model_dump(mode="json"))
     if card:

@@ -52,7 +52,8 @@ def list_models(as_json: bool, models: Path | None) -> None:
     """List the models of all regions: accuracy, size, digest, training rows and features.
 
     The two figures of accuracy are balanced ones of cross-validations, from the model's card: of
-    random rows held out, which is optimistic, and of whole clusters of like rainfall held out.
+    random rows held out, which is optimistic, and of whole groups: places of 100 km, or land of
+    like rain and slope where the samples have no coordinates.
     """
     documents = []
     for item in _find_models((), models):
@@ -68,7 +69,7 @@ def list_models(as_json: bool, models: Path | None) -> None:
         print_table([_HEAD, *map(_format_row, documents)])
         click.echo(
             "random, grouped: balanced accuracy of cross-validations, of random rows (optimistic) "
-            "and of whole clusters of like rainfall held out",
+            "and of whole groups held out: places, or land of like rain and slope",
             err=True,
         )
 
@@ -278,7 +279,8 @@ def _format_document(item: NamedModel, document: dict[str, Any]) -> Iterator[str
     if document["validation"]:
         yield f"  {', '.join(cardtext.HEAD[1:])}:"
         for row in cardtext.score_rows("", document["validation"]):
-            yield f"    {', '.join(row[1:])}"
+            yield f"    {', '.join(row[1:]).removesuffix(', ')}"
+        yield f"  calibration: {cardtext.calibration_text(document['validation']['calibration'])}"
     elif item.argument:
         line = write_training("validate", item.argument, item.recipe)
         yield f"  validation: none, run '{line}'"

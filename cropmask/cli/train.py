@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cropmask.cli import options
-from cropmask.cli.console import warn
 from cropmask.cli.output import print_result, print_table
 from cropmask.errors import Misconfigured
 
@@ -50,9 +49,9 @@ _sample_options = options.combine(
     click.option(
         "--coordinates",
         type=options.FILE,
-        help="x and y of each sample, row by row, in meters of EPSG:6933: adds the spatial "
-        "cross-validation.  [default: where the samples say they are from, if 'cluster_km' of the "
-        "region says how far apart places are held out]",
+        help="x and y of each sample, row by row, in meters of EPSG:6933: whole places "
+        "are held out.  [default: where the samples say they are from, else land of like rain and "
+        "slope stands for places]",
     ),
     click.option(
         "--jobs",
@@ -108,18 +107,20 @@ def train(
     zone = load_region(region, models)
     folder = output or find_region_file(region, models).parent
     check_writable(folder)
-    table, places = _load(samples, coordinates, zone)
+    table, places = _load(samples, coordinates)
     click.echo(f"fitting {recipe} of {zone.name} on {len(table.labels)} samples", err=True)
     fitted = fit(zone, table, recipe, jobs)
     saved = save(folder, zone, fitted)
     click.echo(f"wrote {saved.file} ({saved.file.stat().st_size / 1000:.0f} kB) and its card")
+    if validated:
+        _put_validation(folder, zone, table, recipe, places, jobs)
+        # What the validation found goes into the model file as well: the table of calibration.
+        saved = save(folder, zone, fitted)
     if saved.named:
         click.echo(f"named it in {folder / 'region.toml'}")
     else:
         click.echo("name it in a region.toml with these lines at its end:")
         click.echo(model_table(recipe, saved.file.name, saved.sha256), nl=False)
-    if validated:
-        _put_validation(folder, zone, table, recipe, places, jobs)
 
 
 @click.command()
@@ -144,9 +145,11 @@ def validate(
 ) -> None:
     """Cross-validate a region's model, beside the published figures.
 
-    Prints the published random cross-validation, one that holds out clusters of like rainfall,
-    and with coordinates one that holds out clusters of places. The results go into the card of
-    the region's model if it was fitted on these samples.
+    Prints the published random cross-validation and, with coordinates, three that hold out
+    whole places: of 100 km, the same with 50 km around them left out, and of the region's
+    'cluster_km'; without, one that holds out land of like rain and slope. Says how well 'prob' is
+    calibrated there, and how much is known. The results go into the card of the region's model
+    if it was fitted on these samples; the model file stays as it is.
 
     \b
     Examples:
@@ -160,7 +163,7 @@ def validate(
         from cropmask.training.save import find_region_file
     zone = load_region(region, models)
     folder = find_region_file(region, models).parent
-    table, places = _load(samples, coordinates, zone)
+    table, places = _load(samples, coordinates)
     found = {
         recipe: _put_validation(folder, zone, table, recipe, places, jobs, quiet=as_json)
         for recipe in dict.fromkeys(recipes)
@@ -169,22 +172,13 @@ def validate(
         print_result(found, (), as_json=True)
 
 
-def _load(
-    samples: Path, coordinates: Path | None, zone: Region
-) -> tuple[Samples, NDArray[Any] | None]:
+def _load(samples: Path, coordinates: Path | None) -> tuple[Samples, NDArray[Any] | None]:
     from cropmask.training.samples import load_coordinates, load_samples
 
     table = load_samples(samples)
     if coordinates:
         return table, load_coordinates(coordinates, len(table.labels))
-    places = table.origins.coordinates
-    if places is not None and zone.training.cluster_km is None:
-        warn(
-            "the samples say where they are from: with 'cluster_km' in the training table of "
-            f"region {zone.name} whole places are held out as well"
-        )
-        return table, None
-    return table, places
+    return table, table.origins.coordinates
 
 
 def _put_validation(
@@ -221,7 +215,14 @@ def _print_scores(recipe: Recipe, found: Validation, card: Card) -> None:
         rows += cardtext.published_rows(published)
     print_table(rows)
     click.echo("mean ± standard deviation over folds; compare figures of the same kind only")
-    if found.coordinates_only:
-        click.echo(cardtext.coordinates_text(found.coordinates_only.model_dump(mode="json")))
+    document = found.model_dump(mode="json")
+    for text in (cardtext.coordinates_text(document), cardtext.groups_text(document)):
+        if text:
+            click.echo(text)
+    if found.mapped:
+        click.echo(cardtext.mapped_text(document["mapped"]))
+    click.echo(cardtext.calibration_text(document["calibration"]))
+    if found.doubt:
+        click.echo(cardtext.doubt_text(document["doubt"]))
     if published:
         click.echo(cardtext.independent_text(published))

@@ -8,6 +8,7 @@ from typing import Final
 
 from cropmask.attribution import UNSTATED, Attribution
 from cropmask.core.features import FEATURES
+from cropmask.core.forest import Forest
 from cropmask.modelfile.model import Model
 from cropmask.product import FAMILY, MASK, MODELS
 from cropmask.stac import assets
@@ -132,7 +133,7 @@ def _mlm(facts: ModelItem) -> Document:
         else _describe_samples(facts.attribution),
         "mlm:hyperparameters": dict(manifest.hyperparameters),
         "mlm:input": [_input(forest.features)],
-        "mlm:output": [_output(forest.kind)],
+        "mlm:output": [_output(forest)],
     }
     if version := manifest.software.get("scikit-learn"):
         known["mlm:framework_version"] = version
@@ -166,11 +167,12 @@ def _input(features: tuple[str, ...]) -> Document:
     }
 
 
-def _output(kind: str) -> Document:
-    votes = "share of the trees' votes" if kind == "vote" else "logistic of the trees' sum"
+def _output(forest: Forest) -> Document:
+    at = "one half" if forest.threshold == 0.5 else f"{forest.threshold:g}"
+    votes = "share of the trees' votes" if forest.kind == "vote" else "logistic of the trees' sum"
     return {
         "name": "Probability of cropland",
-        "description": f"The {votes}; a pixel is crop where it is over one half.",
+        "description": f"The {votes}; a pixel is crop where it is over {at}.",
         "tasks": ["classification", "semantic-segmentation"],
         "bands": [],
         "result": {"shape": [-1], "dim_order": ["batch"], "data_type": "float64"},

@@ -9,10 +9,11 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError
 
 from cropmask.attribution import OTHER_LICENSE
+from cropmask.core.features import FEATURES
 from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.container import replace_file
-from cropmask.modelfile.model import SUFFIX, Fitted, ModelManifest, ModelSource
+from cropmask.modelfile.model import SUFFIX, Fitted, ModelManifest, ModelSource, TrainingData
 from cropmask.product import METHOD_URL, RECIPES, Recipe
 from cropmask.region import Region
 from cropmask.training.cardtext import print_card
@@ -30,11 +31,12 @@ LIMITS: Final = (
     "Not for other regions: the samples describe this region's crops and climate only.",
     "Cropland here is land sown and harvested at least once within a year; tree crops, pasture "
     "and fallow are not, and small or mixed fields are often missed.",
-    "Probabilities are the model's vote, not calibrated frequencies.",
+    "`prob` is the model's vote, no frequency: how far off it is on places held out stands under "
+    "calibration.",
     "Areas counted from the map are biased: estimate areas from a sample of reference points.",
     "Random cross-validation is optimistic, since neighbors of a held-out sample are trained on; "
-    "grouped and spatial figures are nearer to unvisited land. Figures of different kinds must "
-    "not be ranked against each other.",
+    "figures of places held out, best with what is around them left out, are nearer to unvisited "
+    "land. Figures of different kinds must not be ranked against each other.",
 )
 
 
@@ -49,6 +51,10 @@ class ModelFile(Value):
     kind: Literal["vote", "logit"]
     trees: int
     nodes: int
+    threshold: float = 0.5
+    """A pixel is crop where the model's vote is strictly over it."""
+    features: tuple[str, ...] = FEATURES
+    """Texts of :mod:`cropmask.core.formulas`, in order."""
     hyperparameters: dict[str, str | int | float | bool | None]
     software: dict[str, str]
     source: ModelSource | None = None
@@ -124,23 +130,36 @@ def make_model_card(
         kind=forest.kind,
         trees=len(forest.roots),
         nodes=len(forest.feature),
+        threshold=forest.threshold,
+        features=forest.features,
         hyperparameters=manifest.hyperparameters,
         software=manifest.software,
         source=manifest.source,
     )
-    samples = training and SamplesUsed(
+    same = old is not None and is_same_fit(forest, manifest, old)
+    return ModelCard(
+        model=model,
+        samples=training and _describe_samples(training),
+        validation=old.validation if old and same else None,
+    )
+
+
+def is_same_fit(forest: Forest, manifest: ModelManifest, card: ModelCard) -> bool:
+    """Whether a card is of a fit on the same samples, features and settings."""
+    training, model = manifest.training, card.model
+    return (
+        card.samples == (training and _describe_samples(training))
+        and model.hyperparameters == manifest.hyperparameters
+        and (model.threshold, model.features) == (forest.threshold, forest.features)
+    )
+
+
+def _describe_samples(training: TrainingData) -> SamplesUsed:
+    return SamplesUsed(
         sha256=training.sha256,
         rows=training.rows,
         crop_rows=training.crop_rows,
         crop_percent=round(100 * training.crop_rows / training.rows, 1),
-    )
-    same = (
-        old is not None
-        and old.samples == samples
-        and old.model.hyperparameters == model.hyperparameters
-    )
-    return ModelCard(
-        model=model, samples=samples, validation=old.validation if old and same else None
     )
 
 

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import sqrt
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from cropmask.core.features import FEATURES
 from cropmask.errors import write_command
 from cropmask.region import REGION_FILE, SAMPLES
+from cropmask.training.figures import Kind
 
 CardPart = dict[str, Any]
 """A part of a ``card.json`` document."""
 
-KINDS: Final = {
-    "random": "random rows held out",
-    "grouped": "rain clusters held out",
-    "spatial": "place clusters held out",
+KINDS: Final = get_args(Kind)
+PLACES_ALONE: Final = (
+    '"places alone" is the balanced accuracy, on the same folds, of the vote of the 5 nearest '
+    "samples, which knows coordinates and nothing of the land itself."
+)
+_HELD_OUT: Final = {
+    "terrain": "land of like rain and slope held out",
+    "rain": "land of like rain held out",
 }
 SCORE_NAMES: Final = ("balanced_accuracy", "f1", "auc", "brier")
-HEAD: Final = ("recipe", "kind", "folds", "balanced accuracy", "F1", "ROC AUC", "Brier")
+HEAD: Final = (
+    *("recipe", "kind", "folds", "balanced accuracy", "F1", "ROC AUC", "Brier"),
+    "places alone",
+)
 
 
 def print_card(card: CardPart) -> str:
@@ -39,7 +48,14 @@ def print_card(card: CardPart) -> str:
         "## Cross-validation",
         "",
         *_validation(card["models"]),
-        *_coordinates(card["models"]),
+        "",
+        "## Calibration",
+        "",
+        *_calibration(card["models"]),
+        "",
+        "## What is known of places held out",
+        "",
+        *_doubt(card["models"]),
         "",
         "## Published figures",
         "",
@@ -65,13 +81,30 @@ def _credit(card: CardPart) -> str:
 
 
 def score_rows(recipe: str, validation: CardPart) -> Iterator[tuple[str, ...]]:
-    """Rows of a table of cross-validations: recipe, kind, folds, then the metrics."""
-    for kind, words in KINDS.items():
-        scores = validation[kind]
-        if scores is not None:
-            groups = f" of {scores['groups']} clusters" if scores["groups"] else ""
-            folds = f"{scores['folds']}{groups}"
-            yield (recipe, words, folds, *(_figure(scores[name]) for name in SCORE_NAMES))
+    """Rows of a table of cross-validations: recipe, kind, folds, the metrics, the baseline."""
+    for scores in _all_scores(validation):
+        groups = f" of {scores['groups']} groups" if scores["groups"] else ""
+        only = scores["coordinates_only"]
+        yield (
+            recipe,
+            kind_text(scores),
+            f"{scores['folds']}{groups}",
+            *(_figure(scores[name]) for name in SCORE_NAMES),
+            _figure(only["balanced_accuracy"]) if only else "",
+        )
+
+
+def kind_text(scores: CardPart) -> str:
+    """What the folds of a cross-validation hold out."""
+    if scores["kind"] == "random":
+        return "random rows held out"
+    if scores["by"] != "place":
+        return _HELD_OUT[scores["by"]]
+    km = f" of {scores['km']:g} km" if scores["km"] else ""
+    if scores["buffer_km"]:
+        return f"places{km} held out, {scores['buffer_km']:g} km around them left out"
+    published = ", the published distance" if scores["kind"] == "spatial" else ""
+    return f"places{km} held out{published}"
 
 
 def published_rows(published: CardPart) -> Iterator[tuple[str, ...]]:
@@ -82,6 +115,7 @@ def published_rows(published: CardPart) -> Iterator[tuple[str, ...]]:
             f"{found['kind']}, {found['design']}",
             "",
             *(f"{found[name]:.3g}" for name in SCORE_NAMES[:3]),
+            "",
             "",
         )
 
@@ -106,12 +140,97 @@ def wilson_percent(percent: float, count: int) -> tuple[float, float]:
     return 100 * (center - spread), 100 * (center + spread)
 
 
-def coordinates_text(found: CardPart) -> str:
-    """One sentence that warns of what random folds give away."""
+def coordinates_text(validation: CardPart) -> str | None:
+    """What the baseline that knows only places says of the model; None without coordinates."""
+    verdict = compare_places(validation)
+    return verdict and f"{PLACES_ALONE} {verdict}"
+
+
+def compare_places(validation: CardPart) -> str | None:
+    """Where the baseline is as good as the model; None without coordinates."""
+    known = [scores for scores in _all_scores(validation) if scores["coordinates_only"]]
+    if not known:
+        return None
+    beaten = [
+        kind_text(scores)
+        for scores in known
+        if scores["coordinates_only"]["balanced_accuracy"]["mean"]
+        >= scores["balanced_accuracy"]["mean"]
+    ]
+    if not beaten:
+        return "The model is better than places alone on every kind of fold."
     return (
-        "Warning: a 5-nearest-neighbor that sees only coordinates scores "
-        f"{_figure(found['accuracy'])} accuracy ({_figure(found['balanced_accuracy'])} balanced) "
-        "on the random folds: they measure nearness of samples as much as the model."
+        f"Places alone are as good as the model, or better, with: {'; '.join(beaten)}. There, "
+        "samples of the neighborhood tell as much as satellite and model do: the figures say how "
+        "near samples lie to each other, and little of land far from any."
+    )
+
+
+def groups_text(validation: CardPart) -> str | None:
+    """A warning if what was held out are no places."""
+    if validation["grouped"]["by"] != "terrain":
+        return None
+    return (
+        "The samples have no coordinates that could be used: land of like rain and slope stands "
+        "for places. "
+        "Such groups may touch, so what is trained on may lie near to what is held out: these "
+        "figures flatter more than those of places would."
+    )
+
+
+def calibration_text(found: CardPart | None) -> str:
+    """Whether ``prob`` is a frequency on held-out groups, in a few sentences."""
+    if found is None:
+        return "Not measured: there are too few groups to hold out."
+    raw, mended = 100 * found["ece"], 100 * found["ece_calibrated"]
+    text = (
+        f"On held-out groups `prob` misses the share of crop by {raw:.1f} percentage points on "
+        f"average (ECE, {found['folds']} folds in {found['groupings']} groupings), in the worst "
+        f"fold by {100 * found['worst']:.1f}. A table ({found['method']}), chosen and fitted on "
+        f"the other folds, misses it by {mended:.1f}, in the worst fold by "
+        f"{100 * found['worst_calibrated']:.1f}; Brier score {found['brier']:.3f} without it, "
+        f"{found['brier_calibrated']:.3f} with it. "
+    )
+    if found["used"]:
+        text += (
+            "So the model file that is trained with this has the table, for the band "
+            "`calibrated`; `mask` is unchanged."
+        )
+    elif raw - mended < 2:
+        text += (
+            "That is no gain of 2 percentage points: the raw `prob` is as good, without a table."
+        )
+    else:
+        text += "But the Brier score is worse with it: the raw `prob` is as good, without a table."
+    return f"{text} Calibration does not travel: a district may be as far off as the worst fold."
+
+
+def mapped_text(found: CardPart) -> str:
+    """What a threshold other than one half does to the mapped area."""
+    return (
+        f"Its threshold is {found['threshold']:g}, chosen for balanced accuracy, and `prob` has "
+        f"its odds moved so that it lies at 50 %. This changes the mapped area: of held-out "
+        f"samples, {found['crop_percent']:.1f} % of which are crop, it classifies "
+        f"{found['percent']:.1f} % as crop, with .5 it would be {found['percent_at_half']:.1f} %."
+    )
+
+
+def doubt_text(found: CardPart) -> str:
+    """How much is known of held-out groups, in a few sentences."""
+    margin = found["margin_auc"]
+    closeness = (
+        f" The closeness of the vote finds wrongly classified samples with a ROC AUC of "
+        f"{_figure(margin)} (.5 is chance)."
+        if margin
+        else ""
+    )
+    return (
+        f"Sets of classes made to hold the right one for {100 * found['level']:.0f} % of samples "
+        f"(split-conformal, limits from other groups) hold it for "
+        f"{_percent(found['coverage'])}, in the worst fold for "
+        f"{100 * found['worst_coverage']:.0f} %; they are a single class for "
+        f"{_percent(found['single'])} of the samples, and for the others the model cannot tell at "
+        f"that level.{closeness}"
     )
 
 
@@ -150,6 +269,9 @@ def _samples(models: CardPart) -> Iterator[str]:
             f"- `{recipe}` was fitted on all {samples['rows']} samples, {samples['crop_percent']} "
             f"% of them crop (file SHA-256 `{samples['sha256']}`), by {software}."
         )
+        names = entry["model"]["features"]
+        if names != list(FEATURES):
+            yield f"  Its {len(names)} features: {', '.join(f'`{name}`' for name in names)}."
 
 
 def _validation(models: CardPart) -> Iterator[str]:
@@ -162,10 +284,11 @@ def _validation(models: CardPart) -> Iterator[str]:
     if rows:
         yield (
             "Mean ± standard deviation over the folds, which is no confidence interval. "
-            "Compare only rows of the same kind."
+            "Compare only rows of the same kind. Brier is that of the model's own vote."
         )
         yield ""
         yield from _table(HEAD, rows)
+        yield from _remarks(models)
     missing = [recipe for recipe, entry in models.items() if entry["validation"] is None]
     for recipe in missing:
         if models[recipe]["model"].get("source"):
@@ -179,20 +302,65 @@ def _validation(models: CardPart) -> Iterator[str]:
         )
 
 
-def _coordinates(models: CardPart) -> Iterator[str]:
-    for entry in models.values():
-        found = (entry["validation"] or {}).get("coordinates_only")
-        if found is not None:
+def _remarks(models: CardPart) -> Iterator[str]:
+    found = {recipe: entry["validation"] for recipe, entry in models.items() if entry["validation"]}
+    if any(compare_places(validation) for validation in found.values()):
+        yield ""
+        yield PLACES_ALONE
+    for recipe, validation in found.items():
+        mapped = validation["mapped"]
+        for text in (compare_places(validation), mapped and mapped_text(mapped)):
+            if text:
+                yield ""
+                yield f"`{recipe}`: {text}"
+    warnings = dict.fromkeys(filter(None, map(groups_text, found.values())))
+    for text in warnings:
+        yield ""
+        yield text
+
+
+def _all_scores(validation: CardPart) -> Iterator[CardPart]:
+    return (validation[kind] for kind in KINDS if validation[kind] is not None)
+
+
+def _calibration(models: CardPart) -> Iterator[str]:
+    found = [(recipe, entry["validation"]) for recipe, entry in models.items()]
+    measured = [(recipe, v["calibration"]) for recipe, v in found if v and v["calibration"]]
+    if not measured:
+        yield "Not measured."
+        return
+    for index, (recipe, calibration) in enumerate(measured):
+        if index:
             yield ""
-            yield coordinates_text(found)
-            return
+        yield f"`{recipe}`: {calibration_text(calibration)}"
+        yield ""
+        rows = (
+            (f"{each['prob']:.1f}", f"{each['calibrated']:.1f}", f"{each['crop']:.1f}")
+            for each in calibration["bins"]
+        )
+        yield from _table(("`prob` of a bin, %", "by the table, %", "crop, %"), rows)
+    yield ""
+    yield (
+        "Each row is a fifteenth of the held-out samples, by rising `prob`: where the map says the "
+        "first number, the last is the share that is crop among these samples, which are more "
+        "often crop than the land is."
+    )
+
+
+def _doubt(models: CardPart) -> Iterator[str]:
+    found = [(recipe, entry["validation"]) for recipe, entry in models.items()]
+    measured = [(recipe, v["doubt"]) for recipe, v in found if v and v["doubt"]]
+    if not measured:
+        yield "Not measured."
+    for recipe, doubt in measured:
+        yield f"- `{recipe}`: {doubt_text(doubt)}"
 
 
 def _published(published: CardPart | None) -> Iterator[str]:
     if published is None:
         yield "None."
         return
-    yield from _table(("", "kind", "", *HEAD[3:]), published_rows(published))
+    yield from _table(("", "kind", "", *HEAD[3:-1]), (r[:-1] for r in published_rows(published)))
     yield ""
     yield independent_text(published)
 
@@ -210,3 +378,7 @@ def _bullets(sentences: Iterable[str]) -> Iterator[str]:
 
 def _figure(found: CardPart) -> str:
     return f"{found['mean']:.3f} ± {found['sd']:.3f}"
+
+
+def _percent(found: CardPart) -> str:
+    return f"{100 * found['mean']:.0f} ± {100 * found['sd']:.0f} %"

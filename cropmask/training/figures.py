@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
 
 PUBLISHED_FILE: Final = Path(__file__).with_name("published.toml")
 
@@ -29,36 +31,127 @@ class Figure(Value):
         return f"{self.mean:.3f} ± {self.sd:.3f}"
 
 
-Kind = Literal["random", "grouped", "spatial"]
+FIGURE_DECIMALS: Final = 4
+
+
+def make_figure(values: Iterable[float]) -> Figure:
+    """Mean and standard deviation of one value a fold."""
+    numbers = np.fromiter(values, np.float64)
+    return Figure(
+        mean=round(float(numbers.mean()), FIGURE_DECIMALS),
+        sd=round(float(numbers.std()), FIGURE_DECIMALS),
+    )
+
+
+Kind = Literal["random", "grouped", "buffered", "spatial"]
+GroupedBy = Literal["place", "terrain", "rain"]
+"""What makes rows one group: a distance, like rain and slope, or (in old cards) like rain."""
+
+
+class Coordinates(Value):
+    """A 5-nearest-neighbor that knows nothing but where a sample lies.
+
+    What it scores on some folds is what nearness alone gives away there.
+    """
+
+    accuracy: Figure
+    balanced_accuracy: Figure
 
 
 class Scores(Value):
     """One cross-validation of a recipe.
 
     ``random`` folds hold out single rows, whose neighbors stay in the training set: an upper
-    bound. ``grouped`` folds hold out whole clusters of like rainfall, ``spatial`` ones whole
-    clusters of places: nearer to land that nobody visited. Figures of different kinds must not
-    be ranked against each other.
+    bound. ``grouped`` folds hold out whole groups, ``buffered`` ones also drop the training rows
+    around them, ``spatial`` ones hold out groups of the published distance: nearer to land that
+    nobody visited. Figures of different kinds must not be ranked against each other.
     """
 
     kind: Kind
     folds: int
     groups: int | None
-    """Number of clusters; None where single rows are held out."""
+    """Number of groups; None where single rows are held out."""
+    by: GroupedBy | None = None
+    """What makes a group; None where single rows are held out."""
+    km: float | None = None
+    """Places of a group lie at most this far apart; None where groups are no places."""
+    buffer_km: float | None = None
+    """Training rows within this distance of a held-out row were dropped."""
     balanced_accuracy: Figure
     f1: Figure
     auc: Figure
     brier: Figure
+    """Of the model's own probability, whose odds are not moved."""
+    coordinates_only: Coordinates | None = None
+    """The baseline on the same folds; None where the samples have no coordinates."""
 
 
-class Coordinates(Value):
-    """A 5-nearest-neighbor that knows nothing but where a sample lies, on random folds.
+Method = Literal["isotonic", "beta", "logistic"]
 
-    What it scores is what random folds give away.
+
+class Bin(Value):
+    """Held-out samples of like ``prob``: one row of a reliability diagram. All in percent."""
+
+    prob: float
+    """Mean of ``prob``."""
+    calibrated: float
+    """Mean of what tables that were fitted on other folds make of it."""
+    crop: float
+    """Share that is crop."""
+
+
+class Calibration(Value):
+    """How well ``prob`` is a frequency on held-out groups, and whether a table mends it.
+
+    Calibrated figures are nested: the table of each fold was chosen and fitted on the others.
     """
 
-    accuracy: Figure
-    balanced_accuracy: Figure
+    method: Method
+    """The best one, by Brier score on held-out folds."""
+    used: bool
+    """Whether the model file has the table."""
+    groupings: int
+    folds: int
+    samples: int
+    ece: float
+    """Expected calibration error of ``prob``, 15 bins of equal mass, mean over the groupings."""
+    ece_calibrated: float
+    worst: float
+    """The error in the worst fold."""
+    worst_calibrated: float
+    brier: float
+    """Of ``prob`` as it is in the map."""
+    brier_calibrated: float
+    bins: tuple[Bin, ...]
+    table: tuple[int, ...] | None = None
+    """Percent for each percent of ``prob``, if it is used."""
+
+
+class Doubt(Value):
+    """How much is known of held-out groups, and whether a close vote finds errors."""
+
+    level: float
+    """Coverage that the sets of classes are made for."""
+    coverage: Figure
+    """Share of samples whose class is in their set, over folds of held-out groups."""
+    worst_coverage: float
+    single: Figure
+    """Share of samples whose set is a single class."""
+    margin_auc: Figure | None
+    """ROC AUC of the closeness of the vote for the samples that are classified wrongly; None if no
+    fold has any."""
+
+
+class Mapped(Value):
+    """What a threshold other than one half does to the mapped area: held-out samples, percent."""
+
+    threshold: float
+    percent: float
+    """Share that is classified as crop."""
+    percent_at_half: float
+    """The same with a threshold of one half."""
+    crop_percent: float
+    """Share that is crop."""
 
 
 class Validation(Value):
@@ -66,14 +159,36 @@ class Validation(Value):
 
     random: Scores
     grouped: Scores
+    buffered: Scores | None = None
+    """None where the samples have no coordinates, or lie too near to each other."""
     spatial: Scores | None = None
-    """None where the samples have no coordinates."""
-    coordinates_only: Coordinates | None = None
+    """None where the samples have no coordinates, or the region names no distance."""
+    calibration: Calibration | None = None
+    """None where there are too few groups."""
+    doubt: Doubt | None = None
+    mapped: Mapped | None = None
+    """None of a model whose threshold is one half."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_card(cls, document: Any) -> Any:  # noqa: ANN401 (whatever is in a file)
+        # Before there were groups of places: clusters of like rain, the baseline on random folds.
+        if not isinstance(document, dict) or "coordinates_only" not in document:
+            return document
+        known = {key: value for key, value in document.items() if key != "coordinates_only"}
+        only = document["coordinates_only"]
+        if isinstance(known.get("random"), dict):
+            known["random"] = {**known["random"], "coordinates_only": only}
+        for kind, by in (("grouped", "rain"), ("spatial", "place")):
+            if isinstance(known.get(kind), dict):
+                known[kind] = {"by": by, **known[kind]}
+        return known
 
     @property
     def scores(self) -> tuple[Scores, ...]:
         """The cross-validations that were made."""
-        return tuple(s for s in (self.random, self.grouped, self.spatial) if s is not None)
+        made = (self.random, self.grouped, self.buffered, self.spatial)
+        return tuple(scores for scores in made if scores is not None)
 
 
 class CrossValidation(Value):

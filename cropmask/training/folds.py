@@ -35,7 +35,7 @@ HELD_OUT: Final = 0.2
 SEED: Final = 1
 """Seed of the clusters, and of the splits of the published distance."""
 
-Groups = NDArray[np.int64]
+SampleGroups = NDArray[np.int64]
 """``(row,)``: number of each row's group, from 0 without a gap."""
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Rows to train on, and rows held out; both ascending."""
@@ -46,7 +46,7 @@ def random_folds(rows: int, count: int) -> Iterator[Fold]:
     return iter(KFold(count, shuffle=True, random_state=0).split(np.zeros(rows)))
 
 
-def place_groups(coordinates: NDArray[np.float64], km: float = GROUP_KM) -> Groups:
+def place_groups(coordinates: NDArray[np.float64], km: float = GROUP_KM) -> SampleGroups:
     """Group ``(row,)`` of places: complete linkage, no two of a group farther apart than ``km``.
 
     ``coordinates`` is ``(row, 2)`` EPSG:6933 meters.
@@ -57,7 +57,7 @@ def place_groups(coordinates: NDArray[np.float64], km: float = GROUP_KM) -> Grou
     return np.asarray(clustering.fit_predict(coordinates), np.int64)
 
 
-def terrain_groups(samples: Samples) -> Groups:
+def terrain_groups(samples: Samples) -> SampleGroups:
     """Group ``(row,)`` of like rain in both half-years and like slope: a stand-in for place.
 
     Rain comes from cells of about 5 km, so neighbors share it; every sample has it, whether or
@@ -73,8 +73,8 @@ def terrain_groups(samples: Samples) -> Groups:
     return np.asarray(found, np.int64)
 
 
-def join_duplicates(features: NDArray[np.float32], groups: Groups) -> Groups:
-    """Groups joined until exact duplicate rows of features lie in one group."""
+def join_duplicates(features: NDArray[np.float32], groups: SampleGroups) -> SampleGroups:
+    """SampleGroups joined until exact duplicate rows of features lie in one group."""
     _, same = np.unique(features, axis=0, return_inverse=True)
     rows, same = len(groups), same.ravel()
     first = int(groups.max()) + 1
@@ -85,7 +85,7 @@ def join_duplicates(features: NDArray[np.float32], groups: Groups) -> Groups:
     return np.asarray(joined.ravel(), np.int64)
 
 
-def grouped_folds(groups: Groups, count: int, seed: int) -> list[Fold]:
+def grouped_folds(groups: SampleGroups, count: int, seed: int) -> list[Fold]:
     """Folds of whole groups, of about equal size; another seed shuffles the groups otherwise.
 
     At most as many folds as there are groups; Rejected if there is only one.
@@ -109,7 +109,7 @@ def grouped_folds(groups: Groups, count: int, seed: int) -> list[Fold]:
 
 def buffered_folds(
     coordinates: NDArray[np.float64],
-    groups: Groups,
+    groups: SampleGroups,
     count: int,
     seed: int,
     km: float = BUFFER_KM,
@@ -121,7 +121,7 @@ def buffered_folds(
     ]
 
 
-def spatial_folds(groups: Groups) -> Iterator[Fold]:
+def spatial_folds(groups: SampleGroups) -> Iterator[Fold]:
     """Ten splits that each hold out a fifth of the groups, as published for the distance."""
     splitter = GroupShuffleSplit(SPATIAL_SPLITS, test_size=HELD_OUT, random_state=SEED)
     return iter(splitter.split(np.zeros(len(groups)), groups=groups))

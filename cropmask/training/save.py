@@ -5,17 +5,28 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cropmask.errors import CropmaskError, Misconfigured
 from cropmask.modelfile.container import replace_file
 from cropmask.modelfile.model import SUFFIX, Fitted, write_model
 from cropmask.product import Recipe
 from cropmask.region import REGION_FILE, Region, model_table, models_folder
-from cropmask.training.card import Card, load_card, make_card, make_model_card, put_card
+from cropmask.training.card import (
+    Card,
+    ModelCard,
+    is_same_fit,
+    load_card,
+    make_card,
+    make_model_card,
+    put_card,
+)
 from cropmask.training.figures import Validation
-from cropmask.training.fit import hyperparameters
+from cropmask.training.fit import hyperparameters, recipe_features, recipe_threshold
 from cropmask.training.samples import Samples
 
 
@@ -33,11 +44,14 @@ class Saved:
 def save(folder: Path, region: Region, fitted: Fitted) -> Saved:
     """Write a model and its card into a folder, and name it in the region file there.
 
-    A validation that the card holds of the very same fit stays in it.
+    A validation that the card holds of the very same fit stays in it, and the table of calibrated
+    percentages that it found goes into the model file if ``fitted`` has none.
     """
     recipe = fitted.manifest.recipe
     file = folder / f"{recipe}{SUFFIX}"
     old = load_card(folder)
+    if fitted.calibration is None and old is not None and old.region == region.name:
+        fitted = replace(fitted, calibration=_find_table(fitted, old.models.get(recipe)))
     sha256 = write_model(
         file,
         fitted.forest,
@@ -55,6 +69,22 @@ def save(folder: Path, region: Region, fitted: Fitted) -> Saved:
     return Saved(file, sha256, card, put_model_ref(folder, recipe, file.name, sha256))
 
 
+def make_table(found: Validation) -> NDArray[np.uint8] | None:
+    """Table of calibrated percentages for the model file; None if the raw vote is as good."""
+    table = found.calibration and found.calibration.table
+    return None if table is None else np.array(table, np.uint8)
+
+
+def _find_table(fitted: Fitted, old: ModelCard | None) -> NDArray[np.uint8] | None:
+    if (
+        old is None
+        or old.validation is None
+        or not is_same_fit(fitted.forest, fitted.manifest, old)
+    ):
+        return None
+    return make_table(old.validation)
+
+
 def save_validation(
     folder: Path, region: Region, samples: Samples, recipe: Recipe, found: Validation
 ) -> tuple[Card, str | None]:
@@ -67,6 +97,9 @@ def save_validation(
         return card, f"its {recipe} model was fitted on other samples"
     if entry.model.hyperparameters != hyperparameters(recipe, region.training):
         return card, f"its {recipe} model was fitted with other hyperparameters"
+    made = (entry.model.threshold, entry.model.features)
+    if made != (recipe_threshold(recipe, region.training), recipe_features(recipe)):
+        return card, f"its {recipe} model has another threshold or other features"
     changed = card.with_model(recipe, entry.model_copy(update={"validation": found}))
     try:
         put_card(folder, changed)

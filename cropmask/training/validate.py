@@ -1,33 +1,66 @@
-"""Cross-validation: the published random one, and two that hold out whole neighborhoods."""
+"""Cross-validation: the published random one, and those that hold out whole neighborhoods."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, f1_score, roc_auc_score
-from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from cropmask.errors import Rejected
 from cropmask.product import Recipe
 from cropmask.region import Region, Training
-from cropmask.training.figures import Coordinates, Figure, Kind, Scores, Validation
-from cropmask.training.fit import SEED, limit_threads, make_estimator, recipe_features
+from cropmask.training.calibrate import HeldOut, calibrate, measure_doubt
+from cropmask.training.figures import (
+    Coordinates,
+    GroupedBy,
+    Kind,
+    Mapped,
+    Scores,
+    Validation,
+    make_figure,
+)
+from cropmask.training.fit import limit_threads, make_estimator, recipe_features, recipe_threshold
+from cropmask.training.folds import (
+    BUFFER_KM,
+    GROUP_KM,
+    GROUPED_COUNT,
+    SPATIAL_SPLITS,
+    Fold,
+    SampleGroups,
+    buffered_folds,
+    grouped_folds,
+    join_duplicates,
+    place_groups,
+    random_folds,
+    spatial_folds,
+    terrain_groups,
+)
 from cropmask.training.samples import Samples
 
-RAIN_CLUSTERS: Final = 60
-SPATIAL_SPLITS: Final = 10
-HELD_OUT: Final = 0.2
-"""Share of the spatial clusters that each split holds out."""
+GROUPINGS: Final = 3
+"""Ways to put the groups into folds: figures of one alone depend on its luck."""
+LEAST_PLACES: Final = 3
+"""SampleGroups of places, below which land of like rain and slope is held out instead."""
 NEIGHBORS: Final = 5
-FIGURE_DECIMALS: Final = 4
 
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 Done = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Design:
+    """Folds of one kind, and what they keep whole."""
+
+    kind: Kind
+    folds: Iterable[Fold]
+    groups: SampleGroups | None = None
+    by: GroupedBy | None = None
+    km: float | None = None
+    buffer_km: float | None = None
 
 
 def validate(
@@ -41,20 +74,22 @@ def validate(
 ) -> Validation:
     """Cross-validate a recipe; the same input gives the same figures.
 
+    Calibration and doubt are measured with the predictions of the grouped folds.
+
     Parameters
     ----------
     region
-        Its training settings give hyperparameters, folds and cluster distance.
+        Its training settings give hyperparameters, folds and the published distance.
     samples
         All rows take part.
     recipe
-        ``forest`` or ``boosted``.
+        Any one that can be trained.
     coordinates
-        ``(row, 2)`` EPSG:6933 meters, for the spatial cross-validation.
+        ``(row, 2)`` EPSG:6933 meters, to hold out places.
     jobs
         CPUs to use.
     done
-        Called after each fold; there are :func:`count_folds` of them.
+        Called after each fold; there are at most :func:`count_folds` of them.
 
     Raises
     ------
@@ -64,147 +99,200 @@ def validate(
     count = region.training.folds
     if len(samples.labels) < 2 * count:
         raise Rejected(f"{len(samples.labels)} samples are too few for {count} folds")
+    trial = _Trial(samples, recipe, region.training, coordinates, jobs, done)
     with limit_threads():
-        rain = rain_clusters(samples)
-    grouped = min(count, len(np.unique(rain)))
-    if grouped < 2:
-        raise Rejected("all samples have the same rain: they make no groups to hold out")
-
-    def score(kind: Kind, folds: Iterable[Fold], groups: NDArray[np.int64] | None) -> Scores:
-        return cross_validate(kind, samples, folds, groups, region.training, recipe, jobs, done)
-
-    only = None if coordinates is None else coordinates_baseline(samples, coordinates, count)
-    with limit_threads():
+        spatial = _spatial(region, samples, coordinates)
+        groups, by = find_groups(samples, coordinates)
+        groupings = [grouped_folds(groups, GROUPED_COUNT, seed) for seed in range(GROUPINGS)]
+        random, _ = trial.run(Design("random", random_folds(len(samples.labels), count)))
+        flat = [fold for folds in groupings for fold in folds]
+        km = GROUP_KM if by == "place" else None
+        grouped, held = trial.run(Design("grouped", flat, groups, by, km))
+        sizes = np.cumsum([len(folds) for folds in groupings])[:-1]
+        parts = [[h for h in part if h] for part in _split(held, sizes.tolist())]
+        buffered = None
+        if by == "place" and coordinates is not None:
+            near = buffered_folds(coordinates, groups, GROUPED_COUNT, 0)
+            buffered = trial.run_if(Design("buffered", near, groups, by, km, BUFFER_KM))
         return Validation(
-            random=score("random", random_folds(len(samples.labels), count), None),
-            grouped=score("grouped", _group_folds(GroupKFold(grouped), rain), rain),
-            spatial=_spatial(region, coordinates, score),
-            coordinates_only=only,
+            random=random,
+            grouped=grouped,
+            buffered=buffered,
+            spatial=None if spatial is None else trial.run(spatial)[0],
+            calibration=calibrate(parts, trial.threshold),
+            doubt=measure_doubt(parts, trial.threshold),
+            mapped=_count_mapped([h for part in parts for h in part], trial.threshold),
         )
 
 
-def cross_validate(
-    kind: Kind,
-    samples: Samples,
-    folds: Iterable[Fold],
-    groups: NDArray[np.int64] | None,
-    training: Training,
-    recipe: Recipe,
-    jobs: int,
-    done: Done,
-) -> Scores:
-    """Scores on folds, which are training rows and test rows; one without both classes is left out.
+def find_groups(
+    samples: Samples, coordinates: NDArray[np.float64] | None
+) -> tuple[SampleGroups, GroupedBy]:
+    """SampleGroups to hold out whole: places if they are known and far enough apart, else terrain.
 
-    ``groups`` has the cluster ``(row,)`` that the folds keep whole.
+    Exact duplicate rows lie in one group.
     """
-    rows = []
-    x = samples.compute(recipe_features(recipe))
-    for train, test in folds:
-        if len(np.unique(samples.labels[train])) == len(np.unique(samples.labels[test])) == 2:
-            estimator = make_estimator(recipe, training, jobs)
-            estimator.fit(x[train], samples.labels[train])
-            crop = estimator.predict_proba(x[test])[:, 1]
-            rows.append(_measure(samples.labels[test], crop))
-        done()
-    if not rows:
-        raise Rejected(f"no {kind} fold of the samples has both classes: more samples are needed")
-    accuracy, f1, auc, brier = (_figure(column) for column in zip(*rows, strict=True))
-    return Scores(
-        kind=kind,
-        folds=len(rows),
-        groups=None if groups is None else len(np.unique(groups)),
-        balanced_accuracy=accuracy,
-        f1=f1,
-        auc=auc,
-        brier=brier,
-    )
+    if coordinates is not None:
+        places = join_duplicates(samples.features, place_groups(coordinates))
+        if len(np.unique(places)) >= LEAST_PLACES:
+            return places, "place"
+    terrain = join_duplicates(samples.features, terrain_groups(samples))
+    if len(np.unique(terrain)) < 2:
+        raise Rejected("all samples have the same rain and slope: they make no groups to hold out")
+    return terrain, "terrain"
 
 
 def count_folds(region: Region, coordinates: NDArray[np.float64] | None) -> int:
     """How many models `validate` fits at most."""
-    return 2 * region.training.folds + (SPATIAL_SPLITS if coordinates is not None else 0)
+    count = region.training.folds + GROUPINGS * GROUPED_COUNT
+    if coordinates is not None:
+        count += GROUPED_COUNT
+        count += SPATIAL_SPLITS if region.training.cluster_km is not None else 0
+    return count
 
 
-def random_folds(rows: int, count: int) -> Iterator[Fold]:
-    """The published folds: shuffled rows, seed 0."""
-    return iter(KFold(count, shuffle=True, random_state=0).split(np.zeros(rows)))
+def cross_validate(
+    samples: Samples,
+    recipe: Recipe,
+    training: Training,
+    design: Design,
+    *,
+    jobs: int = 1,
+) -> Scores:
+    """Scores of a recipe on the folds of one design; Rejected if none of them has both classes."""
+    return _Trial(samples, recipe, training, None, jobs, lambda: None).run(design)[0]
 
 
-def rain_clusters(samples: Samples) -> NDArray[np.int64]:
-    """Cluster ``(row,)`` of like rainfall in both half-years: a stand-in for place.
-
-    Rain comes from cells of about 5 km, so neighbors share it; every sample has it, whether or
-    not its coordinates are known.
-    """
-    columns = [samples.names.index(name) for name in ("rain_S1", "rain_S2")]
-    rain = samples.features[:, columns].astype(np.float64)
-    clusters = min(RAIN_CLUSTERS, len(np.unique(rain, axis=0)))
-    found = KMeans(clusters, n_init=10, random_state=SEED).fit_predict(rain)
-    return np.asarray(found, np.int64)
-
-
-def place_clusters(coordinates: NDArray[np.float64], cluster_km: float) -> NDArray[np.int64]:
-    """Cluster ``(row,)`` of places: complete linkage, cut at a distance."""
-    clustering = AgglomerativeClustering(
-        n_clusters=None, linkage="complete", distance_threshold=cluster_km * 1000
-    )
-    return np.asarray(clustering.fit_predict(coordinates), np.int64)
-
-
-def coordinates_baseline(
-    samples: Samples, coordinates: NDArray[np.float64], count: int
+def score_coordinates(
+    samples: Samples, coordinates: NDArray[np.float64], folds: Iterable[Fold]
 ) -> Coordinates:
-    """Score the 5-nearest-neighbor on coordinates alone, on the published random folds."""
+    """Score the vote of the 5 nearest training rows by coordinates alone, on given folds."""
     accuracy, balanced = [], []
-    for train, test in random_folds(len(samples.labels), count):
-        model = KNeighborsClassifier(NEIGHBORS).fit(coordinates[train], samples.labels[train])
-        found = model.predict(coordinates[test])
+    for train, test in folds:
+        model = KNeighborsClassifier(min(NEIGHBORS, len(train)))
+        found = model.fit(coordinates[train], samples.labels[train]).predict(coordinates[test])
         accuracy.append(float(np.mean(found == samples.labels[test])))
         balanced.append(float(balanced_accuracy_score(samples.labels[test], found)))
-    return Coordinates(accuracy=_figure(accuracy), balanced_accuracy=_figure(balanced))
+    return Coordinates(accuracy=make_figure(accuracy), balanced_accuracy=make_figure(balanced))
+
+
+@dataclass(slots=True)
+class _Trial:
+    """One recipe on one set of samples."""
+
+    samples: Samples
+    recipe: Recipe
+    training: Training
+    coordinates: NDArray[np.float64] | None
+    jobs: int
+    done: Done
+    x: NDArray[np.float32] = field(init=False)
+    threshold: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.x = self.samples.compute(recipe_features(self.recipe))
+        self.threshold = recipe_threshold(self.recipe, self.training)
+
+    def run(self, design: Design) -> tuple[Scores, list[HeldOut | None]]:
+        """Scores, and the predictions of each fold; None of one that cannot be trained on."""
+        held: list[HeldOut | None] = []
+        found = self.run_if(design, held)
+        if found is None:
+            raise Rejected(
+                f"no {design.kind} fold of the samples has both classes: more samples are needed"
+            )
+        return found, held
+
+    def run_if(self, design: Design, held: list[HeldOut | None] | None = None) -> Scores | None:
+        """The same, or None if no fold has both classes."""
+        labels = self.samples.labels
+        rows, used = [], []
+        for train, test in design.folds:
+            fold = None
+            if len(np.unique(labels[train])) == 2:
+                fold = self._predict(train, test)
+                if len(np.unique(labels[test])) == 2:
+                    rows.append(_measure(fold, self.threshold))
+                    used.append((train, test))
+            if held is not None:
+                held.append(fold)
+            self.done()
+        if not rows:
+            return None
+        accuracy, f1, auc, brier = (make_figure(column) for column in zip(*rows, strict=True))
+        return Scores(
+            kind=design.kind,
+            folds=len(rows),
+            groups=None if design.groups is None else len(np.unique(design.groups)),
+            by=design.by,
+            km=design.km,
+            buffer_km=design.buffer_km,
+            balanced_accuracy=accuracy,
+            f1=f1,
+            auc=auc,
+            brier=brier,
+            coordinates_only=None
+            if self.coordinates is None
+            else score_coordinates(self.samples, self.coordinates, used),
+        )
+
+    def _predict(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> HeldOut:
+        estimator = make_estimator(self.recipe, self.training, self.jobs)
+        estimator.fit(self.x[train], self.samples.labels[train])
+        if getattr(estimator, "n_jobs", None) is not None:
+            estimator.n_jobs = 1  # votes of several threads are summed in any order
+        crop = estimator.predict_proba(self.x[test])[:, 1]
+        return HeldOut(test, np.asarray(crop, np.float64), self.samples.labels[test])
 
 
 def _spatial(
-    region: Region,
-    coordinates: NDArray[np.float64] | None,
-    score: Callable[[Kind, Iterable[Fold], NDArray[np.int64]], Scores],
-) -> Scores | None:
-    if coordinates is None:
+    region: Region, samples: Samples, coordinates: NDArray[np.float64] | None
+) -> Design | None:
+    km = region.training.cluster_km
+    if coordinates is None or km is None:
         return None
-    if region.training.cluster_km is None:
+    groups = place_groups(coordinates, km)
+    if len(np.unique(groups)) < 3:
         raise Rejected(
-            f"region {region.name} has no distance for the spatial cross-validation: set "
-            "'cluster_km' in the training table of its region.toml, or leave out --coordinates"
-        )
-    clusters = place_clusters(coordinates, region.training.cluster_km)
-    if len(np.unique(clusters)) < 3:
-        raise Rejected(
-            f"the coordinates make fewer than 3 clusters of {region.training.cluster_km:g} km: "
+            f"the coordinates make fewer than 3 clusters of {km:g} km: "
             "set a smaller 'cluster_km' in region.toml, or leave out --coordinates"
         )
-    splitter = GroupShuffleSplit(SPATIAL_SPLITS, test_size=HELD_OUT, random_state=SEED)
-    return score("spatial", _group_folds(splitter, clusters), clusters)
+    joined = join_duplicates(samples.features, groups)
+    if len(np.unique(joined)) < 3:
+        raise Rejected(
+            f"rows that repeat each other join all clusters of {km:g} km: see 'cropmask samples "
+            "check', or leave out --coordinates"
+        )
+    return Design("spatial", spatial_folds(joined), joined, "place", km)
 
 
-def _group_folds(splitter: Any, groups: NDArray[np.int64]) -> Iterator[Fold]:  # noqa: ANN401
-    return iter(splitter.split(np.zeros(len(groups)), groups=groups))
-
-
-def _measure(
-    labels: NDArray[np.uint8], crop: NDArray[np.float64]
-) -> tuple[float, float, float, float]:
-    found = crop > 0.5
-    return (
-        float(balanced_accuracy_score(labels, found)),
-        float(f1_score(labels, found, zero_division=0)),
-        float(roc_auc_score(labels, crop)),
-        float(brier_score_loss(labels, crop)),
+def _count_mapped(held: list[HeldOut], threshold: float) -> Mapped | None:
+    if threshold == 0.5:
+        return None
+    crop = np.concatenate([fold.crop for fold in held])
+    labels = np.concatenate([fold.labels for fold in held])
+    return Mapped(
+        threshold=threshold,
+        percent=_percent(crop > threshold),
+        percent_at_half=_percent(crop > 0.5),
+        crop_percent=_percent(labels == 1),
     )
 
 
-def _figure(values: Iterable[float]) -> Figure:
-    numbers = np.fromiter(values, np.float64)
-    return Figure(
-        mean=round(float(numbers.mean()), FIGURE_DECIMALS),
-        sd=round(float(numbers.std()), FIGURE_DECIMALS),
+def _percent(found: NDArray[np.bool_]) -> float:
+    return round(100 * float(np.mean(found)), 1)
+
+
+def _split(held: list[Any], at: list[int]) -> Iterator[list[Any]]:
+    for start, end in zip([0, *at], [*at, len(held)], strict=True):
+        yield held[start:end]
+
+
+def _measure(held: HeldOut, threshold: float) -> tuple[float, float, float, float]:
+    found = held.crop > threshold
+    return (
+        float(balanced_accuracy_score(held.labels, found)),
+        float(f1_score(held.labels, found, zero_division=0)),
+        float(roc_auc_score(held.labels, held.crop)),
+        float(brier_score_loss(held.labels, held.crop)),
     )

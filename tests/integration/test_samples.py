@@ -138,7 +138,7 @@ def test_the_walk_of_the_page(folder: Path) -> None:
     assert "valley" not in said["samples check"]  # it is none of the package's regions
     assert "eastern: " in said["samples check"]
     assert "0 samples have a date in another year" in said["samples check"]
-    assert "place clusters held out" in said["validate --region"]
+    assert "places of 20 km held out, the published distance" in said["validate --region"]
     assert "ok    model forest" in said["doctor --region"]
     table = load_samples(folder / "samples.txt")
     words = ("models", "show", "my-region/region.toml", "--json")
@@ -229,16 +229,16 @@ def test_what_it_says_to_type_works_elsewhere(
     assert "240 samples: " in output(*shlex.split(line)[1:])
 
 
-def test_places_are_held_out_only_where_the_region_says_how_far(folder: Path) -> None:
+def test_places_of_the_published_distance_need_the_region_to_say_how_far(folder: Path) -> None:
     output(*shlex.split(LINES[0])[1:])
     words = ("validate", "--region", "my-region/region.toml", "--samples", "samples.txt")
-    assert "place clusters held out" in output(*words)
+    assert "places of 20 km held out, the published distance" in output(*words)
     region = folder / "my-region" / "region.toml"
     region.write_text(region.read_text().replace(", cluster_km = 20", ""))
     result = run(*words)
     assert result.exception is None
-    assert "place clusters held out" not in result.output
-    assert "with 'cluster_km' in the training table of region valley whole places" in result.output
+    assert "the published distance" not in result.output
+    assert "random rows held out" in result.output
 
 
 def test_json_says_everything(folder: Path) -> None:

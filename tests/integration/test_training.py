@@ -58,7 +58,8 @@ def test_train_names_a_model_that_verifies(region: Path, samples: Path) -> None:
     before = region.read_text()
     text = output("train", "--region", region, "--samples", samples, "--jobs", 1)
     assert "named it in" in text
-    assert "rain clusters held out" in text
+    assert "land of like rain and slope held out" in text
+    assert "On held-out groups `prob` misses" in text
     assert region.read_text().startswith(before)
     ref = load_region(str(region)).model("forest")
     forest = load_forest(ref.file, ref.sha256)
@@ -78,15 +79,15 @@ def test_both_recipes_validate_and_show(region: Path, samples: Path, tmp_path: P
         words = ("--region", region, "--samples", samples, "--recipe", recipe, "--jobs", 1)
         output("train", *words, "--no-validate")
         text = output("validate", *words, "--coordinates", places)
-        assert "place clusters held out" in text
-        assert "Warning: a 5-nearest-neighbor" in text
+        assert "places of 50 km held out, the published distance" in text
+        assert '"places alone" is the balanced accuracy' in text
         assert f"card of {region.parent} updated" in text
     shown = json.loads(output("models", "show", region, "--json"))
     assert [document["recipe"] for document in shown] == ["forest", "boosted"]
     assert all(document["validation"]["spatial"]["groups"] == 9 for document in shown)
     text = output("models", "show", region.parent / "boosted.cropmodel")
     assert "HistGradientBoostingClassifier" in text
-    assert "place clusters held out" in text
+    assert "places of 50 km held out, the published distance" in text
 
 
 def test_output_elsewhere_prints_the_lines_to_add(

@@ -21,10 +21,10 @@ NAMES = region_names()
 def make_validation(mean: float = 0.75) -> Validation:
     figure = Figure(mean=mean, sd=0.05)
     scores = dict.fromkeys(("balanced_accuracy", "f1", "auc", "brier"), figure)
+    only = Coordinates(accuracy=figure, balanced_accuracy=figure)
     return Validation(
-        random=Scores(kind="random", folds=3, groups=None, **scores),
-        grouped=Scores(kind="grouped", folds=3, groups=40, **scores),
-        coordinates_only=Coordinates(accuracy=figure, balanced_accuracy=figure),
+        random=Scores(kind="random", folds=3, groups=None, coordinates_only=only, **scores),
+        grouped=Scores(kind="grouped", folds=3, groups=40, by="place", km=100, **scores),
     )
 
 
