@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.forest import move_odds
-from cropmask.training.figures import Bin, Calibration, Doubt, Method, make_figure
+from cropmask.training.figures import Bin, Doubt, Method, Reliability, make_figure
 
 BINS: Final = 15
 """Bins of equal mass, of the calibration error and the diagram."""
@@ -73,7 +73,7 @@ def count_by_percent(held: HeldOut, threshold: float) -> PercentCounts:
     ).astype(np.float64)
 
 
-def calibrate(groupings: Sequence[Sequence[HeldOut]], threshold: float) -> Calibration | None:
+def calibrate(groupings: Sequence[Sequence[HeldOut]], threshold: float) -> Reliability | None:
     """Choose, fit and judge a table on held-out groups.
 
     Parameters
@@ -85,7 +85,7 @@ def calibrate(groupings: Sequence[Sequence[HeldOut]], threshold: float) -> Calib
 
     Returns
     -------
-    Calibration
+    Reliability
         None if a grouping has fewer than :data:`LEAST_FOLDS` folds, or all samples one class.
     """
     counts = [[count_by_percent(fold, threshold) for fold in folds] for folds in groupings]
@@ -111,7 +111,7 @@ def calibrate(groupings: Sequence[Sequence[HeldOut]], threshold: float) -> Calib
     used = gain >= LEAST_GAIN and brier_calibrated <= brier
     method = choose_method(flat, threshold)
     table = make_table(method, every, threshold)
-    return Calibration(
+    return Reliability(
         method=method,
         used=used,
         groupings=len(groupings),

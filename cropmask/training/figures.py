@@ -100,7 +100,7 @@ class Bin(Value):
     """Share that is crop."""
 
 
-class Calibration(Value):
+class Reliability(Value):
     """How well ``prob`` is a frequency on held-out groups, and whether a table mends it.
 
     Calibrated figures are nested: the table of each fold was chosen and fitted on the others.
@@ -163,7 +163,7 @@ class Validation(Value):
     """None where the samples have no coordinates, or lie too near to each other."""
     spatial: Scores | None = None
     """None where the samples have no coordinates, or the region names no distance."""
-    calibration: Calibration | None = None
+    calibration: Reliability | None = None
     """None where there are too few groups."""
     doubt: Doubt | None = None
     mapped: Mapped | None = None
