@@ -261,11 +261,11 @@ class Product:
 
     @property
     def folder(self) -> str:
-        """Folder of the product below the output root, such as ``crop_mask_eastern/1-0-0``."""
+        """Folder of the product below the output root, such as ``crop_mask_eastern/1-1-0``."""
         return f"{self.name}/{self.version.replace('.', '-')}"
 
     def dataset_folder(self, tile: str, period: str) -> str:
-        """Folder of one tile and period: ``{product}/1-0-0/x215/y075/2019--P1Y``."""
+        """Folder of one tile and period: ``{product}/1-1-0/x215/y075/2019--P1Y``."""
         return f"{self.folder}/{tile[:4]}/{tile[4:]}/{period}"
 
     def label(self, tile: str, period: str) -> str:

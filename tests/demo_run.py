@@ -120,7 +120,7 @@ def put_item(
     tile: Tile = EASTERN[0],
     region: str = "eastern",
     *,
-    version: str = "1.0.0",
+    version: str = "1.1.0",
     **more: Any,
 ) -> str:
     """Put a dataset with files of a few letters, and return the key of its item."""

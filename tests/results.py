@@ -31,7 +31,7 @@ from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
 from tests.worlds import TILE, World
 
-EASTERN = Product("eastern", "1.0.0")
+EASTERN = Product("eastern", "1.1.0")
 YEAR = Period.parse("2019")
 COLLECTION = make_collection("Eastern Africa", EASTERN, (28.0, -12.0, 52.0, 18.0))
 

@@ -90,7 +90,7 @@ def show(
       cropmask show x010y020
       cropmask show x010y020 --band prob --band spread --unlike hatched
       cropmask show 36.82,-1.29 --km 10 --output s3://my-bucket/cropmask --out nairobi.pdf
-      cropmask show output/crop_mask_eastern/1-0-0/x010/y020/2019--P1Y/*.stac-item.json
+      cropmask show output/crop_mask_eastern/1-1-0/x010/y020/2019--P1Y/*.stac-item.json
     """
     from cropmask.operate.show import draw_result, find_result
     from cropmask.results.figure import FIGURE_KINDS, GENERATOR, encode_figure

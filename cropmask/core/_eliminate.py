@@ -1,4 +1,4 @@
-"""Stepwise elimination of small segments, and what the steps cannot decide."""
+"""Stepwise elimination of small segments."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from numba import njit
 from cropmask.core._clump import Ints
 from cropmask.core._segments import NOBODY, Segments, move_sums, nearest_neighbor, relabel_segment
 
-_END = 0
-_NOT_QUEUED = -1
-_WAITS = -1
+MOST_PASSES: Final = 10
+"""Passes of a step at most, as the authors' own program has it."""
 
 SHARED_FROM: Final = 10_000
 """Small segments from which on threads share the walks: fewer are quicker than threads."""
@@ -23,21 +22,22 @@ _PARTS: Final = 4
 """Parts of a step for each thread, so that none waits long for another."""
 
 
-def eliminate(segments: Segments, min_pixels: int, limit: np.float32, *, threads: int = 1) -> Ints:
+def eliminate(segments: Segments, min_pixels: int, limit: np.float32, *, threads: int = 1) -> None:
     """Merge small segments stepwise into larger ones, as published; ``segments`` change.
 
-    Step t = 1, 2, ... ``min_pixels - 1``: every segment of t pixels chooses, among its larger
-    neighbors, the one of nearest mean color; then all that chose one within the squared distance
-    ``limit`` merge. Returns, by label, -1 where a segment had no larger neighbor when its turn
-    came, which the published steps leave as it is.
+    Step t = 1, 2, ... ``min_pixels - 1`` has passes: in each, every segment of t pixels chooses,
+    among its larger neighbors, the one of nearest mean color; then all that chose one within the
+    squared distance ``limit`` merge. Passes go on until none merges, at most :data:`MOST_PASSES`.
+    What is left of t pixels then, stays.
     """
-    # First all choose on the state before the step, then all merge. Merging at once would let the
+    # First all choose on the state before the pass, then all merge. Merging at once would let the
     # mean colors, and so the choices, depend on the order of the segments, and on the threads.
     # A segment that merges has t pixels and its target has more: no target merges in the same
     # step, so chains cannot arise, and threads share both walks without a lock. Only the sums are
     # added one after the other.
     targets = np.zeros(segments.size.size, np.int32)
     small = find_small(segments.size, min_pixels)
+    left = np.empty_like(small)
 
     def choose_some(some: Ints, step: int) -> None:
         choose_targets(segments, some, step, limit, targets)
@@ -46,14 +46,25 @@ def eliminate(segments: Segments, min_pixels: int, limit: np.float32, *, threads
         relabel_chosen(segments, some, step, targets)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="segment") as pool:
-        for step in range(1, min_pixels):
-            shared = threads > 1 and small.size >= SHARED_FROM
-            parts = np.array_split(small, threads * _PARTS) if shared else [small]
+
+        def merge(tried: Ints, step: int) -> tuple[int, int]:
+            shared = threads > 1 and tried.size >= SHARED_FROM
+            parts = np.array_split(tried, threads * _PARTS) if shared else [tried]
             for work in (choose_some, relabel_some):
                 for _ in (pool.map if shared else map)(work, parts, repeat(step)):
                     pass
-            small = small[: merge_step(segments, small, step, min_pixels, targets)]
-    return targets
+            return merge_chosen(segments, tried, step, min_pixels, targets, left)
+
+        for step in range(1, min_pixels):
+            kept, turned_down = merge(small, step)
+            small = small[:kept]
+            # A merge gives its neighbors a new color, or a larger neighbor: who was turned down
+            # asks again. Without a bound a long row could merge one a pass.
+            for _ in range(1, MOST_PASSES):
+                before = turned_down
+                _, turned_down = merge(left[:before], step)
+                if turned_down == before:
+                    break
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -83,10 +94,7 @@ def choose_targets(
     for segment in small:
         if size[segment] == step:
             target, squared = nearest_neighbor(segments, segment, step, walked)
-            if target == NOBODY:
-                targets[segment] = _WAITS
-            elif squared <= limit:
-                targets[segment] = target
+            targets[segment] = target if squared <= limit else NOBODY
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -98,71 +106,28 @@ def relabel_chosen(segments: Segments, small: Ints, step: int, targets: Ints) ->
     size = segments.size
     walked = np.empty((step, 2), np.int32)
     for segment in small:
-        if size[segment] == step and targets[segment] > 0:
+        if size[segment] == step and targets[segment] != NOBODY:
             relabel_segment(segments, segment, targets[segment], walked)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def merge_step(segments: Segments, small: Ints, step: int, min_pixels: int, targets: Ints) -> int:
-    """Add up what merged at a step; moves what is still small to the front, and counts it."""
-    size = segments.size
-    kept = 0
-    for segment in small:
-        if size[segment] > step:
-            small[kept] = segment
-            kept += size[segment] < min_pixels
-        elif targets[segment] > 0:
-            move_sums(segments, segment, targets[segment])
-    return kept
+def merge_chosen(
+    segments: Segments, tried: Ints, step: int, min_pixels: int, targets: Ints, left: Ints
+) -> tuple[int, int]:
+    """Add up what merged in a pass.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def merge_stalled(segments: Segments, min_pixels: int, limit: np.float32, waits: Ints) -> None:
-    """Merge the small segments whose neighbors were all no larger, one after the other.
-
-    The published steps say nothing about neighbors of equal size, and would leave a chessboard
-    as it is. Those segments wait in queues by size, and by label within a size. The first of the
-    smallest merges with its neighbor of nearest mean color within the limit, of whatever size. The
-    result goes to the end of the queue of its size, if it is still small, and so does a segment
-    that has grown while it waited. ``waits`` is what :func:`eliminate` returned, and is used up.
+    Moves larger segments that are still small to the front of ``tried``, and those that did not
+    merge to the front of ``left``, which may be the same array; how many of each.
     """
-    # One queue for each size, linked through an array: of each queue its first and last segment,
-    # of each segment the one behind it. Here a merge changes what the next segment sees, so this
-    # part has one order and one thread; it meets few segments.
     size = segments.size
-    walked = np.empty((min_pixels, 2), np.int32)
-    heads = np.zeros(min_pixels, np.int32)
-    tails = np.zeros(min_pixels, np.int32)
-    following = waits
-    for segment in range(1, size.size):
-        stands = waits[segment] == _WAITS and 0 < size[segment] < min_pixels
-        following[segment] = _NOT_QUEUED
-        if stands:
-            _line_up(segment, size[segment], heads, tails, following)
-    for step in range(1, min_pixels):
-        while heads[step] != _END:
-            segment = heads[step]
-            heads[step] = following[segment]
-            following[segment] = _NOT_QUEUED
-            if size[segment] > step:
-                if size[segment] < min_pixels:
-                    _line_up(segment, size[segment], heads, tails, following)
-                continue
-            target, squared = nearest_neighbor(segments, segment, 0, walked)
-            if target == NOBODY or squared > limit:
-                continue
-            relabel_segment(segments, segment, target, walked)
-            move_sums(segments, segment, target)
-            if size[target] < min_pixels and following[target] == _NOT_QUEUED:
-                _line_up(target, size[target], heads, tails, following)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _line_up(segment: int, size: int, heads: Ints, tails: Ints, following: Ints) -> None:
-    """Put a segment at the end of the queue of its size."""
-    if heads[size] == _END:
-        heads[size] = segment
-    else:
-        following[tails[size]] = segment
-    tails[size] = segment
-    following[segment] = _END
+    kept = turned_down = 0
+    for segment in tried:
+        if size[segment] > step:
+            tried[kept] = segment
+            kept += size[segment] < min_pixels
+        elif targets[segment] == NOBODY:
+            left[turned_down] = segment
+            turned_down += 1
+        else:
+            move_sums(segments, segment, targets[segment])
+    return kept, turned_down

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core._clump import clump, number_by_first_pixel
-from cropmask.core._eliminate import eliminate, merge_stalled
+from cropmask.core._eliminate import eliminate
 from cropmask.core._kmeans import cluster_table
 from cropmask.core._segments import tabulate
 
@@ -29,13 +29,12 @@ def segment(
 
     K-means of the colors, 4-connected clumps of equal cluster, single pixels to the neighbor
     pixel of nearest color (whatever the distance), then segments of 1, 2, ... ``min_pixels - 1``
-    pixels step by step to the larger neighbor of nearest mean color within ``max_distance``.
+    pixels step by step to the larger neighbor of nearest mean color within ``max_distance``; a
+    step is repeated while it merges any, at most :data:`~cropmask.core._eliminate.MOST_PASSES`
+    times.
 
-    A small segment without a larger neighbor within ``max_distance`` stays small: so published,
-    and wanted for a pond among fields. With ``max_distance=inf`` every segment has at least
-    ``min_pixels`` pixels, unless nodata and the image's edge leave it no neighbor at all; where
-    the published steps stall because all neighbors are of equal size or smaller, the smallest
-    segment merges first, with its nearest neighbor.
+    A small segment stays small if at its step no neighbor was larger, or the nearest of those
+    was not within ``max_distance``: so published, and wanted for a pond among fields.
 
     Ties go to the lowest cluster or label, distances of segments are float32, sums are exact:
     equal input gives equal bytes, with any number of threads. Needs
@@ -87,10 +86,8 @@ def segment(
     if min_pixels > 1:
         segments = tabulate(pixels, flat, width, count)
         limit = np.float32(max_distance) * np.float32(max_distance)
-        scratch = eliminate(segments, min_pixels, limit, threads=threads)
-        merge_stalled(segments, min_pixels, limit, scratch)
-        scratch[:] = 0
-        number_by_first_pixel(flat, scratch)
+        eliminate(segments, min_pixels, limit, threads=threads)
+        number_by_first_pixel(flat, np.zeros(count + 1, np.int32))
     return labels
 
 

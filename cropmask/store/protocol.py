@@ -1,6 +1,6 @@
 """Where results go: a folder, an S3 bucket, or memory; one Protocol for the three.
 
-Keys are relative, with forward slashes: ``crop_mask_eastern/1-0-0/x215/y075/...``. Whatever
+Keys are relative, with forward slashes: ``crop_mask_eastern/1-1-0/x215/y075/...``. Whatever
 the place, a key holds a whole object or nothing: no reader ever sees half of one.
 """
 

@@ -28,7 +28,7 @@ from tests.shareddata import needs_shared, shared
 
 TILE = ("--tile", "x10y20", "--region", "eastern")
 QUICK = ("--resolution", "100")
-DATASET = "crop_mask_eastern/1-0-0/x010/y020/2019--P1Y"
+DATASET = "crop_mask_eastern/1-1-0/x010/y020/2019--P1Y"
 LABEL = "crop_mask_eastern_x010y020_2019--P1Y"
 
 Outcome = subprocess.CompletedProcess[str]

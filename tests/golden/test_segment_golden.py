@@ -34,8 +34,8 @@ FIELD_AND_POND = [
         # The 240s are 10 pixels alike, so their mean is exactly 240: 39 200 is within 198**2.
         ({"min_pixels": 3, "max_distance": 198.0}, ["111222", "111222", "111222", "111222"]),
         ({"min_pixels": 3, "max_distance": np.inf}, ["111222", "111222", "111222", "111222"]),
-        # 12 pixels against 12: equal, so the steps leave both, and the first in line joins.
-        ({"min_pixels": 13, "max_distance": np.inf}, ["111111"] * 4),
+        # 12 pixels against 12: neither is larger, so the steps leave both.
+        ({"min_pixels": 13, "max_distance": np.inf}, ["111222"] * 4),
         ({"min_pixels": 12, "max_distance": np.inf}, ["111222"] * 4),
     ],
 )
@@ -96,19 +96,39 @@ def test_single_pixel_between_two_of_equal_distance_goes_up():
     assert ["".join(map(str, row)) for row in labels] == ["111", "010", "222"]
 
 
-def test_chessboard_of_singles_is_merged_by_the_line():
-    """No neighbor is ever larger, so the published steps alone would leave 4 single pixels."""
+def test_chessboard_of_singles_stays():
+    """No neighbor is ever larger."""
     colors, valid = gray(["0 100", "100 0"])
-    # First in line, pixel 1 joins pixel 2 (a tie with 3, the lower label). Pixel 3 is nearer to the
-    # pair (mean 50) than to pixel 4, and pixel 4 is the last. Colors are 141 apart.
-    assert segment(colors, valid, clusters=2, min_pixels=2, max_distance=np.inf).tolist() == [
-        [1, 1],
-        [1, 1],
-    ]
-    assert segment(colors, valid, clusters=2, min_pixels=2, max_distance=100.0).tolist() == [
-        [1, 2],
-        [3, 4],
-    ]
+    labels = segment(colors, valid, clusters=2, min_pixels=2, max_distance=np.inf)
+    assert labels.tolist() == [[1, 2], [3, 4]]
+
+
+# Pairs of 0, 45, 60 and a field of 160: apart by 64, 21 and 141.
+@pytest.mark.parametrize(
+    ("rows", "max_distance", "expected"),
+    [
+        # All pairs have two pixels. In the first pass only the 60s have a larger neighbor, the
+        # field; then the 45s have one, and after them the 0s: each a pass later.
+        (["0 0 45 45 60 60 160 160 160 160"], np.inf, "1111111111"),
+        # The field is 141 away from the 60s: nobody begins.
+        (["0 0 45 45 60 60 160 160 160 160"], 140.0, "1122334444"),
+        # The 60s join the field, whose mean becomes 760 / 6 = 126.7, which is 115.5 from the 45s.
+        # With them it is 850 / 8 = 106.25, which is 150.3 from the 0s.
+        (["0 0 45 45 60 60 160 160 160 160"], 142.0, "1122222222"),
+    ],
+)
+def test_who_was_turned_down_asks_again_within_its_step(rows, max_distance, expected):
+    colors, valid = gray(rows)
+    settings = {"clusters": 60, "min_pixels": 3, "max_distance": max_distance}
+    assert "".join(map(str, segment(colors, valid, **settings)[0])) == expected
+
+
+def test_a_step_has_ten_passes():
+    """Twelve pairs in a row: each pass the field takes the one beside it, and two stay."""
+    shades = [20 * (pair % 2) for pair in range(12)]
+    colors, valid = gray([" ".join(f"{shade} {shade}" for shade in shades) + " 60 60 60 60 60"])
+    labels = segment(colors, valid, clusters=60, min_pixels=3, max_distance=np.inf)[0]
+    assert labels.tolist() == [1, 1, 2, 2] + [3] * 25
 
 
 # The 50 is as far from the 0s as from the 100s. Starting centers 25, 50, 75 take one shade each.

@@ -163,7 +163,7 @@ def index_documents(results: Results, index: Index, more: list[str]) -> str:
 
 def index_from_bucket(results: Results, index: Index, more: list[str]) -> str:
     client = boto3.client("s3")
-    for path in results.folder.rglob("1-0-0/**/*.*"):
+    for path in results.folder.rglob("1-1-0/**/*.*"):
         client.upload_file(str(path), BUCKET, f"out/{path.relative_to(results.folder)}")
     words = [f"s3://{BUCKET}/out/**/*.stac-item.json", " ".join(PRODUCTS)]
     return index.run("s3-to-dc", "--stac", "--skip-lineage", *more, *words)

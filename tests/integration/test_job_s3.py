@@ -41,7 +41,7 @@ def test_results_in_s3_are_those_in_a_folder(
     client.create_bucket(Bucket="maps")
     remote = make_site("s3://maps/cropland", demo_cache, endpoint)
     result = run_tile(TASK, remote, recipe="boosted")
-    assert result.item.startswith("s3://maps/cropland/crop_mask_eastern/1-0-0/x010/y020/2019--P1Y/")
+    assert result.item.startswith("s3://maps/cropland/crop_mask_eastern/1-1-0/x010/y020/2019--P1Y/")
     run_tile(TASK, make_site(str(tmp_path), demo_cache), recipe="boosted")
     files = {str(p.relative_to(tmp_path)): p for p in tmp_path.rglob("*") if p.is_file()}
     listed = client.list_objects_v2(Bucket="maps")["Contents"]

@@ -43,7 +43,7 @@ from tests.servers import serve_app
 
 PROGRAM = Path(sys.executable).with_name("cropmask")
 SECRET = "what nobody may read"
-ITEM = "crop_mask_eastern/1-0-0/x221/y075/2019--P1Y"
+ITEM = "crop_mask_eastern/1-1-0/x221/y075/2019--P1Y"
 SAFE_PLACE = re.compile(r"(https?|s3)://[^/]|/(files|pages)/", re.IGNORECASE)
 
 

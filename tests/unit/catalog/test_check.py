@@ -142,7 +142,7 @@ def test_without_data_only_documents_are_published(copy, tmp_path):
     names = {path.suffix for path in target.root.rglob("*") if path.is_file()}
     assert ".tif" not in names
     item = json.loads(next(target.root.rglob("*x221*.stac-item.json")).read_text())
-    assert item["assets"]["mask"]["href"].startswith("s3://bucket/maps/crop_mask_eastern/1-0-0/")
+    assert item["assets"]["mask"]["href"].startswith("s3://bucket/maps/crop_mask_eastern/1-1-0/")
 
 
 @pytest.mark.parametrize("base", ["data.example.org", "/data"])

@@ -66,7 +66,7 @@ def test_ls_without_a_region_lists_every_product(folder: Path) -> None:
     assert lines[-1].startswith("crop_mask_western/1-2-0 x184y086 2021--P1Y unfinished")
     found = json.loads(run(ls, "--output", str(folder), "--json").stdout)
     assert {(one["product"], one["version"]) for one in found} == {
-        ("crop_mask_eastern", "1.0.0"),
+        ("crop_mask_eastern", "1.1.0"),
         ("crop_mask_western", "1.2.0"),
     }
 

@@ -250,7 +250,7 @@ def test_results_are_found_by_one_listing_and_by_their_whole_name() -> None:
             self.listed += 1
             return super().list(prefix)
 
-    store, product = Counting(), Product("eastern", "1.0.0")
+    store, product = Counting(), Product("eastern", "1.1.0")
     for tile in ("x001y002", "x003y004"):
         folder = product.dataset_folder(tile, "2019--P1Y")
         store.put(f"{folder}/{product.item_name(tile, '2019--P1Y')}", b"", "")

@@ -226,7 +226,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(source: MemoryStore) -> None
 def test_deleting_takes_the_item_first_and_nothing_else() -> None:
     store = Frail()
     put_files(store, TILES)
-    other = "crop_mask_eastern/1-0-0/x210/y075/2019--P1Y/notes.txt"
+    other = "crop_mask_eastern/1-1-0/x210/y075/2019--P1Y/notes.txt"
     store.put(other, b"", "text/plain")
     store.put("crop_mask_eastern/collection.json", b"{}", ITEM_TYPE)
     before = contents(store)

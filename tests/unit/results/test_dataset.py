@@ -23,7 +23,7 @@ from cropmask.store.protocol import Entry
 from cropmask.task import Period, RunKey, Task
 from cropmask.testing.store import MemoryStore
 
-PRODUCT = Product("eastern", "1.0.0")
+PRODUCT = Product("eastern", "1.1.0")
 TASK = Task(Tile(215, 75), "eastern", Period.parse("2019"))
 PLACE = make_place(PRODUCT, TASK)
 COLLECTION = make_collection("Eastern Africa", PRODUCT, (28.0, -12.0, 52.0, 18.0))

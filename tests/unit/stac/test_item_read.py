@@ -38,7 +38,7 @@ def test_an_item_that_was_written_is_read_back() -> None:
     found = parse_item(KEY, encode_json(DOCUMENT).encode())
     assert found is not None
     assert (found.key, found.id, found.product) == (KEY, FACTS.id, "crop_mask_eastern")
-    assert (found.tile, found.period, found.version) == (FACTS.tile, "2019--P1Y", "1.0.0")
+    assert (found.tile, found.period, found.version) == (FACTS.tile, "2019--P1Y", "1.1.0")
     assert (found.run_key, found.resolution, found.synthetic) == ("a" * 64, 100, False)
     assert found.model == {"recipe": "forest", "sha256": "0" * 64}
     assert found.statistics["crop_filtered_hectares"] == 1.0

@@ -67,7 +67,7 @@ def test_a_folder_is_the_mosaic_of_its_tiles(results: Results) -> None:
         assert_array_equal(band, expected[name], err_msg=str(name))
         assert len(np.unique(band)) > 1
     assert found.attrs["collection"] == "crop_mask_eastern"
-    assert found.attrs["title"] == "crop_mask_eastern 1.0.0 2019, 2 tiles"
+    assert found.attrs["title"] == "crop_mask_eastern 1.1.0 2019, 2 tiles"
     assert found["mask"].attrs["flag_meanings"] == "non_crop crop"
 
 
@@ -141,7 +141,7 @@ def test_several_products_and_years_must_be_named(results: Results, tmp_path: Pa
     there = degrees(*geobox(WESTERN, RESOLUTION).boundingbox.bbox)
     assert cropmask.load(results.folder, there).attrs["collection"] == "crop_mask_western"
     copy = results.copied(tmp_path / "results").folder
-    (year,) = (copy / "crop_mask_western/1-0-0").glob("*/*/2019--P1Y")
+    (year,) = (copy / "crop_mask_western/1-1-0").glob("*/*/2019--P1Y")
     other = shutil.copytree(year, year.with_name("2020--P1Y"))
     for file in other.iterdir():
         file.rename(file.with_name(file.name.replace("2019", "2020")))
@@ -153,8 +153,8 @@ def test_several_products_and_years_must_be_named(results: Results, tmp_path: Pa
 
 def test_the_latest_version_is_loaded(results: Results, tmp_path: Path) -> None:
     copy = results.copied(tmp_path / "results").folder
-    shutil.copytree(copy / "crop_mask_western/1-0-0", copy / "crop_mask_western/1-10-0")
-    shutil.copytree(copy / "crop_mask_western/1-0-0", copy / "crop_mask_western/1-9-0")
+    shutil.copytree(copy / "crop_mask_western/1-1-0", copy / "crop_mask_western/1-10-0")
+    shutil.copytree(copy / "crop_mask_western/1-1-0", copy / "crop_mask_western/1-9-0")
     found = cropmask.load(copy, region="western")
     assert found.attrs["title"] == "crop_mask_western 1.10.0 2019, 1 tiles"
 
