@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,15 +36,29 @@ def translate_missing_packages() -> Iterator[None]:
         raise Misconfigured("scikit-learn is not installed: pip install scikit-learn") from None
 
 
+class RecipeList(click.ParamType[tuple[str, ...]]):
+    """Names of recipes with commas between them."""
+
+    name = "recipes"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Recipes of a text, each once."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in str(value).split(",")]
+        return tuple(dict.fromkeys(options.RECIPE.convert(word, param, ctx) for word in words))
+
+
 _sample_options = options.combine(
     options.region_option,
     click.option(
         "--samples",
-        required=True,
         type=options.FILE,
         help="Training samples: a text table whose first line names the columns, 'Class' "
         "(1 crop, 0 not) and the 33 features; it may say where each is from, as 'cropmask samples "
-        "extract' does.",
+        "extract' does.  [default: those of the region in the shared data, with their coordinates]",
     ),
     click.option(
         "--coordinates",
@@ -70,7 +84,14 @@ _sample_options = options.combine(
     "--recipe",
     type=options.RECIPE,
     default="forest",
-    help="'forest' is the published random forest; 'boosted' are gradient-boosted trees.",
+    help="'forest' is the published random forest; 'boosted' are gradient-boosted trees; 'robust' "
+    "is chosen on places held out.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0.01, 0.99),
+    help="Probability over which land is crop.  [default: 0.5; of 'robust' the best one on "
+    "held-out groups, which changes the mapped area]",
 )
 @click.option("--output", type=options.FOLDER, help="[default: the folder of the region file]")
 @click.option(
@@ -81,11 +102,12 @@ _sample_options = options.combine(
 )
 def train(
     region: str,
-    samples: Path,
+    samples: Path | None,
     coordinates: Path | None,
     jobs: int,
     models: Path | None,
     recipe: Recipe,
+    threshold: float | None,
     output: Path | None,
     validated: bool,
 ) -> None:
@@ -107,9 +129,11 @@ def train(
     zone = load_region(region, models)
     folder = output or find_region_file(region, models).parent
     check_writable(folder)
-    table, places = _load(samples, coordinates)
+    table, places = _load(samples, coordinates, zone)
     click.echo(f"fitting {recipe} of {zone.name} on {len(table.labels)} samples", err=True)
-    fitted = fit(zone, table, recipe, jobs)
+    fitted = fit(zone, table, recipe, jobs, coordinates=places, threshold=threshold)
+    if recipe == "robust":
+        click.echo(_choice_text(fitted.manifest.hyperparameters))
     saved = save(folder, zone, fitted)
     click.echo(f"wrote {saved.file} ({saved.file.stat().st_size / 1000:.0f} kB) and its card")
     if validated:
@@ -133,14 +157,30 @@ def train(
     default=("forest",),
     help="What to validate; may be given twice.",
 )
+@click.option(
+    "--recipes",
+    "compared",
+    type=RecipeList(),
+    metavar="RECIPE,...",
+    help="Compare these with the published forest on the same folds instead, such as "
+    "'forest,boosted,robust'; takes minutes, the card stays as it is.",
+)
+@click.option(
+    "--groupings",
+    type=options.WholeNumber(2),
+    default=10,
+    help="With --recipes: ways to put the groups into folds.",
+)
 @options.json_option
 def validate(
     region: str,
-    samples: Path,
+    samples: Path | None,
     coordinates: Path | None,
     jobs: int,
     models: Path | None,
     recipes: tuple[Recipe, ...],
+    compared: tuple[Recipe, ...] | None,
+    groupings: int,
     as_json: bool,
 ) -> None:
     """Cross-validate a region's model, beside the published figures.
@@ -155,6 +195,7 @@ def validate(
     Examples:
       cropmask validate --region sahel --samples sahel.txt
       cropmask validate --region eastern --samples eastern.txt --coordinates places.txt
+      cropmask validate --region eastern --recipes forest,boosted,robust
     """
     from cropmask.region import load_region
 
@@ -163,7 +204,10 @@ def validate(
         from cropmask.training.save import find_region_file
     zone = load_region(region, models)
     folder = find_region_file(region, models).parent
-    table, places = _load(samples, coordinates)
+    table, places = _load(samples, coordinates, zone)
+    if compared:
+        _print_pairs(zone, table, compared, places, groupings, jobs, as_json=as_json)
+        return
     found = {
         recipe: _put_validation(folder, zone, table, recipe, places, jobs, quiet=as_json)
         for recipe in dict.fromkeys(recipes)
@@ -172,9 +216,68 @@ def validate(
         print_result(found, (), as_json=True)
 
 
-def _load(samples: Path, coordinates: Path | None) -> tuple[Samples, NDArray[Any] | None]:
+def _choice_text(chosen: Mapping[str, Any]) -> str:
+    return (
+        f"chosen on {chosen['chosen_on']}, of {chosen['candidates']} candidates: "
+        f"{chosen['learner']} on {chosen['features']}; crop over {chosen['threshold']:g}, "
+        f"{chosen['held_out_crop_percent']} % of held-out samples, where one half makes "
+        f"{chosen['held_out_crop_percent_at_half']} % crop (--threshold 0.5 keeps that)"
+    )
+
+
+def _print_pairs(
+    zone: Region,
+    table: Samples,
+    recipes: tuple[Recipe, ...],
+    places: NDArray[Any] | None,
+    groupings: int,
+    jobs: int,
+    *,
+    as_json: bool,
+) -> None:
+    from cropmask.training.paired import compare, count_pairs, pair_rows, pairs_text
+
+    with click.progressbar(
+        length=count_pairs(zone, table, places, groupings),
+        label=f"comparing {len(recipes)} recipes",
+        file=sys.stderr,
+    ) as bar:
+        found = compare(
+            zone,
+            table,
+            recipes,
+            places,
+            groupings=groupings,
+            jobs=jobs,
+            done=lambda: bar.update(1),
+        )
+    if as_json:
+        print_result([pair.model_dump(mode="json") for pair in found], (), as_json=True)
+        return
+    print_table(pair_rows(found))
+    click.echo(pairs_text(found))
+
+
+def _find_shared(zone: Region, folder: str) -> Path | None:
+    """A file of a region in the shared data, which lie beside a checkout; None without it."""
+    from cropmask.region import models_folder
+
+    shared = os.environ.get("CROPMASK_SHARED_DATA")
+    top = Path(shared) if shared else models_folder().parents[1] / "shared" / "data"
+    path = top / folder / f"{zone.name}.txt"
+    return path if path.is_file() else None
+
+
+def _load(
+    samples: Path | None, coordinates: Path | None, zone: Region
+) -> tuple[Samples, NDArray[Any] | None]:
     from cropmask.training.samples import load_coordinates, load_samples
 
+    if samples is None:
+        samples = _find_shared(zone, "training")
+        coordinates = coordinates or _find_shared(zone, "coordinates")
+    if samples is None:
+        raise Misconfigured(f"no samples of {zone.name}: give a table with --samples FILE")
     table = load_samples(samples)
     if coordinates:
         return table, load_coordinates(coordinates, len(table.labels))

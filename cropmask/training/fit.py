@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from cropmask.modelfile.model import PROBES, Fitted, ModelManifest, Probes, Trai
 from cropmask.modelfile.pickles import parse_pickle
 from cropmask.product import Recipe
 from cropmask.region import Region, Training
+from cropmask.training.robust import fit_robust, groups_of
 from cropmask.training.samples import Samples
 
 SEED: Final = 1
@@ -88,7 +90,15 @@ def limit_threads() -> AbstractContextManager[object]:
     return limits
 
 
-def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitted:
+def fit(
+    region: Region,
+    samples: Samples,
+    recipe: Recipe,
+    jobs: int = 1,
+    *,
+    coordinates: NDArray[np.float64] | None = None,
+    threshold: float | None = None,
+) -> Fitted:
     """Fit a region's model on all samples, unweighted.
 
     Parameters
@@ -98,21 +108,36 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
     samples
         All rows are used.
     recipe
-        ``forest`` or ``boosted``.
+        ``forest``, ``boosted``, or ``robust``, which is chosen first.
     jobs
         CPUs to use; the result does not depend on it.
+    coordinates
+        ``(row, 2)`` EPSG:6933 meters: the robust recipe is chosen on places held out, without them
+        on land of like rain and slope.
+    threshold
+        A row is crop where its probability is strictly over it; None for one half, and for the
+        best one on held-out groups of the robust recipe.
     """
-    estimator = make_estimator(recipe, region.training, jobs)
-    names = recipe_features(recipe)
-    x = samples.compute(names)
-    owed, owner = region.attribution, region.attribution.first
     with limit_threads():
-        estimator.fit(x, samples.labels)
+        if recipe == "robust":
+            found = fit_robust(samples, *groups_of(samples, coordinates), threshold=threshold)
+            estimator, names, chosen = found.estimator, found.names, found.chosen.threshold
+            settings = found.chosen.hyperparameters()
+            x = samples.compute(names)
+        else:
+            estimator, names = (
+                make_estimator(recipe, region.training, jobs),
+                recipe_features(recipe),
+            )
+            settings, chosen = hyperparameters(recipe, region.training), threshold or 0.5
+            x = samples.compute(names)
+            estimator.fit(x, samples.labels)
+    owed, owner = region.attribution, region.attribution.first
     manifest = ModelManifest(
         region=region.name,
         recipe=recipe,
         estimator=type(estimator).__name__,
-        hyperparameters=hyperparameters(recipe, region.training),
+        hyperparameters=settings,
         software=software(),
         training=TrainingData(
             sha256=samples.sha256, rows=len(samples.labels), crop_rows=samples.crop_rows
@@ -122,7 +147,32 @@ def fit(region: Region, samples: Samples, recipe: Recipe, jobs: int = 1) -> Fitt
         credit_url=(owner.url or "") if owner else "",
     )
     rows = probe_rows(samples.labels)
-    return Fitted(convert(estimator, names), manifest, make_probes(estimator, x[rows]))
+    forest = replace(convert(estimator, names), threshold=chosen)
+    return Fitted(forest, manifest, make_probes(estimator, x[rows]))
+
+
+def predict_held_out(
+    training: Training,
+    samples: Samples,
+    recipe: Recipe,
+    coordinates: NDArray[np.float64] | None,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    jobs: int = 1,
+) -> NDArray[np.float64]:
+    """Probability of crop of test rows by a model of training rows, over one half for crop.
+
+    The robust recipe is chosen from the training rows alone, and its odds moved as in a map.
+    """
+    if recipe == "robust":
+        groups, by = groups_of(samples, coordinates)
+        return fit_robust(samples, groups, by, train).crop(samples, test)
+    estimator = make_estimator(recipe, training, jobs)
+    x = samples.compute(recipe_features(recipe))
+    estimator.fit(x[train], samples.labels[train])
+    if getattr(estimator, "n_jobs", None) is not None:
+        estimator.n_jobs = 1  # votes of several threads are summed in any order
+    return np.asarray(estimator.predict_proba(x[test])[:, 1], np.float64)
 
 
 def convert(estimator: object, names: Sequence[str]) -> Forest:

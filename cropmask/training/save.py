@@ -27,6 +27,7 @@ from cropmask.training.card import (
 )
 from cropmask.training.figures import Validation
 from cropmask.training.fit import hyperparameters, recipe_features, recipe_threshold
+from cropmask.training.robust import CHOSEN
 from cropmask.training.samples import Samples
 
 
@@ -95,11 +96,22 @@ def save_validation(
         return card, f"it has no {recipe} model"
     if entry.samples is None or entry.samples.sha256 != samples.sha256:
         return card, f"its {recipe} model was fitted on other samples"
+    if recipe == "robust":
+        # All is chosen by the samples, but for a threshold that somebody asked for.
+        if entry.model.hyperparameters.get("threshold_by") != CHOSEN:
+            return card, "its robust model has a threshold that was not chosen on held-out groups"
+        return _put_found(folder, card, recipe, entry, found)
     if entry.model.hyperparameters != hyperparameters(recipe, region.training):
         return card, f"its {recipe} model was fitted with other hyperparameters"
     made = (entry.model.threshold, entry.model.features)
     if made != (recipe_threshold(recipe, region.training), recipe_features(recipe)):
         return card, f"its {recipe} model has another threshold or other features"
+    return _put_found(folder, card, recipe, entry, found)
+
+
+def _put_found(
+    folder: Path, card: Card, recipe: Recipe, entry: ModelCard, found: Validation
+) -> tuple[Card, str | None]:
     changed = card.with_model(recipe, entry.model_copy(update={"validation": found}))
     try:
         put_card(folder, changed)

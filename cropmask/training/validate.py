@@ -24,7 +24,7 @@ from cropmask.training.figures import (
     Validation,
     make_figure,
 )
-from cropmask.training.fit import limit_threads, make_estimator, recipe_features, recipe_threshold
+from cropmask.training.fit import limit_threads, predict_held_out, recipe_threshold
 from cropmask.training.folds import (
     BUFFER_KM,
     GROUP_KM,
@@ -178,7 +178,7 @@ def score_coordinates(
 
 @dataclass(slots=True)
 class _Trial:
-    """One recipe on one set of samples."""
+    """One recipe on one set of samples; odds of ``robust`` are moved to one half fold by fold."""
 
     samples: Samples
     recipe: Recipe
@@ -186,11 +186,9 @@ class _Trial:
     coordinates: NDArray[np.float64] | None
     jobs: int
     done: Done
-    x: NDArray[np.float32] = field(init=False)
     threshold: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.x = self.samples.compute(recipe_features(self.recipe))
         self.threshold = recipe_threshold(self.recipe, self.training)
 
     def run(self, design: Design) -> tuple[Scores, list[HeldOut | None]]:
@@ -237,12 +235,10 @@ class _Trial:
         )
 
     def _predict(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> HeldOut:
-        estimator = make_estimator(self.recipe, self.training, self.jobs)
-        estimator.fit(self.x[train], self.samples.labels[train])
-        if getattr(estimator, "n_jobs", None) is not None:
-            estimator.n_jobs = 1  # votes of several threads are summed in any order
-        crop = estimator.predict_proba(self.x[test])[:, 1]
-        return HeldOut(test, np.asarray(crop, np.float64), self.samples.labels[test])
+        crop = predict_held_out(
+            self.training, self.samples, self.recipe, self.coordinates, train, test, self.jobs
+        )
+        return HeldOut(test, crop, self.samples.labels[test])
 
 
 def _spatial(
