@@ -10,7 +10,15 @@ from cropmask.modelfile.model import read_model
 from cropmask.region import load_region, region_names
 from cropmask.training.card import CARD_JSON, CARD_MD, Card, load_card, make_card, put_card
 from cropmask.training.cardtext import print_card, wilson_percent
-from cropmask.training.figures import Coordinates, Figure, Scores, Validation, load_published
+from cropmask.training.figures import (
+    Bin,
+    Coordinates,
+    Figure,
+    Reliability,
+    Scores,
+    Validation,
+    load_published,
+)
 from cropmask.training.fit import fit, hyperparameters
 from cropmask.training.save import save, save_validation
 from tests.unit.training.tables import make_region_folder, make_samples
@@ -92,6 +100,42 @@ def test_a_validation_goes_only_to_the_same_fit(tmp_path: Path) -> None:
     assert "0.750 ± 0.050" in (tmp_path / CARD_MD).read_text()
 
 
+def test_a_table_that_helps_goes_into_the_model_file(tmp_path: Path) -> None:
+    region = load_region(str(make_region_folder(tmp_path)))
+    samples = make_samples(120)
+    fitted = fit(region, samples, "forest")
+    assert read_model(save(tmp_path, region, fitted).file).calibration is None
+    table = tuple(min(100, value // 2 + 20) for value in range(101))
+    measured = Reliability(
+        method="beta", used=True, groupings=3, folds=15, samples=120,
+        ece=0.08, ece_calibrated=0.03, worst=0.2, worst_calibrated=0.17,
+        brier=0.2, brier_calibrated=0.19,
+        bins=(Bin(prob=10, calibrated=25, crop=24),), table=table,
+    )  # fmt: skip
+    found = make_validation().model_copy(update={"calibration": measured})
+    save_validation(tmp_path, region, samples, "forest", found)
+    again = save(tmp_path, region, fitted)
+    stored = read_model(again.file)
+    assert stored.calibration is not None
+    assert stored.calibration.tolist() == list(table)
+    assert again.card.models["forest"].validation == found
+    text = (tmp_path / CARD_MD).read_text()
+    assert "misses the share of crop by 8.0 percentage points" in text
+    assert "in the worst fold by 17.0" in text
+    assert "| 10.0 | 25.0 | 24.0 |" in text
+    assert save(tmp_path, region, fitted).sha256 == again.sha256
+
+
+def test_a_card_from_before_groups_of_places_is_read() -> None:
+    document = make_validation().model_dump(mode="json", exclude_none=True)
+    only = document["random"].pop("coordinates_only")
+    for key in ("by", "km"):
+        del document["grouped"][key]
+    found = Validation.model_validate({**document, "spatial": None, "coordinates_only": only})
+    assert found.random == make_validation().random
+    assert found.grouped.by == "rain"
+
+
 def test_a_broken_card_is_one_line(tmp_path: Path) -> None:
     assert load_card(tmp_path) is None
     (tmp_path / CARD_JSON).write_text("{")
@@ -142,5 +186,8 @@ def test_committed_cards_and_models_hold_together(name: str) -> None:
         assert len(model.probes.probability) == 32
         assert model.size <= 2_000_000
         assert entry.validation is not None
+        table = entry.validation.calibration and entry.validation.calibration.table
+        stored = model.calibration
+        assert (None if stored is None else stored.tolist()) == (table and list(table))
         spatial = region.training.cluster_km is not None
         assert (entry.validation.spatial is not None) == spatial
