@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from cropmask.attribution import OTHER_LICENSE
 from cropmask.contract import VERSION
+from cropmask.core.applicability import Applicability, fit_applicability
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import Forest
 from cropmask.errors import Rejected
@@ -24,6 +25,7 @@ from cropmask.modelfile.model import PROBES, Fitted, ModelManifest, Probes, Trai
 from cropmask.modelfile.pickles import parse_pickle
 from cropmask.product import Recipe
 from cropmask.region import Region, Training
+from cropmask.training.folds import GROUPED_COUNT, SampleGroups, grouped_folds
 from cropmask.training.robust import fit_robust, groups_of
 from cropmask.training.samples import Samples
 
@@ -119,8 +121,9 @@ def fit(
         best one on held-out groups of the robust recipe.
     """
     with limit_threads():
+        groups, by = groups_of(samples, coordinates)
         if recipe == "robust":
-            found = fit_robust(samples, *groups_of(samples, coordinates), threshold=threshold)
+            found = fit_robust(samples, groups, by, threshold=threshold)
             estimator, names, chosen = found.estimator, found.names, found.chosen.threshold
             settings = found.chosen.hyperparameters()
             x = samples.compute(names)
@@ -148,7 +151,43 @@ def fit(
     )
     rows = probe_rows(samples.labels)
     forest = replace(convert(estimator, names), threshold=chosen)
-    return Fitted(forest, manifest, make_probes(estimator, x[rows]))
+    known = find_known(estimator, names, x, groups)
+    return Fitted(forest, manifest, make_probes(estimator, x[rows]), applicability=known)
+
+
+def find_known(
+    estimator: Any,  # noqa: ANN401
+    names: Sequence[str],
+    x: NDArray[np.float32],
+    groups: SampleGroups,
+) -> Applicability | None:
+    """Applicability of a fitted estimator; None if the samples make no two folds that differ.
+
+    ``x`` has the features of the samples ``(row, feature)``; ``groups`` lie in one fold each.
+    """
+    folds = np.zeros(len(x), np.int64)
+    try:
+        for number, (_, test) in enumerate(grouped_folds(groups, GROUPED_COUNT, 0)):
+            folds[test] = number
+        return fit_applicability(names, x, measure_importance(estimator, len(names)), folds)
+    except (Rejected, ValueError):
+        return None
+
+
+def measure_importance(estimator: Any, features: int) -> NDArray[np.float64]:  # noqa: ANN401
+    """Importance ``(feature,)`` of each feature to the trees of an estimator, in sum 1.
+
+    The share of impurity that a forest's splits on the feature take away, as scikit-learn has it;
+    of boosted trees the share of the gain of all splits.
+    """
+    if hasattr(estimator, "feature_importances_"):
+        return np.asarray(estimator.feature_importances_, np.float64)
+    gain = np.zeros(features)
+    for trees in estimator._predictors:
+        for tree in trees:
+            inner = tree.nodes[tree.nodes["is_leaf"] == 0]
+            np.add.at(gain, inner["feature_idx"], inner["gain"])
+    return np.asarray(gain / max(float(gain.sum()), float(np.finfo(np.float64).tiny)))
 
 
 def predict_held_out(

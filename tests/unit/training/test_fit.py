@@ -5,15 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cropmask.core.applicability import find_dissimilarity, know_land
 from cropmask.core.features import FEATURES
+from cropmask.core.forest import LEAF
 from cropmask.modelfile.model import check_probes, read_model, write_model
-from cropmask.product import Recipe
+from cropmask.product import RECIPES, Recipe
 from cropmask.region import Region, Training, load_region
 from cropmask.training.fit import (
     RECIPE_FEATURES,
+    find_known,
     fit,
     hyperparameters,
     make_estimator,
+    measure_importance,
     probe_rows,
     recipe_features,
 )
@@ -48,6 +52,49 @@ def test_a_fit_is_scikit_learns_and_repeats(tmp_path: Path, recipe: Recipe) -> N
         for model in (found, again)
     }
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_fit_knows_its_samples(tmp_path: Path, recipe: Recipe) -> None:
+    samples = make_samples(400)
+    found = fit(REGION, samples, recipe)
+    known = found.applicability
+    assert known is not None
+    x = samples.compute(found.forest.features)
+    used = [found.forest.features.index(name) for name in known.features]
+    tested = set(found.forest.feature[found.forest.feature != LEAF].tolist())
+    assert set(used) == tested, "what no tree asks for plays no part"
+    np.testing.assert_array_equal(known.samples, np.unique(x[:, used], axis=0))
+    np.testing.assert_allclose(known.center, x[:, used].mean(axis=0, dtype=np.float64))
+    deviation = x[:, used].std(axis=0, dtype=np.float64, ddof=1)
+    assert (known.factor * deviation).sum() == pytest.approx(1), "importances are shares"
+    own = find_dissimilarity(know_land(known), x[:, used])
+    np.testing.assert_array_equal(own, 0)
+    far = find_dissimilarity(know_land(known), x[:5, used] + 100 * deviation.astype(np.float32))
+    assert (far > known.threshold).all()
+    path = tmp_path / "m.cropmodel"
+    model = (found.forest, found.manifest, found.probes)
+    write_model(path, *model, applicability=known)
+    assert read_model(path).applicability is not None
+
+
+def test_samples_of_one_group_know_no_land() -> None:
+    samples = make_samples(200)
+    groups = np.zeros(200, np.int64)
+    estimator = make_estimator("forest", REGION.training).fit(samples.features, samples.labels)
+    assert find_known(estimator, FEATURES, samples.features, groups) is None
+
+
+def test_importance_of_boosted_trees_is_their_gain() -> None:
+    """The second feature decides nothing, the first one nearly all."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (400, 3)).astype(np.float32)
+    x[:, 1] = 7
+    labels = ((x[:, 0] > 0) ^ (rng.random(400) < 0.02)).astype(np.uint8)
+    found = measure_importance(make_estimator("boosted", REGION.training).fit(x, labels), 3)
+    assert found[1] == 0
+    assert found[0] > 0.7
+    assert found.sum() == pytest.approx(1)
 
 
 def test_hyperparameters_are_the_published_ones() -> None:
@@ -85,6 +132,10 @@ def test_the_committed_model_is_what_its_samples_give(recipe: Recipe) -> None:
     assert found.manifest.training == committed.manifest.training
     for name in ("cuts", "offsets", "roots", "feature", "rank", "right", "leaves"):
         np.testing.assert_array_equal(getattr(found.forest, name), getattr(committed.forest, name))
+    assert found.applicability is not None
+    assert committed.applicability is not None
+    np.testing.assert_array_equal(found.applicability.samples, committed.applicability.samples)
+    assert found.applicability.threshold == committed.applicability.threshold
 
 
 EXPRESSIONS = ("nd(nir_S2,red_S2)", "log(minimum(raw_bcdev_S1,raw_bcdev_S2))", "NDVI_S1", "slope")
