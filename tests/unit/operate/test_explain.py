@@ -16,6 +16,7 @@ from cropmask.errors import Rejected
 from cropmask.fleet.recordfiles import find_tile_attempts
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import Tile
+from cropmask.modelfile.model import read_model
 from cropmask.operate.explain import Explanation, Presence, explain, find_task
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets
@@ -47,7 +48,9 @@ def mapped(tmp_path_factory: pytest.TempPathFactory, demo_cache: Path) -> Path:
     """A result of the demo tile, as the boosted model would give it at 100 m."""
     folder = tmp_path_factory.mktemp("results")
     job = prepare(TASK, make_site(folder, demo_cache), recipe="boosted")
-    facts = make_job_facts(job, make_facts(TILE).statistics, {}, find_attribution(job.sources))
+    model = read_model(job.basis.model.file)
+    figures, owed = make_facts(TILE).statistics, find_attribution(job.sources)
+    facts = make_job_facts(job, model, figures, {}, owed)
     put_facts(FolderStore(folder), facts)
     return folder
 
