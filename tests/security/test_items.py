@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cropmask.core.cropmap import Statistics
 from cropmask.errors import MAX_MESSAGE, Rejected
 from cropmask.grid import geobox
+from cropmask.modelfile.model import read_model
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.region import load_region
@@ -59,9 +60,13 @@ class Chain:
         with open_layers(job.sources, box, boundary=job.basis.boundary, limits=limits) as layers:
             strip = next(layers.strips(8))
             layers.excluded()
-        figures = Statistics(**dict.fromkeys(Statistics.__dataclass_fields__, 1.0))
+        figures = Statistics(
+            **dict.fromkeys(Statistics.__dataclass_fields__.keys() - {"extras"}, 1.0)
+        )
         attribution = job.basis.region.attribution.over(find_attribution(job.sources))
-        facts = make_facts(job, figures, layers.not_applied, attribution)
+        facts = make_facts(
+            job, read_model(job.basis.model.file), figures, layers.not_applied, attribution
+        )
         files = {
             key: FileFacts(facts.file_name(key), 1, "0" * 64, "0" * 40) for key in ASSET_SUFFIXES
         }

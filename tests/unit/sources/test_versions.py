@@ -12,6 +12,7 @@ from cropmask.attribution import UNSTATED
 from cropmask.core.cropmap import Statistics
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
+from cropmask.modelfile.model import read_model
 from cropmask.operate.plan import make_plan
 from cropmask.operate.planfile import Need, Plan
 from cropmask.region import StacLayer
@@ -260,8 +261,8 @@ def test_lineage_names_the_version_used_and_those_passed_over(
     old, new = say(path, version="1.0.0"), put_version(path, version="1.1.0")
     options = {"catalog": str(region.items), "output": str(tmp_path / "out")}
     job = prepare(Task(region.tiles[0], str(region.region), YEAR), open_site({}, options))
-    hectares = dict.fromkeys(Statistics.__dataclass_fields__, 1.0)
-    facts = make_facts(job, Statistics(**hectares), {}, UNSTATED)
+    hectares = dict.fromkeys(Statistics.__dataclass_fields__.keys() - {"extras"}, 1.0)
+    facts = make_facts(job, read_model(job.basis.model.file), Statistics(**hectares), {}, UNSTATED)
     files = {key: FileFacts(facts.file_name(key), 1, "0" * 64, "0" * 40) for key in ASSET_SUFFIXES}
     item = make_item(facts, files)
     assert item["properties"]["cropmask:input_versions"] == {
