@@ -111,7 +111,8 @@ def compare(
         return found
 
     pairs: list[Pair] = []
-    with limit_threads(), ThreadPoolExecutor(jobs) as pool:
+    # The limit is one of each thread, so every thread sets its own.
+    with limit_threads(), ThreadPoolExecutor(jobs, initializer=limit_threads) as pool:
         for kind in _kinds(region, samples, coordinates, groups, by):
             folds = [kind.folds(seed) for seed in range(groupings)]
             flat = iter(list(pool.map(measure, [fold for one in folds for fold in one])))
