@@ -14,7 +14,10 @@ UV_VERSION := 0.13.9
 TOOLS := .uv
 UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv
 BIN := .venv/bin
-WORKERS ?= auto
+# Tests wait for processes and servers now and then, those of faults half of their time.
+WORKERS ?= $(call processors,+ 1)
+FAULT_WORKERS ?= $(call processors,* 2)
+processors = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) $(1))')
 # The slow files begin first (tests/conftest.py): not those with the most tests.
 SPREAD := --dist loadfile --no-loadscope-reorder
 
@@ -32,10 +35,10 @@ coverage: .venv/.dev  ## all tests, and how many lines they run in their own pro
 	$(BIN)/pytest -n $(WORKERS) $(SPREAD) -m "not faults" --cov --cov-report=term tests
 
 test-lowest: .venv-lowest/.ready  ## unit tests on the lowest versions that pyproject.toml allows
-	.venv-lowest/bin/pytest -n $(WORKERS) --dist loadfile -o filterwarnings=default --disable-warnings tests/unit
+	.venv-lowest/bin/pytest -n $(WORKERS) $(SPREAD) -o filterwarnings=default --disable-warnings tests/unit
 
 test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take minutes
-	$(BIN)/pytest -n $(WORKERS) -m faults tests
+	$(BIN)/pytest -n $(FAULT_WORKERS) $(SPREAD) -m faults tests
 
 drill: .venv/.dev  ## a made-up region of 388 tiles, mapped by two workers of which one is killed every 20 s
 	$(BIN)/python -m tests.faults.drill

@@ -13,6 +13,7 @@ from typing import Any
 import shapely
 
 from cropmask.region import load_region
+from cropmask.store.protocol import Store
 from tests.conftest import REPOSITORY
 from tests.worlds import World, make_world
 
@@ -21,6 +22,8 @@ ITEM = f"crop_mask_tiny/1-0-0/x215/y075/2019--P1Y/{LABEL}.stac-item.json"
 SIZE = (48, 64)
 OFFSET = (100, 200)
 RESOLUTION = 100
+KILLED = -9
+PROBE = ".cropmask-write-check"
 
 
 def make_tiny(folder: Path) -> World:
@@ -115,3 +118,17 @@ def start_jobs(world: World, folder: Path, environ: dict[str, str]) -> Jobs:
         text=True,
     )
     return Jobs(process, world, folder)
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """Everything that a reader of results may see."""
+    return {entry.key: store.get(entry.key) for entry in store.list()}
+
+
+def check_unfinished(store: Store, whole: dict[str, bytes]) -> None:
+    """After a kill: no key holds a part of anything, and an item stands for all of its files."""
+    found = contents(store)
+    for key in found.keys() - {PROBE}:
+        assert found[key] == whole[key], f"{key} is not as it must be"
+    if ITEM in found:
+        assert found == whole, "an item without all of its files"

@@ -20,12 +20,11 @@ from cropmask.site.site import Site, open_site
 from cropmask.store.doors import open_store
 from cropmask.task import Period, Task
 from cropmask.tile.run import run_tile
-from tests.faults.jobs import ITEM, RESOLUTION, make_tiny, words_of
-from tests.faults.test_killed_anywhere import contents
+from tests.faults.jobs import ITEM, RESOLUTION, contents, make_tiny, words_of
 from tests.servers import Fault, FileServer, serve_files
 from tests.worlds import World, declare_checksums
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 TASK_TILE, YEAR = Tile(215, 75), Period.parse("2019")
 
 

@@ -23,6 +23,7 @@ COMPARED = 6
 
 
 @pytest.mark.faults
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_every_tile_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_made_up_credentials(monkeypatch, tmp_path)
