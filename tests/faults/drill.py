@@ -131,13 +131,14 @@ def _drain(crew: Crew, drill: Drill) -> int:
             break
         if time.monotonic() > end:
             raise TimeoutError("the queue was not drained in time")
-        if time.monotonic() >= next_kill:
-            victim = chance.choice(running)
+        if time.monotonic() >= next_kill and (busy := [w for w in running if w.begun()]):
+            # On a busy machine a worker may need longer than this to begin a tile: wait for it.
+            victim = chance.choice(busy)
             victim.kill()
             victim.process.wait()
             kills += 1
             crew.start()
-            next_kill += drill.kill_seconds
+            next_kill = time.monotonic() + drill.kill_seconds
         time.sleep(0.1)
     _wait(running, max(1.0, end - time.monotonic()))
     codes = {w.process.returncode for w in crew.workers} - {-signal.SIGKILL}
