@@ -131,9 +131,9 @@ def _drain(crew: Crew, drill: Drill) -> int:
             break
         if time.monotonic() > end:
             raise TimeoutError("the queue was not drained in time")
-        if time.monotonic() >= next_kill and (busy := [w for w in running if w.begun()]):
-            # On a busy machine a worker may need longer than this to begin a tile: wait for it.
-            victim = chance.choice(busy)
+        # On a busy machine a tile may take longer than this: whoever has done one may be killed.
+        if time.monotonic() >= next_kill and (old := [w for w in running if len(w.begun()) > 1]):
+            victim = chance.choice(old)
             victim.kill()
             victim.process.wait()
             kills += 1
