@@ -194,18 +194,18 @@ def predict_held_out(
     training: Training,
     samples: Samples,
     recipe: Recipe,
-    coordinates: NDArray[np.float64] | None,
+    groups: SampleGroups,
     train: NDArray[np.int64],
     test: NDArray[np.int64],
     jobs: int = 1,
 ) -> NDArray[np.float64]:
     """Probability of crop of test rows by a model of training rows, over one half for crop.
 
-    The robust recipe is chosen from the training rows alone, and its odds moved as in a map.
+    The robust recipe is chosen from the training rows alone, on their ``groups``, of which
+    ``(row,)`` has those of all samples; its odds are moved as in a map.
     """
     if recipe == "robust":
-        groups, by = groups_of(samples, coordinates)
-        return fit_robust(samples, groups, by, train).crop(samples, test)
+        return fit_robust(samples, groups, "groups", train).crop(samples, test)
     estimator = make_estimator(recipe, training, jobs)
     x = samples.compute(recipe_features(recipe))
     estimator.fit(x[train], samples.labels[train])

@@ -19,6 +19,7 @@ from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.model_selection import GroupShuffleSplit, KFold
 
 from cropmask.errors import Rejected
+from cropmask.training.figures import GroupedBy
 from cropmask.training.samples import Samples
 
 GROUP_KM: Final = 100.0
@@ -27,6 +28,8 @@ BUFFER_KM: Final = 50.0
 """Training rows nearer than this to a held-out row are dropped."""
 GROUPED_COUNT: Final = 5
 """Folds of whole groups."""
+LEAST_PLACES: Final = 3
+"""Groups of places, below which land of like rain and slope is held out instead."""
 TERRAIN: Final = ("rain_S1", "rain_S2", "slope")
 TERRAIN_GROUPS: Final = 60
 SPATIAL_SPLITS: Final = 10
@@ -83,6 +86,23 @@ def join_duplicates(features: NDArray[np.float32], groups: SampleGroups) -> Samp
     _, parts = connected_components(links, directed=False)
     _, joined = np.unique(parts[groups], return_inverse=True)
     return np.asarray(joined.ravel(), np.int64)
+
+
+def find_groups(
+    samples: Samples, coordinates: NDArray[np.float64] | None
+) -> tuple[SampleGroups, GroupedBy]:
+    """SampleGroups to hold out whole: places if they are known and far enough apart, else terrain.
+
+    Exact duplicate rows lie in one group.
+    """
+    if coordinates is not None:
+        places = join_duplicates(samples.features, place_groups(coordinates))
+        if len(np.unique(places)) >= LEAST_PLACES:
+            return places, "place"
+    terrain = join_duplicates(samples.features, terrain_groups(samples))
+    if len(np.unique(terrain)) < 2:
+        raise Rejected("all samples have the same rain and slope: they make no groups to hold out")
+    return terrain, "terrain"
 
 
 def grouped_folds(groups: SampleGroups, count: int, seed: int) -> list[Fold]:

@@ -32,6 +32,8 @@ from cropmask.training.samples import Samples
 
 GROUPINGS: Final = 10
 """Ways to put groups into folds, each with a seed of its own."""
+FIRST_SEED: Final = 2
+"""Seeds 0 and 1 were looked at while the candidates of the robust recipe were drawn up."""
 BASE: Final[Recipe] = "forest"
 """What the other recipes are compared with: the published method with a threshold of one half."""
 LEVEL: Final = 0.95
@@ -101,7 +103,7 @@ def compare(
                 float(
                     balanced_accuracy_score(
                         labels[test],
-                        predict_held_out(region.training, samples, recipe, coordinates, train, test)
+                        predict_held_out(region.training, samples, recipe, groups, train, test)
                         > 0.5,
                     )
                 )
@@ -114,7 +116,7 @@ def compare(
     # The limit is one of each thread, so every thread sets its own.
     with limit_threads(), ThreadPoolExecutor(jobs, initializer=limit_threads) as pool:
         for kind in _kinds(region, samples, coordinates, groups, by):
-            folds = [kind.folds(seed) for seed in range(groupings)]
+            folds = [kind.folds(seed) for seed in range(FIRST_SEED, FIRST_SEED + groupings)]
             flat = iter(list(pool.map(measure, [fold for one in folds for fold in one])))
             rows = []
             for one in folds:

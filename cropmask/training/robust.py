@@ -23,13 +23,7 @@ from sklearn.metrics import balanced_accuracy_score
 from cropmask.core.forest import move_odds
 from cropmask.core.strips import DEVIATION
 from cropmask.errors import Rejected
-from cropmask.training.folds import (
-    SampleGroups,
-    grouped_folds,
-    join_duplicates,
-    place_groups,
-    terrain_groups,
-)
+from cropmask.training.folds import SampleGroups, find_groups, grouped_folds
 from cropmask.training.samples import Samples
 
 SEED: Final = 1
@@ -38,15 +32,13 @@ INNER_FOLDS: Final = 3
 INNER_SEED: Final = 0
 LEAD: Final = 0.01
 """Balanced accuracy by which a candidate must beat the one before it: ties go to the first."""
-LEAST_PLACES: Final = 3
-"""SampleGroups of places, below which land of like rain and slope is held out instead."""
 THRESHOLDS: Final = np.arange(20, 81) / 100
 SMOOTH: Final = 5
 """Neighboring thresholds whose balanced accuracies are averaged: one alone has too much luck."""
 
 CHOSEN: Final = "balanced accuracy on held-out groups"
 
-Value = str | int | float | bool | None
+Setting = str | int | float | bool | None
 
 _PAIRS: Final = (
     ("nir", "red"),
@@ -96,7 +88,7 @@ class Candidate:
     features: str
     """One of :data:`FEATURE_LISTS`."""
     learner: str
-    settings: tuple[tuple[str, Value], ...]
+    settings: tuple[tuple[str, Setting], ...]
 
     def make_estimator(self) -> Any:  # noqa: ANN401
         """The learner, not yet fitted; the same one every time."""
@@ -156,7 +148,7 @@ class Chosen:
     threshold_by: str
     """:data:`CHOSEN`, or that it was asked for."""
 
-    def hyperparameters(self) -> dict[str, Value]:
+    def hyperparameters(self) -> dict[str, Setting]:
         """What a model file says of the choice."""
         return {
             "learner": self.candidate.learner,
@@ -193,15 +185,9 @@ class Robust:
 def groups_of(
     samples: Samples, coordinates: NDArray[np.float64] | None
 ) -> tuple[SampleGroups, str]:
-    """Groups that are held out whole, and what they are; exact duplicate rows lie in one."""
-    if coordinates is not None:
-        groups = join_duplicates(samples.features, place_groups(coordinates))
-        if len(np.unique(groups)) >= LEAST_PLACES:
-            return groups, "places of 100 km"
-    return (
-        join_duplicates(samples.features, terrain_groups(samples)),
-        "land of like rain and slope",
-    )
+    """Groups that are held out whole, and what they are in words."""
+    groups, by = find_groups(samples, coordinates)
+    return groups, "places of 100 km" if by == "place" else "land of like rain and slope"
 
 
 def choose(

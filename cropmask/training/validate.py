@@ -33,19 +33,17 @@ from cropmask.training.folds import (
     Fold,
     SampleGroups,
     buffered_folds,
+    find_groups,
     grouped_folds,
     join_duplicates,
     place_groups,
     random_folds,
     spatial_folds,
-    terrain_groups,
 )
 from cropmask.training.samples import Samples
 
 GROUPINGS: Final = 3
 """Ways to put the groups into folds: figures of one alone depend on its luck."""
-LEAST_PLACES: Final = 3
-"""SampleGroups of places, below which land of like rain and slope is held out instead."""
 NEIGHBORS: Final = 5
 
 Done = Callable[[], object]
@@ -99,10 +97,10 @@ def validate(
     count = region.training.folds
     if len(samples.labels) < 2 * count:
         raise Rejected(f"{len(samples.labels)} samples are too few for {count} folds")
-    trial = _Trial(samples, recipe, region.training, coordinates, jobs, done)
     with limit_threads():
         spatial = _spatial(region, samples, coordinates)
         groups, by = find_groups(samples, coordinates)
+        trial = _Trial(samples, recipe, region.training, groups, coordinates, jobs, done)
         groupings = [grouped_folds(groups, GROUPED_COUNT, seed) for seed in range(GROUPINGS)]
         random, _ = trial.run(Design("random", random_folds(len(samples.labels), count)))
         flat = [fold for folds in groupings for fold in folds]
@@ -125,23 +123,6 @@ def validate(
         )
 
 
-def find_groups(
-    samples: Samples, coordinates: NDArray[np.float64] | None
-) -> tuple[SampleGroups, GroupedBy]:
-    """SampleGroups to hold out whole: places if they are known and far enough apart, else terrain.
-
-    Exact duplicate rows lie in one group.
-    """
-    if coordinates is not None:
-        places = join_duplicates(samples.features, place_groups(coordinates))
-        if len(np.unique(places)) >= LEAST_PLACES:
-            return places, "place"
-    terrain = join_duplicates(samples.features, terrain_groups(samples))
-    if len(np.unique(terrain)) < 2:
-        raise Rejected("all samples have the same rain and slope: they make no groups to hold out")
-    return terrain, "terrain"
-
-
 def count_folds(region: Region, coordinates: NDArray[np.float64] | None) -> int:
     """How many models `validate` fits at most."""
     count = region.training.folds + GROUPINGS * GROUPED_COUNT
@@ -160,7 +141,9 @@ def cross_validate(
     jobs: int = 1,
 ) -> Scores:
     """Scores of a recipe on the folds of one design; Rejected if none of them has both classes."""
-    return _Trial(samples, recipe, training, None, jobs, lambda: None).run(design)[0]
+    with limit_threads():
+        groups, _ = find_groups(samples, None)
+    return _Trial(samples, recipe, training, groups, None, jobs, lambda: None).run(design)[0]
 
 
 def score_coordinates(
@@ -183,6 +166,7 @@ class _Trial:
     samples: Samples
     recipe: Recipe
     training: Training
+    groups: SampleGroups
     coordinates: NDArray[np.float64] | None
     jobs: int
     done: Done
@@ -236,7 +220,7 @@ class _Trial:
 
     def _predict(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> HeldOut:
         crop = predict_held_out(
-            self.training, self.samples, self.recipe, self.coordinates, train, test, self.jobs
+            self.training, self.samples, self.recipe, self.groups, train, test, self.jobs
         )
         return HeldOut(test, crop, self.samples.labels[test])
 

@@ -109,7 +109,7 @@ def test_what_is_held_out_is_not_looked_at() -> None:
     assert choose(samples, groups, by, train) == choose(changed, groups, by, train)
     a, b = (fit_robust(s, groups, by, train).crop(samples, test) for s in (samples, changed))
     np.testing.assert_array_equal(a, b)
-    found = predict_held_out(REGION.training, samples, "robust", xy, train, test)
+    found = predict_held_out(REGION.training, samples, "robust", groups, train, test)
     np.testing.assert_array_equal(found, a)
 
 

@@ -6,13 +6,12 @@ import pytest
 from cropmask.errors import Rejected
 from cropmask.region import Region, Training, load_region
 from cropmask.training.figures import load_published
-from cropmask.training.folds import random_folds
+from cropmask.training.folds import find_groups, random_folds
 from cropmask.training.samples import load_coordinates, load_samples
 from cropmask.training.validate import (
     Design,
     count_folds,
     cross_validate,
-    find_groups,
     score_coordinates,
     validate,
 )
