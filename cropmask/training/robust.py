@@ -38,7 +38,7 @@ SMOOTH: Final = 5
 
 CHOSEN: Final = "balanced accuracy on held-out groups"
 
-Setting = str | int | float | bool | None
+Argument = str | int | float | bool | None
 
 _PAIRS: Final = (
     ("nir", "red"),
@@ -88,7 +88,7 @@ class Candidate:
     features: str
     """One of :data:`FEATURE_LISTS`."""
     learner: str
-    settings: tuple[tuple[str, Setting], ...]
+    settings: tuple[tuple[str, Argument], ...]
 
     def make_estimator(self) -> Any:  # noqa: ANN401
         """The learner, not yet fitted; the same one every time."""
@@ -148,7 +148,7 @@ class Chosen:
     threshold_by: str
     """:data:`CHOSEN`, or that it was asked for."""
 
-    def hyperparameters(self) -> dict[str, Setting]:
+    def hyperparameters(self) -> dict[str, Argument]:
         """What a model file says of the choice."""
         return {
             "learner": self.candidate.learner,
