@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.models import load_real_scene
 from cropmask.core.applicability import find_dissimilarity, know_land
-from cropmask.core.features import FEATURES
+from cropmask.core.features import FEATURES, observed
 from cropmask.core.forest import LEAF
+from cropmask.core.formulas import compute_features
 from cropmask.modelfile.model import check_probes, read_model, write_model
 from cropmask.product import RECIPES, Recipe
 from cropmask.region import Region, Training, load_region
@@ -21,6 +23,7 @@ from cropmask.training.fit import (
     probe_rows,
     recipe_features,
 )
+from cropmask.training.robust import groups_of
 from cropmask.training.samples import load_samples
 from tests.shareddata import shared
 from tests.unit.training.tables import make_samples, walk
@@ -159,3 +162,27 @@ def test_a_recipe_names_its_features(
     read = read_model(path)
     assert read.forest.features == EXPRESSIONS
     assert check_probes(read.forest, read.probes, path).startswith("32 probes reproduced")
+
+
+def test_belgium_is_outside_the_training_data_of_northern_africa() -> None:
+    """Real pixels, real samples: every distance in plain numpy, as the paper has it."""
+    strip = load_real_scene(shared("hesbaye"))
+    assert strip is not None
+    samples = load_samples(shared("training/northern.txt"))
+    groups, _ = groups_of(samples, np.loadtxt(shared("coordinates/northern.txt")))
+    estimator = make_estimator("forest", load_region("northern").training)
+    estimator.fit(samples.features, samples.labels)
+    known = find_known(estimator, FEATURES, samples.features, groups)
+    assert known is not None
+    assert known.features == FEATURES
+    pixels = compute_features(FEATURES, strip).reshape(len(FEATURES), -1).T
+    pixels = pixels[observed(strip.first).ravel() & observed(strip.second).ravel()]
+    found = find_dissimilarity(know_land(known), pixels)
+    assert (found > known.threshold).mean() > 0.95
+    x = samples.features.astype(np.float64)
+    weight = estimator.feature_importances_ / x.std(axis=0, ddof=1)
+    scaled, rows = (x - x.mean(axis=0)) * weight, (pixels[::20] - x.mean(axis=0)) * weight
+    pairs = [np.sqrt(((scaled - row) ** 2).sum(axis=1)).sum() for row in scaled]
+    mean = np.sum(pairs) / (len(x) * (len(x) - 1))
+    nearest = [np.sqrt(((scaled - row) ** 2).sum(axis=1)).min() for row in rows]
+    np.testing.assert_allclose(found[::20], nearest / mean, atol=1e-5, rtol=0)
