@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +133,9 @@ def train(
     click.echo(f"fitting {recipe} of {zone.name} on {len(table.labels)} samples", err=True)
     fitted = fit(zone, table, recipe, jobs, coordinates=places, threshold=threshold)
     if recipe == "robust":
-        click.echo(_choice_text(fitted.manifest.hyperparameters))
+        from cropmask.training.cardtext import choice_text
+
+        click.echo(choice_text(dict(fitted.manifest.hyperparameters)))
     saved = save(folder, zone, fitted)
     click.echo(f"wrote {saved.file} ({saved.file.stat().st_size / 1000:.0f} kB) and its card")
     if validated:
@@ -214,15 +216,6 @@ def validate(
     }
     if as_json:
         print_result(found, (), as_json=True)
-
-
-def _choice_text(chosen: Mapping[str, Any]) -> str:
-    return (
-        f"chosen on {chosen['chosen_on']}, of {chosen['candidates']} candidates: "
-        f"{chosen['learner']} on {chosen['features']}; crop over {chosen['threshold']:g}, "
-        f"{chosen['held_out_crop_percent']} % of held-out samples, where one half makes "
-        f"{chosen['held_out_crop_percent_at_half']} % crop (--threshold 0.5 keeps that)"
-    )
 
 
 def _print_pairs(
