@@ -138,7 +138,8 @@ def test_the_committed_model_is_what_its_samples_give(recipe: Recipe) -> None:
     assert found.applicability is not None
     assert committed.applicability is not None
     np.testing.assert_array_equal(found.applicability.samples, committed.applicability.samples)
-    assert found.applicability.threshold == committed.applicability.threshold
+    # A product of matrices is summed in another order by another processor.
+    assert found.applicability.threshold == pytest.approx(committed.applicability.threshold, 1e-9)
 
 
 EXPRESSIONS = ("nd(nir_S2,red_S2)", "log(minimum(raw_bcdev_S1,raw_bcdev_S2))", "NDVI_S1", "slope")
