@@ -246,7 +246,7 @@ def choice_text(chosen: CardPart) -> str:
         f"{chosen['learner']} on {chosen['features']}. Crop is what is over "
         f"{chosen['threshold']:g} ({chosen['threshold_by']}): {chosen['held_out_crop_percent']} % "
         f"of held-out samples, where one half makes {chosen['held_out_crop_percent_at_half']} % "
-        "crop, so the mapped area is another one too; `cropmask train --threshold 0.5` keeps one "
+        "crop, so the mapped area is another one too; `--threshold 0.5` at training keeps one "
         f"half. {DRAWN_UP}"
     )
 
