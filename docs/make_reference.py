@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from cropmask.contract import ENV_CONFIG, ENVIRONMENT_VARIABLES, ExitCode
 from cropmask.errors import Reason
+from cropmask.product import RECIPES
+from cropmask.region import load_region, region_names
 from cropmask.remote.limits import LIMIT_NAMES, USUAL_LIMITS
 from cropmask.site.configuration import describe_kind, setting_name
+from cropmask.training.card import load_card
+from cropmask.training.cardtext import kind_text
 
 FOLDER: Final = Path(__file__).parent / "reference"
 
@@ -92,11 +96,46 @@ Limits of the servers `browse` and `catalog serve` are in [who may ask](../look.
 """
 
 
+def encode_models() -> str:
+    """What the recipes of every region are worth on the same folds, from the cards."""
+    head = ("region", "held out", "folds", "forest", "boosted", "robust", "robust - forest")
+    return f"""# What models are worth
+
+Balanced accuracy on samples that are held out, mean over the folds, which are the same for the
+three recipes: `forest` is the published method. The last column is the gain of `robust`
+over it. More stands in the card of each region, `models/REGION/card.md`: other figures, deviations
+over the folds, what places alone are worth, calibration. How the folds are made:
+[validate](../train.md#4-validate).
+
+{encode_table(head, _model_rows())}
+Random rows flatter every model, and most those that remember places: their neighbors are trained
+on. Land of like rain and slope is held out where the samples have no coordinates; it is no place,
+and a weaker test.
+"""
+
+
+def _model_rows() -> Iterator[tuple[str, ...]]:
+    for name in region_names():
+        card = load_card(load_region(name).boundary.parent)
+        found = {} if card is None else card.models
+        shown = [found[recipe].validation for recipe in RECIPES if recipe in found]
+        for scores in zip(*(one.scores for one in shown if one is not None), strict=True):
+            means = [one.balanced_accuracy.mean for one in scores]
+            yield (
+                name,
+                kind_text(scores[0].model_dump(mode="json")),
+                str(scores[0].folds),
+                *(f"{mean:.3f}" for mean in means),
+                f"{means[-1] - means[0]:+.3f}",
+            )
+
+
 PAGES: Final = {
     "configuration.md": encode_configuration,
     "exit-codes.md": encode_exit_codes,
     "reasons.md": encode_reasons,
     "limits.md": encode_limits,
+    "models.md": encode_models,
 }
 """What is printed, by the name of its page."""
 
