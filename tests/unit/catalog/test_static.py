@@ -20,7 +20,7 @@ from cropmask.catalog.publish import publish_catalog
 from cropmask.cli.models import models
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.model import read_model
-from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, hex_color
+from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, RECIPES, hex_color
 from cropmask.region import load_region, region_names
 from cropmask.stac.collection import FIRST_GEOMAD
 from cropmask.stac.styles import style_file
@@ -82,7 +82,7 @@ def test_pystac_walks_it():
     collections = {child.id: child for child in root.get_children()}
     assert set(collections) == {"crop_mask_models", *(f"crop_mask_{r}" for r in region_names())}
     models = list(collections["crop_mask_models"].get_items())
-    assert len(models) == 2 * len(region_names())
+    assert len(models) == len(RECIPES) * len(region_names())
     assert all(model.get_root().id == "crop_mask" for model in models)
 
 
@@ -248,7 +248,7 @@ def test_elsewhere_model_files_are_copied(tmp_path):
     built = build_static(store, models)
     assert list(built.collections) == ["crop_mask_eastern"]
     copies = sorted(path.name for path in store.root.rglob("*.cropmodel"))
-    assert copies == ["boosted.cropmodel", "forest.cropmodel"]
+    assert copies == [f"{recipe}.cropmodel" for recipe in sorted(RECIPES)]
     assert build_static(store, models).written == 0
 
 

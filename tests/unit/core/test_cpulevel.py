@@ -22,7 +22,7 @@ from cropmask.region import load_region
 from tests.scenes import make_scene
 print(numba.config.CPU_NAME)
 models = load_region("indian_ocean").models
-forests = [load_forest(models[recipe].file) for recipe in ("forest", "boosted")]
+forests = [load_forest(models[recipe].file) for recipe in ("forest", "boosted", "robust")]
 texts = tuple(f"sum({name},nd({name},LAI_S2),ratio(LAI_S1,slope))" for name in NAMES[:33])
 for forest in (*forests, replace(forests[1], features=texts)):
     result, _ = map_crops(make_scene(), forest)

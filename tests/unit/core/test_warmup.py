@@ -36,7 +36,7 @@ warm_kernels()
 before = compiled()
 assert threading.active_count() == 1
 assert sum(before.values()) > 15
-for recipe in ("forest", "boosted"):
+for recipe in ("forest", "boosted", "robust"):
     model = load_region("eastern").model(recipe)
     scene = make_scene()
     forest = load_forest(model.file, model.sha256)

@@ -179,7 +179,8 @@ def test_committed_cards_and_models_hold_together(name: str) -> None:
         ref, entry = region.model(recipe), card.models[recipe]
         model = read_model(ref.file, ref.sha256)
         assert entry.model.sha256 == ref.sha256
-        assert entry.model.hyperparameters == hyperparameters(recipe, region.training)
+        if recipe != "robust":  # whose own are chosen
+            assert entry.model.hyperparameters == hyperparameters(recipe, region.training)
         assert entry.model.hyperparameters == model.manifest.hyperparameters
         assert model.manifest.training is not None
         assert entry.samples.sha256 == model.manifest.training.sha256
