@@ -153,7 +153,7 @@ def choose_model(region: Region, recipe: Recipe | Path) -> ChosenModel:
         reference = ModelRef(file=recipe, sha256=model.forest.digest)
         return model.manifest.recipe, reference, model.forest.features
     reference = region.model(recipe)
-    return recipe, reference, load_forest(reference.file).features  # a run checks its digest
+    return recipe, reference, load_forest(reference.file, reference.sha256).features
 
 
 def open_boundary(region: Region, site: Site, stages: Stages) -> tuple[Inputs, shapely.Geometry]:

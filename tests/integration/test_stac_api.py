@@ -18,6 +18,7 @@ from cropmask.catalog.build import build_results
 from cropmask.catalog.guard import Visitors
 from cropmask.catalog.web import make_api_app
 from cropmask.grid import Tile
+from cropmask.product import RECIPES
 from cropmask.region import region_names
 from cropmask.store.folder import FolderStore
 from tests.demo_run import EASTERN, WESTERN, put_item
@@ -107,7 +108,7 @@ def test_an_item_is_the_one_of_the_results(address):
 def test_models_can_be_searched(address):
     client = Client.open(address)
     found = {item.id for item in client.search(collections=["crop_mask_models"]).items()}
-    assert len(found) == 4
+    assert len(found) == 2 * len(RECIPES)
     # A model is for maps of any year with GeoMAD, whenever its samples were taken.
     for year, number in (("2016", 0), ("2017", 4), ("2031", 4)):
         search = client.search(collections=["crop_mask_models"], datetime=year)

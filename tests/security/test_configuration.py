@@ -157,7 +157,7 @@ REGION_FILES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "unknown recipe": (
         f"{REGION}{MODEL.replace('forest', 'forrest')}",
-        ("'models.forrest' must be 'forest' or 'boosted'", "did you mean 'forest'?"),
+        ("'models.forrest' must be 'forest', 'boosted' or 'robust'", "did you mean 'forest'?"),
     ),
     "short digest": (
         f"{REGION}{MODEL.replace('0' * 64, 'abc')}",

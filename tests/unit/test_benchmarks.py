@@ -282,7 +282,7 @@ def test_every_model_file_is_measured() -> None:
     found = files.measure(rounds=1)
     assert len(found["files"]) >= 8
     for file in found["files"]:
-        assert file["bytes"] <= (2e6 if file["recipe"] == "forest" else 150e3)
+        assert file["bytes"] <= 2e6
     assert files.report(found).count("\n| ") == 1 + len(found["files"])
 
 

@@ -40,7 +40,7 @@ def test_a_whole_catalog_has_no_problem(copy):
     found = check(copy.folder / "catalog.json")
     assert found.problems == []
     # Root, two products, models, three maps, four models.
-    assert (found.documents, found.rasters) == (11, 12)
+    assert (found.documents, found.rasters) == (13, 12)
     assert found.files >= 12
 
 
@@ -119,7 +119,7 @@ def test_a_published_catalog_is_whole_over_http(copy, tmp_path):
         publish_catalog(FolderStore(copy.folder), target, server.url, data=True)
         found = check(f"{server.url}/catalog.json")
         assert found.problems == []
-        assert (found.documents, found.rasters) == (11, 12)
+        assert (found.documents, found.rasters) == (13, 12)
     item = json.loads(next(target.root.rglob("*x221*.stac-item.json")).read_text())
     assert all("://" in asset["href"] for asset in item["assets"].values())
     assert {link["rel"] for link in item["links"]} >= {"self", "root", "collection", "parent"}

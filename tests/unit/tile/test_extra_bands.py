@@ -14,7 +14,7 @@ import cropmask
 from cropmask.core.features import FEATURES, features
 from cropmask.errors import Rejected
 from cropmask.grid import geobox
-from cropmask.modelfile.model import read_model
+from cropmask.modelfile.model import read_model, write_model
 from cropmask.operate.show import draw_result
 from cropmask.pixels.layers import open_layers
 from cropmask.product import BANDS, EXTRA_BANDS, MASK, NODATA, SPREAD
@@ -168,9 +168,11 @@ def test_an_area_has_the_pixels_of_its_tile(tile, pixels, site, model):
 
 def test_a_model_without_samples_is_refused_before_anything_is_written(site, tmp_path):
     plain = replace(site, output=str(tmp_path / "none"))
+    whole, bare = read_model(EASTERN), tmp_path / "bare.cropmodel"
+    write_model(bare, whole.forest, whole.manifest, whole.probes)
     with pytest.raises(Rejected, match="does not hold its training samples"):
         cropmask.map_tile(
-            "x010y020", "eastern", "2019", site=plain, model=EASTERN, bands="+dissimilarity"
+            "x010y020", "eastern", "2019", site=plain, model=bare, bands="+dissimilarity"
         )
     assert not (tmp_path / "none").exists()
 
