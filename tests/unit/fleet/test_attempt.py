@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
@@ -76,7 +77,8 @@ class Attempting:
 @pytest.fixture(scope="module", autouse=True)
 def running_forkserver() -> None:
     # One that an earlier test left has its socket in a folder that may be gone.
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    with suppress(FileNotFoundError):
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
     multiprocessing.current_process()._config.pop("tempdir", None)  # type: ignore[attr-defined]
     start_forkserver(["tests.children"])
 
