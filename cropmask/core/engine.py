@@ -193,26 +193,36 @@ def _percent_cuts(forest: Forest, votes: bool) -> NDArray[np.float64]:
             crop = float(np.nextafter(0.0, 1.0))  # a logit of exactly 0 is a tie, not crop
         else:
             near = math.log(threshold / (1 - threshold))
-            crop = _first_over(lambda score: 1 / (1 + math.exp(-score)), near, threshold)
+            crop = _first(lambda score: 1 / (1 + math.exp(-score)) > threshold, near)
     elif votes:
         shares = np.arange(trees + 1) / trees
         percents = np.rint(100 * move_odds(shares, threshold))
         cuts = np.searchsorted(percents, np.arange(1, 101)).astype(np.float64)
         crop = float(np.searchsorted(shares, threshold, side="right"))
     else:
-        cuts = np.nextafter(halves, 1) * trees
-        crop = _first_over(lambda score: score / trees, threshold * trees, threshold)
+        cuts = np.array([_first_percent(k, trees, threshold, halves[k]) for k in range(100)])
+        crop = _first(lambda score: score / trees > threshold, threshold * trees)
     cuts[:50] = np.minimum(cuts[:50], crop)
     cuts[50] = crop
     cuts[51:] = np.maximum(cuts[51:], crop)
     return cuts
 
 
-def _first_over(probability: Callable[[float], float], near: float, threshold: float) -> float:
-    """Smallest score whose probability is over a threshold, a few steps from a near one."""
-    while probability(near) > threshold:
+def _first_percent(over: int, trees: int, threshold: float, near: float) -> float:
+    """Smallest sum of leaf values whose percentage is over one; ``near`` is its mean, nearly."""
+
+    def is_over(score: float) -> bool:
+        share = move_odds(np.array(score / trees), threshold)
+        return bool(np.rint(100 * share) > over)
+
+    return _first(is_over, near * trees)
+
+
+def _first(holds: Callable[[float], bool], near: float) -> float:
+    """Smallest score for which something holds, a few steps of rounding from a near one."""
+    while holds(near):
         near = math.nextafter(near, -math.inf)
-    while not probability(near) > threshold:
+    while not holds(near):
         near = math.nextafter(near, math.inf)
     return near
 

@@ -97,7 +97,7 @@ def test_a_day(endpoint: str, tiles: tuple[Tile, ...], tmp_path: Path) -> None:
     assert "2 same; 0 B written" in run(endpoint, sync, str(local.root), PLACE, *REGION).output
     assert run(endpoint, ls, *REGION, *place).stdout.count(" done ") == 2
 
-    watched = json.loads(run(endpoint, status, *place, "--json").output)
+    watched = json.loads(run(endpoint, status, *place, "--json").stdout)
     assert (watched["counts"]["SUCCEEDED"], watched["counts"]["PENDING"]) == (1, 1)
     assert watched["dollars"] == pytest.approx(120 / 3600 * 0.05)
     assert "pod-1" in run(endpoint, logs, str(tiles[0]), *place).output

@@ -91,20 +91,12 @@ def ranks_of(forest: Forest, strip: Strip) -> NDArray[np.uint16]:
     """Ranks ``(feature, y, x)`` as the engine has them."""
     ranker = make_ranker(forest)
     tables = tuple(getattr(ranker, field.name) for field in fields(ranker))
-    arrays = (
-        strip.first.reflectance,
-        strip.second.reflectance,
-        strip.first.deviation,
-        strip.second.deviation,
-        strip.rain,
-        strip.slope,
-    )
     height, width = strip.shape
     across = -(-width // EDGE)
     out = np.empty((len(forest.features), height, width), np.uint16)
     for top in range(0, height, EDGE):
         packets = np.zeros((across, len(forest.features) + 1, 64), np.uint16)
-        rank_packets(arrays, tables, top, 0, packets, np.zeros(across, np.uint64))
+        rank_packets(strip.arrays, tables, top, 0, packets, np.zeros(across, np.uint64))
         square = packets[:, 1:].reshape(across, -1, EDGE, EDGE).transpose(1, 2, 0, 3)
         rows = square.reshape(len(forest.features), EDGE, -1)
         out[:, top : top + EDGE] = rows[:, : height - top, :width]
@@ -133,6 +125,7 @@ def test_ranks_are_those_of_plain_numpy(found, seed):
 
 
 @settings(max_examples=25)
+@example(["blue_S1", "ratio(blue_S2,slope)"], 1)  # 67.5 percent, which rounds to even
 @given(lists, st.integers(0, 2**32 - 1))
 def test_maps_are_those_of_scikit_learn(found, seed):
     strip = draw_strip(seed)
