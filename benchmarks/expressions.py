@@ -104,14 +104,6 @@ def _worker(
     """Something that ranks all pixels of a scene, and may walk the trees."""
     engine = make_engine(forest)
     tables = tuple(getattr(ranker, field.name) for field in fields(ranker))
-    arrays = (
-        strip.first.reflectance,
-        strip.second.reflectance,
-        strip.first.deviation,
-        strip.second.deviation,
-        strip.rain,
-        strip.slope,
-    )
     packets, wave = make_scratch(engine)
     halves, ndvi = np.zeros(strip.shape, np.uint8), np.empty((2, *strip.shape), np.int16)
     active = np.empty(BLOCK_PACKETS, np.uint64)
@@ -119,8 +111,8 @@ def _worker(
 
     def work() -> None:
         for top in range(0, strip.shape[0], EDGE):
-            find_active(arrays[0], arrays[1], False, top, 0, active, halves, ndvi)
-            rank_packets(arrays, tables, top, 0, packets, active)
+            find_active(*strip.arrays[:2], False, top, 0, active, halves, ndvi)
+            rank_packets(strip.arrays, tables, top, 0, packets, active)
             if walks:
                 percent(engine, packets, active, wave)
 

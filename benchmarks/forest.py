@@ -88,14 +88,6 @@ def rank_blocks(fitted: Fitted, strip: Strip) -> list[Block]:
     """All packets of a scene as ranks."""
     engine, ranker = make_engine(fitted.forest), make_ranker(fitted.forest)
     tables = tuple(getattr(ranker, field.name) for field in fields(ranker))
-    arrays = (
-        strip.first.reflectance,
-        strip.second.reflectance,
-        strip.first.deviation,
-        strip.second.deviation,
-        strip.rain,
-        strip.slope,
-    )
     halves, ndvi = np.zeros(strip.shape, np.uint8), np.empty((2, *strip.shape), np.int16)
     blocks = []
     across = -(-strip.shape[1] // EDGE)
@@ -105,9 +97,9 @@ def rank_blocks(fitted: Fitted, strip: Strip) -> list[Block]:
             number = -(-number // engine.group) * engine.group
             active = np.empty(number, np.uint64)
             place = top, first * EDGE
-            find_active(arrays[0], arrays[1], False, *place, active, halves, ndvi)
+            find_active(*strip.arrays[:2], False, *place, active, halves, ndvi)
             packets = make_scratch(engine, number)[0]
-            rank_packets(arrays, tables, *place, packets, active)
+            rank_packets(strip.arrays, tables, *place, packets, active)
             blocks.append(Block(*place, packets, active))
     return blocks
 

@@ -208,8 +208,16 @@ DISSIMILARITY: Final = Band(
 EXTRA_BANDS: Final = (CALIBRATED, SPREAD, DISSIMILARITY)
 """Bands that a dataset has where they are asked for."""
 ALL_BANDS: Final = (*BANDS, *EXTRA_BANDS)
+Mark = Literal["pale", "hatched"]
+"""How land outside the training data of its model is drawn."""
+MARKS: Final[tuple[Mark, ...]] = get_args(Mark)
 NO_EXTRA: Final = "none"
 """Stands for no extra band where several places may ask for some."""
+
+
+def find_band(name: str) -> Band:
+    """Band of a name; KeyError if there is none."""
+    return {band.name: band for band in ALL_BANDS}[name]
 
 
 def parse_bands(text: str) -> tuple[str, ...]:

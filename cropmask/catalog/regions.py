@@ -28,7 +28,6 @@ from cropmask.training.cardtext import (
     groups_text,
     independent_text,
     kind_text,
-    mapped_text,
 )
 
 
@@ -192,8 +191,6 @@ def _paragraphs(region: CatalogRegion, found: RegionModel) -> Iterator[str]:
         )
         validation = found.card.validation.model_dump(mode="json")
         yield from filter(None, (coordinates_text(validation), groups_text(validation)))
-        if validation["mapped"]:
-            yield mapped_text(validation["mapped"])
         if validation["calibration"]:
             yield calibration_text(validation["calibration"])
         if validation["doubt"]:

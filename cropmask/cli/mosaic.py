@@ -10,7 +10,7 @@ from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.output import refuse_other_file
 from cropmask.grid import MOSAIC_RESOLUTIONS
-from cropmask.product import ALL_BANDS, FILTERED
+from cropmask.product import ALL_BANDS, FILTERED, find_band
 from cropmask.task import Period
 
 
@@ -64,7 +64,7 @@ def mosaic(
 
     site = open_site(options=site_options)
     zone = load_region(region, site.models)
-    shown = next(known for known in ALL_BANDS if known.name == band)
+    shown = find_band(band)
     path = out or Path(f"{zone.product.name}_{period}_{band}.tif")
     refuse_other_file(path, QUICK_LOOK.encode())
     if not path.exists():  # the picture beside a COG of ours is ours

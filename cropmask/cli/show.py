@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -12,11 +12,8 @@ from cropmask.cli import options
 from cropmask.cli.output import put_file, refuse_other_file
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
-from cropmask.product import ALL_BANDS
+from cropmask.product import ALL_BANDS, MARKS, Mark, find_band
 from cropmask.task import Period
-
-if TYPE_CHECKING:
-    from cropmask.results.figure import Mark
 
 _DEGREES: Final = re.compile(r"[-+\d.\s]+,[-+\d.\s]+")
 _TILE: Final = re.compile(r"x\d+y\d+", re.IGNORECASE)
@@ -59,7 +56,7 @@ class _Places(click.Command):
 )
 @click.option(
     "--unlike",
-    type=click.Choice(("pale", "hatched")),
+    type=click.Choice(MARKS),
     help="Draw land outside the training data of the model pale or hatched; the result needs the "
     "band dissimilarity.",
 )
@@ -117,7 +114,7 @@ def show(
     item = what if tile is None else find_result(site, tile, region, period)
     path = out or Path(f"{PurePosixPath(item).name.partition('.')[0]}.png")
     refuse_other_file(path, GENERATOR.encode())
-    bands = [band for name in dict.fromkeys(names) for band in ALL_BANDS if band.name == name]
+    bands = [*map(find_band, dict.fromkeys(names))]
     drawn = draw_result(item, site, place=place, kilometers=kilometers, bands=bands, unlike=unlike)
     content = encode_figure(drawn.figure, kinds[path.suffix.lower()], drawn.title)
     put_file(path, content, GENERATOR.encode())

@@ -228,22 +228,13 @@ def _print_pairs(
     *,
     as_json: bool,
 ) -> None:
-    from cropmask.training.paired import compare, count_pairs, pair_rows, pairs_text
+    from cropmask.training.paired import compare, pair_rows, pairs_text, plan_comparison
 
+    plan = plan_comparison(zone, table, places, groupings)
     with click.progressbar(
-        length=count_pairs(zone, table, places, groupings),
-        label=f"comparing {len(recipes)} recipes",
-        file=sys.stderr,
+        length=plan.count, label=f"comparing {len(recipes)} recipes", file=sys.stderr
     ) as bar:
-        found = compare(
-            zone,
-            table,
-            recipes,
-            places,
-            groupings=groupings,
-            jobs=jobs,
-            done=lambda: bar.update(1),
-        )
+        found = compare(plan, recipes, jobs=jobs, done=lambda: bar.update(1))
     if as_json:
         print_result([pair.model_dump(mode="json") for pair in found], (), as_json=True)
         return
@@ -315,8 +306,6 @@ def _print_scores(recipe: Recipe, found: Validation, card: Card) -> None:
     for text in (cardtext.coordinates_text(document), cardtext.groups_text(document)):
         if text:
             click.echo(text)
-    if found.mapped:
-        click.echo(cardtext.mapped_text(document["mapped"]))
     click.echo(cardtext.calibration_text(document["calibration"]))
     if found.doubt:
         click.echo(cardtext.doubt_text(document["doubt"]))

@@ -105,6 +105,24 @@ def find_valid(band: NDArray[np.uint8], most: int = 48) -> ValidArea | None:
     return ValidArea(slice(top, bottom), slice(left, right), edge, np.array(blocks))
 
 
+def sum_counts(band: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Number of pixels of each value, ``(256,)``; row by row, to make no integers of 8 bytes."""
+    counts = np.zeros(256, np.int64)
+    for row in band:
+        counts += np.bincount(row, minlength=256)
+    return counts
+
+
+def mean_percent(counts: NDArray[np.int64], table: NDArray[np.uint8] | None = None) -> float | None:
+    """Mean of a band of percentages, of the ``counts`` of its values; None if all is nodata.
+
+    With a ``table`` ``(101,)`` it is the mean of what that makes of the percentages.
+    """
+    mapped = int(counts[:101].sum())
+    values = np.arange(101) if table is None else table.astype(np.int64)
+    return round(int(counts[:101] @ values) / mapped, 4) if mapped else None
+
+
 def statistics(
     prob: NDArray[np.uint8],
     filtered: NDArray[np.uint8],
@@ -134,12 +152,11 @@ def statistics(
     def hectares(pixels: int | np.integer[Any]) -> float:
         return round(int(pixels) * pixel_area_m2 / 10_000, 4)
 
-    total = int(by_prob[:101] @ np.arange(101))
     return Statistics(
         mapped_hectares=hectares(mapped),
         crop_hectares=hectares(by_prob[51:101].sum()),
         crop_filtered_hectares=hectares(by_object[1]),
-        mean_probability=round(total / mapped, 4) if mapped else None,
+        mean_probability=mean_percent(by_prob),
         missing_hectares=hectares(missing),
         half_missing_hectares=hectares(halved),
         outside_hectares=hectares(by_exclusion[Exclusion.OUTSIDE]),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.applicability import Applicability, find_dissimilarity, know_land
+from cropmask.core.cropmap import mean_percent, sum_counts
 from cropmask.core.formulas import compute_features
 from cropmask.core.strips import Half, Strip
 from cropmask.product import (
@@ -75,6 +76,11 @@ def make_percent(found: NDArray[np.float64], threshold: float) -> NDArray[np.uin
     percent = np.where(inside, np.minimum(percent, LIKE), np.maximum(percent, LIKE + 1))
     whole: NDArray[np.uint8] = percent.astype(np.uint8)
     return whole
+
+
+def is_unlike(dissimilarity: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where land is outside the training data, for values of the band of any shape."""
+    return np.asarray((dissimilarity > LIKE) & (dissimilarity != NODATA))
 
 
 class LikenessCells:
@@ -190,26 +196,16 @@ class ExtraFigures:
 
     def add(self, name: str, band: NDArray[np.uint8], extras: Extras) -> None:
         """Figures of one more band."""
-        mapped = int(self._counts[:101].sum())
         if name in extras.tables:
-            total = int(self._counts[:101] @ extras.tables[name].astype(np.int64))
-            self.found[f"mean_{name}"] = round(total / mapped, 4) if mapped else None
+            self.found[f"mean_{name}"] = mean_percent(self._counts, extras.tables[name])
             return
         unlike = crops = 0
         for row, percent in zip(band, self._prob, strict=True):
-            outside = (row > LIKE) & (row != NODATA)
+            outside = is_unlike(row)
             unlike += int(np.count_nonzero(outside))
             crops += int(np.count_nonzero(outside & (percent > 50)))
         self.found["unlike_hectares"] = round(unlike * self._hectares, 4)
         self.found["unlike_crop_hectares"] = round(crops * self._hectares, 4)
-
-
-def sum_counts(band: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Number of pixels of each value, ``(256,)``; row by row, to make no integers of 8 bytes."""
-    counts = np.zeros(256, np.int64)
-    for row in band:
-        counts += np.bincount(row, minlength=256)
-    return counts
 
 
 def make_tables(

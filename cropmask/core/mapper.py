@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from threading import local
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,16 +92,8 @@ class StripClassifier:
         """Fill the strip's rows of ``out``; blocks of packets are shared among the threads."""
         rows = slice(strip.row, strip.row + strip.shape[0])
         part = _StripRows(out.prob[rows], out.ndvi[:, rows], np.empty(strip.shape, np.uint8))
-        arrays = (
-            strip.first.reflectance,
-            strip.second.reflectance,
-            strip.first.deviation,
-            strip.second.deviation,
-            strip.rain,
-            strip.slope,
-        )
         blocks = _blocks(*strip.shape)
-        for _ in pool.map(lambda block: self._classify_block(arrays, part, *block), blocks):
+        for _ in pool.map(lambda block: self._classify_block(strip, part, *block), blocks):
             pass
         out.one_half[rows] = np.packbits(part.halves == 1, axis=1)
 
@@ -117,11 +109,12 @@ class StripClassifier:
         return out.prob
 
     def _classify_block(
-        self, arrays: tuple[Any, ...], out: _StripRows, top: int, left: int, number: int
+        self, strip: Strip, out: _StripRows, top: int, left: int, number: int
     ) -> None:
         packets, wave = self._memory()
         # Whole groups: the packets beyond the strip have no active pixel, and no walk meets them.
         active = np.empty(-(-number // self._engine.group) * self._engine.group, np.uint64)
+        arrays = strip.arrays
         find_active(arrays[0], arrays[1], self._need_both, top, left, active, out.halves, out.ndvi)
         if active.any():
             rank_packets(arrays, self._tables, top, left, packets, active)

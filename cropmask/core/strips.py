@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,18 @@ class Strip:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.slope.shape[0], self.slope.shape[1]
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """Its arrays in the order in which compiled code takes them."""
+        return (
+            self.first.reflectance,
+            self.second.reflectance,
+            self.first.deviation,
+            self.second.deviation,
+            self.rain,
+            self.slope,
+        )
 
 
 class Exclusion(IntEnum):

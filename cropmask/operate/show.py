@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from packaging.version import Version
 from pyproj import Transformer
 
+from cropmask.core.extras import is_unlike
 from cropmask.errors import CropmaskError, Reason, Rejected, one_line
 from cropmask.grid import CRS, Tile
 from cropmask.pixels.gdal import open_reading_threads
@@ -23,18 +24,16 @@ from cropmask.product import (
     DISSIMILARITY,
     EXTRA_BANDS,
     FILTERED,
-    LIKE,
     MASK,
     MODELS,
-    NODATA,
     PROB,
     Band,
+    Mark,
 )
 from cropmask.remote.address import resolve
 from cropmask.remote.fetch import ReadOptions, load_json
 from cropmask.results.figure import (
     PANEL_PIXELS,
-    Mark,
     Panel,
     make_figure,
     mark_unlike,
@@ -165,7 +164,7 @@ def draw_result(
     if unlike is not None:
         for panel in panels:
             if panel.band is not DISSIMILARITY:
-                mark_unlike(panel.pixels, (outside[0] > LIKE) & (outside[0] != NODATA), unlike)
+                mark_unlike(panel.pixels, is_unlike(outside[0]), unlike)
         facts.append(f"{unlike.capitalize()}: outside the training data of the model")
     try:
         panels = [*_see(document, site, box), *panels]

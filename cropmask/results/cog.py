@@ -27,8 +27,9 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from cropmask.core.cropmap import CropMap, ValidArea
+from cropmask.core.extras import is_unlike
 from cropmask.errors import CropmaskError, Interrupted, Reason
-from cropmask.product import FILTERED, LIKE, MASK, NODATA, TRANSPARENT, Band, Rgba
+from cropmask.product import FILTERED, MASK, NODATA, TRANSPARENT, Band, Rgba
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.stac.facts import FileFacts
 from cropmask.stac.footprint import thumbnail_box
@@ -141,9 +142,14 @@ def write_thumbnail(
         )
         values = raster.read(1, window=window, out_shape=small, resampling=Resampling.nearest)
     painted = paint_classes(classes, FILTERED.opaque_palette)
-    unlike = (values > LIKE) & (values != NODATA) & (painted[3] > 0)
-    painted[:3, unlike] = (painted[:3, unlike].astype(np.uint16) + 3 * 255) // 4
+    unlike = is_unlike(values) & (painted[3] > 0)
+    painted[:3, unlike] = make_pale(painted[:3, unlike])
     write_rgba(path, painted)
+
+
+def make_pale(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colors of any shape, three quarters of the way to white."""
+    return np.asarray((colors.astype(np.uint16) + 3 * 255) // 4, np.uint8)
 
 
 def set_colors(raster: Any, band: Band) -> None:  # noqa: ANN401 (rasterio is untyped)

@@ -23,8 +23,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
 from cropmask.errors import Misconfigured, Reason, Rejected, one_line
-from cropmask.product import GROUND, NODATA_TITLE, Band, Rgba, hex_color
-from cropmask.results.cog import paint_classes
+from cropmask.product import GROUND, NODATA_TITLE, Band, Mark, Rgba, hex_color
+from cropmask.results.cog import make_pale, paint_classes
 from cropmask.stac.facts import format_place
 
 if TYPE_CHECKING:
@@ -59,9 +59,6 @@ _FIXED: Final[Any] = {
 }
 
 
-Mark = Literal["pale", "hatched"]
-"""How land outside the training data of its model is drawn."""
-MARKS: Final[tuple[Mark, ...]] = get_args(Mark)
 _HATCH: Final = 9
 """Pixels from one line to the next."""
 _HATCH_COLOR: Final = (60, 60, 60)
@@ -131,8 +128,7 @@ def mark_unlike(pixels: NDArray[np.uint8], unlike: NDArray[np.bool_], how: Mark)
         y, x = np.ogrid[: unlike.shape[0], : unlike.shape[1]]
         pixels[where & ((x + y) % _HATCH < _HATCH // 3), :3] = _HATCH_COLOR
     else:
-        colors = pixels[where, :3].astype(np.uint16)
-        pixels[where, :3] = (colors + 3 * 255) // 4
+        pixels[where, :3] = make_pale(pixels[where, :3])
 
 
 def paint_natural(halves: Sequence[NDArray[np.uint16]]) -> list[NDArray[np.uint8]]:

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap, ValidArea, find_valid
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.product import ALL_BANDS, DISSIMILARITY, Product, with_extras
+from cropmask.product import DISSIMILARITY, Product, find_band, with_extras
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.results.finder import Place, find_json, key_beside
 from cropmask.stac.collection import ROOT_KEY, make_root_catalog
@@ -57,7 +57,7 @@ def write_band(
     threads: int = 1,
 ) -> None:
     """Write one band of a dataset to a local folder, ahead of the rest; uint8 ``(y, x)``."""
-    band = next(band for band in ALL_BANDS if band.name == name)
+    band = find_band(name)
     path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
     write_cog(path, pixels, box, band, credit=credit, threads=threads)
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
 from cropmask.product import (
-    ALL_BANDS,
     EXTRA_BANDS,
     FILTERED,
     MASK,
@@ -22,6 +21,7 @@ from cropmask.product import (
     PROB,
     Band,
     Product,
+    find_band,
     hex_color,
     with_extras,
 )
@@ -37,7 +37,6 @@ _LIMITS: Final = {
     "wms": {"zoomed_out_fill_colour": [150, 180, 200, 160], "min_zoom_factor": 10.0},
     "wcs": {"max_datasets": 16},
 }
-_BY_NAME: Final = {band.name: band for band in ALL_BANDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def make_ows_config(layers: Iterable[MapLayer]) -> str:
         '"""Layers of the cropland masks for datacube-ows: printed, not to be edited by hand."""',
         *(_assign(name, value) for name, value in _band_lists(layers).items()),
         _assign("reslim_crop_mask", _LIMITS),
-        *(_assign(names[name], _style(_BY_NAME[name])) for name in names),
+        *(_assign(names[name], _style(find_band(name))) for name in names),
         _assign("layers", _group(layers, names)),
     ]
     return "\n\n".join(parts) + "\n"

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
-from cropmask.core.cropmap import CropMap, Statistics
-from cropmask.core.extras import sum_counts
+from cropmask.core.cropmap import CropMap, Statistics, mean_percent, sum_counts
 from cropmask.core.mapper import map_crops
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import GridWindow, geobox, tiles_within
@@ -323,7 +322,7 @@ def _share_out(
         inputs, boundary = open_boundary(region, site, stages)
         mine = _find_polygons(shapely.intersection(rest, boundary))
         if mine.area > 0 and GridWindow.around(mine.bounds, site.resolution).inside(mine).any():
-            found, model = True, choose_model(region, task.recipe)
+            found, model = True, choose_model(region, task.recipe, site.bands)
             yield make_basis(region, model, inputs, boundary, site), mine
             rest = shapely.difference(rest, boundary)
         if not rest.area > 0:
@@ -447,11 +446,8 @@ def _add_up(job: AreaJob, crop_map: CropMap, parts: Sequence[Statistics]) -> Sta
     }
     within = ("mapped", "missing", "protected", "water", "steep", "high")
     outside = job.hectares - sum(sums[f"{name}_hectares"] for name in within)
-    counts = np.bincount(crop_map.prob.ravel(), minlength=256)[:101]
-    mapped = int(counts.sum())
-    mean = round(int(counts @ np.arange(101)) / mapped, 4) if mapped else None
     return Statistics(
-        mean_probability=mean,
+        mean_probability=mean_percent(sum_counts(crop_map.prob)),
         outside_hectares=round(max(outside, 0), 4),
         extras=_add_up_extras(crop_map, parts),
         **sums,
@@ -466,9 +462,7 @@ def _add_up_extras(crop_map: CropMap, parts: Sequence[Statistics]) -> dict[str, 
             found[name] = round(sum(part.extras[name] or 0 for part in parts), 4)
         else:
             band = crop_map.band(name.removeprefix("mean_"))
-            counts = sum_counts(band)[:101]
-            mapped = int(counts.sum())
-            found[name] = round(int(counts @ np.arange(101)) / mapped, 4) if mapped else None
+            found[name] = mean_percent(sum_counts(band))
     return found
 
 

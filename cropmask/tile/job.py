@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import shapely
 
 from cropmask.contract import VERSION
+from cropmask.core.features import FEATURES
 from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import intersects
 from cropmask.machine.stages import Stages
-from cropmask.modelfile.model import load_forest, read_model
+from cropmask.modelfile.model import read_model
 from cropmask.product import CELL_METERS, DISSIMILARITY, Recipe
 from cropmask.region import ModelRef, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
@@ -35,8 +37,6 @@ class Basis:
     region: Region
     recipe: Recipe
     model: ModelRef
-    features: tuple[str, ...]
-    """What the model asks for."""
     resolution: int
     bands: tuple[str, ...]
     """Names of extra bands."""
@@ -138,22 +138,27 @@ def open_basis(
     Raises Rejected if the region or its model is unknown; Misconfigured if the site cannot be used.
     """
     found = site.region(region)
-    model = choose_model(found, recipe)
+    model = choose_model(found, recipe, site.bands)
     return make_basis(found, model, *open_boundary(found, site, stages or Stages()), site)
 
 
-ChosenModel = tuple[Recipe, ModelRef, tuple[str, ...]]
-"""Recipe of a model, its file, and its features."""
+ChosenModel = tuple[Recipe, ModelRef]
+"""Recipe of a model, and its file."""
 
 
-def choose_model(region: Region, recipe: Recipe | Path) -> ChosenModel:
-    """Model of a region; a model file that no region names is tied to what it holds now."""
+def choose_model(region: Region, recipe: Recipe | Path, bands: Sequence[str]) -> ChosenModel:
+    """Model of a region; a model file that no region names is tied to what it holds now.
+
+    Raises Rejected if the model has not what some extra ``bands`` need.
+    """
     if isinstance(recipe, Path):
         model = read_model(recipe)
-        reference = ModelRef(file=recipe, sha256=model.forest.digest)
-        return model.manifest.recipe, reference, model.forest.features
+        check_extras(model, bands)
+        return model.manifest.recipe, ModelRef(file=recipe, sha256=model.forest.digest)
     reference = region.model(recipe)
-    return recipe, reference, load_forest(reference.file, reference.sha256).features
+    if DISSIMILARITY.name in bands:  # so that no task of many has to find it out
+        check_extras(read_model(reference.file, reference.sha256), bands)
+    return recipe, reference
 
 
 def open_boundary(region: Region, site: Site, stages: Stages) -> tuple[Inputs, shapely.Geometry]:
@@ -170,12 +175,7 @@ def make_basis(
     boundary: shapely.Geometry,
     site: Site,
 ) -> Basis:
-    """What all tasks of a region share, of parts that are open.
-
-    Raises Rejected if the model has not what extra bands need.
-    """
-    if DISSIMILARITY.name in site.bands:  # so that no task of many has to find it out
-        check_extras(read_model(model[1].file, model[1].sha256), site.bands)
+    """What all tasks of a region share, of parts that are open."""
     digest = digest_json(boundary.wkb_hex)
     return Basis(region, *model, site.resolution, site.bands, inputs, boundary, digest)
 
@@ -206,7 +206,7 @@ def prepare_on(
         resolution=basis.resolution,
         geomad=geomad,
         ancillary={name: inputs[name] for name in inputs if name not in geomad},
-        features=basis.features,
+        features=FEATURES,
         code=VERSION,
         **({"bands": bands} if basis.bands else {}),
     )

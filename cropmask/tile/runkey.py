@@ -29,7 +29,6 @@ class ChangeCause(StrEnum):
 
 CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
     "model": ChangeCause.MODEL,
-    "features": ChangeCause.MODEL,
     "region": ChangeCause.CONFIGURATION,
     "limits": ChangeCause.CONFIGURATION,
     "boundary": ChangeCause.CONFIGURATION,
@@ -37,6 +36,7 @@ CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
     "bands": ChangeCause.CONFIGURATION,
     "geomad": ChangeCause.INPUTS,
     "ancillary": ChangeCause.INPUTS,
+    "features": ChangeCause.SOFTWARE,
     "code": ChangeCause.SOFTWARE,
 }
 """ChangeCause by part."""
@@ -59,7 +59,7 @@ class KeyParts:
     ancillary: str
     """Identities of the layers beside GeoMAD."""
     features: str
-    """What the model asks for, in its order."""
+    """Names and order of the published features; which ones a model takes its file says."""
     code: str
     """Version of the package."""
     bands: str | None = None

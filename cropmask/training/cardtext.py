@@ -210,16 +210,6 @@ def calibration_text(found: CardPart | None) -> str:
     return f"{text} Calibration does not travel: a district may be as far off as the worst fold."
 
 
-def mapped_text(found: CardPart) -> str:
-    """What a threshold other than one half does to the mapped area."""
-    return (
-        f"Its threshold is {found['threshold']:g}, chosen for balanced accuracy, and `prob` has "
-        f"its odds moved so that it lies at 50 %. This changes the mapped area: of held-out "
-        f"samples, {found['crop_percent']:.1f} % of which are crop, it classifies "
-        f"{found['percent']:.1f} % as crop, with .5 it would be {found['percent_at_half']:.1f} %."
-    )
-
-
 def doubt_text(found: CardPart) -> str:
     """How much is known of held-out groups, in a few sentences."""
     margin = found["margin_auc"]
@@ -327,11 +317,9 @@ def _remarks(models: CardPart) -> Iterator[str]:
         yield ""
         yield PLACES_ALONE
     for recipe, validation in found.items():
-        mapped = validation["mapped"]
-        for text in (compare_places(validation), mapped and mapped_text(mapped)):
-            if text:
-                yield ""
-                yield f"`{recipe}`: {text}"
+        if text := compare_places(validation):
+            yield ""
+            yield f"`{recipe}`: {text}"
     warnings = dict.fromkeys(filter(None, map(groups_text, found.values())))
     for text in warnings:
         yield ""

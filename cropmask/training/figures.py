@@ -142,18 +142,6 @@ class Doubt(Value):
     fold has any."""
 
 
-class Mapped(Value):
-    """What a threshold other than one half does to the mapped area: held-out samples, percent."""
-
-    threshold: float
-    percent: float
-    """Share that is classified as crop."""
-    percent_at_half: float
-    """The same with a threshold of one half."""
-    crop_percent: float
-    """Share that is crop."""
-
-
 class Validation(Value):
     """All cross-validations of one recipe on one set of samples."""
 
@@ -166,8 +154,6 @@ class Validation(Value):
     calibration: Reliability | None = None
     """None where there are too few groups."""
     doubt: Doubt | None = None
-    mapped: Mapped | None = None
-    """None of a model whose threshold is one half."""
 
     @model_validator(mode="before")
     @classmethod

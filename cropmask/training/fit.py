@@ -55,12 +55,6 @@ def recipe_features(recipe: Recipe) -> tuple[str, ...]:
         raise Rejected(f"the recipe '{recipe}' names no features") from None
 
 
-def recipe_threshold(recipe: Recipe, training: Training) -> float:
-    """Threshold of a recipe's models: a row is crop where its probability is strictly over it."""
-    del recipe, training  # one half as published
-    return 0.5
-
-
 def hyperparameters(
     recipe: Recipe, training: Training
 ) -> dict[str, str | int | float | bool | None]:

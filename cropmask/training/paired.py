@@ -15,19 +15,21 @@ from sklearn.metrics import balanced_accuracy_score
 from cropmask.errors import Rejected
 from cropmask.product import Recipe
 from cropmask.region import Region
-from cropmask.training.figures import Value
+from cropmask.training.figures import GroupedBy, Value
 from cropmask.training.fit import limit_threads, predict_held_out
 from cropmask.training.folds import (
     BUFFER_KM,
     GROUP_KM,
     GROUPED_COUNT,
     Fold,
+    SampleGroups,
     buffered_folds,
+    find_groups,
     grouped_folds,
     join_duplicates,
     place_groups,
 )
-from cropmask.training.robust import CANDIDATES, groups_of
+from cropmask.training.robust import CANDIDATES, describe_groups
 from cropmask.training.samples import Samples
 
 GROUPINGS: Final = 10
@@ -67,13 +69,39 @@ class _Kind:
     """Of a seed."""
 
 
-def compare(
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What recipes are compared on; make it once with :func:`plan_comparison`."""
+
+    region: Region
+    samples: Samples
+    groups: SampleGroups
+    kinds: tuple[_Kind, ...]
+    groupings: int
+
+    @property
+    def count(self) -> int:
+        """How many folds :func:`compare` goes through."""
+        return self.groupings * GROUPED_COUNT * len(self.kinds)
+
+
+def plan_comparison(
     region: Region,
     samples: Samples,
-    recipes: Sequence[Recipe],
     coordinates: NDArray[np.float64] | None = None,
-    *,
     groupings: int = GROUPINGS,
+) -> Comparison:
+    """Find the groups that are held out, in at least 2 ``groupings``; places need coordinates."""
+    with limit_threads():
+        groups, by = find_groups(samples, coordinates)
+    kinds = tuple(_kinds(region, samples, coordinates, groups, by))
+    return Comparison(region, samples, groups, kinds, groupings)
+
+
+def compare(
+    plan: Comparison,
+    recipes: Sequence[Recipe],
+    *,
     jobs: int = 1,
     done: Callable[[], object] = lambda: None,
 ) -> tuple[Pair, ...]:
@@ -86,12 +114,10 @@ def compare(
     ----------
     recipes
         ``forest`` takes part in any case, and is fitted once a fold.
-    groupings
-        At least 2.
     done
-        Called after each fold; there are :func:`count_pairs` of them.
+        Called after each fold; there are ``plan.count`` of them.
     """
-    groups, by = groups_of(samples, coordinates)
+    region, samples, groups = plan.region, plan.samples, plan.groups
     others = [recipe for recipe in dict.fromkeys(recipes) if recipe != BASE]
 
     def measure(fold: Fold) -> list[float] | None:
@@ -115,8 +141,8 @@ def compare(
     pairs: list[Pair] = []
     # The limit is one of each thread, so every thread sets its own.
     with limit_threads(), ThreadPoolExecutor(jobs, initializer=limit_threads) as pool:
-        for kind in _kinds(region, samples, coordinates, groups, by):
-            folds = [kind.folds(seed) for seed in range(FIRST_SEED, FIRST_SEED + groupings)]
+        for kind in plan.kinds:
+            folds = [kind.folds(seed) for seed in range(FIRST_SEED, FIRST_SEED + plan.groupings)]
             flat = iter(list(pool.map(measure, [fold for one in folds for fold in one])))
             rows = []
             for one in folds:
@@ -130,15 +156,6 @@ def compare(
                 _pair(kind.held_out, r, table[:, 0], table[:, 1 + i]) for i, r in enumerate(others)
             ]
     return tuple(pairs)
-
-
-def count_pairs(
-    region: Region, samples: Samples, coordinates: NDArray[np.float64] | None, groupings: int
-) -> int:
-    """How many folds :func:`compare` goes through."""
-    groups, by = groups_of(samples, coordinates)
-    kinds = list(_kinds(region, samples, coordinates, groups, by))
-    return groupings * GROUPED_COUNT * len(kinds)
 
 
 def pair_rows(pairs: Sequence[Pair]) -> Iterator[tuple[str, ...]]:
@@ -175,11 +192,11 @@ def _kinds(
     region: Region,
     samples: Samples,
     coordinates: NDArray[np.float64] | None,
-    groups: NDArray[np.int64],
-    by: str,
+    groups: SampleGroups,
+    by: GroupedBy,
 ) -> Iterator[_Kind]:
-    yield _Kind(by, lambda seed: grouped_folds(groups, GROUPED_COUNT, seed))
-    if coordinates is None or "places" not in by:
+    yield _Kind(describe_groups(by), lambda seed: grouped_folds(groups, GROUPED_COUNT, seed))
+    if coordinates is None or by != "place":
         return
     yield _Kind(
         f"places of {GROUP_KM:g} km, and {BUFFER_KM:g} km around them",

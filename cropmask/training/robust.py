@@ -23,7 +23,8 @@ from sklearn.metrics import balanced_accuracy_score
 from cropmask.core.forest import move_odds
 from cropmask.core.strips import DEVIATION
 from cropmask.errors import Rejected
-from cropmask.training.folds import SampleGroups, find_groups, grouped_folds
+from cropmask.training.figures import GroupedBy
+from cropmask.training.folds import GROUP_KM, SampleGroups, find_groups, grouped_folds
 from cropmask.training.samples import Samples
 
 SEED: Final = 1
@@ -187,7 +188,12 @@ def groups_of(
 ) -> tuple[SampleGroups, str]:
     """Groups that are held out whole, and what they are in words."""
     groups, by = find_groups(samples, coordinates)
-    return groups, "places of 100 km" if by == "place" else "land of like rain and slope"
+    return groups, describe_groups(by)
+
+
+def describe_groups(by: GroupedBy) -> str:
+    """What groups are, in words."""
+    return f"places of {GROUP_KM:g} km" if by == "place" else "land of like rain and slope"
 
 
 def choose(

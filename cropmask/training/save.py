@@ -26,7 +26,7 @@ from cropmask.training.card import (
     put_card,
 )
 from cropmask.training.figures import Validation
-from cropmask.training.fit import hyperparameters, recipe_features, recipe_threshold
+from cropmask.training.fit import hyperparameters, recipe_features
 from cropmask.training.robust import CHOSEN
 from cropmask.training.samples import Samples
 
@@ -104,7 +104,7 @@ def save_validation(
     if entry.model.hyperparameters != hyperparameters(recipe, region.training):
         return card, f"its {recipe} model was fitted with other hyperparameters"
     made = (entry.model.threshold, entry.model.features)
-    if made != (recipe_threshold(recipe, region.training), recipe_features(recipe)):
+    if made != (0.5, recipe_features(recipe)):
         return card, f"its {recipe} model has another threshold or other features"
     return _put_found(folder, card, recipe, entry, found)
 

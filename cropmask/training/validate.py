@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,12 +19,11 @@ from cropmask.training.figures import (
     Coordinates,
     GroupedBy,
     Kind,
-    Mapped,
     Scores,
     Validation,
     make_figure,
 )
-from cropmask.training.fit import limit_threads, predict_held_out, recipe_threshold
+from cropmask.training.fit import limit_threads, predict_held_out
 from cropmask.training.folds import (
     BUFFER_KM,
     GROUP_KM,
@@ -45,6 +44,8 @@ from cropmask.training.samples import Samples
 GROUPINGS: Final = 3
 """Ways to put the groups into folds: figures of one alone depend on its luck."""
 NEIGHBORS: Final = 5
+HALF: Final = 0.5
+"""Threshold of all that is validated: predictions of the robust recipe have their odds moved."""
 
 Done = Callable[[], object]
 
@@ -117,9 +118,8 @@ def validate(
             grouped=grouped,
             buffered=buffered,
             spatial=None if spatial is None else trial.run(spatial)[0],
-            calibration=calibrate(parts, trial.threshold),
-            doubt=measure_doubt(parts, trial.threshold),
-            mapped=_count_mapped([h for part in parts for h in part], trial.threshold),
+            calibration=calibrate(parts, HALF),
+            doubt=measure_doubt(parts, HALF),
         )
 
 
@@ -170,10 +170,6 @@ class _Trial:
     coordinates: NDArray[np.float64] | None
     jobs: int
     done: Done
-    threshold: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.threshold = recipe_threshold(self.recipe, self.training)
 
     def run(self, design: Design) -> tuple[Scores, list[HeldOut | None]]:
         """Scores, and the predictions of each fold; None of one that cannot be trained on."""
@@ -194,7 +190,7 @@ class _Trial:
             if len(np.unique(labels[train])) == 2:
                 fold = self._predict(train, test)
                 if len(np.unique(labels[test])) == 2:
-                    rows.append(_measure(fold, self.threshold))
+                    rows.append(_measure(fold))
                     used.append((train, test))
             if held is not None:
                 held.append(fold)
@@ -246,30 +242,13 @@ def _spatial(
     return Design("spatial", spatial_folds(joined), joined, "place", km)
 
 
-def _count_mapped(held: list[HeldOut], threshold: float) -> Mapped | None:
-    if threshold == 0.5:
-        return None
-    crop = np.concatenate([fold.crop for fold in held])
-    labels = np.concatenate([fold.labels for fold in held])
-    return Mapped(
-        threshold=threshold,
-        percent=_percent(crop > threshold),
-        percent_at_half=_percent(crop > 0.5),
-        crop_percent=_percent(labels == 1),
-    )
-
-
-def _percent(found: NDArray[np.bool_]) -> float:
-    return round(100 * float(np.mean(found)), 1)
-
-
 def _split(held: list[Any], at: list[int]) -> Iterator[list[Any]]:
     for start, end in zip([0, *at], [*at, len(held)], strict=True):
         yield held[start:end]
 
 
-def _measure(held: HeldOut, threshold: float) -> tuple[float, float, float, float]:
-    found = held.crop > threshold
+def _measure(held: HeldOut) -> tuple[float, float, float, float]:
+    found = held.crop > HALF
     return (
         float(balanced_accuracy_score(held.labels, found)),
         float(f1_score(held.labels, found, zero_division=0)),

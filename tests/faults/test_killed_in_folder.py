@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cropmask.store.doors import open_store
-from tests.faults.jobs import KILLED, Jobs, check_unfinished, contents, make_tiny, start_jobs
+from tests.faults.jobs import KILLED, Jobs, check_unfinished, contents
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    folder = tmp_path_factory.mktemp("jobs")
-    world = make_tiny(folder / "world")
-    jobs = start_jobs(world, folder, {})
-    yield jobs
-    jobs.close()
 
 
 @pytest.mark.slow

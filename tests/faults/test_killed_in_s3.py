@@ -12,18 +12,9 @@ import pytest
 from cropmask.store.doors import open_store
 from cropmask.store.protocol import StoreOptions
 from tests.clouds import serve_aws, use_made_up_credentials
-from tests.faults.jobs import KILLED, Jobs, check_unfinished, contents, make_tiny, start_jobs
+from tests.faults.jobs import KILLED, Jobs, check_unfinished, contents, start_jobs
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
-    folder = tmp_path_factory.mktemp("jobs")
-    world = make_tiny(folder / "world")
-    jobs = start_jobs(world, folder, {})
-    yield jobs
-    jobs.close()
 
 
 @pytest.fixture(scope="module")

@@ -128,7 +128,7 @@ def test_a_table_that_helps_goes_into_the_model_file(tmp_path: Path) -> None:
 
 def test_a_card_from_before_groups_of_places_is_read() -> None:
     document = make_validation().model_dump(mode="json")
-    for key in ("buffered", "calibration", "doubt", "mapped"):
+    for key in ("buffered", "calibration", "doubt"):
         del document[key]
     only = document["random"].pop("coordinates_only")
     for key in ("by", "km"):

@@ -12,7 +12,7 @@ from cropmask.region import Region, Training
 from cropmask.training import robust
 from cropmask.training.fit import fit, predict_held_out
 from cropmask.training.folds import grouped_folds
-from cropmask.training.paired import compare, count_pairs, pair_rows, pairs_text
+from cropmask.training.paired import compare, pair_rows, pairs_text, plan_comparison
 from cropmask.training.robust import CANDIDATES, FEATURE_LISTS, choose, fit_robust, groups_of
 from cropmask.training.samples import Samples
 
@@ -61,10 +61,9 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_beats_the_forest_where_levels_only_tell_the_place() -> None:
     samples, xy = make_world()
     done: list[int] = []
-    pairs = compare(
-        REGION, samples, ["forest", "robust"], xy, groupings=2, done=lambda: done.append(1)
-    )
-    assert len(done) == count_pairs(REGION, samples, xy, 2) == 20
+    plan = plan_comparison(REGION, samples, xy, groupings=2)
+    pairs = compare(plan, ["forest", "robust"], done=lambda: done.append(1))
+    assert len(done) == plan.count == 20
     assert [pair.held_out for pair in pairs] == [
         "places of 100 km",
         "places of 100 km, and 50 km around them",
@@ -83,10 +82,8 @@ def test_it_beats_the_forest_where_levels_only_tell_the_place() -> None:
 
 def test_without_places_land_of_like_rain_and_slope_is_held_out() -> None:
     samples, _ = make_world(300)
-    terrain = [
-        compare(REGION, samples, ["robust"], groupings=2, jobs=jobs, done=lambda: None)
-        for jobs in (1, 2)
-    ]
+    plan = plan_comparison(REGION, samples, groupings=2)
+    terrain = [compare(plan, ["robust"], jobs=jobs) for jobs in (1, 2)]
     assert terrain[0] == terrain[1]
     assert [pair.held_out for pair in terrain[0]] == ["land of like rain and slope"]
     groups, by = groups_of(samples, None)

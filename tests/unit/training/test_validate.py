@@ -50,7 +50,8 @@ def test_every_kind_is_measured_and_repeats() -> None:
     assert found.calibration is not None
     assert (found.calibration.folds, found.calibration.samples) == (15, 300)
     assert found.doubt is not None
-    assert found.mapped is None
+    parts = {"random", "grouped", "buffered", "spatial", "calibration", "doubt"}
+    assert found.model_dump().keys() == parts, "a threshold is one half here, and has no figures"
     assert found == validate(REGION, samples, "forest", xy)
     assert found == type(found).model_validate_json(found.model_dump_json())
 
