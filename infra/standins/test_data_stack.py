@@ -219,7 +219,7 @@ def test_a_worker_drains_the_queue_into_the_bucket(
     assert cloud.attributes(contract.ENV_DEAD_LETTERS)["ApproximateNumberOfMessages"] == "1"
     keys = _keys(cloud, settings_of(environment)[contract.ENV_OUTPUT])
     items = [key for key in keys if key.endswith(".stac-item.json")]
-    assert [key.split("/")[1:4] for key in items] == [["crop_mask_eastern", "1-0-0", "x010"]]
+    assert [key.split("/")[1:4] for key in items] == [["crop_mask_eastern", "1-1-0", "x010"]]
     states = sorted(key.rsplit(".", 2)[1] for key in keys if f"/{contract.RUNS}/" in key)
     assert "SUCCEEDED" in states
     _assert_metrics(cloud)
