@@ -102,6 +102,8 @@ WORKER_CPU = "2"
 WORKER_MEMORY = "4Gi"
 """What one worker asks for; a 10 m tile needs less than half of it."""
 METRICS_NAMESPACE = "CropMask"
+COLORS = "_colors"
+"""Folder of colors that tiles share in the store of results; no product is named so."""
 RUNS = "_runs"
 """Folder of runs and attempts in the store of results; no product is named so."""
 
@@ -144,6 +146,7 @@ ENV_REGION_FILES = "CROPMASK_REGION_FILES"
 ENV_CACHE = "CROPMASK_CACHE"
 ENV_RESOLUTION = "CROPMASK_RESOLUTION"
 ENV_BANDS = "CROPMASK_BANDS"
+ENV_SEAMLESS = "CROPMASK_SEAMLESS"
 ENV_THREADS = "CROPMASK_THREADS"
 ENV_MEMORY = "CROPMASK_MEMORY"
 ENV_LOG_FORMAT = "CROPMASK_LOG_FORMAT"
@@ -180,6 +183,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_CACHE: "folder of the made-up demo world",
     ENV_RESOLUTION: "pixel size in meters: 10, 20, 60 or 100",
     ENV_BANDS: "extra bands, such as +calibrated,+spread,+dissimilarity",
+    ENV_SEAMLESS: "1 to segment tiles with shared colors and a margin of their neighbors",
     ENV_THREADS: "computing threads, instead of the CPUs that the container may use",
     ENV_MEMORY: "memory to stay below, such as 4GB, instead of the container's limit",
     ENV_LOG_FORMAT: "text or json",

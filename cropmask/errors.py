@@ -193,6 +193,11 @@ class Reason(StrEnum):
         "submit without the band 'dissimilarity', or train a model that has it",
         _SHARED,
     )
+    NO_COLORS = (
+        "no colors",
+        "fit the colors that tiles share, with the command 'colors fit', or submit with --per-tile",
+        _SHARED,
+    )
     BAD_ESTIMATOR = "bad estimator", None
     BAD_JOBLIB = "bad joblib", None
     BAD_SAMPLES = "bad samples", None

@@ -233,6 +233,8 @@ class Order:
     overwrite: bool = False
     bands: tuple[str, ...] = ()
     """Names of extra bands."""
+    seamless: bool = False
+    """Whether objects go across the tile's edges."""
 
     @property
     def body(self) -> str:
@@ -251,6 +253,8 @@ class Order:
             attributes["resolution"] = str(self.resolution)
         if self.bands:
             attributes["bands"] = format_bands(self.bands)
+        if self.seamless:
+            attributes["seamless"] = "true"
         return attributes
 
     @classmethod
@@ -265,6 +269,7 @@ class Order:
         task = Task.from_json(body)
         recipe = next((r for r in RECIPES if r == attributes.get("recipe", "forest")), None)
         overwrite = _FLAGS.get(attributes.get("overwrite", "false"))
+        seamless = _FLAGS.get(attributes.get("seamless", "false"))
         resolution = {"": None, **{str(m): m for m in RESOLUTIONS}}.get(
             attributes.get("resolution", ""), -1
         )
@@ -273,10 +278,16 @@ class Order:
             bands = parse_bands(attributes.get("bands", ""))
         except ValueError:
             bands = None
-        if recipe is None or overwrite is None or resolution == -1 or bands is None:
+        if (
+            recipe is None
+            or overwrite is None
+            or resolution == -1
+            or bands is None
+            or seamless is None
+        ):
             wrong = {
                 name: attributes[name]
-                for name in ("recipe", "overwrite", "resolution", "bands")
+                for name in ("recipe", "overwrite", "resolution", "bands", "seamless")
                 if name in attributes
             }
             raise Rejected(
@@ -285,4 +296,4 @@ class Order:
                 reason=Reason.BAD_MESSAGE,
             )
         run = parse_run_id(attributes.get("run", ADHOC))
-        return cls(task, run, recipe, resolution, overwrite, bands)
+        return cls(task, run, recipe, resolution, overwrite, bands, seamless)

@@ -124,6 +124,7 @@ def make_world(
     block: int = 128,
     smooth: bool = False,
     write_dtypes: bool = True,
+    pixels: tuple[Half, Half] | None = None,
 ) -> World:
     """Write two GeoMAD items, their COGs, a collection, a catalog and seven ancillary rasters.
 
@@ -153,20 +154,22 @@ def make_world(
         Whether pixels vary slowly, as for comparing resampled values.
     write_dtypes
         Whether assets say data type and nodata.
+    pixels
+        What to write ``(band, y, x)``, instead of random ones.
     """
     rng = np.random.default_rng(seed)
-    halves = tuple(_make_half(rng, size, holes, smooth=smooth) for _ in range(2))
+    halves = pixels or tuple(_make_half(rng, size, holes, smooth=smooth) for _ in range(2))
     left, _, _, top = tile.bounds
     x = left + (offset[1] + shift) * resolution
     y = top - (offset[0] + shift) * resolution
     grid = Affine(resolution, 0, x, 0, -resolution, y)
     root = folder / "gm_s2_semiannual"
     items = []
-    for half, pixels in zip(period.halves, halves, strict=True):
+    for half, written in zip(period.halves, halves, strict=True):
         place = root / str(tile)[:4] / str(tile)[4:] / str(half)
         place.mkdir(parents=True)
         label = f"gm_s2_semiannual_{tile}_{half}"
-        for band, values in zip(BANDS, (*pixels.reflectance, *pixels.deviation), strict=True):
+        for band, values in zip(BANDS, (*written.reflectance, *written.deviation), strict=True):
             nodata = 0 if values.dtype == np.uint16 else float("nan")
             path = place / f"{label}_{ASSET_KEYS[band]}.tif"
             write_cog(path, values, grid, crs=crs, nodata=nodata, block=block)

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "train": ("cropmask.cli.train", "Fit a region's model to samples."),
     "validate": ("cropmask.cli.train", "Cross-validate a region's model."),
     "samples": ("cropmask.cli.samples", "Make samples of labeled places, and check them."),
+    "colors": ("cropmask.cli.colors", "Fit the colors that seamless tiles share."),
     "plan": ("cropmask.cli.plan", "Compare a region with the results that are there."),
     "submit": ("cropmask.cli.submit", "Send a region's tiles to a queue, or to a cluster."),
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),

@@ -399,8 +399,17 @@ _MODEL_HELP: Final = (
     "forest is the published method; boosted is smaller and faster, see its card ('cropmask models "
     "show REGION')"
 )
+seamless_option = click.option(
+    "--seamless/--per-tile",
+    default=None,
+    help="Objects across the edges of tiles: with the colors that 'cropmask colors fit' has made "
+    "for the region and year, and a margin of neighbors' pixels.  [default: --per-tile, as "
+    "published]",
+)
 model_option = click.option("--model", type=RECIPE, default="forest", help=f"{_MODEL_HELP}.")
-task_options = combine(period_option, model_option, resolution_option, bands_option)
+task_options = combine(
+    period_option, model_option, resolution_option, bands_option, seamless_option
+)
 """What to map, and how."""
 tile_options = combine(
     period_option,
@@ -412,6 +421,7 @@ tile_options = combine(
     ),
     resolution_option,
     bands_option,
+    seamless_option,
 )
 """What to map of one tile, and how."""
 tiles_option = click.option(

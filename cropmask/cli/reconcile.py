@@ -100,6 +100,7 @@ def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: Co
     if way is not None and way.resolution in RESOLUTIONS and way.recipe in RECIPES:
         made = ("--model", way.recipe, "--resolution", str(way.resolution))
         made += ("--bands", way.bands) if way.bands else ()
+        made += ("--seamless",) if way.seamless else ()
     submit = commands.line("submit", *where, *made)
     return {"orphan": remove, "mismatch": f"{remove} && {submit}"}.get(finding, submit)
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from cropmask.site.site import Site
 
 _SAID_BY_PLAN: Final = (
-    *("region", "period", "model", "resolution", "bands", "tiles", "aoi", "strict_inputs"),
+    *("region", "period", "model", "resolution", "bands", "seamless", "tiles", "aoi"),
+    "strict_inputs",
     *("env", "catalog", "output"),
 )
 """Options that a plan answers."""
@@ -213,6 +214,7 @@ def _open_plan(given: dict[str, Any]) -> Submission:
         "output": plan.output,
         "resolution": plan.resolution,
         "bands": plan.bands or NO_EXTRA,
+        "seamless": plan.seamless,
         "strict_inputs": plan.strict_inputs or None,
     }
     site = open_site(options={**_pick_site_options(given), **answers})

@@ -33,7 +33,13 @@ _BLOCK: Final = 1024
 def cluster_table(
     colors: NDArray[np.uint8], valid: NDArray[np.bool_], clusters: int
 ) -> NDArray[np.uint8]:
-    """Cluster of every color code, by k-means on a sample of the valid pixels (at least one).
+    """Cluster of every color code, by k-means on a sample of the valid pixels (at least one)."""
+    step = sample_step(int(np.count_nonzero(valid)))
+    return table_of(find_centers(sample_colors(colors, valid, step), clusters))
+
+
+def find_centers(counts: _Ints, clusters: int) -> _Floats:
+    """Centers ``(band, cluster)`` of a sample: how often each color code occurs, not all 0.
 
     Starting centers lie evenly on the diagonal of the sample's bounding box, without its
     corners. Lloyd iterations run until no color changes its cluster, at most
@@ -42,12 +48,16 @@ def cluster_table(
     # Pixels of one color always share a cluster, so a color that occurs n times is one point of
     # weight n: an iteration costs some thousand colors, whatever the image's size, and sums of
     # whole numbers are exact, so that no order of pixels can matter.
-    counts = _sample(colors, valid, sample_step(int(np.count_nonzero(valid))))
     codes = np.flatnonzero(counts)
     first, second = codes >> 8, codes & 255
     centers = np.stack([_diagonal(first, clusters), _diagonal(second, clusters)])
     _move_centers(centers, first, second, counts[codes], MAX_ITERATIONS)
-    # A color that the sample missed needs a cluster too: every pixel is looked up in this table.
+    return centers
+
+
+def table_of(centers: _Floats) -> NDArray[np.uint8]:
+    """Cluster of every color code: the nearest of at most 255 centers ``(band, cluster)``."""
+    # A color that a sample missed needs a cluster too: every pixel is looked up in this table.
     every = np.arange(COLOR_CODES)
     table = np.empty(COLOR_CODES, np.int64)
     _assign(centers, (every >> 8).astype(np.float64), (every & 255).astype(np.float64), table)
@@ -66,7 +76,7 @@ def _diagonal(values: _Ints, clusters: int) -> _Floats:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample(colors: NDArray[np.uint8], valid: NDArray[np.bool_], step: int) -> _Ints:
+def sample_colors(colors: NDArray[np.uint8], valid: NDArray[np.bool_], step: int) -> _Ints:
     """Histogram over color codes of every ``step``-th valid pixel, from the first on."""
     counts = np.zeros(COLOR_CODES, np.int64)
     wait = 0

@@ -23,6 +23,7 @@ from cropmask.core.extras import NO_EXTRAS, ExtraFigures, Extras, LikenessCells,
 from cropmask.core.forest import Forest
 from cropmask.core.ranker import Ranker, make_ranker
 from cropmask.core.segment import segment
+from cropmask.core.sharedcolors import SharedColors
 from cropmask.core.stretch import stretch
 from cropmask.core.strips import Exclusion, Layers, Strip
 from cropmask.core.vote import majority
@@ -46,7 +47,8 @@ Sink = Callable[[str, NDArray[np.uint8]], None]
 Inner = tuple[slice, slice]
 """Rows and columns that are mapped; what is around them is a margin."""
 
-_ALL: Final = (slice(None), slice(None))
+WHOLE: Final = (slice(None), slice(None))
+"""All rows and columns: there is no margin."""
 
 
 @contextmanager
@@ -183,9 +185,10 @@ def map_crops(
     workspace: NDArray[np.int32] | None = None,
     sink: Sink = _drop,
     beside: bool = False,
-    inner: Inner = _ALL,
+    inner: Inner = WHOLE,
     extras: Extras = NO_EXTRAS,
     origin: tuple[int, int] = (0, 0),
+    colors: SharedColors | None = None,
 ) -> tuple[CropMap, Statistics]:
     """Map the crops of one tile, or of the middle of some layers.
 
@@ -215,6 +218,8 @@ def map_crops(
     origin
         Row and column of the first pixel in the grid of a tile: cells of several pixels are those
         of the tile.
+    colors
+        Those of the segmentation, if other tiles share them; default those of these layers.
 
     Returns
     -------
@@ -242,13 +247,21 @@ def map_crops(
     smallest = max(1, round(MIN_SEGMENT_M2 / layers.pixel_area_m2))
     with ThreadPoolExecutor(3 if beside else 1, thread_name_prefix="finish") as pool:
         with stages("segment"):
-            colors, valid = stretch(ndvi), prob != NODATA
+            spreads = None if colors is None else colors.spreads
+            painted, valid = stretch(ndvi, spreads=spreads), prob != NODATA
             votes = vote_pixels(prob) if beside else None
             finished = (
                 _finish_pixels(pool, layers, inside, inner, sink, further) if beside else None
             )
-            labels = segment(colors, valid, min_pixels=smallest, out=workspace, threads=threads)
-            del colors, valid
+            labels = segment(
+                painted,
+                valid,
+                min_pixels=smallest,
+                centers=None if colors is None else colors.table,
+                out=workspace,
+                threads=threads,
+            )
+            del painted, valid
             # Segments vote on what was classified, masked later or not: votes and valid pixels are
             # copied before the threads beside begin to mask the probability in place.
             filtered = majority(labels, vote_pixels(prob) if votes is None else votes)[inner]
@@ -293,9 +306,13 @@ class _FurtherBands:
 
 def _crop_bits(bits: NDArray[np.uint8], width: int, inner: Inner) -> NDArray[np.uint8]:
     """Rows and columns of pixels that are 8 to a byte."""
-    if inner == _ALL:
+    if inner == WHOLE:
         return bits
-    return np.packbits(np.unpackbits(bits, axis=1, count=width)[inner], axis=1)
+    rows, columns = inner
+    cropped = [
+        np.packbits(np.unpackbits(row, count=width)[columns]) for row in bits[rows]
+    ]  # row by row: unpacked, all of them would be the largest array of a tile
+    return np.array(cropped)
 
 
 def vote_pixels(prob: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,13 +6,18 @@ Iterative Elimination, Remote Sensing 11(6) 658, 2019, https://doi.org/10.3390/r
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core._clump import clump, number_by_first_pixel
 from cropmask.core._eliminate import eliminate
-from cropmask.core._kmeans import cluster_table
+from cropmask.core._kmeans import cluster_table, table_of
 from cropmask.core._segments import tabulate
+
+CLUSTERS: Final = 60
+"""Clusters of the k-means, as published."""
 
 
 def segment(
@@ -21,7 +26,8 @@ def segment(
     *,
     min_pixels: int = 100,
     max_distance: float = 100.0,
-    clusters: int = 60,
+    clusters: int = CLUSTERS,
+    centers: NDArray[np.float64] | None = None,
     out: NDArray[np.int32] | None = None,
     threads: int = 1,
 ) -> NDArray[np.int32]:
@@ -53,6 +59,8 @@ def segment(
         Largest distance of the mean colors of two segments that may merge.
     clusters
         Number of clusters of the k-means, 1 to 255.
+    centers
+        Their centers ``(band, cluster)``, if other images share them; default those of the image.
     out
         Contiguous memory ``(y, x)`` for the result, whatever it holds; default new memory.
     threads
@@ -81,7 +89,7 @@ def segment(
     flat = labels.reshape(-1)
     pixels = np.ascontiguousarray(colors).reshape(2, -1)
     filled = np.ascontiguousarray(valid).reshape(-1)
-    table = cluster_table(pixels, filled, clusters)
+    table = cluster_table(pixels, filled, clusters) if centers is None else table_of(centers)
     count = clump(pixels, filled, table, width, flat, attach_singles=min_pixels > 1)
     if min_pixels > 1:
         segments = tabulate(pixels, flat, width, count)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,8 +21,22 @@ _LOWEST: Final = -32768
 _VALUES: Final = 65536
 
 
-def stretch(ndvi: NDArray[np.int16], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean and standard deviation of the NDVI x 10 000 of a band."""
+
+    mean: float
+    deviation: float
+
+
+def stretch(
+    ndvi: NDArray[np.int16],
+    out: NDArray[np.uint8] | None = None,
+    spreads: Sequence[Spread] | None = None,
+) -> NDArray[np.uint8]:
     """Colors of NDVI x 10 000, ``(band, y, x)``: in each band mean +- 2 sd fills 0 to 255.
+
+    ``spreads`` says what they are, by band; default those of the image itself.
 
     Nothing is reserved for nodata: those pixels get some color, and a caller that needs to
     tell them apart keeps ``ndvi[0] != NODATA_NDVI``. A constant band is 128.
@@ -36,20 +52,29 @@ def stretch(ndvi: NDArray[np.int16], out: NDArray[np.uint8] | None = None) -> ND
     if ndvi.shape != out.shape:
         raise ValueError(f"out is {out.shape}, but NDVI is {ndvi.shape}")
     # A view keeps the memory shared; tables first, since out may overwrite what they are made of.
-    tables = [_color_table(_moments(band.reshape(-1))) for band in ndvi]
+    tables = [_color_table(spread) for spread in spreads or find_spreads(ndvi)]
     for band, table, colors in zip(ndvi, tables, out, strict=True):
         _look_up(band.reshape(-1), table, colors.reshape(-1))
     return out
 
 
-def _color_table(moments: tuple[np.int64, np.int64, np.int64]) -> NDArray[np.uint8]:
-    """Color of every int16 value, at index ``value + 32768``."""
+def find_spreads(ndvi: NDArray[np.int16]) -> tuple[Spread, ...]:
+    """Spread of each band of NDVI x 10 000, ``(band, ...)``, contiguous; zeros without values."""
+    return tuple(_spread(_moments(band.reshape(-1))) for band in ndvi)
+
+
+def _spread(moments: tuple[np.int64, np.int64, np.int64]) -> Spread:
     # Python's integers are exact and its quotient is correctly rounded: same bits everywhere.
     count, total, squares = (int(moment) for moment in moments)
     if count == 0:
-        return np.zeros(_VALUES, np.uint8)
-    mean = total / count
+        return Spread(0.0, 0.0)
     deviation = math.sqrt((count * squares - total * total) / (count * count))
+    return Spread(total / count, deviation)
+
+
+def _color_table(spread: Spread) -> NDArray[np.uint8]:
+    """Color of every int16 value, at index ``value + 32768``."""
+    mean, deviation = spread.mean, spread.deviation
     if deviation == 0:
         return np.full(_VALUES, 128, np.uint8)
     values = np.arange(_VALUES, dtype=np.float64) + _LOWEST

@@ -74,7 +74,7 @@ def _out_of_memory() -> Outcome:
 
 
 def _run(parent: Parent, work: ChildWork, stages: Stages) -> Outcome:
-    site = replace(work.site, bands=work.order.bands)
+    site = replace(work.site, bands=work.order.bands, seamless=work.order.seamless)
     if work.order.resolution is not None:
         site = replace(site, resolution=work.order.resolution)
 

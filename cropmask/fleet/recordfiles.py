@@ -261,6 +261,7 @@ class Journal:
             recipe=order.recipe,
             resolution=order.resolution or self.site.resolution,
             bands=format_bands(order.bands) if order.bands else None,
+            seamless=order.seamless,
             threads=self.site.threads,
             host=socket.gethostname(),
             versions=find_versions(),

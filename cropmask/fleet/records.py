@@ -145,6 +145,8 @@ class AttemptRecord:
     resolution: int | None = None
     bands: str | None = None
     """Extra bands, such as ``+spread``."""
+    seamless: bool = False
+    """Whether objects go across the tile's edges."""
     threads: int | None = None
     """Threads that computed: what the attempt cost is its seconds on as many CPUs."""
     run_key: str | None = None
@@ -257,6 +259,8 @@ class RunRecord:
     """URL of the queue that it was sent to, if not a folder."""
     bands: str | None = None
     """Extra bands, such as ``+spread``; None for none."""
+    seamless: bool = False
+    """Whether objects go across the edges of tiles."""
 
     def orders(self) -> tuple[Order, ...]:
         """Orders of the run, in the sequence of its tiles; they name the region by its name."""
@@ -274,6 +278,7 @@ class RunRecord:
                 self.resolution,
                 self.overwrite,
                 bands,
+                self.seamless,
             )
             for tile in self.tiles
         )

@@ -117,5 +117,6 @@ def _submit(commands: CommandWriter, status: RunStatus) -> str:
     ]
     made = ("--model", record.recipe, "--resolution", str(record.resolution))
     bands = ("--bands", record.bands) if record.bands else ()
-    words = (*made, *bands, *tiles_argument(left, MAX_NAMED_TILES))
+    seamless = ("--seamless",) if record.seamless else ()
+    words = (*made, *bands, *seamless, *tiles_argument(left, MAX_NAMED_TILES))
     return commands.line_for("submit", record.region, record.period, *words)

@@ -15,7 +15,13 @@ from pyproj import Transformer
 
 from cropmask.contract import VERSION
 from cropmask.core.scaling import LAYER, UNDECLARED
-from cropmask.errors import CropmaskError, Reason, Rejected, blame_configuration
+from cropmask.errors import (
+    CropmaskError,
+    Misconfigured,
+    Reason,
+    Rejected,
+    blame_configuration,
+)
 from cropmask.grid import EPSG, tiles_within
 from cropmask.modelfile.model import check_probes, read_model
 from cropmask.operate.formats import format_count
@@ -25,6 +31,7 @@ from cropmask.product import NODATA, RECIPES
 from cropmask.queue.protocol import Queue
 from cropmask.region import Region, StacLayer, load_region, write_training
 from cropmask.remote.limits import ReadLimits
+from cropmask.results.colorfile import find_color_years
 from cropmask.site.site import Inputs, Site
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.catalogs import open_catalog
@@ -60,6 +67,8 @@ def examine(site: Site, region_name: str) -> Iterator[Check]:
     if region is not None:
         yield from _examine_region(site, region)
     yield _check("output", lambda: _check_output(site))
+    if region is not None and site.seamless:
+        yield _check("colors", partial(_check_colors, site, region))
     if site.queue_address is not None:
         yield _check("queue", lambda: _check_queue(site.queue()))
 
@@ -165,6 +174,18 @@ def _describe_raster(site: Site, inputs: Inputs, href: str) -> tuple[bool, str]:
 def _check_output(site: Site) -> str:
     site.store().check_writable()
     return f"{site.output} can be written; nodata is {NODATA} in every band"
+
+
+def _check_colors(site: Site, region: Region) -> str:
+    """Years whose tiles have colors to share; raises Misconfigured if there is none."""
+    years = find_color_years(site.store(), region.product, site.resolution)
+    if not years:
+        line = site.commands.line("colors fit", "--region", region.argument)
+        raise Misconfigured(
+            f"none are fitted at {site.resolution} m, which seamless needs: '{line}'",
+            reason=Reason.NO_COLORS,
+        )
+    return f"shared in {', '.join(years)}"
 
 
 def _check_queue(queue: Queue) -> str:

@@ -67,6 +67,8 @@ class Explanation:
     """How to write commands."""
     bands: tuple[str, ...] = ()
     """Names of the extra bands that it would have."""
+    seamless: bool = False
+    """Whether its objects would go across its edges."""
 
     @property
     def verdict(self) -> str:
@@ -112,7 +114,8 @@ class Explanation:
     def _submit(self) -> str:
         made = ("--model", self.recipe, "--resolution", str(self.resolution))
         bands = ("--bands", format_bands(self.bands)) if self.bands else ()
-        words = ("--tiles", str(self.task.tile), *made, *bands)
+        seamless = ("--seamless",) if self.seamless else ()
+        words = ("--tiles", str(self.task.tile), *made, *bands, *seamless)
         return self.commands.line_for("submit", self.task.region, self.task.period, *words)
 
 
@@ -171,6 +174,7 @@ def explain(
         site,
         resolution=resolution or (last and last.resolution) or site.resolution,
         bands=site.bands or parse_bands((last and last.bands) or ""),
+        seamless=site.seamless or bool(last and last.seamless),
     )
     place = make_place(product, task)
     presence, item = _look(store, product, task)
@@ -182,7 +186,7 @@ def explain(
         job = prepare(task, asked, recipe=asked_recipe)
         new_key = str(job.run_key)
         if item is not None:
-            found = list_changes(item.properties, job.parts, job.basis.words)
+            found = list_changes(item.properties, job.parts, job.words)
             changes = tuple(map(str, found))
     except CropmaskError as error:
         trouble = error
@@ -201,6 +205,7 @@ def explain(
         run=next((run.run for run in runs if str(task.tile) in run.tiles), None),
         commands=site.commands,
         bands=asked.bands,
+        seamless=asked.seamless,
     )
 
 

@@ -14,7 +14,7 @@ from functools import cache
 import shapely
 
 from cropmask.errors import Reason, Rejected, write_command
-from cropmask.grid import Tile, intersects, tiles_within
+from cropmask.grid import GridWindow, Tile, intersects, tiles_within
 from cropmask.machine.stages import Progress, Stages, tell_nobody
 from cropmask.operate.estimate import estimate
 from cropmask.operate.planfile import Need, Plan, TilePlan
@@ -33,6 +33,7 @@ from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
 from cropmask.tile.job import Basis, open_basis, prepare_on
 from cropmask.tile.runkey import Change, ChangeCause, list_changes
+from cropmask.tile.seam import grow, require_colors
 
 
 def make_plan(
@@ -96,6 +97,7 @@ def make_plan(
         estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
         strict_inputs=site.read.strict,
         bands=format_bands(site.bands) if site.bands else None,
+        seamless=site.seamless,
     )
 
 
@@ -145,6 +147,7 @@ class _Search:
         self.tiles = tiles
         self.options = site.read
         self.identify = cache(find_identity)
+        self.fitted = require_colors(site, basis.region, period)
         self.there = find_results(store, basis.region.product, period)
         self.catalog = self._gather()
 
@@ -157,7 +160,16 @@ class _Search:
             if isinstance(layer, StacLayer)
         }
         catalog = open_catalog(self.basis.inputs.catalog, self.options)
-        return gather(catalog, {(GEOMAD, self.period), *wanted}, self.tiles)
+        return gather(catalog, {(GEOMAD, self.period), *wanted}, self._searched)
+
+    @property
+    def _searched(self) -> Sequence[Tile]:
+        """The tiles, and those around them whose pixels they need."""
+        if self.fitted is None:
+            return self.tiles
+        resolution = self.basis.resolution
+        margins = (grow(GridWindow.of_tile(tile, resolution)).tiles for tile in self.tiles)
+        return sorted({tile for tiles in margins for tile in tiles})
 
     def run(self, progress: Progress) -> list[TilePlan]:
         """Every tile, a few at a time."""
@@ -169,7 +181,15 @@ class _Search:
         """One tile."""
         task = Task(tile, self.region, self.period)
         try:
-            job = prepare_on(self.basis, task, self.catalog, self.options, self.identify)
+            job = prepare_on(
+                self.basis,
+                task,
+                self.catalog,
+                self.options,
+                self.identify,
+                fitted=self.fitted,
+                identify_neighbor=self.identify,
+            )
         except EndlessSearch:  # so it is for every tile
             raise
         except Rejected as error:
@@ -186,5 +206,5 @@ class _Search:
             return replace(planned, need=Need.CHANGED, changes=change, detail=str(error))
         if item is None:  # removed since it was listed
             return planned
-        changes = list_changes(item.properties, job.parts, self.basis.words)
+        changes = list_changes(item.properties, job.parts, job.words)
         return replace(planned, need=Need.CHANGED if changes else Need.UNCHANGED, changes=changes)

@@ -83,6 +83,8 @@ class Plan:
     """Whether tiles with several versions of an input are refused."""
     bands: str | None = None
     """Extra bands, such as ``+spread``; None for none."""
+    seamless: bool = False
+    """Whether objects go across the edges of tiles."""
 
     @property
     def product(self) -> Product:

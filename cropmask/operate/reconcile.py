@@ -45,9 +45,12 @@ class Provenance:
     software: str | None
     bands: str = ""
     """Extra bands, such as ``+spread``."""
+    seamless: bool = False
+    """Whether objects go across the edges of tiles."""
 
     def __str__(self) -> str:
         extras = f", {self.bands}" if self.bands else ""
+        extras += ", seamless" if self.seamless else ""
         return f"{self.resolution} m, {self.recipe} {self.model}, cropmask {self.software}{extras}"
 
 
@@ -182,6 +185,7 @@ def _made(item: ResultItem) -> Provenance:
         _text(item.model.get("sha256"), 12),
         _text(item.properties.get("processing:version")),
         format_bands(item.bands) if item.bands else "",
+        item.seamless,
     )
 
 

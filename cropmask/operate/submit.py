@@ -77,6 +77,7 @@ def make_run(
         environment=plan.environment,
         catalog=plan.catalog,
         bands=plan.bands,
+        seamless=plan.seamless,
         models=absolute(str(models)) if models else None,
     )
 
@@ -183,7 +184,8 @@ def make_run_job(
     """Job of a run: one that drains the queue, or one with a pod for each line of a task file."""
     environment = site.worker_environment()
     environment[contract.ENV_RESOLUTION] = str(record.resolution)
-    environment.pop(contract.ENV_BANDS, None)  # a task names its own
+    for variable in (contract.ENV_BANDS, contract.ENV_SEAMLESS):  # a task says its own
+        environment.pop(variable, None)
     if task_file is not None:
         environment.pop(contract.ENV_QUEUE, None)
         environment[contract.ENV_TASKS] = task_file

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core.strips import DEVIATION, REFLECTANCE, Exclusion, Half, Strip
-from cropmask.pixels.layers import TileLayers
+from cropmask.core.strips import Exclusion, Half, Strip
+from cropmask.pixels.layers import TileLayers, arrays_of, make_strip, read_ahead
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +22,8 @@ class TilePart:
     layers: TileLayers
     row: int
     column: int
+    is_margin: bool = False
+    """Whether it is only around what is mapped: nothing is known of its masks."""
 
 
 class JoinedLayers:
@@ -53,53 +57,64 @@ class JoinedLayers:
         yield from self._empty(done, self._shape[0], rows)
 
     def excluded(self) -> NDArray[np.uint8]:
-        """:class:`Exclusion` of every pixel ``(y, x)``; OUTSIDE where there is no piece."""
+        """:class:`Exclusion` of every pixel ``(y, x)``; OUTSIDE without a piece, and in margins."""
         causes = np.full(self._shape, Exclusion.OUTSIDE, np.uint8)
         for piece in self._pieces:
-            height, width = piece.layers.shape
-            target = causes[piece.row : piece.row + height, piece.column : piece.column + width]
-            target[:] = piece.layers.excluded()
+            if not piece.is_margin:
+                height, width = piece.layers.shape
+                target = causes[piece.row : piece.row + height, piece.column : piece.column + width]
+                target[:] = piece.layers.excluded()
         return causes
 
     def _empty(self, start: int, stop: int, rows: int) -> Iterator[Strip]:
         for row in range(start, stop, rows):
-            yield _make_strip(row, min(rows, stop - row), self._shape[1])
+            yield _clear(make_strip(row, min(rows, stop - row), self._shape[1]))
 
     def _row_of_pieces(self, pieces: list[TilePart], rows: int) -> Iterator[Strip]:
-        sources = [piece.layers.strips(rows) for piece in pieces]
-        for strips in zip(*sources, strict=True):
-            row = pieces[0].row + strips[0].row
-            if strips[0].shape[1] == self._shape[1]:
-                yield replace(strips[0], row=row)
-                continue
-            joined = _make_strip(row, strips[0].shape[0], self._shape[1])
-            for piece, strip in zip(pieces, strips, strict=True):
-                _paste(joined, strip, piece.column)
-            yield joined
+        """Each piece reads its columns into the arrays of the whole, so that nothing is copied."""
+        top, height = pieces[0].row, pieces[0].layers.shape[0]
+        is_full = sum(piece.layers.shape[1] for piece in pieces) == self._shape[1]
+
+        def fill(row: int, count: int) -> Strip:
+            strip = make_strip(row, count, self._shape[1])
+            if not is_full:
+                _clear(strip)
+            begun = [piece.layers.fill(_columns(strip, piece)) for piece in pieces]
+            for part in begun:
+                part.result()
+            return replace(strip, row=top + row)
+
+        with ExitStack() as stack:
+            for piece in pieces:
+                stack.enter_context(piece.layers.reading())
+            ahead = ThreadPoolExecutor(1, thread_name_prefix="joined")
+            # Whoever stops early closes the layers, which ends what is being read: no wait here.
+            stack.callback(ahead.shutdown, wait=False, cancel_futures=True)
+
+            def submit(row: int, count: int) -> Future[Strip]:
+                return ahead.submit(fill, row, count)
+
+            yield from read_ahead(height, rows, submit)
 
 
-def _make_strip(row: int, rows: int, width: int) -> Strip:
-    """Rows in which nothing was seen."""
-    halves = [
-        Half(
-            np.zeros((len(REFLECTANCE), rows, width), np.uint16),
-            np.full((len(DEVIATION), rows, width), np.nan, np.float32),
-        )
-        for _ in range(2)
-    ]
-    unknown = np.full((3, rows, width), np.nan, np.float32)
-    return Strip(row, halves[0], halves[1], unknown[:2], unknown[2])
+def _clear(strip: Strip) -> Strip:
+    """The strip, in which nothing was seen."""
+    for pixels in arrays_of(strip):
+        pixels[:] = 0 if pixels.dtype.kind == "u" else np.nan
+    return strip
 
 
-def _paste(target: Strip, strip: Strip, column: int) -> None:
-    """Put the pixels of a strip into a wider one of the same rows."""
-    for into, pixels in zip(_arrays(target), _arrays(strip), strict=True):
-        into[..., column : column + strip.shape[1]] = pixels
+def _columns(strip: Strip, piece: TilePart) -> Strip:
+    """A strip of the columns of a piece, whose arrays are parts of those of a wider one."""
+    columns = slice(piece.column, piece.column + piece.layers.shape[1])
 
+    def cut(half: Half) -> Half:
+        return Half(half.reflectance[..., columns], half.deviation[..., columns])
 
-def _arrays(strip: Strip) -> Iterator[NDArray[np.generic]]:
-    for half in (strip.first, strip.second):
-        yield half.reflectance
-        yield half.deviation
-    yield strip.rain
-    yield strip.slope
+    return Strip(
+        strip.row,
+        cut(strip.first),
+        cut(strip.second),
+        strip.rain[..., columns],
+        strip.slope[..., columns],
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -44,6 +45,7 @@ def open_layers(
     limits: Limits,
     window: Window | None = None,
     masks: bool = True,
+    covered: bool = True,
     options: ReadOptions | None = None,
     files: RemoteFiles | None = None,
 ) -> TileLayers:
@@ -51,7 +53,8 @@ def open_layers(
 
     ``box`` is the tile's grid. With a ``window``, which lies within it, the layers have only this
     part of the tile, and each pixel the same values as in the whole. Without ``masks``, nothing is
-    opened that only masks.
+    opened that only masks. Unless it must be ``covered``, it may lie outside the region, and GeoMAD
+    may have any part of it.
 
     Remote files are those of ``files``, where they may be open already; default files of its own.
     From here on they are fetched ahead of their reading, until leaving it.
@@ -64,11 +67,50 @@ def open_layers(
     window = window or Window(0, 0, *box.shape)
     layers = TileLayers(sources, box, window, boundary, limits, options, files or RemoteFiles())
     try:
-        layers._open(masks=masks)
+        layers._open(masks=masks, covered=covered)
     except BaseException:
         layers.close()
         raise
     return layers
+
+
+def make_strip(row: int, rows: int, width: int) -> Strip:
+    """Rows whose pixels are still to be read."""
+
+    def make_half() -> Half:
+        reflectance = np.empty((len(REFLECTANCE), rows, width), np.uint16)
+        return Half(reflectance, np.empty((len(DEVIATION), rows, width), np.float32))
+
+    rain, slope = np.empty((2, rows, width), np.float32), np.empty((rows, width), np.float32)
+    return Strip(row, make_half(), make_half(), rain, slope)
+
+
+def arrays_of(strip: Strip) -> Iterator[NDArray[Any]]:
+    """All arrays of a strip, ``(..., y, x)``."""
+    for half in (strip.first, strip.second):
+        yield half.reflectance
+        yield half.deviation
+    yield strip.rain
+    yield strip.slope
+
+
+def read_ahead(
+    height: int, rows: int, submit: Callable[[int, int], Future[Strip]]
+) -> Iterator[Strip]:
+    """Strips of at most ``rows`` rows, the next one always begun while the caller has another."""
+    if rows < 1:
+        raise ValueError(f"a strip has at least one row, not {rows}")
+    pending: Future[Strip] | None = submit(0, min(rows, height))
+    try:
+        for row in range(rows, height + rows, rows):
+            assert pending is not None
+            strip = pending.result()
+            pending = submit(row, min(rows, height - row)) if row < height else None
+            yield strip
+            del strip
+    finally:
+        if pending is not None:
+            pending.cancel()
 
 
 def _geomads(sources: Sources) -> tuple[GeoMad, GeoMad]:
@@ -159,23 +201,25 @@ class TileLayers:
 
         Raises Interrupted if a raster cannot be read: truncated, corrupt, or its server failing.
         """
-        if rows < 1:
-            raise ValueError(f"a strip has at least one row, not {rows}")
-        height = self.shape[0]
+        with self.reading():
+            yield from read_ahead(self.shape[0], rows, self._submit)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Within it, :meth:`fill` is called with rows from north to south."""
         self._files.release(-1)
-        pending: Future[Strip] | None = self._submit(0, min(rows, height))
         try:
-            for row in range(rows, height + rows, rows):
-                assert pending is not None
-                strip = pending.result()
-                pending = self._submit(row, min(rows, height - row)) if row < height else None
-                yield strip
-                del strip
+            yield
         finally:
-            if pending is not None:
-                pending.cancel()
             for source in self._bands.values():
                 source.release()
+
+    def fill(self, strip: Strip) -> Future[Strip]:
+        """Begin to read rows of the window into the arrays of a strip: parts of others, too.
+
+        The result raises Interrupted as :meth:`strips` does.
+        """
+        return self._ahead.submit(self._fill, strip)
 
     def excluded(self) -> NDArray[np.uint8]:
         """:class:`Exclusion` of every pixel ``(y, x)``; 0 where the pixel is mapped.
@@ -196,7 +240,7 @@ class TileLayers:
         return causes
 
     def _submit(self, row: int, rows: int) -> Future[Strip]:
-        return self._ahead.submit(self._make_strip, row, rows)
+        return self._ahead.submit(lambda: self._fill(make_strip(row, rows, self.shape[1])))
 
     def _run(self, action: Callable[[Any], T], values: Iterable[Any]) -> list[T]:
         """Results of an action in the reading threads, in order; the first error is raised."""
@@ -207,15 +251,8 @@ class TileLayers:
             for future in futures:
                 future.cancel()
 
-    def _make_strip(self, row: int, rows: int) -> Strip:
-        width = self.shape[1]
-        halves = [
-            Half(
-                np.empty((len(REFLECTANCE), rows, width), np.uint16),
-                np.empty((len(DEVIATION), rows, width), np.float32),
-            )
-            for _ in _HALVES
-        ]
+    def _fill(self, strip: Strip) -> Strip:
+        halves = strip.first, strip.second
         targets = {
             (half, name): out
             for half, arrays in zip(_HALVES, halves, strict=True)
@@ -225,22 +262,17 @@ class TileLayers:
             )
             for name, out in zip(names, stack, strict=True)
         }
-        rain = np.empty((2, rows, width), np.float32)
-        slope = np.empty((rows, width), np.float32)
-
         readers: list[tuple[RowSource, NDArray[Any]]] = [
             *((self._bands[key], out) for key, out in targets.items()),
-            *zip(self._rain, rain, strict=True),
-            (self._sampled["slope"], slope),
+            *zip(self._rain, strip.rain, strict=True),
+            (self._sampled["slope"], strip.slope),
         ]
-        self._run(lambda reader: reader[0].read_rows(row, reader[1]), readers)
-        self._files.release(row + rows)
-        strip = Strip(row, halves[0], halves[1], rain, slope)
-        stacks = [array for half in halves for array in (half.reflectance, half.deviation)]
-        self.pixel_bytes += sum(array.nbytes for array in (*stacks, rain, slope))
+        self._run(lambda reader: reader[0].read_rows(strip.row, reader[1]), readers)
+        self._files.release(strip.row + strip.shape[0])
+        self.pixel_bytes += sum(array.nbytes for array in arrays_of(strip))
         return strip
 
-    def _open(self, *, masks: bool) -> None:
+    def _open(self, *, masks: bool, covered: bool) -> None:
         bands = {
             (half, name): band
             for half, geomad in zip(_HALVES, _geomads(self._sources), strict=True)
@@ -250,7 +282,8 @@ class TileLayers:
         rasters = dict(zip(bands, opened, strict=True))
         for key, band in bands.items():
             self._bands[key] = open_rows(rasters[key], band, self._tile, self._window)
-        self._check_coverage(rasters)
+        if covered:
+            self._check_coverage(rasters)
         self._run(lambda key: self._plan(self._bands[key], rasters[key], bands[key]), bands)
         self._open_features()
         if masks:

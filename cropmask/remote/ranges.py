@@ -531,7 +531,8 @@ class RemoteFiles:
     Threads share it. Leaving it ends what is under way and lets go of everything.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ahead_bytes: int = AHEAD_BYTES) -> None:
+        self._ahead_bytes = ahead_bytes
         self._changed = Condition(RLock())
         self._files: dict[str, Future[RemoteFile]] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -643,7 +644,7 @@ class RemoteFiles:
             heapq.heappop(self._planned)  # somebody could not wait for its turn
         while self._rest and self._rest[0][1].was_here:
             self._rest.popleft()
-        is_full = self._ahead >= AHEAD_BYTES or (self._held >= HELD_BYTES and self._rest)
+        is_full = self._ahead >= self._ahead_bytes or (self._held >= HELD_BYTES and self._rest)
         if self._planned and not is_full:
             return heapq.heappop(self._planned)[2:]
         return self._rest.popleft() if self._rest else None

@@ -21,7 +21,11 @@ PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
     {
         **dict.fromkeys(("submit", "worker", "status", "doctor", "config"), (*_PLACE, "queue")),
         **dict.fromkeys(
-            ("job", "plan", "reconcile", "ls", "rm", "logs", "explain", "mosaic", "show"), _PLACE
+            (
+                *("job", "plan", "reconcile", "ls", "rm", "logs", "explain", "mosaic", "show"),
+                "colors fit",
+            ),
+            _PLACE,
         ),
         **dict.fromkeys(
             (

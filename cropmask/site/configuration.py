@@ -236,6 +236,8 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     contract.ENV_BREAKER: _WHOLE,
     contract.ENV_CPU_HOUR_PRICE: _NUMBER,
     contract.ENV_VERIFY_INPUTS: _Kind("true, false or 'all'", _encode_verify),
+    contract.ENV_SEAMLESS: _FLAG,
+    contract.ENV_SEAMLESS: _FLAG,
     contract.ENV_STRICT_INPUTS: _FLAG,
     contract.ENV_TRUST_CATALOG: _FLAG,
     contract.ENV_LIMITS: _Kind("a table of numbers, such as {pages = 500}", _encode_limits),

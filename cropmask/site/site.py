@@ -91,6 +91,8 @@ class Site:
     """Pixel size in meters."""
     bands: tuple[str, ...]
     """Names of extra bands; see :func:`cropmask.product.parse_bands`."""
+    seamless: bool
+    """Whether tiles are segmented with shared colors and a margin of their neighbors."""
     models: Path | None
     """Folder of regions, if not the package's."""
     region_files: tuple[Path, ...]
@@ -172,6 +174,7 @@ class Site:
             contract.ENV_OUTPUT: self.output,
             contract.ENV_RESOLUTION: str(self.resolution),
             contract.ENV_BANDS: format_bands(self.bands) if self.bands else None,
+            contract.ENV_SEAMLESS: "1" if self.seamless else None,
             contract.ENV_QUEUE: self.queue_address,
             contract.ENV_DEAD_LETTERS: self.queue_options.dead_letters,
             contract.ENV_SQS_ENDPOINT: self.queue_options.endpoint_url,
@@ -234,6 +237,7 @@ def open_site(
         output=output,
         resolution=given.read(contract.ENV_RESOLUTION),
         bands=given.read(contract.ENV_BANDS),
+        seamless=given.read(contract.ENV_SEAMLESS),
         models=given.read(contract.ENV_MODELS),
         region_files=given.read(contract.ENV_REGION_FILES),
         cache=given.read(contract.ENV_CACHE),
@@ -408,6 +412,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_ENVIRONMENT: _parse_environment,
     contract.ENV_RESOLUTION: _parse_resolution,
     contract.ENV_BANDS: _parse_bands,
+    contract.ENV_SEAMLESS: _parse_flag,
     contract.ENV_OUTPUT: _parse_output,
     contract.ENV_MODELS: _parse_path,
     contract.ENV_REGION_FILES: _parse_paths,
@@ -535,6 +540,7 @@ _DEFAULTS: Final[Mapping[str, Callable[[_Settings], object]]] = {
     contract.ENV_CACHE: _usual_cache,
     contract.ENV_RESOLUTION: _usual_resolution,
     contract.ENV_BANDS: lambda _given: (),
+    contract.ENV_SEAMLESS: lambda _given: False,
     contract.ENV_THREADS: lambda _given: find_cpus(),
     contract.ENV_MEMORY: lambda _given: find_memory_limit(),
     contract.ENV_LOG_FORMAT: lambda _given: "auto",

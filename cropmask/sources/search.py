@@ -174,10 +174,13 @@ def find_sources(
     period: Period,
     ancillary: Ancillary,
     *,
+    masks: bool = True,
     options: ReadOptions | None = None,
     collection: str = GEOMAD,
 ) -> Sources:
     """Items and rasters that a tile is computed from, at any resolution.
+
+    Without ``masks``, layers that only mask are not looked for.
 
     Raises Rejected if a half-year is missing or doubled, a band is missing, the CRS is wrong, or a
     document cannot be understood; Misconfigured if there is no catalog, or access to it is denied;
@@ -187,18 +190,33 @@ def find_sources(
     place = open_catalog(catalog, options) if isinstance(catalog, str) else catalog
     layers_named = (getattr(ancillary, name) for name in (*FEATURE_LAYERS, *MASK_LAYERS))
     named = [layer for layer in layers_named if isinstance(layer, str)]
-    items = _items_of_tile(place, collection, tile, period)
-    strict = options.strict
-    first, second = (
-        _half(place, collection, tile, half, items, strict=strict) for half in period.halves
-    )
+    first, second = find_geomads(place, tile, period, strict=options.strict, collection=collection)
+    unused = MASK_LAYERS if not masks else ()
     layers = {
-        name: _layer(place, name, getattr(ancillary, name), tile, period, strict=strict)
+        name: LayerSource(None, "not looked for")
+        if name in unused
+        else _layer(place, name, getattr(ancillary, name), tile, period, strict=options.strict)
         for name in (*FEATURE_LAYERS, *MASK_LAYERS)
     }
     return Sources(
         tile, period, first, second, MappingProxyType(layers), options.at(place.address, named)
     )
+
+
+def find_geomads(
+    place: Catalog,
+    tile: Tile,
+    period: Period,
+    *,
+    strict: bool = False,
+    collection: str = GEOMAD,
+) -> tuple[GeoMad, GeoMad]:
+    """GeoMAD of the two half-years; raises as :func:`find_sources`."""
+    items = _items_of_tile(place, collection, tile, period)
+    first, second = (
+        _half(place, collection, tile, half, items, strict=strict) for half in period.halves
+    )
+    return first, second
 
 
 def _items_of_tile(

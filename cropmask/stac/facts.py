@@ -141,6 +141,8 @@ class MapFacts:
     """Names of extra bands."""
     calibrations: Mapping[str, str] = field(default_factory=dict)
     """By region, where calibrated percentages are from."""
+    seamless: Document | None = None
+    """Colors shared with other maps, and the neighbors in the margin; None for a map by itself."""
 
     @property
     def title(self) -> str:

@@ -200,8 +200,10 @@ def _figures(facts: MapFacts) -> Document:
 
 
 def _extras(facts: MapFacts) -> Document:
-    """Which extra bands there are, and where calibrated percentages are from."""
+    """What was asked for beside the published: extra bands, and objects across seams."""
     said: Document = {"cropmask:bands": list(facts.bands)} if facts.bands else {}
+    if facts.seamless is not None:
+        said["cropmask:seamless"] = facts.seamless
     if facts.calibrations:
         said["cropmask:calibration"] = dict(sorted(facts.calibrations.items()))
     return said
@@ -313,6 +315,11 @@ class ResultItem:
     def bands(self) -> tuple[str, ...]:
         """Names of its extra bands."""
         return tuple(band.name for band in EXTRA_BANDS if band.name in self.assets)
+
+    @property
+    def seamless(self) -> bool:
+        """Whether its objects go across its edges."""
+        return "cropmask:seamless" in self.properties
 
     @property
     def attribution(self) -> Attribution:

@@ -4,7 +4,7 @@ Each pixel is mapped as in the run of its tile, by the model of its region; wher
 overlap, the region that comes first by name has the pixel. ``mask`` and ``prob`` are those of the
 tile. ``filtered`` is segmented in the area and a margin around it, so it may differ: the colors
 and clusters of the segmentation follow all pixels that it sees, and the tile has more of them. With
-those of the tile, the margin would make it the tile's, pixel by pixel.
+the colors that a seamless site shares, it is that of the seamless tile.
 """
 
 from __future__ import annotations
@@ -27,13 +27,10 @@ from cropmask.contract import VERSION
 from cropmask.core.cropmap import CropMap, Statistics, mean_percent, sum_counts
 from cropmask.core.mapper import map_crops
 from cropmask.errors import Reason, Rejected
-from cropmask.grid import GridWindow, geobox, tiles_within
+from cropmask.grid import GridWindow, tiles_within
 from cropmask.machine.limits import open_workspace
 from cropmask.machine.stages import Stages
 from cropmask.modelfile.model import read_model
-from cropmask.pixels.joined import JoinedLayers, TilePart
-from cropmask.pixels.layers import TileLayers, open_layers
-from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
 from cropmask.product import AREAS, NODATA, Recipe, with_extras
 from cropmask.region import region_names
@@ -46,7 +43,7 @@ from cropmask.site.site import Site
 from cropmask.sources.attribution import find_attribution
 from cropmask.sources.boundary import load_area
 from cropmask.sources.search import Identify
-from cropmask.stac.facts import ASSET_SUFFIXES, AreaFacts, area_assets, area_file
+from cropmask.stac.facts import ASSET_SUFFIXES, AreaFacts, Document, area_assets, area_file
 from cropmask.stac.footprint import describe_polygons
 from cropmask.stac.links import ITEM_SUFFIX
 from cropmask.store.protocol import Store
@@ -62,6 +59,7 @@ from cropmask.tile.job import Basis, Job, choose_model, make_basis, open_boundar
 from cropmask.tile.memory import open_stages, plan_memory
 from cropmask.tile.run import TileResult, make_result
 from cropmask.tile.runkey import SHORT, digest_json
+from cropmask.tile.seam import Seam, find_seam, open_joined, require_colors
 
 AUTO: Final = "auto"
 """Stands for whatever regions an area lies in."""
@@ -103,7 +101,9 @@ class AreaPart:
     window: GridWindow
     """Pixels of its part and those around it."""
     margin: GridWindow
-    """What is segmented: the window and a margin, within the tiles."""
+    """What is segmented: the window and a margin, within the tiles if it shares no colors."""
+    seam: Seam | None = None
+    """What it shares with tiles around it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +199,12 @@ def run_area(
             calibrations = {
                 key: word for found in mapped for key, word in found.calibrations.items()
             }
-            facts = _make_facts(job, statistics, not_applied, owed, calibrations)
+            seams = {
+                part.basis.region.name: found.seamless
+                for part, found in zip(job.parts, mapped, strict=True)
+                if found.seamless is not None
+            }
+            facts = _make_facts(job, statistics, not_applied, owed, calibrations, seams or None)
             written = put_area(
                 store, job.place, facts, crop_map, overwrite=overwrite, threads=site.threads
             )
@@ -230,9 +235,12 @@ def prepare_area(
         )
     jobs = [job for part in parts for job in part.jobs]
     keys = [[job.basis.region.name, str(job.task.tile), str(job.run_key)] for job in jobs]
-    run_key = RunKey.of(area=task.digest, margin=MARGIN_METERS, tiles=keys)
+    seams = [part.seam.key_parts for part in parts if part.seam]
+    shared = {name: [seam[name] for seam in seams] for name in (seams[0] if seams else ())}
+    run_key = RunKey.of(area=task.digest, margin=MARGIN_METERS, tiles=keys, **shared)
     shorts = [job.parts.short for job in jobs]
-    digests = {name: digest_json([short[name] for short in shorts])[:SHORT] for name in shorts[0]}
+    each = {name: [short[name] for short in shorts] for name in shorts[0]} | shared
+    digests = {name: digest_json(values)[:SHORT] for name, values in each.items()}
     folder = f"{AREAS}/{task.name}/{task.period}"
     return AreaJob(
         task=task,
@@ -259,7 +267,8 @@ def find_same_area(store: Store, job: AreaJob) -> Mapping[str, object] | None:
         files = (key_beside(job.place.item, ASSET_SUFFIXES[key]) for key in area_assets(job.bands))
         return figures if all(map(store.exists, files)) else None
     old = kept if isinstance(kept, dict) else {}
-    names = [name for name, part in job.key_parts.items() if old.get(name) != part]
+    asked = dict.fromkeys([*job.key_parts, *old])
+    names = [name for name in asked if old.get(name) != job.key_parts.get(name)]
     raise Rejected(
         f"{store.uri(job.place.item)} is there with another {' and '.join(names) or 'margin'}: "
         "use --overwrite to replace it, or another --name or --output",
@@ -350,6 +359,18 @@ def _prepare_part(
         for task in tasks
     )
     window = GridWindow.around(polygons.bounds, site.resolution).within(whole)
+    fitted = require_colors(site, basis.region, period)
+    if fitted is not None:
+        seam = find_seam(
+            fitted,
+            window,
+            [task.tile for task in tasks],
+            period,
+            basis.inputs.ancillary,
+            basis.inputs.catalog,
+            site.read,
+        )
+        return AreaPart(basis, polygons, jobs, window, seam.margin, seam)
     tiles = [GridWindow.of_tile(task.tile, site.resolution) for task in tasks]
     margin = window.grown(MARGIN_METERS // site.resolution).within(reduce(GridWindow.joined, tiles))
     return AreaPart(basis, polygons, jobs, window, margin)
@@ -361,6 +382,7 @@ class _MappedPart:
     statistics: Statistics
     not_applied: Mapping[str, str]
     calibrations: Mapping[str, str]
+    seamless: Document | None
 
 
 def _map_part(
@@ -373,54 +395,45 @@ def _map_part(
         with stages.stage("load"):
             model = read_model(basis.model.file, basis.model.sha256)
             extras = make_extras(model, basis.bands, basis.resolution)
-            pieces = [
-                TilePart(stack.enter_context(layers), row, column)
-                for layers, row, column in _open_pieces(part, files)
-            ]
+            inputs = stack.enter_context(
+                open_joined(
+                    {job.task.tile: job.sources for job in part.jobs},
+                    part.window,
+                    part.margin,
+                    boundary=part.polygons,
+                    limits=limits,
+                    files_of={job.task.tile: files[job.task] for job in part.jobs}.__getitem__,
+                    neighbors=part.seam.neighbors if part.seam else (),
+                )
+            )
 
         def keep(name: str, band: NDArray[np.uint8]) -> None:
             if name in extras.names:
                 kept[name] = band
 
-        layers = JoinedLayers((part.margin.rows, part.margin.columns), pieces)
         crop_map, statistics = map_crops(
-            layers,
+            inputs.layers,
             model.forest,
             need_both=limits.require_both_halves,
             rows=budget.rows,
             threads=site.threads,
             stages=stages.stage,
-            workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
-            inner=part.window.seen_from(part.margin),
+            workspace=open_workspace(inputs.layers.shape, on_disk=budget.on_disk),
+            inner=inputs.inner,
             sink=keep,
             extras=extras,
             origin=(part.margin.row, part.margin.column),
+            colors=part.seam.fitted.colors if part.seam else None,
         )
-        for piece in pieces:
-            piece.layers.check()
-            stages.add_bytes("classify", piece.layers.pixel_bytes)
-    causes = ChainMap(*(dict(piece.layers.not_applied) for piece in pieces))
-    calibrations = make_calibrations(basis, model)
-    return _MappedPart(replace(crop_map, extras=kept), statistics, causes, calibrations)
-
-
-def _open_pieces(
-    part: AreaPart, files: Mapping[Task, RemoteFiles]
-) -> Iterator[tuple[TileLayers, int, int]]:
-    """Layers of the part of each tile that is segmented, and where they are in it."""
-    for job in part.jobs:
-        resolution = part.window.resolution
-        tile = GridWindow.of_tile(job.task.tile, resolution)
-        piece = part.margin.within(tile)
-        layers = open_layers(
-            job.sources,
-            geobox(job.task.tile, resolution),
-            boundary=part.polygons,
-            limits=part.basis.region.limits,
-            window=Window.of(piece, tile),
-            files=files[job.task],
-        )
-        yield layers, piece.row - part.margin.row, piece.column - part.margin.column
+        inputs.check()
+        stages.add_bytes("classify", inputs.pixel_bytes)
+    return _MappedPart(
+        replace(crop_map, extras=kept),
+        statistics,
+        inputs.not_applied,
+        make_calibrations(basis, model),
+        part.seam.describe(inputs.left_out) if part.seam else None,
+    )
 
 
 def _compose(job: AreaJob, maps: Sequence[CropMap]) -> CropMap:
@@ -472,6 +485,7 @@ def _make_facts(
     not_applied: Mapping[str, str],
     owed: Sequence[Attribution],
     calibrations: Mapping[str, str],
+    seamless: Document | None,
 ) -> AreaFacts:
     geometry, bounds = describe_polygons(job.task.polygons)
     sources = {source.href: source for each in job.jobs for source in make_sources(each)}
@@ -495,4 +509,5 @@ def _make_facts(
         attribution=reduce(Attribution.beside, owed),
         bands=job.bands,
         calibrations=calibrations,
+        seamless=seamless,
     )

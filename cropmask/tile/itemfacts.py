@@ -23,6 +23,7 @@ def make_facts(
     statistics: Statistics,
     not_applied: Mapping[str, str],
     attribution: Attribution,
+    seamless: Document | None = None,
 ) -> ItemFacts:
     """What the item of a job says."""
     basis = job.basis
@@ -48,6 +49,7 @@ def make_facts(
         region_title=basis.region.title,
         bands=basis.bands,
         calibrations=make_calibrations(basis, model),
+        seamless=seamless,
     )
 
 

@@ -12,12 +12,13 @@ import shapely
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES
 from cropmask.errors import Reason, Rejected, write_command
-from cropmask.grid import intersects
+from cropmask.grid import GridWindow, intersects
 from cropmask.machine.stages import Stages
 from cropmask.modelfile.model import read_model
 from cropmask.product import CELL_METERS, DISSIMILARITY, Recipe
 from cropmask.region import ModelRef, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
+from cropmask.results.colorfile import FittedColors
 from cropmask.results.finder import Place, find_item, make_place
 from cropmask.site.site import Inputs, Site
 from cropmask.sources.boundary import load_boundary
@@ -27,7 +28,16 @@ from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import RunKey, Task
 from cropmask.tile.extras import check_extras
-from cropmask.tile.runkey import KeyParts, bands_words, digest_json, list_changes, model_words
+from cropmask.tile.runkey import (
+    OWN_COLORS,
+    KeyParts,
+    bands_words,
+    colors_words,
+    digest_json,
+    list_changes,
+    model_words,
+)
+from cropmask.tile.seam import Seam, find_seam, require_colors
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,14 @@ class Job:
     sources: Sources
     parts: KeyParts
     place: Place
+    seam: Seam | None = None
+    """What it shares with its neighbors; None for a tile by itself."""
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Parts of the run key that have words; see :func:`~cropmask.tile.runkey.item_words`."""
+        colors = colors_words(self.seam.fitted.digest) if self.seam else None
+        return {**self.basis.words, "colors": colors or OWN_COLORS}
 
     @property
     def run_key(self) -> RunKey:
@@ -123,7 +141,9 @@ def prepare(
     if basis is None:
         basis = open_basis(task.region, site, recipe=recipe, stages=stages)
     with stages.stage("search"):
-        return prepare_on(basis, task, basis.inputs.catalog, site.read, identify)
+        fitted = require_colors(site, basis.region, task.period)
+        catalog = basis.inputs.catalog
+        return prepare_on(basis, task, catalog, site.read, identify, fitted=fitted)
 
 
 def open_basis(
@@ -186,8 +206,14 @@ def prepare_on(
     catalog: str | Catalog,
     options: ReadOptions,
     identify: Identify = find_identity,
+    *,
+    fitted: FittedColors | None = None,
+    identify_neighbor: Identify = find_identity,
 ) -> Job:
     """Check a task of a region and find its inputs; the only place where run keys are made.
+
+    With colors that were ``fitted`` for the tiles of the region, the inputs of its neighbors as
+    well.
 
     Raises Rejected if the tile is outside the region, or its inputs are not as they must be.
     """
@@ -197,6 +223,19 @@ def prepare_on(
     sources = find_sources(catalog, task.tile, task.period, basis.inputs.ancillary, options=options)
     inputs = sources.fingerprint(identify)
     geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
+    seam, seam_parts = None, {}
+    if fitted is not None:
+        seam = find_seam(
+            fitted,
+            GridWindow.of_tile(task.tile, basis.resolution),
+            (task.tile,),
+            task.period,
+            basis.inputs.ancillary,
+            catalog,
+            options,
+            lambda _tile: identify_neighbor,
+        )
+        seam_parts = seam.key_parts
     bands = {"bands": list(basis.bands), "cell": CELL_METERS}
     parts = KeyParts.of(
         model=basis.model.sha256,
@@ -209,8 +248,9 @@ def prepare_on(
         features=FEATURES,
         code=VERSION,
         **({"bands": bands} if basis.bands else {}),
+        **seam_parts,
     )
-    return Job(task, basis, sources, parts, make_place(region.product, task))
+    return Job(task, basis, sources, parts, make_place(region.product, task), seam)
 
 
 def _outside(task: Task, region: Region, inputs: Inputs) -> str:
@@ -234,7 +274,7 @@ def find_same(store: Store, job: Job) -> ResultItem | None:
     item = find_item(store, job.place)
     if item is None:
         return None
-    changes = list_changes(item.properties, job.parts, job.basis.words)
+    changes = list_changes(item.properties, job.parts, job.words)
     if not changes:
         return item
     why = " and ".join(map(str, changes))

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cropmask.core.mapper import LAST_BAND, map_crops
-from cropmask.grid import geobox
+from cropmask.grid import GridWindow, geobox
 from cropmask.machine.limits import open_workspace
 from cropmask.machine.stages import Stages, StageUse
 from cropmask.modelfile.model import read_model
-from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
 from cropmask.product import Recipe
 from cropmask.remote.fetch import ReadOptions
@@ -33,6 +32,7 @@ from cropmask.tile.extras import make_extras
 from cropmask.tile.itemfacts import make_facts, make_product_collection
 from cropmask.tile.job import Basis, find_same, prepare
 from cropmask.tile.memory import open_stages, plan_memory
+from cropmask.tile.seam import open_joined
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -142,7 +142,9 @@ def _run(
     if not overwrite and (item := find_same(store, job)) is not None:
         return make_result(job, store, "SKIPPED", stages, item.statistics)
     box = geobox(task.tile, site.resolution)
-    budget = plan_memory(box, site.memory, job.basis.bands)
+    window = GridWindow.of_tile(task.tile, site.resolution)
+    margin = job.seam.margin if job.seam else window
+    budget = plan_memory(margin.geobox, site.memory, job.basis.bands)
     with stages.stage("load"):
         store.check_writable()
         verify_files(job.sources.bands, job.sources.options)
@@ -152,13 +154,15 @@ def _run(
         attribution = region.attribution.over(find_attribution(job.sources))
     with (
         TemporaryDirectory(prefix="cropmask-") as temporary,
-        open_layers(
-            job.sources,
-            box,
+        open_joined(
+            {task.tile: job.sources},
+            window,
+            margin,
             boundary=job.basis.boundary,
             limits=region.limits,
-            files=files,
-        ) as layers,
+            files_of=lambda _tile: files,
+            neighbors=job.seam.neighbors if job.seam else (),
+        ) as inputs,
     ):
         folder = Path(temporary)
         put = partial(write_band, folder, region.product, task, box)
@@ -169,21 +173,25 @@ def _run(
             put(name, band, credit=attribution.line, threads=threads)
 
         crop_map, statistics = map_crops(
-            layers,
+            inputs.layers,
             model.forest,
             need_both=region.limits.require_both_halves,
             rows=budget.rows,
             threads=site.threads,
             stages=stages.stage,
-            workspace=open_workspace(layers.shape, on_disk=budget.on_disk),
+            workspace=open_workspace(inputs.layers.shape, on_disk=budget.on_disk),
             sink=write,
             beside=site.threads > 1 and not budget.on_disk,
+            inner=inputs.inner,
             extras=extras,
+            origin=(margin.row, margin.column),
+            colors=job.seam.fitted.colors if job.seam else None,
         )
-        stages.add_bytes("classify", layers.pixel_bytes)
+        stages.add_bytes("classify", inputs.pixel_bytes)
         with stages.stage("write"):
-            layers.check()
-            facts = make_facts(job, model, statistics, layers.not_applied, attribution)
+            inputs.check()
+            seamless = job.seam.describe(inputs.left_out) if job.seam else None
+            facts = make_facts(job, model, statistics, inputs.not_applied, attribution, seamless)
             collection = make_product_collection(job, attribution)
             published = put_dataset(
                 store,

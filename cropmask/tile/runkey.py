@@ -16,6 +16,10 @@ SHORT: Final = 16
 """Digits of a part's digest that an item keeps: enough to tell parts apart."""
 
 
+OWN_COLORS: Final = "of the tile alone"
+"""The colors of a tile that shares none, in words."""
+
+
 class ChangeCause(StrEnum):
     """Why a result is another one than asked for, as operators group it."""
 
@@ -34,6 +38,8 @@ CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
     "boundary": ChangeCause.CONFIGURATION,
     "resolution": ChangeCause.CONFIGURATION,
     "bands": ChangeCause.CONFIGURATION,
+    "colors": ChangeCause.CONFIGURATION,
+    "neighbors": ChangeCause.INPUTS,
     "geomad": ChangeCause.INPUTS,
     "ancillary": ChangeCause.INPUTS,
     "features": ChangeCause.SOFTWARE,
@@ -64,6 +70,11 @@ class KeyParts:
     """Version of the package."""
     bands: str | None = None
     """Names of extra bands and how they are made; None, and no part of the key, without any."""
+    colors: str | None = None
+    """Colors that tiles share and the margin around them; None, and no part of the key, for a tile
+    by itself."""
+    neighbors: str | None = None
+    """Identities of the neighbors' inputs; None likewise."""
 
     @classmethod
     def of(cls, **values: Any) -> KeyParts:  # noqa: ANN401 (any JSON value)
@@ -116,6 +127,8 @@ class Change:
             "geomad": "GeoMAD",
             "ancillary": "layers beside GeoMAD",
             "bands": "choice of extra bands",
+            "colors": "colors of objects",
+            "neighbors": "GeoMAD of neighbors",
         }
         name = words.get(self.part, self.part)
         if self.part == "item":
@@ -132,7 +145,7 @@ def list_changes(
     if properties.get("cropmask:run_key") == str(parts.key):
         return ()
     old, kept = (
-        {"bands": NO_EXTRA, **item_words(properties)},
+        {"bands": NO_EXTRA, "colors": OWN_COLORS, **item_words(properties)},
         properties.get("cropmask:run_key_parts"),
     )
     if isinstance(kept, dict):
@@ -156,6 +169,7 @@ def item_words(properties: Mapping[str, Any]) -> dict[str, str]:
         "region": properties.get("odc:dataset_version"),
         "code": properties.get("processing:version"),
         "bands": bands_words(properties.get("cropmask:bands")),
+        "colors": _find_colors(properties.get("cropmask:seamless")),
     }
     return {name: str(value) for name, value in found.items() if value is not None}
 
@@ -165,6 +179,16 @@ def bands_words(names: object) -> str | None:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return None
     return format_bands(names)
+
+
+def colors_words(digest: object) -> str:
+    """Shared colors in words: the first digits of their digest."""
+    return f"shared {str(digest)[:12]}"
+
+
+def _find_colors(said: object) -> str | None:
+    """Shared colors in words, of what an item says of its seams; None if it says nothing."""
+    return colors_words(said["colors"]) if isinstance(said, dict) and "colors" in said else None
 
 
 def model_words(recipe: object, digest: object) -> str:

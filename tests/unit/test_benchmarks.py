@@ -27,6 +27,7 @@ from benchmarks import (
     part,
     peers,
     reference,
+    seams,
     segmentation,
     tile,
 )
@@ -176,7 +177,7 @@ def run_here(name: str, request: dict[str, Any]) -> Usage:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, cache: None) -> None:
     """Measured work runs in the process of the tests, which keeps its CPUs and its heap."""
-    for module in (network, reference, segmentation, tile):
+    for module in (network, reference, seams, segmentation, tile):
         monkeypatch.setattr(module, "run_module", run_here)
     for module in (part, job):
         for name in ("keep_cpus", "keep_heap_small"):
@@ -317,6 +318,7 @@ def run_program(
         ("network", "--resolution 100 --quick"),
         ("operating", "--quick"),
         ("reference", "--edges 48,96 --resolution 100"),
+        ("seams", "--resolution 100 --recipes boosted"),
         ("segmentation", "--edges 64,96"),
         ("tile", "--edges 64 --threads 1 --models boosted --resolution 100"),
     ],
@@ -328,6 +330,7 @@ def test_every_benchmark_is_a_program_of_its_own(
     monkeypatch.setattr(forest, "QUICK", TINY["forest"])
     monkeypatch.setattr(network, "QUICK", TINY["network"])
     monkeypatch.setattr(operating, "QUICK", TINY["operating"])
+    monkeypatch.chdir(tmp_path)
     output = tmp_path / "out.json"
     module = import_module(f"benchmarks.{name}")
     run_program(module, [*words.split(), "--output", str(output)], models, monkeypatch)

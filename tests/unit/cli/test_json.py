@@ -86,6 +86,7 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
         "validate": ["--region", str(valley), "--samples", str(samples)],
         "samples extract": [*region, *extracted, *inputs],
         "samples check": [str(samples)],
+        "colors fit": [*region, "--resolution", "100", *places],
         "plan": [*region, "--tiles", tile, "--resolution", "100", *places],
         "submit": [*region, "--tiles", tile, "--resolution", "100", "--all", "--dry-run", *places],
         "status": output,

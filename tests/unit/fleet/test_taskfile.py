@@ -35,6 +35,8 @@ ORDERS = st.builds(
     st.sampled_from(RECIPES),
     st.sampled_from((None, *RESOLUTIONS)),
     st.booleans(),
+    st.sampled_from(((), ("spread",), ("calibrated", "dissimilarity"))),
+    st.booleans(),
 )
 
 

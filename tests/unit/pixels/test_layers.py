@@ -295,13 +295,13 @@ def test_closing_in_the_middle(made: World):
 
 def test_reading_runs_at_most_one_strip_ahead(made: World, monkeypatch: pytest.MonkeyPatch):
     started: list[int] = []
-    original = TileLayers._make_strip
+    original = TileLayers._fill
 
-    def count(self: TileLayers, row: int, rows: int) -> Strip:
-        started.append(row)
-        return original(self, row, rows)
+    def count(self: TileLayers, strip: Strip) -> Strip:
+        started.append(strip.row)
+        return original(self, strip)
 
-    monkeypatch.setattr(TileLayers, "_make_strip", count)
+    monkeypatch.setattr(TileLayers, "_fill", count)
     with opened(made) as layers:
         for strip in layers.strips(40):
             assert max(started, default=0) <= strip.row + 40

@@ -30,6 +30,7 @@ SAID: dict[str, tuple[str, str]] = {
     "cache": ("'~/fast'", "{home}/fast"),
     "resolution": ("20", "20"),
     "bands": ("'+spread'", "+spread"),
+    "seamless": ("true", "1"),
     "threads": ("3", "3"),
     "memory": ("'4GB'", "4GB"),
     "log_format": ("'json'", "json"),

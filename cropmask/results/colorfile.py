@@ -1,0 +1,153 @@
+"""The colors that tiles of a product and year share, as a small file beside the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cropmask.contract import COLORS
+from cropmask.core.sharedcolors import SharedColors
+from cropmask.core.stretch import Spread
+from cropmask.errors import Misconfigured, Reason
+from cropmask.product import Product
+from cropmask.stac.facts import encode_json
+from cropmask.stac.links import JSON_TYPE
+from cropmask.store.protocol import Absent, Store
+from cropmask.task import Period
+
+FORMAT: Final = 1
+MAX_BYTES: Final = 2**20
+"""A file of ours has about 20 kB."""
+
+_Centers = Annotated[tuple[float, ...], Field(min_length=1, max_length=255)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Band(_Strict):
+    mean: float
+    deviation: float
+    centers: _Centers
+
+
+class _Document(_Strict):
+    colors: Literal[1]
+    product: str
+    version: str
+    period: str
+    resolution: int
+    synthetic: bool
+    bands: Annotated[tuple[_Band, ...], Field(min_length=2, max_length=2)]
+    tiles: tuple[str, ...]
+    left_out: dict[str, str]
+    pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class FittedColors:
+    """Colors, and what they were fitted to."""
+
+    colors: SharedColors
+    tiles: tuple[str, ...]
+    """Tiles that pixels were taken of."""
+    left_out: Mapping[str, str]
+    """Other tiles of the sample, and the reason why nothing could be taken of them."""
+    pixels: int
+    synthetic: bool
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the colors themselves, 64 hexadecimal digits."""
+        text = json.dumps(_describe_bands(self.colors), sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()
+
+    def to_json(self, product: Product, period: Period, resolution: int) -> str:
+        """The document."""
+        return encode_json(
+            {
+                "colors": FORMAT,
+                "product": product.name,
+                "version": product.version,
+                "period": str(period),
+                "resolution": resolution,
+                "synthetic": self.synthetic,
+                "bands": _describe_bands(self.colors),
+                "tiles": list(self.tiles),
+                "left_out": dict(sorted(self.left_out.items())),
+                "pixels": self.pixels,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Self:
+        """Colors of a document; ValueError if it is none."""
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"it has {len(text):,} bytes, at most {MAX_BYTES:,} are read")
+        try:
+            found = _Document.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"])) or "document"
+            raise ValueError(f"{place}: {first['msg']}") from None
+        one, two = found.bands
+        colors = SharedColors(
+            (Spread(one.mean, one.deviation), Spread(two.mean, two.deviation)),
+            (one.centers, two.centers),
+        )
+        return cls(colors, found.tiles, found.left_out, found.pixels, found.synthetic)
+
+
+def _describe_bands(colors: SharedColors) -> list[dict[str, object]]:
+    return [
+        {"mean": spread.mean, "deviation": spread.deviation, "centers": list(centers)}
+        for spread, centers in zip(colors.spreads, colors.centers, strict=True)
+    ]
+
+
+def colors_key(product: Product, period: Period, resolution: int) -> str:
+    """Key of the file in a store."""
+    return f"{COLORS}/{product.folder}/{period}_{resolution}m.json"
+
+
+def find_colors(
+    store: Store, product: Product, period: Period, resolution: int
+) -> FittedColors | None:
+    """Colors that are there; None if none were fitted.
+
+    Raises Misconfigured if the file is something else.
+    """
+    key = colors_key(product, period, resolution)
+    try:
+        text = store.get(key)
+    except Absent:
+        return None
+    try:
+        return FittedColors.from_json(text)
+    except ValueError as error:
+        raise Misconfigured(
+            f"{store.uri(key)} cannot be used ({error}): fit the colors anew, with --overwrite",
+            reason=Reason.NO_COLORS,
+        ) from None
+
+
+def find_color_years(store: Store, product: Product, resolution: int) -> tuple[str, ...]:
+    """Periods that have colors, sorted; their files are not opened."""
+    ending = f"_{resolution}m.json"
+    names = (entry.key.rsplit("/", 1)[-1] for entry in store.list(f"{COLORS}/{product.folder}/"))
+    return tuple(name.removesuffix(ending) for name in names if name.endswith(ending))
+
+
+def put_colors(
+    store: Store, product: Product, period: Period, resolution: int, fitted: FittedColors
+) -> str:
+    """Write colors in place of what was there; the file's address."""
+    key = colors_key(product, period, resolution)
+    store.put(key, fitted.to_json(product, period, resolution).encode(), JSON_TYPE)
+    return store.uri(key)
