@@ -1,0 +1,318 @@
+"""A drawn sample: what it was drawn from, how, and each point with what it stands for.
+
+One GeoJSON document holds all of it: the points as features, the design as the member ``design``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
+from cropmask.sources.boundary import load_geojson
+
+FORMAT: Final = 1
+MARK: Final = '"design": {'
+"""Is in every file of a sample."""
+MAX_POINTS: Final = 50_000
+"""Most points of a sample."""
+MAX_STRATA: Final = 1_000
+
+Words = Annotated[str, Field(max_length=500)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Stratum(_Strict):
+    """Part of the map that points are drawn from, each of its pixels alike."""
+
+    name: Words
+    region: Words
+    map_class: Annotated[int, Field(ge=0, le=254)]
+    """Of the band that is sampled: 1 crop, 0 not."""
+    pixels: Annotated[int, Field(ge=1)]
+    hectares: float
+    sampled: Annotated[int, Field(ge=0)]
+    """Points, or plots, that were drawn in it."""
+
+    @property
+    def inclusion_probability(self) -> float:
+        """Chance of each of its pixels to be drawn."""
+        return self.sampled / self.pixels
+
+
+class SampledTile(_Strict):
+    """A result that the sample was drawn from."""
+
+    region: Words
+    tile: Words
+    run_key: Words
+
+
+class Design(_Strict):
+    """How a sample was drawn."""
+
+    format: Literal[1] = FORMAT
+    products: tuple[Words, ...]
+    """Names of the products, one a region."""
+    version: Words
+    """Of the products; several are joined by a comma."""
+    period: Words
+    band: Words
+    """The band whose classes are sampled: ``mask`` or ``filtered``."""
+    resolution: int
+    """Pixel size in meters."""
+    factors: tuple[Words, ...]
+    """What the strata are made of: ``class``, and perhaps ``prob``, ``edge``, ``dissimilarity``,
+    ``district``; ``region`` if there are several."""
+    allocation: Words
+    seed: int
+    plot_pixels: Literal[1, 3]
+    """Edge of a plot in pixels: 3 are nine points each."""
+    strata: Annotated[tuple[Stratum, ...], Field(min_length=1, max_length=MAX_STRATA)]
+    tiles: tuple[SampledTile, ...]
+    unseen_hectares: float
+    """Nodata inside the tiles: masked, outside the region, or not seen; it is not sampled."""
+    missing_tiles: tuple[Words, ...] = ()
+    """Tiles of the regions without a result: the sample does not stand for them."""
+    districts: Words | None = None
+    """SHA-256 of the polygons, if districts are strata."""
+    synthetic: bool = False
+    software: Words = ""
+
+    @property
+    def run_keys(self) -> dict[tuple[str, str], str]:
+        """Run key of the map by region and tile."""
+        return {(each.region, each.tile): each.run_key for each in self.tiles}
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that have strata, sorted."""
+        return tuple(sorted({stratum.region for stratum in self.strata}))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Points with their design; every array is ``(point,)``."""
+
+    design: Design
+    id: NDArray[np.str_]
+    plot: NDArray[np.str_]
+    """Points that were drawn together; the id where each was drawn by itself."""
+    stratum: NDArray[np.int64]
+    """Number of the stratum in the design; that of the middle of the plot."""
+    region: NDArray[np.str_]
+    tile: NDArray[np.str_]
+    row: NDArray[np.int64]
+    """Of the pixel in its tile, from the north."""
+    column: NDArray[np.int64]
+    lon: NDArray[np.float64]
+    """Degrees of the pixel's center."""
+    lat: NDArray[np.float64]
+    x: NDArray[np.float64]
+    """Meters of EPSG:6933 of the pixel's center."""
+    y: NDArray[np.float64]
+    mask: NDArray[np.int64]
+    """Class of the map's band ``mask`` at the point, 255 nodata."""
+    filtered: NDArray[np.int64]
+    """Class of the band ``filtered``."""
+    district: NDArray[np.str_]
+    """Name of the district, empty without districts."""
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    @property
+    def mapped(self) -> NDArray[np.int64]:
+        """Class of the band that was sampled."""
+        return self.mask if self.design.band == "mask" else self.filtered
+
+    @property
+    def inclusion_probability(self) -> NDArray[np.float64]:
+        """Chance of each point to be in the sample."""
+        chances = np.array([each.inclusion_probability for each in self.design.strata])
+        return chances[self.stratum]
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)[1:]}
+
+    def take(self, points: NDArray[Any]) -> Self:
+        """Some of the points, by mask or by number."""
+        return type(self)(self.design, **{name: a[points] for name, a in self.columns.items()})
+
+
+_WHOLE: Final = ("row", "column", "mask", "filtered")
+_REAL: Final = ("lon", "lat", "x", "y")
+_TEXT: Final = ("id", "plot", "region", "tile", "district")
+
+
+def encode_sample(sample: Sample) -> str:
+    """The GeoJSON document, a line for each point."""
+    design = sample.design.model_dump_json()
+    lines = (json.dumps(feature, ensure_ascii=False) for feature in _describe_points(sample))
+    joined = ",\n".join(lines)
+    return f'{{"type": "FeatureCollection", {MARK[:-1]}{design},\n"features": [\n{joined}\n]}}\n'
+
+
+def _describe_points(sample: Sample) -> list[dict[str, Any]]:
+    names = [stratum.name for stratum in sample.design.strata]
+    keys = sample.design.run_keys
+    columns = {name: array.tolist() for name, array in sample.columns.items()}
+    chances = sample.inclusion_probability.tolist()
+    found = []
+    for at, chance in enumerate(chances):
+        point = {name: values[at] for name, values in columns.items()}
+        lon, lat = point.pop("lon"), point.pop("lat")
+        number = point.pop("stratum")
+        found.append(
+            {
+                "type": "Feature",
+                "id": point["id"],
+                "geometry": {"type": "Point", "coordinates": [lon, lat]},
+                "properties": {
+                    **point,
+                    "stratum": names[number],
+                    "inclusion_probability": chance,
+                    "run_key": keys[point["region"], point["tile"]],
+                },
+            }
+        )
+    return found
+
+
+def load_sample(path: Path, limits: ReadLimits = USUAL_LIMITS) -> Sample:
+    """Sample of a file that ``cropmask sample`` has written.
+
+    Raises
+    ------
+    Misconfigured
+        If the file cannot be read.
+    Rejected
+        If it is no such file, or was changed so that it contradicts itself.
+    """
+    if path.exists() and not path.is_file():
+        raise Misconfigured(f"sample {path} is not a file")
+    document = load_geojson(path, limits)
+    try:
+        return parse_sample(document)
+    except ValueError as error:
+        raise Rejected(
+            f"sample {path}: {error}; give the GeoJSON that 'cropmask sample' has written",
+            reason=Reason.BAD_SAMPLES,
+        ) from None
+
+
+def parse_sample(document: Mapping[str, Any]) -> Sample:
+    """Sample of a GeoJSON document; ValueError if it is none."""
+    design = parse_design(document.get("design"))
+    features = document.get("features")
+    if not isinstance(features, list) or not 0 < len(features) <= MAX_POINTS:
+        raise ValueError(f"it has no points, or more than {MAX_POINTS:,}")
+    numbers = {stratum.name: number for number, stratum in enumerate(design.strata)}
+    points = [_parse_point(at, feature, numbers) for at, feature in enumerate(features, 1)]
+    columns: dict[str, NDArray[Any]] = {
+        name: np.array([point[name] for point in points], kind)
+        for kind, names in ((np.int64, (*_WHOLE, "stratum")), (np.float64, _REAL), (str, _TEXT))
+        for name in names
+    }
+    sample = Sample(design, **columns)
+    _check_points(sample)
+    return sample
+
+
+def parse_design(document: object) -> Design:
+    """Design of the member ``design``; ValueError if it is none."""
+    if not isinstance(document, Mapping):
+        raise ValueError("it has no member 'design'")
+    try:
+        # Through JSON, since strict types take a list for no tuple.
+        return Design.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, ("design", *first["loc"])))
+        raise ValueError(f"{place}: {first['msg']}") from None
+
+
+def _parse_point(at: int, feature: object, numbers: Mapping[str, int]) -> dict[str, Any]:
+    try:
+        lon, lat = feature["geometry"]["coordinates"]  # type: ignore[index]
+        said = {**feature["properties"], "lon": lon, "lat": lat}  # type: ignore[index]
+        point: dict[str, Any] = {"stratum": numbers[said["stratum"]]}
+        for name in _TEXT:
+            point[name] = _of(str, said[name])
+        for name in _WHOLE:
+            point[name] = _of(int, said[name])
+        for name in _REAL:
+            point[name] = float(_of((int, float), said[name]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"point {at} lacks what the design wrote, or has another type ({error})"
+        ) from None
+    if not np.isfinite([point[name] for name in _REAL]).all():
+        raise ValueError(f"point {at} has a coordinate that is no number")
+    return point
+
+
+def _of(kind: type | tuple[type, ...], value: object) -> Any:  # noqa: ANN401 (of the kind)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.40}")
+    return value
+
+
+def _check_points(sample: Sample) -> None:
+    """ValueError if points contradict the design."""
+    ids, counts = np.unique(sample.id, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"the id '{ids[counts > 1][0]}' is there several times")
+    plots, first = np.unique(sample.plot, return_index=True)
+    found = np.bincount(sample.stratum[first], minlength=len(sample.design.strata))
+    drawn = np.array([stratum.sampled for stratum in sample.design.strata])
+    if (found != drawn).any():
+        number = int(np.argmax(found != drawn))
+        name = sample.design.strata[number].name
+        raise ValueError(
+            f"stratum '{name}' has {found[number]} of its {drawn[number]} {_units(sample)}: a "
+            "point without a label stays in the file"
+        )
+    keys = sample.design.run_keys
+    pairs = sorted({*zip(sample.region.tolist(), sample.tile.tolist(), strict=True)})
+    unknown = [tile for region, tile in pairs if (region, tile) not in keys]
+    if unknown:
+        raise ValueError(f"tile {unknown[0]} of a point is not among those of the design")
+    assert len(plots) == found.sum()
+
+
+def _units(sample: Sample) -> str:
+    return "points" if sample.design.plot_pixels == 1 else "plots"
+
+
+def make_strata(
+    names: Sequence[tuple[str, str, int]],
+    pixels: NDArray[np.int64],
+    sampled: NDArray[np.int64],
+    resolution: int,
+) -> tuple[Stratum, ...]:
+    """Strata of their names, regions and classes, and their counts ``(stratum,)``."""
+    return tuple(
+        Stratum(
+            name=name,
+            region=region,
+            map_class=map_class,
+            pixels=int(count),
+            hectares=int(count) * resolution**2 / 10_000,
+            sampled=int(number),
+        )
+        for (name, region, map_class), count, number in zip(names, pixels, sampled, strict=True)
+    )

@@ -1,0 +1,490 @@
+"""The pixels that a sample is drawn from: finished tiles of a run, read by strips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.windows import Window
+
+from cropmask.assess.design import Design, Sample, SampledTile, make_strata
+from cropmask.assess.districts import Districts
+from cropmask.assess.draw import (
+    STRIP_ROWS,
+    Bytes,
+    Codes,
+    Stratifier,
+    Strip,
+    StripHits,
+    choose_pixels,
+    count_strips,
+    find_strips,
+    locate,
+)
+from cropmask.contract import VERSION
+from cropmask.errors import Reason, Rejected
+from cropmask.grid import CRS, GridWindow, Tile
+from cropmask.machine.stages import ShareDone
+from cropmask.pixels.gdal import GdalRaster, open_reading_threads
+from cropmask.product import NODATA, Product
+from cropmask.remote.fetch import ReadOptions
+from cropmask.results.finder import Dataset, find_datasets, find_item, key_beside, make_place
+from cropmask.stac.facts import suffix_of
+from cropmask.store.protocol import Store
+from cropmask.task import Period, Task
+
+PLOT_SHIFTS: Final = {1: ((0, 0),), 3: tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))}
+"""Rows and columns of the points of a plot from its middle."""
+_ORDER: Final = 2**32
+"""Number of the random stream that orders points, beyond those of strata."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTile:
+    """A finished tile of one region."""
+
+    region: str
+    tile: Tile
+    run_key: str
+    version: str
+    resolution: int
+    synthetic: bool
+    hrefs: Mapping[str, str]
+    """Address of each band by name."""
+    bytes: Mapping[str, int]
+    """Size of each band's file."""
+    before: tuple[str, ...] = ()
+    """The sampled band of regions that come first by name, for tiles that they share: what these
+    map is theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """All tiles that a sample is drawn from, sorted by region and tile."""
+
+    products: tuple[Product, ...]
+    period: Period
+    tiles: tuple[FrameTile, ...]
+    missing: tuple[str, ...]
+    """Tiles of the regions that have no result."""
+    options: ReadOptions
+
+    @property
+    def resolution(self) -> int:
+        """Pixel size in meters."""
+        return self.tiles[0].resolution
+
+    def bytes_of(self, bands: Sequence[str]) -> int:
+        """Size of the files of some bands."""
+        return sum(each.bytes[name] for each in self.tiles for name in bands)
+
+
+def find_frame(
+    store: Store,
+    regions: Mapping[str, tuple[Product, Sequence[Tile]]],
+    period: Period,
+    bands: Sequence[str],
+    options: ReadOptions,
+) -> Frame:
+    """Finished tiles of regions, each with its product and the tiles that it has.
+
+    Raises
+    ------
+    Rejected
+        If nothing is finished, a tile has not these bands, or pixel sizes differ.
+    """
+    found, missing = [], []
+    for name, (product, expected) in sorted(regions.items()):
+        wanted = set(expected)
+        datasets = [
+            each
+            for each in find_datasets(store, product, str(period))
+            if each.is_finished and each.tile in wanted
+        ]
+        missing += sorted(str(tile) for tile in wanted - {each.tile for each in datasets})
+        found += [_open_tile(store, name, each, bands) for each in datasets]
+    if not found:
+        places = ", ".join(store.uri(product.folder) for product, _ in regions.values())
+        raise Rejected(
+            f"no tile of {period} is finished in {places}: map the region first",
+            reason=Reason.NO_RESULTS,
+        )
+    sizes = sorted({each.resolution for each in found})
+    if len(sizes) > 1:
+        raise Rejected(
+            f"tiles have pixels of {' and '.join(map(str, sizes))} m: map all of them at one size",
+            reason=Reason.CHANGED,
+        )
+    products = tuple(product for _, (product, _) in sorted(regions.items()))
+    return Frame(products, period, _divide(found, bands[0]), tuple(missing), options)
+
+
+def _open_tile(store: Store, region: str, dataset: Dataset, bands: Sequence[str]) -> FrameTile:
+    task = Task(dataset.tile, region, Period.parse(dataset.period))
+    item = find_item(store, make_place(dataset.product, task))
+    assert item is not None
+    names = {name: key_beside(dataset.item_key, suffix_of(name)) for name in bands}
+    lacking = [name for name, key in names.items() if key.rpartition("/")[2] not in dataset.entries]
+    if lacking:
+        raise Rejected(
+            f"tile {dataset.tile} of {dataset.product.name} has no band '{lacking[0]}': map it "
+            f"with --bands +{lacking[0]}, or leave it out of the strata",
+            reason=Reason.NO_RESULTS,
+        )
+    return FrameTile(
+        region,
+        dataset.tile,
+        item.run_key,
+        item.version,
+        item.resolution,
+        item.synthetic,
+        {name: store.uri(key) for name, key in names.items()},
+        {name: dataset.entries[key.rpartition("/")[2]].size for name, key in names.items()},
+    )
+
+
+def _divide(found: Sequence[FrameTile], band: str) -> tuple[FrameTile, ...]:
+    """Tiles in their order; each knows the regions that come before it in the same tile."""
+    taken: dict[Tile, tuple[str, ...]] = {}
+    divided = []
+    for each in sorted(found, key=lambda one: (one.region, one.tile)):
+        divided.append(replace(each, before=taken.get(each.tile, ())))
+        taken[each.tile] = (*taken.get(each.tile, ()), each.hrefs[band])
+    return tuple(divided)
+
+
+class FrameReader:
+    """Reads strips of the tiles of a frame."""
+
+    def __init__(
+        self, frame: Frame, stratifier: Stratifier, districts: Districts | None = None
+    ) -> None:
+        self._frame = frame
+        self._stratifier = stratifier
+        self._districts = districts
+
+    def count(self, tile: FrameTile) -> NDArray[np.int64]:
+        """Pixels of each stratum of a tile, ``(strip, 1 + stratum)``; nodata first."""
+        return count_strips(self.strips(tile), self._stratifier)
+
+    def strips(self, tile: FrameTile, only: Sequence[int] | None = None) -> Iterator[Strip]:
+        """Strips of a tile from north to south; ``only`` some of them by number."""
+        window = GridWindow.of_tile(tile.tile, tile.resolution)
+        halo = self._stratifier.buffer
+        names = self._stratifier.bands
+        with _Open(tile, names, self._frame.options) as rasters:
+            numbers = range(-(-window.rows // STRIP_ROWS)) if only is None else only
+            for number in numbers:
+                row = number * STRIP_ROWS
+                rows = min(STRIP_ROWS, window.rows - row)
+                bands = {name: rasters.read(name, row - halo, rows + 2 * halo) for name in names}
+                rasters.leave_out(bands[names[0]], row - halo)
+                part = window.part(row, 0, rows, window.columns)
+                yield Strip(bands, row, rows, halo, self._number_districts(part))
+
+    def find(self, tile: FrameTile, hits: Sequence[StripHits]) -> list[NDArray[np.int64]]:
+        """Row and column in the tile ``(point, 2)`` of the chosen pixels of some strips."""
+        strips = self.strips(tile, [each.strip for each in hits])
+        return [
+            locate(self._stratifier.code(strip), each) + np.array([strip.row, 0])
+            for strip, each in zip(strips, hits, strict=True)
+        ]
+
+    def _number_districts(self, part: GridWindow) -> Codes | None:
+        return None if self._districts is None else self._districts.number(part)
+
+
+class _Open:
+    """Bands of a tile, open."""
+
+    def __init__(self, tile: FrameTile, names: Sequence[str], options: ReadOptions) -> None:
+        self._rasters = {name: GdalRaster(tile.hrefs[name], options) for name in names}
+        self._before = [GdalRaster(href, options) for href in tile.before]
+
+    def __enter__(self) -> _Open:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for raster in (*self._rasters.values(), *self._before):
+            raster.close()
+
+    def read(self, name: str, row: int, rows: int) -> Bytes:
+        """Rows of a band over all columns, nodata beyond the tile."""
+        return _read_rows(self._rasters[name], row, rows)
+
+    def leave_out(self, pixels: Bytes, row: int) -> None:
+        """Set to nodata what a region that comes before has mapped."""
+        for raster in self._before:
+            pixels[_read_rows(raster, row, len(pixels)) != NODATA] = NODATA
+
+    def read_places(
+        self, name: str, row: NDArray[np.int64], column: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Values of a band at rows and columns ``(point,)``."""
+
+        def read(opened: Any) -> NDArray[np.int64]:  # noqa: ANN401 (rasterio is untyped)
+            order = np.lexsort((column, row))  # a block is decoded once
+            out = np.empty(len(row), np.int64)
+            for at in order.tolist():
+                window = Window(int(column[at]), int(row[at]), 1, 1)
+                out[at] = opened.read(1, window=window)[0, 0]
+            return out
+
+        return self._rasters[name].use(read)
+
+
+def _read_rows(raster: GdalRaster, row: int, rows: int) -> Bytes:
+    def read(opened: Any) -> Bytes:  # noqa: ANN401 (rasterio is untyped)
+        out = np.full((rows, opened.width), NODATA, np.uint8)
+        first, last = max(row, 0), min(row + rows, opened.height)
+        if first < last:
+            window = Window(0, first, opened.width, last - first)
+            out[first - row : last - row] = opened.read(1, window=window)
+        return out
+
+    return raster.use(read)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameCounts:
+    """How large strata are."""
+
+    names: tuple[tuple[str, str, int], ...]
+    """Name, region and class of the strata that have pixels."""
+    pixels: NDArray[np.int64]
+    """Of these strata, ``(stratum,)``."""
+    codes: NDArray[np.int64]
+    """Number of these strata in the code of pixels of their region, ``(stratum,)``."""
+    by_strip: tuple[NDArray[np.int64], ...]
+    """Pixels of these strata by strip, ``(strip, stratum)``, of every tile."""
+    unseen: int
+    """Pixels of nodata."""
+
+
+def count_frame(
+    frame: Frame,
+    stratifier: Stratifier,
+    districts: Districts | None = None,
+    progress: ShareDone = lambda _share: None,
+) -> FrameCounts:
+    """Count every stratum, exactly: all pixels of the bands that strata are made of are read.
+
+    Raises Interrupted and Rejected as reading does.
+    """
+    stratifier.check()
+    reader = FrameReader(frame, stratifier, districts)
+    counts: list[NDArray[np.int64]] = []
+    with open_reading_threads(frame.options) as pool:
+        for found in pool.map(reader.count, frame.tiles):
+            counts.append(found)
+            progress(len(counts) / len(frame.tiles))
+    return _sum_up(frame, stratifier, counts)
+
+
+def _sum_up(
+    frame: Frame, stratifier: Stratifier, counts: Sequence[NDArray[np.int64]]
+) -> FrameCounts:
+    """Strata of every region that have pixels."""
+    regions = sorted({each.region for each in frame.tiles})
+    names = stratifier.names
+    totals = np.zeros((len(regions), 1 + len(names)), np.int64)
+    for each, found in zip(frame.tiles, counts, strict=True):
+        totals[regions.index(each.region)] += found.sum(axis=0)
+    places = [
+        (number, at)
+        for number in range(len(regions))
+        for at in range(len(names))
+        if totals[number, 1 + at]
+    ]
+    if not places:
+        raise Rejected(
+            f"all pixels of {len(frame.tiles)} tiles are nodata: there is nothing to sample",
+            reason=Reason.NO_RESULTS,
+        )
+    owners, codes = np.array(places).T
+    by_strip = tuple(
+        found[:, 1 + codes] * (owners == regions.index(each.region))
+        for each, found in zip(frame.tiles, counts, strict=True)
+    )
+    titles = [f"{region}, " if len(regions) > 1 else "" for region in regions]
+    return FrameCounts(
+        tuple((f"{titles[n]}{names[at][0]}", regions[n], names[at][1]) for n, at in places),
+        totals[owners, 1 + codes],
+        codes,
+        by_strip,
+        int(totals[:, 0].sum()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How points are drawn."""
+
+    points: NDArray[np.int64]
+    """Points, or plots, of each stratum ``(stratum,)``."""
+    allocation: str
+    seed: int
+    plot_pixels: int = 1
+
+
+def draw_sample(
+    frame: Frame,
+    stratifier: Stratifier,
+    counts: FrameCounts,
+    choice: Choice,
+    districts: Districts | None = None,
+    progress: ShareDone = lambda _share: None,
+) -> Sample:
+    """Draw points at random of each stratum; equal choices of equal maps are equal samples.
+
+    Raises Interrupted and Rejected as reading does.
+    """
+    chosen = choose_pixels(counts.pixels, choice.points, choice.seed)
+    hits = find_strips(counts.by_strip, chosen)
+    by_tile: dict[int, list[StripHits]] = {}
+    for each in hits:
+        by_tile.setdefault(each.tile, []).append(each)
+    reader = FrameReader(frame, stratifier, districts)
+
+    def visit(number: int) -> _Points:
+        tile = frame.tiles[number]
+        asked = [replace(each, stratum=counts.codes[each.stratum]) for each in by_tile[number]]
+        places = np.concatenate(reader.find(tile, asked))
+        strata = np.concatenate([each.stratum for each in by_tile[number]])
+        order = np.lexsort((places[:, 1], places[:, 0]))  # whatever strips they were found in
+        return _read_points(tile, places[order], strata[order], choice.plot_pixels, frame.options)
+
+    found = []
+    with open_reading_threads(frame.options) as pool:
+        for points in pool.map(visit, sorted(by_tile)):
+            found.append(points)
+            progress(len(found) / len(by_tile))
+    design = _make_design(frame, stratifier, counts, choice, districts)
+    return _join(design, frame, sorted(by_tile), found, districts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Points:
+    """Points of one tile, each array ``(point,)``."""
+
+    plot: NDArray[np.int64]
+    """Number of the plot within the tile."""
+    shift: NDArray[np.int64]
+    """Number of the point within its plot."""
+    stratum: NDArray[np.int64]
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+    mask: NDArray[np.int64]
+    filtered: NDArray[np.int64]
+
+
+def _read_points(
+    tile: FrameTile,
+    places: NDArray[np.int64],
+    strata: NDArray[np.int64],
+    plot_pixels: int,
+    options: ReadOptions,
+) -> _Points:
+    """Points of plots with the map's values; those off the tile or of nodata are no points."""
+    edge = GridWindow.of_tile(tile.tile, tile.resolution).rows
+    shifts = np.array(PLOT_SHIFTS[plot_pixels])
+    plots, numbers = np.divmod(np.arange(len(places) * len(shifts)), len(shifts))
+    row, column = (places[plots] + shifts[numbers]).T
+    inside = (row >= 0) & (row < edge) & (column >= 0) & (column < edge)
+    plots, numbers, row, column = (each[inside] for each in (plots, numbers, row, column))
+    with _Open(tile, ("mask", "filtered"), options) as rasters:
+        mask = rasters.read_places("mask", row, column)
+        filtered = rasters.read_places("filtered", row, column)
+    seen = mask != NODATA
+    arrays = (plots, numbers, strata[plots], row, column, mask, filtered)
+    return _Points(*(each[seen].astype(np.int64) for each in arrays))
+
+
+def _make_design(
+    frame: Frame,
+    stratifier: Stratifier,
+    counts: FrameCounts,
+    choice: Choice,
+    districts: Districts | None,
+) -> Design:
+    regions = {each.region for each in frame.tiles}
+    size = frame.resolution
+    return Design(
+        products=tuple(product.name for product in frame.products),
+        version=", ".join(sorted({each.version for each in frame.tiles})),
+        period=str(frame.period),
+        band=stratifier.band,
+        resolution=size,
+        factors=(("region",) if len(regions) > 1 else ()) + stratifier.factors,
+        allocation=choice.allocation,
+        seed=choice.seed,
+        plot_pixels=3 if choice.plot_pixels == 3 else 1,
+        strata=make_strata(counts.names, counts.pixels, choice.points, size),
+        tiles=tuple(
+            SampledTile(region=each.region, tile=str(each.tile), run_key=each.run_key)
+            for each in frame.tiles
+        ),
+        unseen_hectares=counts.unseen * size**2 / 10_000,
+        missing_tiles=frame.missing,
+        districts=None if districts is None or not stratifier.districts else districts.digest,
+        synthetic=any(each.synthetic for each in frame.tiles),
+        software=VERSION,
+    )
+
+
+def _join(
+    design: Design,
+    frame: Frame,
+    numbers: Sequence[int],
+    found: Sequence[_Points],
+    districts: Districts | None,
+) -> Sample:
+    """Points of all tiles in a random order, so that neither order nor name tells a stratum."""
+    tiles = [frame.tiles[number] for number in numbers]
+    plots = [int(points.plot.max(initial=-1)) + 1 for points in found]
+    firsts = np.cumsum([0, *plots[:-1]])
+    plot = np.concatenate(
+        [points.plot + first for points, first in zip(found, firsts, strict=True)]
+    )
+    names = np.random.default_rng([design.seed, _ORDER]).permutation(sum(plots)) + 1
+    order = np.lexsort((np.concatenate([each.shift for each in found]), names[plot]))
+    parts: dict[str, NDArray[Any]] = {
+        name: np.concatenate([getattr(points, name) for points in found])[order]
+        for name in ("shift", "stratum", "row", "column", "mask", "filtered")
+    }
+    at = np.repeat(np.arange(len(found)), [len(points.row) for points in found])[order]
+    width = len(str(sum(plots)))
+    plot_ids = np.array([f"{number:0{width}d}" for number in names[plot][order]])
+    shift = parts.pop("shift")
+    ids = plot_ids
+    if design.plot_pixels > 1:
+        ids = np.array([f"{p}-{s + 1}" for p, s in zip(plot_ids, shift, strict=True)])
+    x, y = _find_centers([tiles[number].tile for number in at], parts, design.resolution)
+    lon, lat = Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True).transform(x, y)
+    return Sample(
+        design,
+        id=ids,
+        plot=plot_ids,
+        region=np.array([tiles[number].region for number in at]),
+        tile=np.array([str(tiles[number].tile) for number in at]),
+        lon=np.asarray(lon),
+        lat=np.asarray(lat),
+        x=x,
+        y=y,
+        district=(np.full(len(x), "", "U1") if districts is None else districts.name_at(x, y)),
+        **parts,
+    )
+
+
+def _find_centers(
+    tiles: Sequence[Tile], parts: Mapping[str, NDArray[np.int64]], size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    bounds = np.array([tile.bounds for tile in tiles])
+    return (
+        bounds[:, 0] + (parts["column"] + 0.5) * size,
+        bounds[:, 3] - (parts["row"] + 0.5) * size,
+    )
