@@ -59,7 +59,7 @@ class SampledTile(_Strict):
     run_key: Words
 
 
-class Design(_Strict):
+class SampleDesign(_Strict):
     """How a sample was drawn."""
 
     format: Literal[1] = FORMAT
@@ -105,7 +105,7 @@ class Design(_Strict):
 class Sample:
     """Points with their design; every array is ``(point,)``."""
 
-    design: Design
+    design: SampleDesign
     id: NDArray[np.str_]
     plot: NDArray[np.str_]
     """Points that were drawn together; the id where each was drawn by itself."""
@@ -232,13 +232,13 @@ def parse_sample(document: Mapping[str, Any]) -> Sample:
     return sample
 
 
-def parse_design(document: object) -> Design:
-    """Design of the member ``design``; ValueError if it is none."""
+def parse_design(document: object) -> SampleDesign:
+    """SampleDesign of the member ``design``; ValueError if it is none."""
     if not isinstance(document, Mapping):
         raise ValueError("it has no member 'design'")
     try:
         # Through JSON, since strict types take a list for no tuple.
-        return Design.model_validate_json(json.dumps(document))
+        return SampleDesign.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, ("design", *first["loc"])))

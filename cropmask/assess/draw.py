@@ -34,7 +34,7 @@ Codes = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
+class MapStrip:
     """Some rows of a tile ``(y, x)``, with rows above and below where edges need them."""
 
     bands: Mapping[str, Bytes]
@@ -104,7 +104,7 @@ class Stratifier:
         if self.districts:
             yield (*self.districts, ELSEWHERE)
 
-    def code(self, strip: Strip) -> Codes:
+    def code(self, strip: MapStrip) -> Codes:
         """Number of the stratum of every pixel ``(y, x)``, :data:`UNSEEN` for nodata."""
         classes = strip.middle(self.band)
         code = classes.astype(np.int32)
@@ -115,7 +115,7 @@ class Stratifier:
             scale *= len(parts)
         return code
 
-    def _values(self, strip: Strip) -> Iterator[NDArray[np.generic]]:
+    def _values(self, strip: MapStrip) -> Iterator[NDArray[np.generic]]:
         if self.edges:
             yield np.digitize(strip.middle("prob"), self.edges)
         if self.buffer:
@@ -163,7 +163,7 @@ def _dilate(marked: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return marked
 
 
-def count_strips(strips: Iterator[Strip], stratifier: Stratifier) -> NDArray[np.int64]:
+def count_strips(strips: Iterator[MapStrip], stratifier: Stratifier) -> NDArray[np.int64]:
     """Pixels of each stratum of the strips of a tile, ``(strip, 1 + stratum)``; nodata first."""
     size = 1 + len(stratifier.names)
     counts = [

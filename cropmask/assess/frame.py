@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from cropmask.assess.design import Design, Sample, SampledTile, make_strata
+from cropmask.assess.design import Sample, SampleDesign, SampledTile, make_strata
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import (
     STRIP_ROWS,
     Bytes,
     Codes,
+    MapStrip,
     Stratifier,
-    Strip,
     StripHits,
     choose_pixels,
     count_strips,
@@ -171,7 +171,7 @@ class FrameReader:
         """Pixels of each stratum of a tile, ``(strip, 1 + stratum)``; nodata first."""
         return count_strips(self.strips(tile), self._stratifier)
 
-    def strips(self, tile: FrameTile, only: Sequence[int] | None = None) -> Iterator[Strip]:
+    def strips(self, tile: FrameTile, only: Sequence[int] | None = None) -> Iterator[MapStrip]:
         """Strips of a tile from north to south; ``only`` some of them by number."""
         window = GridWindow.of_tile(tile.tile, tile.resolution)
         halo = self._stratifier.buffer
@@ -184,7 +184,7 @@ class FrameReader:
                 bands = {name: rasters.read(name, row - halo, rows + 2 * halo) for name in names}
                 rasters.leave_out(bands[names[0]], row - halo)
                 part = window.part(row, 0, rows, window.columns)
-                yield Strip(bands, row, rows, halo, self._number_districts(part))
+                yield MapStrip(bands, row, rows, halo, self._number_districts(part))
 
     def find(self, tile: FrameTile, hits: Sequence[StripHits]) -> list[NDArray[np.int64]]:
         """Row and column in the tile ``(point, 2)`` of the chosen pixels of some strips."""
@@ -410,10 +410,10 @@ def _make_design(
     counts: FrameCounts,
     choice: Choice,
     districts: Districts | None,
-) -> Design:
+) -> SampleDesign:
     regions = {each.region for each in frame.tiles}
     size = frame.resolution
-    return Design(
+    return SampleDesign(
         products=tuple(product.name for product in frame.products),
         version=", ".join(sorted({each.version for each in frame.tiles})),
         period=str(frame.period),
@@ -437,7 +437,7 @@ def _make_design(
 
 
 def _join(
-    design: Design,
+    design: SampleDesign,
     frame: Frame,
     numbers: Sequence[int],
     found: Sequence[_Points],
