@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -22,6 +22,7 @@ from cropmask.operate.formats import (
 from cropmask.operate.status import TILE_STATES, RunStatus, TileStatus
 from cropmask.queue.protocol import Counts
 from cropmask.results.html import Html, join, make_page, make_table, tag
+from cropmask.results.outline import outline_path
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
 from cropmask.stac.facts import mark_title
@@ -261,18 +262,8 @@ def _land(outline: shapely.Geometry | None, west: int, north: int, edge: int, ki
     left = AFRICA_10.left + AFRICA_10.size * west
     top = AFRICA_10.bottom + AFRICA_10.size * north
     scale = _CELL / AFRICA_10.size
-    rings = (
-        "M" + " ".join(f"{(x - left) * scale:.2f},{(top - y) * scale:.2f}" for x, y in ring) + "z"
-        for ring in _rings(coarse)
-    )
-    return tag("path", class_=kind, fill_rule="evenodd", d="".join(rings))
-
-
-def _rings(shape: shapely.Geometry) -> Iterable[Sequence[tuple[float, float]]]:
-    for part in shapely.get_parts(shape):
-        if isinstance(part, shapely.Polygon) and not part.is_empty:
-            for ring in (part.exterior, *part.interiors):
-                yield ring.coords
+    path = outline_path(coarse, left, top, (scale, scale))
+    return tag("path", class_=kind, fill_rule="evenodd", d=path)
 
 
 def _legend(standing: RunStatus, around: Surroundings) -> Html:

@@ -365,7 +365,7 @@ def _draw_ramp(axes: Axes, band: Band) -> None:
 def _draw_scale(canvas: _Canvas, x: float, y: float, ground: GroundSize, width: float) -> None:
     """A bar of a round length in black and white, and an arrow to the north."""
     per_inch = ground.width / width
-    length = _round_down(per_inch * _BAR_INCHES)
+    length = round_length_down(per_inch * _BAR_INCHES)
     inches = length / per_inch
     axes = canvas.axes(x, y - 0.15, inches, 0.07)
     axes.barh([0, 0], [length / 2] * 2, left=[0, length / 2], color=["black", "white"])
@@ -381,7 +381,7 @@ def _draw_scale(canvas: _Canvas, x: float, y: float, ground: GroundSize, width: 
     arrow.text(0.5, 0.85, "N", ha="center", va="center")
 
 
-def _round_down(meters: float) -> float:
+def round_length_down(meters: float) -> float:
     """The longest of 1, 2 and 5 times a power of ten that is not longer."""
     power = 10.0 ** floor(log10(meters))
     return next(factor * power for factor in (5, 2, 1) if factor * power <= meters)

@@ -50,26 +50,44 @@ def _cell(content: str) -> Html:
     return Html(content) if is_whole else tag("td", content)
 
 
-def make_page(title: str, style: str, *body: str, heading: str = "") -> str:
-    """A whole page, on which nothing runs; ``heading`` is more for its ``head``."""
+def make_page(
+    title: str,
+    style: str,
+    *body: str,
+    heading: str = "",
+    lang: str = "en",
+    script: str = "",
+    pictures: str = "'self'",
+) -> str:
+    """A whole page, on which nothing runs but its own ``script``.
+
+    ``heading`` is more for its ``head``; ``pictures`` says where they may be from, as a content
+    security policy does.
+    """
+    policy = make_policy(style, script, pictures)
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=make_policy(style)),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
         heading,
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", title),
         tag("style", Html(style)),
     )
-    page = f"<!DOCTYPE html>\n{tag('html', head, tag('body', *body), lang='en')}\n"
+    code = (tag("script", Html(script)),) if script else ()
+    page = f"<!DOCTYPE html>\n{tag('html', head, tag('body', *body, *code), lang=lang)}\n"
     # JSON may hold half a character, which no encoding has.
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def make_policy(style: str) -> str:
-    """Content security policy of a page: its own style and pictures of its server, no script."""
-    digest = b64encode(sha256(style.encode()).digest()).decode()
+def make_policy(style: str, script: str = "", pictures: str = "'self'") -> str:
+    """Content security policy of a page: its own style, its own script if any, and pictures."""
+    code = f"script-src {_digest(script)}; " if script else ""
     return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; style-src {_digest(style)}; {code}img-src {pictures}; "
+        "base-uri 'none'; form-action 'none'"
     )
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
