@@ -75,6 +75,10 @@ class SampleDesign(_Strict):
     factors: tuple[Words, ...]
     """What the strata are made of: ``class``, and perhaps ``prob``, ``edge``, ``dissimilarity``,
     ``district``; ``region`` if there are several."""
+    prob_edges: tuple[int, ...] = ()
+    """Percentages of ``prob`` at which a stratum ends and the next begins."""
+    edge_pixels: Annotated[int, Field(ge=0)] = 0
+    """Pixels around edges of the classes that are strata of their own."""
     allocation: Words
     seed: int
     plot_pixels: Literal[1, 3]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.assess.design import MAX_STRATA
+from cropmask.assess.design import MAX_STRATA, SampleDesign
 from cropmask.core.extras import is_unlike
 from cropmask.errors import Reason, Rejected
 from cropmask.product import NODATA
@@ -64,6 +64,17 @@ class Stratifier:
     unlike: bool = False
     """Whether land outside the training data is a stratum, by the band ``dissimilarity``."""
     districts: tuple[str, ...] = ()
+
+    @classmethod
+    def of_design(cls, design: SampleDesign, districts: Sequence[str] = ()) -> Self:
+        """What a sample was stratified by; ``districts`` are names, where these are strata."""
+        return cls(
+            design.band,
+            design.prob_edges,
+            design.edge_pixels,
+            "dissimilarity" in design.factors,
+            tuple(districts) if "district" in design.factors else (),
+        )
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -420,6 +420,8 @@ def _make_design(
         band=stratifier.band,
         resolution=size,
         factors=(("region",) if len(regions) > 1 else ()) + stratifier.factors,
+        prob_edges=stratifier.edges,
+        edge_pixels=stratifier.buffer,
         allocation=choice.allocation,
         seed=choice.seed,
         plot_pixels=3 if choice.plot_pixels == 3 else 1,

@@ -68,6 +68,7 @@ def test_strata_are_counted_exactly_and_points_lie_in_theirs(results: Results) -
     sample = draw(frame, Stratifier("filtered", edges=(20, 60)), points=90)
     strata = sample.design.strata
     assert sample.design.factors == ("region", "class", "prob")
+    assert Stratifier.of_design(sample.design) == Stratifier("filtered", edges=(20, 60))
     bands = {
         (region, str(tile)): {
             band: read_whole(results, region, tile, band) for band in ("filtered", "prob", "mask")
