@@ -18,7 +18,7 @@ from cropmask.assess.intervals import (
     normal_limits,
     wilson_limits,
 )
-from cropmask.assess.matrix import Confusion, Integers
+from cropmask.assess.matrix import Confusion, Integers, check_units
 from cropmask.assess.shares import effective_points, estimate_share
 from cropmask.errors import Reason, Rejected
 
@@ -159,8 +159,7 @@ def estimate_areas_by_domain(
 def _regression(confusion: Confusion, method: IntervalMethod, level: float) -> Estimated:
     """Shares ``(domain, class)`` whose strata lean on the whole stratum where points are few."""
     whole = _merge_domains(confusion)
-    if not whole.is_enough:
-        raise _bad("a stratum has fewer than two points in all domains: label more points there")
+    check_units(whole)
     sizes = whole.pixels
     part = np.divide(confusion.pixels, sizes, out=np.zeros(confusion.pixels.shape), where=sizes > 0)
     pooled = whole.shares.sum(-2)  # (stratum, class)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import exp, factorial
 from statistics import NormalDist
+from types import EllipsisType
 from typing import Final, Literal
 
 import numpy as np
@@ -49,7 +50,7 @@ class Estimated:
     method: IntervalMethod
     level: float = LEVEL
 
-    def at(self, *index: int) -> Estimated:
+    def at(self, *index: int | EllipsisType) -> Estimated:
         """One of the figures, or some of them: of a domain, of a class."""
         return self._with(lambda values: np.asarray(values[index]))
 

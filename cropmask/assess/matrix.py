@@ -168,7 +168,7 @@ def count_labels(
         is_weighted=pixels is not None,
     )
     if not table.is_nested:
-        _check_units(found)
+        check_units(found)
     return found if domains is not None else _drop_domain(found)
 
 
@@ -224,7 +224,7 @@ def count_matrix(
         covariance=None,
         is_weighted=pixels is not None,
     )
-    _check_units(found)
+    check_units(found)
     return found
 
 
@@ -457,8 +457,8 @@ def _drop_domain(found: Confusion) -> Confusion:
     )
 
 
-def _check_units(found: Confusion) -> None:
-    """Reject a stratum whose error cannot be known."""
+def check_units(found: Confusion) -> None:
+    """Reject a stratum whose error cannot be known: one that has pixels, but not two units."""
     thin = np.asarray((found.units < 2) & (found.pixels > 0))
     thin = np.atleast_1d(thin.reshape(-1, len(found.strata)).any(0))
     if not thin.any():

@@ -8,6 +8,7 @@ everything. So each of them is ``A / (A + B)``, where A and B are sums over stra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from cropmask.assess.intervals import (
     mover_share,
     mover_sum,
     normal_limits,
+    normal_quantile,
     wilson_limits,
 )
 from cropmask.assess.matrix import Confusion
@@ -31,6 +33,8 @@ Cells = NDArray[np.bool_]
 
 _NOTHING = 1e-13
 """Variances of shares below this are rounding."""
+_TRUSTED: Final = 10
+"""Successes, and failures, from which on a variance between plots is taken as it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +76,7 @@ def estimate_share(
         6.11); if one and two are everything, of a stratified mean.
     """
     weights = _before_strata(confusion.weights, one)
-    first, second = (_part_of(confusion, cells) for cells in (one, two))
+    first, second = (_part_of(confusion, cells, level) for cells in (one, two))
     covariance = _covariance_of(confusion, one, two, first, second)
     part, rest = ((weights * each.share).sum(-1) for each in (first, second))
     both = part + rest
@@ -103,7 +107,7 @@ def estimate_difference(
     of domains are not known, it is the share of the domain's points by weight.
     """
     weights = confusion.weights
-    first, second = (_part_of(confusion, cells) for cells in (one, two))
+    first, second = (_part_of(confusion, cells, level) for cells in (one, two))
     covariance = _covariance_of(confusion, one, two, first, second)
     total = (weights * (first.share - second.share)).sum(-1)
     spread = first.variance + second.variance - 2 * covariance
@@ -124,7 +128,7 @@ def _before_strata(values: NDArray, cells: Cells, *, ends: bool = False) -> NDAr
     return values[..., None] if ends else values[..., None, :]
 
 
-def _part_of(confusion: Confusion, cells: Cells) -> _Part:
+def _part_of(confusion: Confusion, cells: Cells, level: float) -> _Part:
     share = _gather(confusion.shares, cells)
     units, points = (_before_strata(each, cells) for each in (confusion.units, confusion.points))
     seen = np.broadcast_to(confusion.counts.sum(-1, keepdims=True), confusion.counts.shape)
@@ -133,10 +137,29 @@ def _part_of(confusion: Confusion, cells: Cells) -> _Part:
         variance = share * (1 - share) / np.maximum(points - 1, 1)
         return _Part(share, variance, np.broadcast_to(points, share.shape).astype(float), may_be)
     variance = _quadratic(confusion.covariance, cells, cells)
+    variance = np.where(variance > _NOTHING, variance, 0.0)
+    effective = _points_of_plots(share, variance, units, points, level)
+    return _Part(share, variance, effective, may_be)
+
+
+def _points_of_plots(
+    share: Reals, variance: Reals, units: Reals, points: Reals, level: float
+) -> Reals:
+    """Effective number of points in plots: from one a plot to all of them.
+
+    By the variance between plots, as Korn and Graubard (1998, Survey Methodology 24, 193-201) have
+    it, with their factor for few plots. A variance of few successes or failures says little: the
+    fewer, the more a plot counts as one point.
+    """
     varies = variance > _NOTHING
-    effective = np.divide(share * (1 - share), variance, out=np.zeros_like(share), where=varies)
-    effective = np.clip(effective, units, np.maximum(points, units))
-    return _Part(share, np.where(varies, variance, 0.0), effective, may_be)
+    found = np.divide(share * (1 - share), variance, out=units + np.zeros_like(share), where=varies)
+    found = np.clip(found, units, np.maximum(points, units))
+    trust = np.minimum(found * np.minimum(share, 1 - share) / _TRUSTED, 1.0)
+    # Student's t over the normal quantile, by its expansion.
+    wider = 1 + (normal_quantile(level) ** 2 + 1) / (4 * np.maximum(units - 1, 1))
+    return np.asarray(
+        np.where(units < points, (units + (found - units) * trust) / wider**2, points)
+    )
 
 
 def _gather(values: NDArray, cells: Cells) -> NDArray:  # type: ignore[type-arg]
@@ -194,9 +217,7 @@ def _if_alone(
     points = count.sum(-1).astype(np.float64)
     if confusion.covariance is not None:
         units = _before_strata(confusion.units.sum(-1), cells, ends=True)
-        varies = error**2 > _NOTHING
-        found = np.divide(share * (1 - share), error**2, out=np.zeros_like(share), where=varies)
-        points = np.clip(found, np.minimum(units, points), points)
+        points = _points_of_plots(share, error**2, np.minimum(units, points), points, level)
     alone = wilson_limits(share, points, level, corrected=method == "mover")
     low, high = (np.where(is_alone, a, b) for a, b in zip(alone, limits, strict=True))
     return low, high
