@@ -13,9 +13,11 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pyproj import Transformer
 
 from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.sources.boundary import load_geojson
 
@@ -26,7 +28,19 @@ MAX_POINTS: Final = 50_000
 """Most points of a sample."""
 MAX_STRATA: Final = 1_000
 
-Words = Annotated[str, Field(max_length=500)]
+MAX_PIXELS: Final = 10**12
+"""Most pixels of a stratum; Africa has 3 x 10^11 of 10 m."""
+MAX_NAME: Final = 200
+"""Most characters of a name of a point, a plot or a district."""
+
+
+def _check_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it is no text of one line")
+    return text
+
+
+Words = Annotated[str, Field(max_length=500), AfterValidator(_check_line)]
 
 
 class _Strict(BaseModel):
@@ -38,10 +52,10 @@ class Stratum(_Strict):
 
     name: Words
     region: Words
-    map_class: Annotated[int, Field(ge=0, le=254)]
+    map_class: Annotated[int, Field(ge=0, le=1)]
     """Of the band that is sampled: 1 crop, 0 not."""
-    pixels: Annotated[int, Field(ge=1)]
-    hectares: float
+    pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)]
+    hectares: Annotated[float, Field(gt=0)]
     sampled: Annotated[int, Field(ge=0)]
     """Points, or plots, that were drawn in it."""
 
@@ -68,9 +82,9 @@ class SampleDesign(_Strict):
     version: Words
     """Of the products; several are joined by a comma."""
     period: Words
-    band: Words
+    band: Literal["mask", "filtered"]
     """The band whose classes are sampled: ``mask`` or ``filtered``."""
-    resolution: int
+    resolution: Annotated[int, Field(ge=1, le=int(AFRICA_10.size))]
     """Pixel size in meters."""
     factors: tuple[Words, ...]
     """What the strata are made of: ``class``, and perhaps ``prob``, ``edge``, ``dissimilarity``,
@@ -80,12 +94,12 @@ class SampleDesign(_Strict):
     edge_pixels: Annotated[int, Field(ge=0)] = 0
     """Pixels around edges of the classes that are strata of their own."""
     allocation: Words
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     plot_pixels: Literal[1, 3]
     """Edge of a plot in pixels: 3 are nine points each."""
     strata: Annotated[tuple[Stratum, ...], Field(min_length=1, max_length=MAX_STRATA)]
     tiles: tuple[SampledTile, ...]
-    unseen_hectares: float
+    unseen_hectares: Annotated[float, Field(ge=0)]
     """Nodata inside the tiles: masked, outside the region, or not seen; it is not sampled."""
     missing_tiles: tuple[Words, ...] = ()
     """Tiles of the regions without a result: the sample does not stand for them."""
@@ -157,7 +171,8 @@ class Sample:
         return type(self)(self.design, **{name: a[points] for name, a in self.columns.items()})
 
 
-_WHOLE: Final = ("row", "column", "mask", "filtered")
+_WHOLE: Final = {"row": AFRICA_10.size, "column": AFRICA_10.size, "mask": 256, "filtered": 256}
+"""Whole numbers of a point, with what they are below."""
 _REAL: Final = ("lon", "lat", "x", "y")
 _TEXT: Final = ("id", "plot", "region", "tile", "district")
 
@@ -242,11 +257,32 @@ def parse_design(document: object) -> SampleDesign:
         raise ValueError("it has no member 'design'")
     try:
         # Through JSON, since strict types take a list for no tuple.
-        return SampleDesign.model_validate_json(json.dumps(document))
+        design = SampleDesign.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, ("design", *first["loc"])))
         raise ValueError(f"{place}: {first['msg']}") from None
+    _check_strata(design)
+    return design
+
+
+def _check_strata(design: SampleDesign) -> None:
+    """ValueError if numbers of strata contradict each other: areas and chances are made of them."""
+    for stratum in design.strata:
+        if stratum.sampled > stratum.pixels:
+            raise ValueError(
+                f"stratum '{stratum.name}' has {stratum.sampled:,} points in {stratum.pixels:,} "
+                "pixels"
+            )
+        if not np.isclose(stratum.hectares, _hectares(stratum.pixels, design.resolution)):
+            raise ValueError(
+                f"stratum '{stratum.name}' has {stratum.hectares:,} ha, which are not "
+                f"{stratum.pixels:,} pixels of {design.resolution} m"
+            )
+
+
+def _hectares(pixels: int, resolution: int) -> float:
+    return pixels * resolution**2 / 10_000
 
 
 def _parse_point(at: int, feature: object, numbers: Mapping[str, int]) -> dict[str, Any]:
@@ -255,17 +291,21 @@ def _parse_point(at: int, feature: object, numbers: Mapping[str, int]) -> dict[s
         said = {**feature["properties"], "lon": lon, "lat": lat}  # type: ignore[index]
         point: dict[str, Any] = {"stratum": numbers[said["stratum"]]}
         for name in _TEXT:
-            point[name] = _of(str, said[name])
+            point[name] = _check_line(_of(str, said[name]))
         for name in _WHOLE:
             point[name] = _of(int, said[name])
         for name in _REAL:
             point[name] = float(_of((int, float), said[name]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"point {at} lacks what the design wrote, or has another type ({error})"
         ) from None
     if not np.isfinite([point[name] for name in _REAL]).all():
         raise ValueError(f"point {at} has a coordinate that is no number")
+    if not (point["id"] and point["plot"] and max(len(point[name]) for name in _TEXT) <= MAX_NAME):
+        raise ValueError(f"point {at} has an empty name, or one of over {MAX_NAME} characters")
+    if not all(0 <= point[name] < limit for name, limit in _WHOLE.items()):
+        raise ValueError(f"point {at} has a class, row or column that no pixel has")
     return point
 
 
@@ -280,7 +320,7 @@ def _check_points(sample: Sample) -> None:
     ids, counts = np.unique(sample.id, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"the id '{ids[counts > 1][0]}' is there several times")
-    plots, first = np.unique(sample.plot, return_index=True)
+    _, first = np.unique(sample.plot, return_index=True)
     found = np.bincount(sample.stratum[first], minlength=len(sample.design.strata))
     drawn = np.array([stratum.sampled for stratum in sample.design.strata])
     if (found != drawn).any():
@@ -295,7 +335,27 @@ def _check_points(sample: Sample) -> None:
     unknown = [tile for region, tile in pairs if (region, tile) not in keys]
     if unknown:
         raise ValueError(f"tile {unknown[0]} of a point is not among those of the design")
-    assert len(plots) == found.sum()
+    _check_places(sample)
+
+
+def _check_places(sample: Sample) -> None:
+    """ValueError if points lie elsewhere than the design says, or are of another class."""
+    size = sample.design.resolution
+    bounds = np.array([Tile.parse(name).bounds for name in sample.tile.tolist()])
+    x = bounds[:, 0] + (sample.column + 0.5) * size
+    y = bounds[:, 3] - (sample.row + 0.5) * size
+    to_meters = Transformer.from_crs("OGC:CRS84", CRS, always_xy=True).transform
+    for places in ((sample.x, sample.y), to_meters(sample.lon, sample.lat)):
+        moved = ~(np.hypot(x - places[0], y - places[1]) <= size / 4)
+        if moved.any():
+            raise ValueError(f"point '{sample.id[np.argmax(moved)]}' was moved off its pixel")
+    if sample.design.plot_pixels > 1:
+        return
+    classes = np.array([stratum.map_class for stratum in sample.design.strata])
+    if (differs := classes[sample.stratum] != sample.mapped).any():
+        raise ValueError(f"point '{sample.id[np.argmax(differs)]}' is not of its stratum's class")
+    if len(np.unique(np.stack([x, y]), axis=1).T) < len(sample):
+        raise ValueError("two points are in the same pixel")
 
 
 def _units(sample: Sample) -> str:
@@ -315,7 +375,7 @@ def make_strata(
             region=region,
             map_class=map_class,
             pixels=int(count),
-            hectares=int(count) * resolution**2 / 10_000,
+            hectares=_hectares(int(count), resolution),
             sampled=int(number),
         )
         for (name, region, map_class), count, number in zip(names, pixels, sampled, strict=True)

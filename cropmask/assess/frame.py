@@ -52,6 +52,8 @@ class FrameTile:
     run_key: str
     version: str
     resolution: int
+    model: str
+    """Recipe and digest of the model."""
     synthetic: bool
     hrefs: Mapping[str, str]
     """Address of each band by name."""
@@ -95,7 +97,8 @@ def find_frame(
     Raises
     ------
     Rejected
-        If nothing is finished, a tile has not these bands, or pixel sizes differ.
+        If nothing is finished, a tile has not these bands, pixel sizes differ, or tiles of a region
+        are maps of different models.
     """
     found, missing = [], []
     for name, (product, expected) in sorted(regions.items()):
@@ -119,8 +122,22 @@ def find_frame(
             f"tiles have pixels of {' and '.join(map(str, sizes))} m: map all of them at one size",
             reason=Reason.CHANGED,
         )
+    _check_models(found)
     products = tuple(product for _, (product, _) in sorted(regions.items()))
     return Frame(products, period, _divide(found, bands[0]), tuple(missing), options)
+
+
+def _check_models(tiles: Sequence[FrameTile]) -> None:
+    """Rejected if a region is not the map of one model: no figure would be that of a map."""
+    first: dict[str, FrameTile] = {}
+    for each in tiles:
+        known = first.setdefault(each.region, each)
+        if each.model != known.model:
+            raise Rejected(
+                f"tiles of {each.region} are of different models ({known.tile} of "
+                f"'{known.model}', {each.tile} of '{each.model}'): map all of them with one",
+                reason=Reason.CHANGED,
+            )
 
 
 def _open_tile(store: Store, region: str, dataset: Dataset, bands: Sequence[str]) -> FrameTile:
@@ -141,6 +158,7 @@ def _open_tile(store: Store, region: str, dataset: Dataset, bands: Sequence[str]
         item.run_key,
         item.version,
         item.resolution,
+        f"{item.model.get('recipe')} {str(item.model.get('sha256'))[:8]}",
         item.synthetic,
         {name: store.uri(key) for name, key in names.items()},
         {name: dataset.entries[key.rpartition("/")[2]].size for name, key in names.items()},
