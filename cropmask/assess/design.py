@@ -30,6 +30,8 @@ MAX_STRATA: Final = 1_000
 
 MAX_PIXELS: Final = 10**12
 """Most pixels of a stratum; Africa has 3 x 10^11 of 10 m."""
+MAX_EDGE: Final = 5_000
+"""Most pixels around edges of classes that are strata of their own."""
 MAX_NAME: Final = 200
 """Most characters of a name of a point, a plot or a district."""
 
@@ -41,6 +43,9 @@ def _check_line(text: str) -> str:
 
 
 Words = Annotated[str, Field(max_length=500), AfterValidator(_check_line)]
+
+
+SampledBand = Literal["mask", "filtered"]
 
 
 class _Strict(BaseModel):
@@ -82,16 +87,16 @@ class SampleDesign(_Strict):
     version: Words
     """Of the products; several are joined by a comma."""
     period: Words
-    band: Literal["mask", "filtered"]
+    band: SampledBand
     """The band whose classes are sampled: ``mask`` or ``filtered``."""
     resolution: Annotated[int, Field(ge=1, le=int(AFRICA_10.size))]
     """Pixel size in meters."""
     factors: tuple[Words, ...]
     """What the strata are made of: ``class``, and perhaps ``prob``, ``edge``, ``dissimilarity``,
     ``district``; ``region`` if there are several."""
-    prob_edges: tuple[int, ...] = ()
+    prob_edges: tuple[Annotated[int, Field(ge=1, le=100)], ...] = ()
     """Percentages of ``prob`` at which a stratum ends and the next begins."""
-    edge_pixels: Annotated[int, Field(ge=0)] = 0
+    edge_pixels: Annotated[int, Field(ge=0, le=MAX_EDGE)] = 0
     """Pixels around edges of the classes that are strata of their own."""
     allocation: Words
     seed: Annotated[int, Field(ge=0)]
@@ -268,6 +273,8 @@ def parse_design(document: object) -> SampleDesign:
 
 def _check_strata(design: SampleDesign) -> None:
     """ValueError if numbers of strata contradict each other: areas and chances are made of them."""
+    if sorted({*design.prob_edges}) != [*design.prob_edges]:
+        raise ValueError("design.prob_edges: each is larger than the one before")
     for stratum in design.strata:
         if stratum.sampled > stratum.pixels:
             raise ValueError(

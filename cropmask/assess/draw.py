@@ -15,7 +15,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.assess.design import MAX_STRATA, SampleDesign
+from cropmask.assess.design import MAX_STRATA, SampledBand, SampleDesign
 from cropmask.core.extras import is_unlike
 from cropmask.errors import Reason, Rejected
 from cropmask.product import NODATA
@@ -55,7 +55,7 @@ class MapStrip:
 class Stratifier:
     """What strata are made of; a pixel's stratum is one number of all parts."""
 
-    band: str
+    band: SampledBand
     """Band whose classes are sampled, 1 crop, 0 not."""
     edges: tuple[int, ...] = ()
     """Percentages of ``prob`` at which a stratum ends and the next begins, growing."""

@@ -1,0 +1,77 @@
+"""Frames of runs that are not as they should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from cropmask.assess.draw import Stratifier
+from cropmask.assess.frame import Choice, Frame, count_frame, draw_sample, find_frame
+from cropmask.errors import Rejected
+from cropmask.grid import Tile
+from cropmask.product import NODATA, Product
+from cropmask.remote.fetch import ReadOptions
+from cropmask.store.folder import FolderStore
+from tests.demo_run import EASTERN, YEAR, Results
+
+
+def open_regions(folder: Path, tiles: tuple[Tile, ...], *names: str) -> Frame:
+    regions = {name: (Product(name, "1.1.0"), tiles) for name in names}
+    return find_frame(FolderStore(folder), regions, YEAR, ("mask", "filtered"), ReadOptions())
+
+
+def test_a_region_of_two_models_is_refused(results: Results, tmp_path: Path) -> None:
+    copied = results.copied(tmp_path / "results")
+    item = next(path for path in copied.items() if str(EASTERN[1]) in path.name)
+    document = json.loads(item.read_text())
+    document["properties"]["cropmask:model"]["sha256"] = "0" * 64
+    item.write_text(json.dumps(document))
+    with pytest.raises(Rejected, match=r"different models \(x221y075 .*x222y075 .* 00000000"):
+        open_regions(copied.folder, EASTERN, "eastern")
+
+
+def read_mask(folder: Path, region: str) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    with rasterio.open(next((folder / f"crop_mask_{region}").rglob("*_mask.tif"))) as file:
+        return np.asarray(file.read(1))
+
+
+def test_a_pixel_of_two_regions_is_in_the_frame_of_the_first(
+    results: Results, tmp_path: Path
+) -> None:
+    """The same tile in two regions, of which the first has mapped the western half only."""
+    copied = results.copied(tmp_path / "results")
+    first, second = (copied.folder / f"crop_mask_{name}" for name in ("eastern", "southern"))
+    name = str(EASTERN[0])
+    kept = [path for path in first.rglob("*") if path.is_file() and name in path.name]
+    for path in kept:
+        below = str(path.relative_to(first)).replace("eastern", "southern")
+        (second / below).parent.mkdir(parents=True, exist_ok=True)
+        (second / below).write_bytes(path.read_bytes())
+    for path in kept:
+        if path.name.endswith(("_mask.tif", "_filtered.tif")):
+            with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+                pixels = file.read(1)
+                pixels[:, pixels.shape[1] // 2 :] = NODATA
+                file.write(pixels, 1)
+    eastern, southern = (read_mask(copied.folder, each) for each in ("eastern", "southern"))
+    edge = eastern.shape[1] // 2
+    frame = open_regions(copied.folder, EASTERN[:1], "southern", "eastern")
+    counts = count_frame(frame, Stratifier("mask"))
+    expected = {
+        (region, value): int((part == value).sum())
+        for region, part in (("eastern", eastern), ("southern", southern[:, edge:]))
+        for value in (0, 1)
+    }
+    found = {
+        (region, value): size
+        for (_, region, value), size in zip(counts.names, counts.pixels, strict=True)
+    }
+    assert found == {key: size for key, size in expected.items() if size}
+    assert counts.pixels.sum() == np.count_nonzero(southern != NODATA)
+    choice = Choice(np.full(len(counts.names), 20), "equal", 0)
+    sample = draw_sample(frame, Stratifier("mask"), counts, choice)
+    np.testing.assert_array_equal(sample.region == "southern", sample.column >= edge)
