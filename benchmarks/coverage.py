@@ -57,6 +57,9 @@ DISTRICT_POINTS: Final = (300, 1000)
 BANDS: Final = "bands of probability"
 PLOTS: Final = "plots of nine"
 WRONG: Final = "the same, taken for points"
+MAIN: Final = ("area", "overall", "user's")
+LEAST, MOST = 0.94, 0.97
+"""What intervals of 95 % should hold."""
 FIGURES: Final = ("area", "overall", "user's", "producer's", "F1")
 
 
@@ -319,7 +322,7 @@ def _measure_design(
     share: float, points: int, allocation: Allocation, draws: int, minimum: int
 ) -> Result:
     found: dict[str, list[dict[str, tuple[float, float]]]] = {method: [] for method in METHODS}
-    bias, counts = [], []
+    bias, omissions = [], []
     for seed, accuracies in enumerate(ACCURACIES.values()):
         truth = make_truth(share, *accuracies)
         rates = truth.pixels[:, 1] / truth.mapped
@@ -330,12 +333,12 @@ def _measure_design(
         for method in METHODS:
             found[method].append(find_coverage(truth, matrices, method))
         bias.append(truth.mapped[1] / truth.pixels[:, 1].sum() - 1)
-        counts.append(int(allocated[1]))
+        omissions.append(float(allocated[0] * rates[0]))
     return {
         "share": share,
         "points": points,
         "allocation": allocation,
-        "crop_points": [min(counts), max(counts)],
+        "omissions": [min(omissions), max(omissions)],
         "pixel_count_bias": [min(bias), max(bias)],
         "coverage": {
             method: {name: _summarize([one[name][0] for one in rows]) for name in FIGURES}
@@ -355,25 +358,41 @@ def _summarize(values: list[float]) -> list[float]:
 def report(found: Result) -> str:
     """The tables of ``docs/statistics.md``."""
     return "\n\n".join(
-        [
-            *(_design_table(found, name) for name in FIGURES),
-            _others_table(found),
-            _district_table(found),
-        ]
+        (_design_table(found), _summary_table(found), _others_table(found), _district_table(found))
     )
 
 
-def _design_table(found: Result, name: str) -> str:
-    """Coverage of one figure by design."""
+def _design_table(found: Result) -> str:
+    """Coverage by design, of two kinds of interval."""
+    pairs = [(name, method) for name in MAIN for method in ("mover", "normal")]
     rows = (
         (
-            f"{run['share']:g}, {run['allocation']}, {run['points']}",
-            "{} to {}".format(*run["crop_points"]),
-            *(_range_text(run["coverage"][method][name]) for method in METHODS),
+            f"{run['share']:g}, {run['points']}, {run['allocation']}",
+            "{:.1f} to {:.1f}".format(*run["omissions"]),
+            *(_range_text(run["coverage"][method][name]) for name, method in pairs),
         )
         for run in found["runs"]
     )
-    head = (f"{name}: share of crop, allocation, points a stratum", "points mapped crop", *METHODS)
+    head = ("crop, points a stratum, allocation", "omissions expected")
+    return table((*head, *(f"{name}, {method}" for name, method in pairs)), rows)
+
+
+def _summary_table(found: Result) -> str:
+    """How many designs hold what they should, by figure and kind of interval."""
+    rows = []
+    for name, method in product(FIGURES, METHODS):
+        mean, least, most = zip(
+            *(run["coverage"][method][name] for run in found["runs"]), strict=True
+        )
+        within = sum(LEAST <= each <= MOST for each in mean)
+        share = f"{within} of {len(mean)}"
+        limits = (
+            f"{_short(min(mean))} to {_short(max(mean))}",
+            _short(min(least)),
+            _short(max(most)),
+        )
+        rows.append((f"{name}, {method}", share, *limits))
+    head = ("figure, interval", "designs at .94 to .97", "means", "least of all", "most of all")
     return table(head, rows)
 
 
@@ -410,7 +429,7 @@ def _short(value: float) -> str:
 
 def _range_text(values: list[float]) -> str:
     mean, least, most = map(_short, values)
-    return f"{mean} ({least} to {most})"
+    return f"{mean} ({least}-{most})"
 
 
 def main() -> None:

@@ -432,8 +432,9 @@ def _cluster(
     units, points, squares = gather(np.ones(len(rows))), gather(sizes), gather(sizes**2)
     products = np.zeros((wide, cells, cells))
     crossed = np.zeros((wide, cells))
-    for here in np.unique(at):
-        chosen = at == here
+    order = np.argsort(at, kind="stable")
+    places, starts = np.unique(at[order], return_index=True)
+    for here, chosen in zip(places, np.split(order, starts[1:]), strict=True):
         products[here] = table[chosen].T @ table[chosen]
         crossed[here] = sizes[chosen] @ table[chosen]
     share = counts.reshape(domains, strata, cells) / np.maximum(points, 1)[..., None]

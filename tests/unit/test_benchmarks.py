@@ -17,6 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks import __main__ as everything
 from benchmarks import (
+    coverage,
     expressions,
     files,
     forest,
@@ -352,3 +353,37 @@ def test_all_benchmarks_run_in_one_program(
     printed = capsys.readouterr().out
     assert printed.count("\n## ") == len(everything.NAMES) + 1
     assert "## Whole tile against the published way" in printed
+
+
+def test_coverage_is_measured_of_every_design(tmp_path: Path) -> None:
+    found = coverage.measure(draws=40, points=(50,), shares=(0.02, 0.3))
+    assert len(found["runs"]) == 2 * 3
+    for run in found["runs"]:
+        for method in ("mover", "wilson", "normal"):
+            for mean, least, most in run["coverage"][method].values():
+                assert 0 <= least <= mean <= most <= 1
+    rare = found["runs"][1]
+    assert rare["allocation"] == "equal"
+    assert rare["coverage"]["mover"]["area"][0] > 0.9 > rare["coverage"]["normal"]["area"][0]
+    assert min(rare["pixel_count_bias"]) < -0.1, "a count of pixels is wrong however many there are"
+    text = coverage.report(found)
+    assert text.count("\n| 0.02, 50, ") == 3
+    assert text.count(f"| {coverage.PLOTS}, ") == 2
+    put_results(tmp_path / "out.json", {"coverage": found})
+    assert json.loads((tmp_path / "out.json").read_text())["coverage"] == found
+
+
+def test_made_up_maps_have_the_accuracies_that_were_asked_for() -> None:
+    figures = coverage.make_truth(0.1, 0.8, 0.9).figures
+    assert figures["area"] == pytest.approx(0.1, abs=1e-6)
+    assert figures["producer's"] == pytest.approx(0.8, abs=1e-6)
+    assert figures["user's"] == pytest.approx(0.9, abs=1e-5)
+    assert figures["F1"] == pytest.approx(2 * 0.8 * 0.9 / 1.7, abs=1e-5)
+
+
+def test_coverage_is_a_program_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(coverage, "QUICK", {"draws": 20, "points": (50,), "shares": (0.1,)})
+    output = tmp_path / "out.json"
+    monkeypatch.setattr("sys.argv", ["coverage", "--quick", "--output", str(output)])
+    coverage.main()
+    assert json.loads(output.read_text()).keys() == {"machine", "coverage"}
