@@ -31,6 +31,9 @@ ELSEWHERE: Final = "elsewhere"
 
 Bytes = NDArray[np.uint8]
 Codes = NDArray[np.int32]
+StripCounts: Final = np.int32
+"""Type of the counts of a strip: those of all tiles are in memory at the same time."""
+PixelCounts = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +121,16 @@ class Stratifier:
     def code(self, strip: MapStrip) -> Codes:
         """Number of the stratum of every pixel ``(y, x)``, :data:`UNSEEN` for nodata."""
         classes = strip.middle(self.band)
-        code = classes.astype(np.int32)
-        code[classes == NODATA] = UNSEEN
-        seen, scale = code != UNSEEN, len(CLASS_NAMES)
+        code, scale = classes.astype(np.int32), len(CLASS_NAMES)
         for parts, values in zip(self._parts, self._values(strip), strict=True):
-            code[seen] += scale * values[seen].astype(np.int32)
+            code += np.multiply(values, scale, dtype=np.int32)
             scale *= len(parts)
+        code[classes == NODATA] = UNSEEN
         return code
 
     def _values(self, strip: MapStrip) -> Iterator[NDArray[np.generic]]:
         if self.edges:
-            yield np.digitize(strip.middle("prob"), self.edges)
+            yield np.digitize(np.arange(256), self.edges).astype(np.uint8)[strip.middle("prob")]
         if self.buffer:
             yield near_edges(strip.bands[self.band], self.buffer)[
                 strip.halo : strip.halo + strip.rows
@@ -174,13 +176,13 @@ def _dilate(marked: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return marked
 
 
-def count_strips(strips: Iterator[MapStrip], stratifier: Stratifier) -> NDArray[np.int64]:
+def count_strips(strips: Iterator[MapStrip], stratifier: Stratifier) -> PixelCounts:
     """Pixels of each stratum of the strips of a tile, ``(strip, 1 + stratum)``; nodata first."""
     size = 1 + len(stratifier.names)
     counts = [
         np.bincount(stratifier.code(strip).reshape(-1) + 1, minlength=size) for strip in strips
     ]
-    return np.array(counts, np.int64).reshape(-1, size)
+    return np.array(counts, StripCounts).reshape(-1, size)
 
 
 def choose_pixels(
@@ -215,23 +217,29 @@ class StripHits:
 
 
 def find_strips(
-    counts: Sequence[NDArray[np.int64]], chosen: Sequence[NDArray[np.int64]]
+    counts: Sequence[PixelCounts], chosen: Sequence[NDArray[np.int64]]
 ) -> tuple[StripHits, ...]:
     """In which strips the chosen pixels lie, by the counts of each tile ``(strip, stratum)``."""
-    every = np.concatenate(counts)
-    first = np.cumsum(every, axis=0) - every
-    lengths = [len(each) for each in counts]
-    tiles = np.repeat(np.arange(len(counts)), lengths)
-    strips = np.concatenate([np.arange(length) for length in lengths])
-    hits: dict[int, list[tuple[int, int]]] = {}
+    tiles = np.array([each.sum(axis=0, dtype=np.int64) for each in counts])
+    hits: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for stratum, numbers in enumerate(chosen):
-        places = np.searchsorted(first[:, stratum] + every[:, stratum], numbers, side="right")
-        for place, number in zip(places.tolist(), numbers.tolist(), strict=True):
-            hits.setdefault(place, []).append((stratum, number - int(first[place, stratum])))
+        for tile, number in _split(tiles[:, stratum], numbers):
+            strips = counts[tile][:, stratum].astype(np.int64)
+            for strip, within in _split(strips, number):
+                hits.setdefault((tile, strip), []).extend((stratum, at) for at in within.tolist())
     return tuple(
-        StripHits(int(tiles[at]), int(strips[at]), *np.array(hits[at], np.int64).T)
-        for at in sorted(hits)
+        StripHits(*place, *np.array(hits[place], np.int64).T.copy()) for place in sorted(hits)
     )
+
+
+def _split(
+    sizes: NDArray[np.int64], numbers: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Parts that have any of the numbers, sorted, with these counted from their first."""
+    ends = np.cumsum(sizes)
+    parts = np.searchsorted(ends, numbers, side="right")
+    for part in np.unique(parts).tolist():
+        yield part, numbers[parts == part] - (ends[part] - sizes[part])
 
 
 def locate(codes: Codes, hits: StripHits) -> NDArray[np.int64]:

@@ -14,10 +14,12 @@ from rasterio.windows import Window
 from cropmask.assess.design import Sample, SampleDesign, SampledTile, make_strata
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import (
+    CROP,
     STRIP_ROWS,
     Bytes,
     Codes,
     MapStrip,
+    PixelCounts,
     Stratifier,
     StripHits,
     choose_pixels,
@@ -185,7 +187,7 @@ class FrameReader:
         self._stratifier = stratifier
         self._districts = districts
 
-    def count(self, tile: FrameTile) -> NDArray[np.int64]:
+    def count(self, tile: FrameTile) -> PixelCounts:
         """Pixels of each stratum of a tile, ``(strip, 1 + stratum)``; nodata first."""
         return count_strips(self.strips(tile), self._stratifier)
 
@@ -199,7 +201,10 @@ class FrameReader:
             for number in numbers:
                 row = number * STRIP_ROWS
                 rows = min(STRIP_ROWS, window.rows - row)
-                bands = {name: rasters.read(name, row - halo, rows + 2 * halo) for name in names}
+                bands = {
+                    name: rasters.read(name, row - halo, rows + 2 * halo) for name in names[1:]
+                }
+                bands[names[0]] = rasters.read_classes(names[0], row - halo, rows + 2 * halo)
                 rasters.leave_out(bands[names[0]], row - halo)
                 part = window.part(row, 0, rows, window.columns)
                 yield MapStrip(bands, row, rows, halo, self._number_districts(part))
@@ -222,6 +227,7 @@ class _Open:
     def __init__(self, tile: FrameTile, names: Sequence[str], options: ReadOptions) -> None:
         self._rasters = {name: GdalRaster(tile.hrefs[name], options) for name in names}
         self._before = [GdalRaster(href, options) for href in tile.before]
+        self._edge = GridWindow.of_tile(tile.tile, tile.resolution).rows
 
     def __enter__(self) -> _Open:
         return self
@@ -232,12 +238,24 @@ class _Open:
 
     def read(self, name: str, row: int, rows: int) -> Bytes:
         """Rows of a band over all columns, nodata beyond the tile."""
-        return _read_rows(self._rasters[name], row, rows)
+        return _read_rows(self._rasters[name], row, rows, self._edge)
+
+    def read_classes(self, name: str, row: int, rows: int) -> Bytes:
+        """Rows of a band of classes; Rejected if it has a value that is none."""
+        pixels = self.read(name, row, rows)
+        strange = (pixels > CROP) & (pixels != NODATA)
+        if strange.any():
+            raise Rejected(
+                f"{self._rasters[name].href} has the value {pixels[strange][0]}, which is no class "
+                "of a map: map the tile again",
+                reason=Reason.BAD_VALUE,
+            )
+        return pixels
 
     def leave_out(self, pixels: Bytes, row: int) -> None:
         """Set to nodata what a region that comes before has mapped."""
         for raster in self._before:
-            pixels[_read_rows(raster, row, len(pixels)) != NODATA] = NODATA
+            pixels[_read_rows(raster, row, len(pixels), self._edge) != NODATA] = NODATA
 
     def read_places(
         self, name: str, row: NDArray[np.int64], column: NDArray[np.int64]
@@ -255,8 +273,14 @@ class _Open:
         return self._rasters[name].use(read)
 
 
-def _read_rows(raster: GdalRaster, row: int, rows: int) -> Bytes:
+def _read_rows(raster: GdalRaster, row: int, rows: int, edge: int) -> Bytes:
     def read(opened: Any) -> Bytes:  # noqa: ANN401 (rasterio is untyped)
+        if opened.shape != (edge, edge) or opened.dtypes[0] != "uint8":
+            raise Rejected(
+                f"{raster.href} has {opened.height} x {opened.width} pixels of {opened.dtypes[0]}, "
+                f"its item says {edge} x {edge} of uint8: map the tile again",
+                reason=Reason.CHANGED,
+            )
         out = np.full((rows, opened.width), NODATA, np.uint8)
         first, last = max(row, 0), min(row + rows, opened.height)
         if first < last:
@@ -277,7 +301,7 @@ class FrameCounts:
     """Of these strata, ``(stratum,)``."""
     codes: NDArray[np.int64]
     """Number of these strata in the code of pixels of their region, ``(stratum,)``."""
-    by_strip: tuple[NDArray[np.int64], ...]
+    by_strip: tuple[PixelCounts, ...]
     """Pixels of these strata by strip, ``(strip, stratum)``, of every tile."""
     unseen: int
     """Pixels of nodata."""
@@ -295,7 +319,7 @@ def count_frame(
     """
     stratifier.check()
     reader = FrameReader(frame, stratifier, districts)
-    counts: list[NDArray[np.int64]] = []
+    counts: list[PixelCounts] = []
     with open_reading_threads(frame.options) as pool:
         for found in pool.map(reader.count, frame.tiles):
             counts.append(found)
@@ -303,15 +327,13 @@ def count_frame(
     return _sum_up(frame, stratifier, counts)
 
 
-def _sum_up(
-    frame: Frame, stratifier: Stratifier, counts: Sequence[NDArray[np.int64]]
-) -> FrameCounts:
+def _sum_up(frame: Frame, stratifier: Stratifier, counts: Sequence[PixelCounts]) -> FrameCounts:
     """Strata of every region that have pixels."""
     regions = sorted({each.region for each in frame.tiles})
     names = stratifier.names
     totals = np.zeros((len(regions), 1 + len(names)), np.int64)
     for each, found in zip(frame.tiles, counts, strict=True):
-        totals[regions.index(each.region)] += found.sum(axis=0)
+        totals[regions.index(each.region)] += found.sum(axis=0, dtype=np.int64)
     places = [
         (number, at)
         for number in range(len(regions))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from cropmask.assess.draw import Stratifier
+from cropmask.assess.draw import Stratifier, find_strips
 from cropmask.assess.frame import Choice, Frame, count_frame, draw_sample, find_frame
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
@@ -75,3 +75,33 @@ def test_a_pixel_of_two_regions_is_in_the_frame_of_the_first(
     choice = Choice(np.full(len(counts.names), 20), "equal", 0)
     sample = draw_sample(frame, Stratifier("mask"), counts, choice)
     np.testing.assert_array_equal(sample.region == "southern", sample.column >= edge)
+
+
+@pytest.mark.parametrize(
+    ("rows", "value", "problem"),
+    [(960, 7, "the value 7, which is no class"), (480, 1, "480 x 480 pixels of uint8")],
+)
+def test_a_raster_that_is_no_map_of_the_tile_is_refused(
+    results: Results, tmp_path: Path, rows: int, value: int, problem: str
+) -> None:
+    copied = results.copied(tmp_path / "results")
+    path = next((copied.folder / "crop_mask_eastern").rglob(f"*{EASTERN[0]}*_mask.tif"))
+    with rasterio.open(path) as file:
+        profile = {**file.profile, "width": rows, "height": rows, "blockxsize": 128}
+    with rasterio.open(path, "w", **{**profile, "blockysize": 128}) as file:
+        file.write(np.full((rows, rows), value, np.uint8), 1)
+    frame = open_regions(copied.folder, EASTERN, "eastern")
+    with pytest.raises(Rejected, match=problem) as refused:
+        count_frame(frame, Stratifier("mask"))
+    assert "\n" not in str(refused.value)
+
+
+def test_pixels_of_many_tiles_are_found_beyond_what_32_bits_hold() -> None:
+    strip = 512 * 9_600
+    counts = [np.full((19, 1), strip, np.int32)] * 1_000
+    numbers = np.array([0, strip, 2**31, 9 * 10**10])
+    hits = find_strips(counts, [numbers])
+    found = [
+        (each.tile * 19 + each.strip) * strip + number for each in hits for number in each.number
+    ]
+    assert found == numbers.tolist()
