@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -16,10 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pyproj import Transformer
 
-from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, Tile
-from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
-from cropmask.sources.boundary import load_geojson
 
 FORMAT: Final = 1
 MARK: Final = '"design": {'
@@ -214,28 +210,6 @@ def _describe_points(sample: Sample) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def load_sample(path: Path, limits: ReadLimits = USUAL_LIMITS) -> Sample:
-    """Sample of a file that ``cropmask sample`` has written.
-
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If it is no such file, or was changed so that it contradicts itself.
-    """
-    if path.exists() and not path.is_file():
-        raise Misconfigured(f"sample {path} is not a file")
-    document = load_geojson(path, limits)
-    try:
-        return parse_sample(document)
-    except ValueError as error:
-        raise Rejected(
-            f"sample {path}: {error}; give the GeoJSON that 'cropmask sample' has written",
-            reason=Reason.BAD_SAMPLES,
-        ) from None
 
 
 def parse_sample(document: Mapping[str, Any]) -> Sample:

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "explain": ("cropmask.cli.explain", "Say why a tile was skipped, failed or changed."),
     "logs": ("cropmask.cli.explain", "Show what was written down of a tile's attempts."),
     "reconcile": ("cropmask.cli.reconcile", "Compare a region's tiles with what is in the store."),
+    "sample": ("cropmask.cli.sample", "Draw points of a map at random, for people to label."),
     "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
     "show": ("cropmask.cli.show", "Draw a result with legend and title."),
     "ls": ("cropmask.cli.results", "List results."),

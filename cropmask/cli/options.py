@@ -256,6 +256,30 @@ def _suggest_bands(_context: click.Context, typed: str) -> Iterable[str]:
     return (",".join([*known, word]) for word in more)
 
 
+def _read_percents(text: str) -> tuple[int, ...]:
+    """Growing percentages, such as 20,50,80."""
+    try:
+        found = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or list(found) != sorted({*found}) or not 0 < found[0] <= found[-1] <= 100:
+        raise click.BadParameter(f"'{text}' is no list of growing percentages, such as 20,50,80")
+    return found
+
+
+def _read_shares(text: str) -> tuple[float, float]:
+    """Two shares, such as 0.8,0.05."""
+    try:
+        one, other = (float(word) for word in text.split(","))
+    except ValueError:
+        one = other = -1.0
+    if not (0 <= one <= 1 and 0 <= other <= 1):
+        raise click.BadParameter(f"'{text}' is no pair of shares, such as 0.8,0.05")
+    return one, other
+
+
+PERCENTS: Final = _named("percents", _read_percents)
+SHARES: Final = _named("shares", _read_shares)
 NAME: Final = _named("name")
 RUN: Final = _named("run")
 PLACE: Final = _named("place", path_kind="file")

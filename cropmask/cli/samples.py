@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cropmask.assess.labelpoints import LabelReport
     from cropmask.operate.extract import Extraction, PolygonMode
-    from cropmask.operate.labelpoints import LabelReport
     from cropmask.training.samples import Samples
 
 _MARKS = {True: click.style("ok  ", fg="green"), False: click.style("warn", fg="yellow")}
@@ -134,8 +134,8 @@ def extract(
       cropmask samples extract --points survey.gpkg --label cover --crop-values 40,41 \\
         --other-values '*' --region sahel --period 2021 --out s.txt --env prod
     """
+    from cropmask.assess.labelpoints import PointColumns, collect_points
     from cropmask.operate.extract import extract, load_expressions
-    from cropmask.operate.labelpoints import PointColumns, collect_points
     from cropmask.site.site import open_site
 
     site = open_site(options={**site_options, "output": "."})  # no results are written

@@ -19,6 +19,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from cropmask.assess.labelpoints import LabeledPoint
 from cropmask.contract import VERSION
 from cropmask.core.features import FEATURES, observed
 from cropmask.core.formulas import compute_features, parse_formula
@@ -27,7 +28,6 @@ from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, GridWindow, Tile, geobox, tile_at, tile_polygon
 from cropmask.machine.stages import ShareDone
 from cropmask.modelfile.container import replace_file
-from cropmask.operate.labelpoints import LabeledPoint
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files

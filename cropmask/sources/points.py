@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,10 @@ _MAX_STEPS: Final = 2_000
 """Times a hundred thousand instructions that a query of a GeoPackage may take."""
 
 
+FindPlace = Callable[[Mapping[str, str]], tuple[float, float] | None]
+"""Longitude and latitude of a row, by its values."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PointTable:
     """Rows of a file, each with a place."""
@@ -69,6 +73,7 @@ def load_points(
     crs: str | None = None,
     layer: str | None = None,
     limits: ReadLimits = USUAL_LIMITS,
+    find_place: FindPlace | None = None,
 ) -> PointTable:
     """Points and polygons of a file.
 
@@ -83,6 +88,8 @@ def load_points(
         Layer of a GeoPackage that has several.
     limits
         Most that is read.
+    find_place
+        Gives the degrees of a row of a CSV without coordinates; None if it has no place.
 
     Raises
     ------
@@ -95,14 +102,19 @@ def load_points(
     if kind not in SUFFIXES:
         raise _bad(path, f"its ending is none of {', '.join(SUFFIXES)}")
     try:
-        return _load(path, kind, crs, layer, limits)
+        return _load(path, kind, crs, layer, limits, find_place)
     except (OSError, sqlite3.Error) as error:
         problem = getattr(error, "strerror", None) or error
         raise Misconfigured(f"points file {path} cannot be read ({problem})") from None
 
 
 def _load(
-    path: Path, kind: str, crs: str | None, layer: str | None, limits: ReadLimits
+    path: Path,
+    kind: str,
+    crs: str | None,
+    layer: str | None,
+    limits: ReadLimits,
+    find_place: FindPlace | None,
 ) -> PointTable:
     if path.exists() and not path.is_file():
         raise Misconfigured(f"points file {path} is not a file")
@@ -111,7 +123,7 @@ def _load(
     elif kind == ".gpkg":
         said, geometries, rows = _load_layer(path, layer, limits)
     else:
-        said, geometries, rows = _load_csv(path, limits)
+        said, geometries, rows = _load_csv(path, limits, find_place)
     system = said if crs is None else parse_crs({"crs": crs}, f"--crs {crs}, for {path},")
     if not rows:
         raise _bad(path, "it is empty, it has no point and no polygon")
@@ -233,7 +245,7 @@ def _parse_geometry(path: Path, number: int, blob: object) -> shapely.Geometry |
         raise _bad(path, f"the geometry of row {number} cannot be read: {error}") from None
 
 
-def _load_csv(path: Path, limits: ReadLimits) -> _Loaded:
+def _load_csv(path: Path, limits: ReadLimits, find_place: FindPlace | None) -> _Loaded:
     with path.open("rb") as file:
         content = file.read(limits.boundary_bytes + 1)
     limits.check("boundary_bytes", len(content), str(path))
@@ -259,15 +271,21 @@ def _load_csv(path: Path, limits: ReadLimits) -> _Loaded:
         if len(line) != len(columns):
             raise _bad(path, f"row {number} has {len(line)} values instead of {len(columns)}")
         rows.append(dict(zip(columns, map(str.strip, line), strict=True)))
-    return _DEGREES, _find_places(path, columns, rows), rows
+    return _DEGREES, _find_places(path, columns, rows, find_place), rows
 
 
 def _find_places(
-    path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, str]]
+    path: Path,
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, str]],
+    find_place: FindPlace | None,
 ) -> list[shapely.Geometry | None]:
     """Points of two columns of numbers, or the polygon that Collect Earth Online writes beside."""
     known = {name.lower(): name for name in columns}
     pair = [next((known[name] for name in names if name in known), None) for names in (_X, _Y)]
+    if None in pair and find_place is not None:
+        known_places = map(find_place, rows)
+        return [None if place is None else shapely.Point(place) for place in known_places]
     if None in pair:
         raise _bad(path, f"it has no columns 'lon' and 'lat'; it has {_some(columns)}")
     outline = known.get("sample_geom", "")

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from cropmask.assess import frame as frame_module
-from cropmask.assess.design import Sample, encode_sample, load_sample
+from cropmask.assess.design import Sample, encode_sample
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import Stratifier, choose_pixels, find_strips, near_edges
 from cropmask.assess.frame import Choice, Frame, count_frame, draw_sample, find_frame
+from cropmask.assess.samplefiles import load_sample
 from cropmask.assess.size import allocate
 from cropmask.errors import Rejected
 from cropmask.grid import Tile, tile_at

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.transform import rowcol
 
+from cropmask.assess.labelpoints import LabeledPoint
 from cropmask.core.features import FEATURES
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
 from cropmask.operate import extract as module
 from cropmask.operate.extract import Extraction, extract, load_expressions, pixels_of, plan_windows
-from cropmask.operate.labelpoints import LabeledPoint
 from cropmask.region import Region, load_region
 from cropmask.site.site import Inputs, open_site
 from cropmask.task import Period

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from cropmask.training.labels import (
 LABEL_COLUMNS: Final = ("class", "label", "landcover", "land_cover", "crop")
 DATE_COLUMNS: Final = ("date", "sample_date")
 ID_COLUMNS: Final = ("id", "fid")
+LABELER_COLUMNS: Final = ("labeler", "labeller", "interpreter", "email")
 _DATE: Final = re.compile(r"(\d{4})(?:([-/])(\d\d?)(?:\2(\d\d?)(?:[T ].*)?)?)?")
 _SAME_PLACE: Final = 1e-4
 """Degrees that the rows of one sample of Collect Earth Online may lie apart."""
@@ -111,7 +112,6 @@ def collect_points(
             f"no row has a class: its labels are {values or 'empty'}; say with --crop-values and "
             "--other-values which of them are crop and which are not",
         )
-    _check_ids(files[0], found)
     return found, report
 
 
@@ -127,22 +127,44 @@ class _Place:
     row: int
     id: str
     date: str
-    answers: Mapping[str, str]
+    answers: dict[str, str]
 
 
 def _find_rows(tables: Sequence[PointTable], columns: PointColumns) -> Iterator[_Place]:
-    """Every row is a place, with one answer."""
+    """Every id is a place with the answers of its labelers, whom a column or the file names."""
+    found: dict[str, _Place] = {}
     number = 0
     for table in tables:
         label = find_column(table, columns.label, LABEL_COLUMNS)
         if label is None:
             raise _bad(table.path, "it has no column 'class': name one of its own with --label")
         name, date = _find_names(table, columns)
+        person = find_column(table, None, LABELER_COLUMNS)
         for at, row in enumerate(table.rows):
             number += 1
-            identity = row.get(name, "") if name else ""
-            answers = {"": row.get(label, "")} if row.get(label) else {}
-            yield _Place(table, at, identity or str(number), row.get(date or "", ""), answers)
+            identity = (row.get(name, "") if name else "") or str(number)
+            labeler = row.get(person, "") if person else str(table.path)
+            answers = {labeler: row.get(label, "")}
+            place = _Place(table, at, identity, row.get(date or "", ""), answers)
+            known = found.setdefault(identity, place)
+            if known is not place:
+                _add_answer(known, place)
+    for place in found.values():
+        given = {labeler: answer for labeler, answer in place.answers.items() if answer}
+        yield replace(place, answers=given)
+
+
+def _add_answer(known: _Place, place: _Place) -> None:
+    """Add what another labeler says of a place; Rejected if it is no other, or another place."""
+    (labeler,) = place.answers
+    here, there = (each.table.lon_lat[each.row] for each in (known, place))
+    if labeler in known.answers or not np.allclose(here, there, rtol=0, atol=_SAME_PLACE):
+        raise _bad(
+            place.table.path,
+            f"the id '{place.id[:60]}' is there several times, in row {place.row + 1} as well: "
+            "correct it, name another column with --id, or say who labels in a column 'labeler'",
+        )
+    known.answers[labeler] = place.answers[labeler]
 
 
 def _find_names(table: PointTable, columns: PointColumns) -> tuple[str | None, str | None]:
@@ -224,14 +246,3 @@ def _parse_date(text: str) -> str | None:
     except ValueError:
         return None
     return whole[: 10 if day else 7 if month else 4]
-
-
-def _check_ids(path: Path, points: Sequence[LabeledPoint]) -> None:
-    counts = Counter(point.id for point in points)
-    doubled = [name for name, count in counts.items() if count > 1]
-    if doubled:
-        raise _bad(
-            path,
-            f"the id '{doubled[0][:60]}' is there {counts[doubled[0]]} times, and so are "
-            f"{len(doubled) - 1} other ids: correct it, or name another column with --id",
-        )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from cropmask.assess.labelpoints import PointColumns, collect_points
 from cropmask.errors import Rejected
-from cropmask.operate.labelpoints import PointColumns, collect_points
 from tests.shareddata import shared
 
 QUESTION = "Is the sample area entirely: crop, non-crop, mixed, or unsure?"
@@ -83,7 +83,7 @@ def test_names_come_once(tmp_path: Path) -> None:
     path = put(
         tmp_path / "a.csv", "id,lon,lat,class", *["a,36,-1,crop"] * 3, "b,1,1,no", "b,1,1,no"
     )
-    with pytest.raises(Rejected, match=r"the id 'a' is there 3 times, and so are 1 other ids"):
+    with pytest.raises(Rejected, match=r"the id 'a' is there several times, in row 2"):
         collect_points([path])
 
 

@@ -1,0 +1,175 @@
+"""What people say of the points of a sample: their labels, joined by id and by place.
+
+Nothing is left out in silence: rows that are at no point of the sample, points that nobody has
+labeled, and labels that are no class are all counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from cropmask.assess.design import Sample
+from cropmask.assess.labelpoints import (
+    ID_COLUMNS,
+    LabeledPoint,
+    LabelReport,
+    PointColumns,
+    collect_points,
+)
+from cropmask.errors import Reason, Rejected, list_some
+from cropmask.grid import CRS
+
+UNLABELED: Final = -1
+"""Reference class of a point that has none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """Reference classes of the points of a sample, and what became of every row of the files."""
+
+    reference: NDArray[np.int64]
+    """1 crop, 0 not, :data:`UNLABELED`; ``(point,)`` in the order of the sample."""
+    report: LabelReport
+    """Answers that are no class: by value, ties of labelers, empty ones; and their agreement."""
+    by_id: int
+    """Labels whose id is a point's, and which lie there."""
+    by_place: int
+    """Other labels in the pixel of a point."""
+    strangers: tuple[str, ...]
+    """Ids of labels that are at no point of the sample."""
+    contradicted: tuple[str, ...]
+    """Ids of points with two labels that differ: they have none."""
+
+    @property
+    def is_labeled(self) -> NDArray[np.bool_]:
+        """Which points have a class, ``(point,)``."""
+        return np.asarray(self.reference != UNLABELED)
+
+    @property
+    def missing(self) -> int:
+        """Points without a class."""
+        return int(np.count_nonzero(~self.is_labeled))
+
+    def describe(self) -> Iterator[str]:
+        """What became of labels and points, a line each."""
+        total = len(self.reference)
+        yield f"{total - self.missing:,} of {total:,} points have a class"
+        joined = f"{self.by_id:,} by id"
+        yield f"  joined         {joined}{f', {self.by_place:,} by place' if self.by_place else ''}"
+        for value, count in list(self.report.unknown.items())[:8]:
+            yield f"  no class       {count:,} '{value[:60]}'"
+        if self.report.ties:
+            yield f"  ties           {self.report.ties:,} places where labelers are divided"
+        if self.report.unlabeled:
+            yield f"  empty          {self.report.unlabeled:,} rows without a label"
+        if self.contradicted:
+            yield f"  contradicted   {_count(self.contradicted)}"
+        if self.strangers:
+            yield f"  not of this sample   {_count(self.strangers)}"
+        if (agreement := self.report.agreement) is not None:
+            kappa = (
+                "" if agreement.kappa is None else f", {agreement.kind} kappa {agreement.kappa:.2f}"
+            )
+            yield (
+                f"  agreement      {agreement.percent:.1f} % of pairs of answers by "
+                f"{agreement.labelers} labelers at {agreement.places:,} places{kappa}"
+            )
+
+
+def _count(names: Sequence[str]) -> str:
+    return f"{len(names):,}: {list_some(names, 5)}"
+
+
+def join_labels(
+    sample: Sample,
+    files: Sequence[Path],
+    columns: PointColumns | None = None,
+    **options: Any,  # noqa: ANN401 (of load_points)
+) -> Labels:
+    """Labels of files for the points of a sample: by id, then by the pixel that they lie in.
+
+    An id counts only where its place, if the file has one, is within two pixels of the point: names
+    such as 1, 2, 3 are those of many surveys. A label that is no class, such as the guide's
+    ``unsure``, leaves the point without one, and the others of its stratum stand for it.
+
+    Parameters
+    ----------
+    sample
+        The sample.
+    files
+        CSV (coordinates are not needed if ids are there), GeoJSON, GeoPackage or exports of
+        Collect Earth Online; several files may be several labelers.
+    columns
+        What users say of the columns; default the usual ones.
+
+    Raises
+    ------
+    Rejected
+        If no label is at a point of the sample, or a file cannot be understood.
+    Misconfigured
+        If a file cannot be read.
+    """
+    columns = columns or PointColumns()
+    numbers = {_fold(name): at for at, name in enumerate(sample.id.tolist())}
+
+    def find_place(row: Mapping[str, str]) -> tuple[float, float] | None:
+        low = {name.lower(): name for name in row}
+        wanted = (columns.id,) if columns.id else [low[name] for name in ID_COLUMNS if name in low]
+        at = next((numbers.get(_fold(row.get(name, ""))) for name in wanted), None)
+        return None if at is None else (float(sample.lon[at]), float(sample.lat[at]))
+
+    points, report = collect_points(files, columns, find_place=find_place, **options)
+    return _join(sample, numbers, points, report, files[0])
+
+
+def _fold(name: str) -> str:
+    """An id as it is compared: spreadsheets take leading zeros away."""
+    word = name.strip()
+    return word.lstrip("0") or word
+
+
+def _join(
+    sample: Sample,
+    numbers: Mapping[str, int],
+    points: Sequence[LabeledPoint],
+    report: LabelReport,
+    path: Path,
+) -> Labels:
+    to_meters = Transformer.from_crs("OGC:CRS84", CRS, always_xy=True)
+    x, y = to_meters.transform([point.lon for point in points], [point.lat for point in points])
+    size = sample.design.resolution
+    by_pixel = {
+        (round(px / size - 0.5), round(py / size - 0.5)): at
+        for at, (px, py) in enumerate(zip(sample.x, sample.y, strict=True))
+    }
+    reference = np.full(len(sample), UNLABELED, np.int64)
+    counts = {"id": 0, "place": 0}
+    strangers, contradicted = [], set()
+    for point, px, py in zip(points, x, y, strict=True):
+        at = numbers.get(_fold(point.id))
+        is_near = at is not None and max(abs(px - sample.x[at]), abs(py - sample.y[at])) <= 2 * size
+        if not is_near:
+            at = by_pixel.get((int(px // size), int(py // size)))
+        if at is None:
+            strangers.append(point.id)
+            continue
+        counts["id" if is_near else "place"] += 1
+        if reference[at] not in (UNLABELED, point.label):
+            contradicted.add(at)
+        reference[at] = point.label
+    reference[sorted(contradicted)] = UNLABELED
+    if not (reference != UNLABELED).any():
+        raise Rejected(
+            f"points file {path}: none of {len(points):,} labels is at a point of the sample: give "
+            "the labels of this sample",
+            reason=Reason.BAD_SAMPLES,
+        )
+    names = tuple(sample.id[sorted(contradicted)].tolist())
+    return Labels(reference, report, counts["id"], counts["place"], tuple(strangers), names)

@@ -1,0 +1,272 @@
+"""``cropmask sample``: points of a map for people to label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cropmask.cli import options
+from cropmask.cli.console import show_progress, warn
+from cropmask.cli.output import print_result, put_file, put_text, refuse_other_file
+from cropmask.errors import write_command
+from cropmask.operate.formats import format_bytes, format_count, format_duration
+
+if TYPE_CHECKING:
+    from cropmask.assess.design import Sample
+    from cropmask.operate.sample import SampleCost, SampleRequest
+
+
+@click.command()
+@click.option(
+    "--region",
+    "regions",
+    required=True,
+    multiple=True,
+    type=options.REGION,
+    help="Region, such as eastern, or the path of a region.toml of your own; may be given several "
+    "times.",
+)
+@options.period_option
+@click.option(
+    "--band",
+    type=click.Choice(["filtered", "mask"]),
+    default="filtered",
+    show_default=True,
+    help="Map that is sampled: by object, or by pixel.",
+)
+@click.option("--points", type=options.WholeNumber(2, 50_000), help="Points, or plots, to draw.")
+@click.option(
+    "--standard-error",
+    type=options.FiniteNumber(0, 0.5, min_open=True),
+    help="In place of --points: standard error that the share of crop is to have, such as 0.01.",
+)
+@click.option(
+    "--expect",
+    type=options.SHARES,
+    default="0.8,0.05",
+    show_default=True,
+    help="Share of crop to expect where the map says crop, and where it does not.",
+)
+@click.option(
+    "--allocation",
+    type=click.Choice(["proportional", "equal", "neyman"]),
+    default="proportional",
+    show_default=True,
+    help="How strata share points: by size, alike, or by size and by how mixed they are.",
+)
+@click.option(
+    "--minimum",
+    type=options.WholeNumber(2, 10_000),
+    default=30,
+    show_default=True,
+    help="Points that each stratum gets at least.",
+)
+@click.option(
+    "--prob-strata",
+    type=options.PERCENTS,
+    help="Divide strata by prob as well, at these percentages, such as 20,50,80.",
+)
+@click.option(
+    "--edge-meters",
+    type=options.WholeNumber(1, 5_000),
+    help="A stratum of its own within so many meters of where classes meet.",
+)
+@click.option(
+    "--unlike",
+    is_flag=True,
+    help="A stratum of its own for land outside the training data; needs the band dissimilarity.",
+)
+@click.option(
+    "--districts",
+    type=options.FILE,
+    help="GeoJSON or GeoPackage of polygons with names: each is divided into strata of its own.",
+)
+@click.option("--name-column", type=options.NAME, help="Column of the districts' names.")
+@click.option(
+    "--plots",
+    type=click.Choice(["1", "3"]),
+    default="1",
+    show_default=True,
+    help="Edge of a plot in pixels: 1 is a point, 3 are nine points.",
+)
+@click.option(
+    "--seed", type=options.WholeNumber(0, 2**31), default=0, show_default=True, help="Of the draw."
+)
+@click.option("--partial", is_flag=True, help="Draw although tiles of the region are missing.")
+@click.option(
+    "--out",
+    type=options.FILE,
+    default="sample.geojson",
+    show_default=True,
+    help="File of the sample: .geojson or .gpkg. Keep it: assess and area need it.",
+)
+@click.option(
+    "--ceo",
+    type=options.FILE,
+    help="Write plots for Collect Earth Online to this .csv as well, and their points beside it.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would read and how long, and stop.")
+@options.json_option
+@options.place_options
+def sample(**given: Any) -> None:  # noqa: ANN401 (options)
+    """Draw a stratified random sample of a map, for people to label.
+
+    Strata are classes of the map, and what is asked for beside. Every pixel of the finished tiles
+    is counted, so the chance of each point to be drawn is known exactly; equal seeds and equal maps
+    give equal samples. Then label the points, and run 'cropmask assess' and 'cropmask area'.
+
+    \b
+    Examples:
+      cropmask sample --region eastern --points 600 --allocation equal --out points.geojson
+      cropmask sample --region eastern --standard-error 0.01 --allocation neyman --ceo ceo.csv
+      cropmask sample --region eastern --points 900 --districts districts.gpkg --name-column NAME
+    """
+    from cropmask.operate.sample import find_cost, make_sample, open_frame
+    from cropmask.site.site import open_site
+
+    names = ("env", "catalog", "output", "models", "config")
+    site = open_site(options={name: given[name] for name in names})
+    _check_options(given)
+    request = _make_request(given, site.read.limits)
+    frame = open_frame(site, given["regions"], given["period"], request)
+    request = _measure_buffer(request, given["edge_meters"], frame.resolution)
+    if given["dry_run"]:
+        cost = find_cost(frame, request)
+        print_result(cost, _describe_cost(cost), as_json=given["as_json"])
+        return
+    out: Path = given["out"]
+    with show_progress(quiet=given["as_json"]) as progress:
+        drawn = make_sample(frame, request, lambda share: progress("sample", share))
+    files = _write(drawn, out, given["ceo"])
+    if drawn.design.missing_tiles:
+        warn(
+            f"{format_count(len(drawn.design.missing_tiles), 'tile')} of the region are missing: "
+            "'cropmask area' refuses an area of the whole region"
+        )
+    document = {
+        "files": [str(path) for path in files],
+        "points": len(drawn),
+        "strata": [stratum.model_dump() for stratum in drawn.design.strata],
+        "seed": drawn.design.seed,
+        "unseen_hectares": drawn.design.unseen_hectares,
+    }
+    print_result(document, _describe(drawn, request, files), as_json=given["as_json"])
+
+
+def _check_options(given: dict[str, Any]) -> None:
+    if (given["points"] is None) == (given["standard_error"] is None):
+        raise click.UsageError("give --points or --standard-error, one of them")
+    if given["out"].suffix.lower() not in (".geojson", ".json", ".gpkg"):
+        raise click.UsageError(f"'{given['out']}' is neither .geojson nor .gpkg")
+    if given["name_column"] and not given["districts"]:
+        raise click.UsageError("--name-column is of --districts")
+    if given["ceo"] and given["ceo"].suffix.lower() != ".csv":
+        raise click.UsageError(f"'{given['ceo']}' is no .csv")
+    if not given["dry_run"]:
+        for path, mark in _marks(given["out"], given["ceo"]).items():
+            refuse_other_file(path, mark)
+
+
+def _marks(out: Path, ceo: Path | None) -> dict[Path, bytes]:
+    """Files that are written, and a part of the content that each of their kind has."""
+    from cropmask.assess.design import MARK
+    from cropmask.assess.samplefiles import CEO_MARK, GPKG_MARK
+
+    found = {out: GPKG_MARK if out.suffix.lower() == ".gpkg" else MARK.encode()}
+    if ceo is not None:
+        found |= {ceo: CEO_MARK, _points_beside(ceo): CEO_MARK}
+    return found
+
+
+def _points_beside(ceo: Path) -> Path:
+    return ceo.with_name(f"{ceo.stem}-points{ceo.suffix}")
+
+
+def _make_request(given: dict[str, Any], limits: Any) -> SampleRequest:  # noqa: ANN401
+    from cropmask.assess.districts import load_districts
+    from cropmask.assess.draw import Stratifier
+    from cropmask.operate.sample import SampleRequest
+
+    districts = None
+    if given["districts"] is not None:
+        districts = load_districts(given["districts"], given["name_column"], limits=limits)
+    stratifier = Stratifier(
+        given["band"],
+        edges=given["prob_strata"] or (),
+        unlike=given["unlike"],
+        districts=districts.names if districts else (),
+    )
+    return SampleRequest(
+        stratifier,
+        districts,
+        points=given["points"],
+        standard_error=given["standard_error"],
+        allocation=given["allocation"],
+        minimum=given["minimum"],
+        expected=given["expect"][::-1],
+        seed=given["seed"],
+        plot_pixels=int(given["plots"]),
+        partial=given["partial"],
+    )
+
+
+def _measure_buffer(request: SampleRequest, meters: int | None, resolution: int) -> SampleRequest:
+    from dataclasses import replace
+
+    if meters is None:
+        return request
+    pixels = meters // resolution
+    if pixels < 1:
+        raise click.UsageError(
+            f"--edge-meters {meters} is less than a pixel of {resolution} m: give at least one"
+        )
+    return replace(request, stratifier=replace(request.stratifier, buffer=pixels))
+
+
+def _write(drawn: Sample, out: Path, ceo: Path | None) -> list[Path]:
+    from cropmask.assess import samplefiles
+    from cropmask.assess.design import MARK, encode_sample
+
+    if out.suffix.lower() == ".gpkg":
+        put_file(out, samplefiles.encode_geopackage(drawn), samplefiles.GPKG_MARK)
+    else:
+        put_text(out, encode_sample(drawn), MARK)
+    if ceo is None:
+        return [out]
+    put_text(ceo, samplefiles.encode_ceo_plots(drawn), samplefiles.CEO_MARK.decode())
+    beside = _points_beside(ceo)
+    put_text(beside, samplefiles.encode_ceo_samples(drawn), samplefiles.CEO_MARK.decode())
+    return [out, ceo, beside]
+
+
+def _describe_cost(cost: SampleCost) -> Iterator[str]:
+    yield f"{format_count(cost.tiles, 'tile')}, {format_bytes(cost.bytes)} to read"
+    yield f"  time     about {format_duration(cost.seconds)}, from the first tile"
+    yield f"  memory   about {format_bytes(cost.memory)} beside the program"
+
+
+def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Iterator[str]:
+    from cropmask.operate.sample import expect_error
+
+    design = drawn.design
+    unit = "point" if design.plot_pixels == 1 else "plot"
+    number = sum(stratum.sampled for stratum in design.strata)
+    yield f"{format_count(number, unit)} in {len(design.strata)} strata of {design.band}"
+    if design.synthetic:
+        yield "SYNTHETIC: the map is of the made-up world."
+    for stratum in design.strata:
+        yield f"  {stratum.sampled:>6,}  of {stratum.hectares:>14,.0f} ha  {stratum.name}"
+    yield f"          {design.unseen_hectares:>17,.0f} ha  of the tiles are nodata: not sampled"
+    error = expect_error(drawn, request)
+    other, crop = request.expected
+    yield (
+        f"Expected standard error of the share of crop: {100 * error:.2f} percentage points, if "
+        f"{crop:g} of mapped crop and {other:g} of the rest is crop"
+    )
+    for path in files:
+        yield f"  file     {path}"
+    line = write_command("assess", "--sample", str(files[0]), "--labels", "LABELS.csv")
+    yield f"Next: label the points (docs/labeling.md), then {line}"

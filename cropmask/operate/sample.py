@@ -1,0 +1,184 @@
+"""Draws a sample of a run for people to label: which tiles, how large, what it will cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.assess.design import MAX_POINTS, Sample
+from cropmask.assess.districts import Districts
+from cropmask.assess.draw import STRIP_ROWS, Stratifier
+from cropmask.assess.frame import (
+    PLOT_SHIFTS,
+    Choice,
+    Frame,
+    FrameCounts,
+    FrameReader,
+    count_frame,
+    draw_sample,
+    find_frame,
+)
+from cropmask.assess.size import Allocation, allocate, expected_standard_error, sample_size
+from cropmask.errors import Reason, Rejected, list_some
+from cropmask.grid import AFRICA_10
+from cropmask.machine.stages import ShareDone
+from cropmask.operate.reconcile import expected_tiles
+from cropmask.pixels.gdal import open_reading_threads
+from cropmask.site.site import Site
+from cropmask.task import Period
+
+EXPECTED: Final = (0.05, 0.8)
+"""Shares of crop that are expected where the map says other, and where it says crop."""
+POINTS_WARNED: Final = 3
+"""Names of missing tiles that a message has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """What is wanted."""
+
+    stratifier: Stratifier
+    districts: Districts | None = None
+    points: int | None = None
+    """Points, or plots; None for as many as the target needs."""
+    standard_error: float | None = None
+    """Target for the share of crop."""
+    allocation: Allocation = "proportional"
+    minimum: int = 30
+    """Points, or plots, that each stratum gets at least."""
+    expected: tuple[float, float] = EXPECTED
+    """Share of crop expected in strata of other and of crop."""
+    seed: int = 0
+    plot_pixels: int = 1
+    partial: bool = False
+    """Whether tiles of a region may be missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCost:
+    """What drawing will take."""
+
+    tiles: int
+    bytes: int
+    """Of the files that are read to count strata."""
+    seconds: float
+    """Estimated from the first tile, with the threads that read."""
+    memory: int
+    """Bytes: strips of the tiles that are read at the same time, and the counts."""
+
+
+def open_frame(site: Site, regions: Sequence[str], period: Period, request: SampleRequest) -> Frame:
+    """Finished tiles of regions on a site.
+
+    Raises
+    ------
+    Rejected
+        If nothing is finished, or tiles are missing and ``partial`` is not asked for.
+    """
+    zones = [site.region(name) for name in dict.fromkeys(regions)]
+    wanted = {zone.name: (zone.product, expected_tiles(site, zone)) for zone in zones}
+    bands = tuple(dict.fromkeys((*request.stratifier.bands, "mask", "filtered")))
+    frame = find_frame(site.store(), wanted, period, bands, site.read)
+    if frame.missing and not request.partial:
+        names = list_some(frame.missing, POINTS_WARNED)
+        raise Rejected(
+            f"{len(frame.missing)} of {len(frame.missing) + len(frame.tiles)} tiles have no result "
+            f"({names}): map them, or draw from what is there with --partial, and publish no area "
+            "of the whole region",
+            reason=Reason.NO_RESULTS,
+        )
+    return frame
+
+
+def find_cost(frame: Frame, request: SampleRequest) -> SampleCost:
+    """What counting the strata of a frame will take; its first tile is counted for it."""
+    began = time.perf_counter()
+    reader = FrameReader(frame, request.stratifier, request.districts)
+    with open_reading_threads(frame.options) as pool:
+        counts = pool.submit(reader.count, frame.tiles[0]).result()
+    each = time.perf_counter() - began
+    names, threads = request.stratifier.bands, frame.options.threads
+    edge = int(AFRICA_10.size) // frame.resolution
+    strip = edge * (STRIP_ROWS + 2 * request.stratifier.buffer) * (len(names) + 16)
+    return SampleCost(
+        tiles=len(frame.tiles),
+        bytes=frame.bytes_of(names),
+        seconds=each * len(frame.tiles) / min(threads, len(frame.tiles)),
+        memory=threads * strip + 2 * counts.nbytes * len(frame.tiles),
+    )
+
+
+def make_sample(
+    frame: Frame, request: SampleRequest, progress: ShareDone = lambda _share: None
+) -> Sample:
+    """Count strata, allocate points and draw them.
+
+    Raises Rejected if points cannot be allocated, or are more than a sample may have; Interrupted
+    if a tile cannot be read now.
+    """
+    counts = count_frame(
+        frame, request.stratifier, request.districts, lambda share: progress(share / 2)
+    )
+    points = allocate_points(counts, request)
+    every = int(points.sum()) * len(PLOT_SHIFTS[request.plot_pixels])
+    if every > MAX_POINTS:
+        raise Rejected(
+            f"{every:,} points are more than a sample may have, {MAX_POINTS:,}: ask for fewer",
+            reason=Reason.OVER_LIMIT,
+        )
+    choice = Choice(points, request.allocation, request.seed, request.plot_pixels)
+    return draw_sample(
+        frame,
+        request.stratifier,
+        counts,
+        choice,
+        request.districts,
+        lambda share: progress((1 + share) / 2),
+    )
+
+
+def expect_rates(counts: FrameCounts, request: SampleRequest) -> NDArray[np.float64]:
+    """Share of crop that is expected in each stratum, by what the map says there."""
+    return np.array([request.expected[map_class] for _, _, map_class in counts.names])
+
+
+def allocate_points(counts: FrameCounts, request: SampleRequest) -> NDArray[np.int64]:
+    """Points of each stratum: as many as were asked for, or as the target needs."""
+    rates = expect_rates(counts, request)
+
+    def share_out(points: int) -> NDArray[np.int64]:
+        return allocate(
+            points,
+            counts.pixels,
+            allocation=request.allocation,
+            rates=rates,
+            minimum=request.minimum,
+        )
+
+    if request.points is not None:
+        return share_out(request.points)
+    assert request.standard_error is not None
+    target, most = request.standard_error, int(counts.pixels.sum())
+    points = sample_size(target, counts.pixels, rates, allocation=request.allocation)
+    points = max(points, int(np.minimum(counts.pixels, request.minimum).sum()))
+    shares = share_out(points)
+    # The minimum of each stratum takes points from where the formula wants them.
+    while points < most and expected_standard_error(counts.pixels, rates, shares) > target:
+        points = min(most, points + max(1, points // 50))
+        shares = share_out(points)
+    return shares
+
+
+def expect_error(sample: Sample, request: SampleRequest) -> float:
+    """Standard error of the share of crop that the sample will have if rates are as expected."""
+    strata = sample.design.strata
+    return expected_standard_error(
+        [stratum.pixels for stratum in strata],
+        [request.expected[stratum.map_class] for stratum in strata],
+        [stratum.sampled for stratum in strata],
+    )

@@ -1,0 +1,134 @@
+"""``cropmask sample``: files, refusals, and the size that a target needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import shapely
+from click.testing import CliRunner, Result
+from pyproj import Transformer
+
+from cropmask.assess.samplefiles import load_sample
+from cropmask.cli.sample import sample
+from cropmask.errors import CropmaskError, Misconfigured, Rejected
+from tests.demo_run import EASTERN, Results
+
+
+def run(results: Results, folder: Path, *words: str, region: str = "eastern") -> Result:
+    places = {
+        "CROPMASK_CATALOG": str(results.world),
+        "CROPMASK_MODELS": str(results.models),
+        "CROPMASK_OUTPUT": str(results.folder),
+    }
+    given = ["--region", region, "--out", str(folder / "sample.geojson"), *words]
+    return CliRunner(env=places).invoke(sample, given)
+
+
+def error_of(result: Result) -> CropmaskError:
+    assert isinstance(result.exception, CropmaskError), result.output
+    return result.exception
+
+
+def test_a_sample_and_its_imports(results: Results, tmp_path: Path) -> None:
+    words = ("--points", "80", "--partial", "--allocation", "equal", "--ceo", f"{tmp_path}/c.csv")
+    found = run(results, tmp_path, *words)
+    assert found.exit_code == 0, found.output
+    assert "80 points in 2 strata of filtered" in found.output
+    assert "SYNTHETIC" in found.output
+    drawn = load_sample(tmp_path / "sample.geojson")
+    assert [stratum.sampled for stratum in drawn.design.strata] == [40, 40]
+    assert len(drawn.design.missing_tiles) == 386
+    assert len((tmp_path / "c-points.csv").read_text().splitlines()) == 81
+    before = (tmp_path / "sample.geojson").read_bytes()
+    again = run(results, tmp_path, *words, "--json")
+    assert (tmp_path / "sample.geojson").read_bytes() == before
+    assert json.loads(again.stdout)["points"] == 80
+    other = run(results, tmp_path, *words, "--seed", "1")
+    assert other.exit_code == 0
+    assert (tmp_path / "sample.geojson").read_bytes() != before
+
+
+def test_points_for_a_target(results: Results, tmp_path: Path) -> None:
+    words = ("--standard-error", "0.012", "--allocation", "neyman", "--partial")
+    found = run(results, tmp_path, *words, "--prob-strata", "50", "--edge-meters", "200")
+    assert found.exit_code == 0, found.output
+    line = next(line for line in found.output.splitlines() if "standard error" in line)
+    assert 1.15 < float(line.split(": ")[1].split()[0]) <= 1.2
+    factors = load_sample(tmp_path / "sample.geojson").design.factors
+    assert factors == ("class", "prob", "edge")
+
+
+def test_districts_are_strata(results: Results, tmp_path: Path) -> None:
+    left, bottom, right, top = EASTERN[0].bounds
+    middle = (left + right) / 2
+    to_degrees = Transformer.from_crs("EPSG:6933", "OGC:CRS84", always_xy=True)
+    features = []
+    for name, a, b in (("West", left, middle), ("East", middle, right)):
+        (x, z), (y, w) = to_degrees.transform([a, b], [bottom, top])
+        geometry = json.loads(shapely.to_geojson(shapely.box(x, y, z, w)))
+        features.append({"type": "Feature", "geometry": geometry, "properties": {"name": name}})
+    file = tmp_path / "districts.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    words = ("--points", "200", "--partial", "--districts", str(file))
+    found = run(results, tmp_path, *words)
+    assert found.exit_code == 0, found.output
+    drawn = load_sample(tmp_path / "sample.geojson")
+    parts = [stratum.name.partition(", ")[2] for stratum in drawn.design.strata]
+    assert set(parts) == {"West", "East", "elsewhere"}
+    for at in range(len(drawn)):
+        name = drawn.design.strata[drawn.stratum[at]].name.partition(", ")[2]
+        assert drawn.district[at] == ("" if name == "elsewhere" else name)
+
+
+def test_a_dry_run_tells_what_it_costs(results: Results, tmp_path: Path) -> None:
+    found = run(results, tmp_path, "--points", "80", "--partial", "--dry-run", "--json")
+    cost = json.loads(found.stdout)
+    assert cost["tiles"] == 2
+    assert cost["bytes"] > 10_000
+    assert cost["memory"] < 2e8
+    assert not (tmp_path / "sample.geojson").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "says"),
+    [
+        (("--points", "80"), Rejected, "386 of 388 tiles have no result"),
+        (("--points", "10", "--partial"), Rejected, "too few for 2 strata"),
+        (("--points", "80", "--partial", "--unlike"), Rejected, "no band 'dissimilarity'"),
+        (("--points", "80", "--partial", "--period", "2020"), Rejected, "is finished"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_one_line(
+    results: Results, tmp_path: Path, words: tuple[str, ...], kind: type, says: str
+) -> None:
+    error = error_of(run(results, tmp_path, *words))
+    assert isinstance(error, kind)
+    assert says in str(error)
+    assert "\n" not in str(error)
+    assert not (tmp_path / "sample.geojson").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--points", "80", "--standard-error", "0.01"),
+        ("--points", "80", "--prob-strata", "50,20"),
+        ("--points", "80", "--expect", "1.5,0"),
+        ("--points", "80", "--name-column", "name"),
+        ("--points", "80", "--ceo", "plots.txt"),
+        ("--points", "80", "--partial", "--edge-meters", "50"),
+        ("--points", "1000000"),
+    ],
+)
+def test_misuse_ends_with_two(results: Results, tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert run(results, tmp_path, *words).exit_code == 2
+
+
+def test_a_file_of_others_is_kept(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "sample.geojson").write_text("mine")
+    error = error_of(run(results, tmp_path, "--points", "80", "--partial"))
+    assert isinstance(error, Misconfigured)
+    assert (tmp_path / "sample.geojson").read_text() == "mine"
