@@ -24,6 +24,8 @@ Classes = Sequence[Any] | Mapping[Any, str]
 
 MAX_CLASSES: Final = 64
 """More classes than a map has: codes of something else were given."""
+_MAX_CODE: Final = 2**53
+"""Above it not every whole number is one in floating point."""
 WHOLE: Final = "all"
 """Name of the only stratum, or of the only domain."""
 
@@ -274,6 +276,8 @@ def _read_column(name: str, value: ArrayLike) -> NDArray[Any]:
     if values.dtype == object and all(isinstance(each, int | float | np.number) for each in values):
         values = values.astype(np.float64)
     if values.dtype.kind in "biuf":
+        if (np.abs(values.astype(np.float64)) > _MAX_CODE).any():
+            raise _bad(f"{name} holds numbers over {_MAX_CODE}, which are no classes or names")
         whole = np.asarray(values.astype(np.int64))
         if (whole != values).any():
             raise _bad(f"{name} holds {values[whole != values][0]}, which is no class or name")
@@ -285,7 +289,7 @@ def _find_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     if values.dtype.kind == "f":
         return np.asarray(~np.isfinite(values))
     if values.dtype == object:
-        odd = (each is None or each != each or str(each) == "<NA>" for each in values)
+        odd = (str(each) == "<NA>" or each is None or each != each for each in values)
         return np.fromiter(odd, np.bool_, len(values))
     if values.dtype.kind == "U":
         return np.asarray(np.char.strip(values) == "")

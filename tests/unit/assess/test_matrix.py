@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import pandas
 import pytest
-import xarray  # noqa: F401  # brings pandas, whose frames users have
 
 from cropmask.assess import assess_accuracy, count_labels, count_matrix, estimate_area
 from cropmask.errors import Rejected
-
-pandas = pytest.importorskip("pandas")
 
 
 def test_points_are_counted_by_stratum() -> None:
@@ -44,6 +42,11 @@ def test_columns_of_a_frame_are_taken_as_they_are() -> None:
     frame.loc[2, "true"] = None
     with pytest.raises(Rejected, match=r"reference has no value at 1 of 4 points.*number 2"):
         count_labels(frame["map"], frame["true"])
+    with pytest.raises(Rejected, match="reference has no value at 1 of 4"):
+        count_labels(frame["map"], frame["true"].astype("string"))
+    assert count_labels(frame["map"].astype("category"), frame["map"]).matrix.tolist() == [
+        *([2, 0], [0, 2])
+    ]
     frame["code"] = pandas.array([1, None, 1, 1], dtype="Int64")
     with pytest.raises(Rejected, match="reference has no value at 1 of 4"):
         count_labels([1, 1, 1, 1], frame["code"])
@@ -66,6 +69,8 @@ def test_numbers_that_are_whole_are_classes_whatever_their_type() -> None:
         ({"mapped": ["a", " "], "reference": ["a", "a"]}, "mapped has no value at 1 of 2"),
         ({"mapped": np.ma.masked_equal([1, 9], 9), "reference": [1, 0]}, "mapped has no value"),
         ({"mapped": [1, 0], "reference": [1, 0.5]}, "0.5, which is no class"),
+        ({"mapped": [1, 0], "reference": [1, 10**30]}, "numbers over 9007199254740992"),
+        ({"mapped": [1, 0], "reference": [1, 1e300]}, "numbers over 9007199254740992"),
         ({"mapped": [1, 255], "reference": [1, 0]}, "1 points lie where the map has no data"),
         ({"mapped": [1, 0], "reference": ["crop", "other"]}, "numbers in both, or words in both"),
         ({"mapped": [1, 0], "reference": [1, 3], "classes": (0, 1)}, "reference holds 3"),
