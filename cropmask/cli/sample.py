@@ -167,6 +167,8 @@ def _check_options(given: dict[str, Any]) -> None:
         raise click.UsageError(f"'{given['ceo']}' is no .csv")
     if not given["dry_run"]:
         for path, mark in _marks(given["out"], given["ceo"]).items():
+            if not path.absolute().parent.is_dir():
+                raise click.UsageError(f"the folder of '{path}' is not there")
             refuse_other_file(path, mark)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ EXPECTED: Final = (0.05, 0.8)
 """Shares of crop that are expected where the map says other, and where it says crop."""
 POINTS_WARNED: Final = 3
 """Names of missing tiles that a message has."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
     zones = [site.region(name) for name in dict.fromkeys(regions)]
     wanted = {zone.name: (zone.product, expected_tiles(site, zone)) for zone in zones}
     bands = tuple(dict.fromkeys((*request.stratifier.bands, "mask", "filtered")))
-    frame = find_frame(site.store(), wanted, period, bands, site.read)
+    frame = find_frame(site.store(), wanted, period, bands, site.read_results)
     if frame.missing and not request.partial:
         names = list_some(frame.missing, POINTS_WARNED)
         raise Rejected(
@@ -121,16 +124,13 @@ def make_sample(
     Raises Rejected if points cannot be allocated, or are more than a sample may have; Interrupted
     if a tile cannot be read now.
     """
+    _check_number(request.points or 0, request)  # before anything is read, if it is known
     counts = count_frame(
         frame, request.stratifier, request.districts, lambda share: progress(share / 2)
     )
+    _check_districts(counts, request)
     points = allocate_points(counts, request)
-    every = int(points.sum()) * len(PLOT_SHIFTS[request.plot_pixels])
-    if every > MAX_POINTS:
-        raise Rejected(
-            f"{every:,} points are more than a sample may have, {MAX_POINTS:,}: ask for fewer",
-            reason=Reason.OVER_LIMIT,
-        )
+    _check_number(int(points.sum()), request)
     choice = Choice(points, request.allocation, request.seed, request.plot_pixels)
     return draw_sample(
         frame,
@@ -140,6 +140,35 @@ def make_sample(
         request.districts,
         lambda share: progress((1 + share) / 2),
     )
+
+
+def _check_number(points: int, request: SampleRequest) -> None:
+    every = points * len(PLOT_SHIFTS[request.plot_pixels])
+    if every > MAX_POINTS:
+        raise Rejected(
+            f"{every:,} points are more than a sample may have, {MAX_POINTS:,}: ask for fewer",
+            reason=Reason.OVER_LIMIT,
+        )
+
+
+def _check_districts(counts: FrameCounts, request: SampleRequest) -> None:
+    """Tell which districts have no pixel of the map; Rejected if none has any."""
+    names = request.stratifier.districts
+    if not names:
+        return
+    parts = len(request.stratifier.names) // (len(names) + 1)
+    empty = [names[at] for at in np.setdiff1d(np.arange(len(names)), counts.codes // parts)]
+    if len(empty) == len(names):
+        raise Rejected(
+            f"none of {len(names)} districts has a pixel of the map ({list_some(empty, 3)}): "
+            "give districts of the region, in the right coordinate system",
+            reason=Reason.BAD_BOUNDARY,
+        )
+    if empty:
+        log.warning(
+            "%d of %d districts have no pixel of the map and no points: %s",
+            *(len(empty), len(names), list_some(empty, 3)),
+        )
 
 
 def expect_rates(counts: FrameCounts, request: SampleRequest) -> NDArray[np.float64]:

@@ -284,8 +284,14 @@ def _find_places(
     known = {name.lower(): name for name in columns}
     pair = [next((known[name] for name in names if name in known), None) for names in (_X, _Y)]
     if None in pair and find_place is not None:
-        known_places = map(find_place, rows)
-        return [None if place is None else shapely.Point(place) for place in known_places]
+        found = [find_place(row) for row in rows]
+        if None in found:
+            raise _bad(
+                path,
+                f"row {found.index(None) + 1} has no coordinates, and no id whose place is known: "
+                "correct its id, or add columns 'lon' and 'lat'",
+            )
+        return [shapely.Point(place) for place in found]
     if None in pair:
         raise _bad(path, f"it has no columns 'lon' and 'lat'; it has {_some(columns)}")
     outline = known.get("sample_geom", "")

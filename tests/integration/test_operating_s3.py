@@ -20,6 +20,7 @@ from cropmask.cli.explain import logs
 from cropmask.cli.mosaic import mosaic
 from cropmask.cli.reconcile import reconcile
 from cropmask.cli.results import ls, rm, sync
+from cropmask.cli.sample import sample
 from cropmask.cli.status import status
 from cropmask.contract import ExitCode
 from cropmask.fleet.records import State
@@ -114,6 +115,13 @@ def test_a_day(endpoint: str, tiles: tuple[Tile, ...], tmp_path: Path) -> None:
     assert f"2 of {len(found['tiles'])} tiles" in looked.output
     with rasterio.open(file) as raster:
         assert (raster.read(1) == 1).sum() > 1000
+
+    drawn = [tmp_path / name for name in ("near.geojson", "far.geojson")]
+    for out, where in zip(drawn, (("--output", str(local.root)), place), strict=True):
+        words = ("--points", "80", "--partial", "--out", str(out))
+        asked = run(endpoint, sample, *REGION, *where, *words)
+        assert asked.exit_code == 0, asked.output
+    assert drawn[0].read_bytes() == drawn[1].read_bytes()
 
     back = run(endpoint, sync, PLACE, str(tmp_path / "back"), *REGION)
     assert "2 copied" in back.output

@@ -112,7 +112,7 @@ def test_by_id_without_coordinates(tmp_path: Path) -> None:
 
 def test_an_unknown_id_without_coordinates_is_refused(tmp_path: Path) -> None:
     rows = [{"id": 1, "class": "crop"}, {"id": 99, "class": "crop"}]
-    with pytest.raises(Rejected, match="row 2 has no geometry"):
+    with pytest.raises(Rejected, match="row 2 has no coordinates, and no id"):
         join_labels(make_sample(), [put_csv(tmp_path / "a.csv", rows)])
 
 

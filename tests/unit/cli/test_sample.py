@@ -82,6 +82,44 @@ def test_districts_are_strata(results: Results, tmp_path: Path) -> None:
         assert drawn.district[at] == ("" if name == "elsewhere" else name)
 
 
+@pytest.mark.parametrize(("near", "refused"), [(True, False), (False, True)])
+def test_districts_without_a_pixel_are_named(
+    results: Results, tmp_path: Path, caplog: pytest.LogCaptureFixture, near: bool, refused: bool
+) -> None:
+    to_degrees = Transformer.from_crs("EPSG:6933", "OGC:CRS84", always_xy=True)
+    left, bottom, right, top = EASTERN[0].bounds
+    (x, z), (y, w) = to_degrees.transform([left, right], [bottom, top])
+    boxes = {
+        "Far, away": shapely.box(10, 50, 11, 51),
+        **({"Near": shapely.box(x, y, z, w)} if near else {}),
+    }
+    features = [
+        {
+            "type": "Feature",
+            "geometry": json.loads(shapely.to_geojson(box)),
+            "properties": {"name": name},
+        }
+        for name, box in boxes.items()
+    ]
+    file = tmp_path / "districts.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    found = run(results, tmp_path, "--points", "200", "--partial", "--districts", str(file))
+    if refused:
+        assert "none of 1 districts has a pixel of the map (Far, away)" in str(error_of(found))
+        assert not (tmp_path / "sample.geojson").exists()
+    else:
+        assert found.exit_code == 0, found.output
+        assert "1 of 2 districts have no pixel of the map and no points: Far, away" in caplog.text
+
+
+def test_more_points_than_a_sample_may_have_are_refused_before_reading(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cropmask.operate.sample.count_frame", lambda *_: pytest.fail("it reads"))
+    found = run(results, tmp_path, "--points", "6000", "--plots", "3", "--partial")
+    assert "54,000 points are more than a sample may have, 50,000" in str(error_of(found))
+
+
 def test_a_dry_run_tells_what_it_costs(results: Results, tmp_path: Path) -> None:
     found = run(results, tmp_path, "--points", "80", "--partial", "--dry-run", "--json")
     cost = json.loads(found.stdout)
@@ -121,6 +159,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(
         ("--points", "80", "--ceo", "plots.txt"),
         ("--points", "80", "--partial", "--edge-meters", "50"),
         ("--points", "1000000"),
+        ("--points", "80", "--out", "no/such/folder/sample.geojson"),
     ],
 )
 def test_misuse_ends_with_two(results: Results, tmp_path: Path, words: tuple[str, ...]) -> None:
