@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,13 @@ from cropmask.assess.draw import (
     locate,
 )
 from cropmask.contract import VERSION
-from cropmask.errors import Reason, Rejected
-from cropmask.grid import CRS, GridWindow, Tile
+from cropmask.errors import Interrupted, Reason, Rejected
+from cropmask.grid import AFRICA_10, CRS, GridWindow, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.product import NODATA, Product
 from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, find_datasets, find_item, key_beside, make_place
 from cropmask.stac.facts import suffix_of
 from cropmask.store.protocol import Store
@@ -41,6 +43,8 @@ from cropmask.task import Period, Task
 
 PLOT_SHIFTS: Final = {1: ((0, 0),), 3: tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))}
 """Rows and columns of the points of a plot from its middle."""
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 _ORDER: Final = 2**32
 """Number of the random stream that orders points, beyond those of strata."""
 
@@ -111,7 +115,7 @@ def find_frame(
             if each.is_finished and each.tile in wanted
         ]
         missing += sorted(str(tile) for tile in wanted - {each.tile for each in datasets})
-        found += [_open_tile(store, name, each, bands) for each in datasets]
+        found += map_threads(partial(_open_tile, store, name, bands), datasets)
     if not found:
         places = ", ".join(store.uri(product.folder) for product, _ in regions.values())
         raise Rejected(
@@ -142,10 +146,17 @@ def _check_models(tiles: Sequence[FrameTile]) -> None:
             )
 
 
-def _open_tile(store: Store, region: str, dataset: Dataset, bands: Sequence[str]) -> FrameTile:
+def _open_tile(store: Store, region: str, bands: Sequence[str], dataset: Dataset) -> FrameTile:
     task = Task(dataset.tile, region, Period.parse(dataset.period))
     item = find_item(store, make_place(dataset.product, task))
-    assert item is not None
+    if item is None:
+        raise Interrupted(f"{store.uri(dataset.item_key)} was removed just now: try again later")
+    if item.resolution < 1 or int(AFRICA_10.size) % item.resolution:
+        raise Rejected(
+            f"{store.uri(dataset.item_key)} says that a pixel has {item.resolution} m, which "
+            "divide no tile: map the tile again",
+            reason=Reason.BAD_ITEM,
+        )
     names = {name: key_beside(dataset.item_key, suffix_of(name)) for name in bands}
     lacking = [name for name, key in names.items() if key.rpartition("/")[2] not in dataset.entries]
     if lacking:
@@ -320,11 +331,22 @@ def count_frame(
     stratifier.check()
     reader = FrameReader(frame, stratifier, districts)
     counts: list[PixelCounts] = []
-    with open_reading_threads(frame.options) as pool:
-        for found in pool.map(reader.count, frame.tiles):
-            counts.append(found)
-            progress(len(counts) / len(frame.tiles))
+    for found in _read_tiles(reader.count, frame.tiles, frame.options):
+        counts.append(found)
+        progress(len(counts) / len(frame.tiles))
     return _sum_up(frame, stratifier, counts)
+
+
+def _read_tiles(
+    read: Callable[[_T], _R], tiles: Sequence[_T], options: ReadOptions
+) -> Iterator[_R]:
+    """What is read of each tile, in their order; after a failure no other tile is begun."""
+    with open_reading_threads(options) as pool:
+        try:
+            yield from pool.map(read, tiles)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _sum_up(frame: Frame, stratifier: Stratifier, counts: Sequence[PixelCounts]) -> FrameCounts:
@@ -399,10 +421,9 @@ def draw_sample(
         return _read_points(tile, places[order], strata[order], choice.plot_pixels, frame.options)
 
     found = []
-    with open_reading_threads(frame.options) as pool:
-        for points in pool.map(visit, sorted(by_tile)):
-            found.append(points)
-            progress(len(found) / len(by_tile))
+    for points in _read_tiles(visit, sorted(by_tile), frame.options):
+        found.append(points)
+        progress(len(found) / len(by_tile))
     design = _make_design(frame, stratifier, counts, choice, districts)
     return _join(design, frame, sorted(by_tile), found, districts)
 
