@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,6 @@ from cropmask.task import Period, Task
 
 PLOT_SHIFTS: Final = {1: ((0, 0),), 3: tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))}
 """Rows and columns of the points of a plot from its middle."""
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 _ORDER: Final = 2**32
 """Number of the random stream that orders points, beyond those of strata."""
 
@@ -331,22 +329,11 @@ def count_frame(
     stratifier.check()
     reader = FrameReader(frame, stratifier, districts)
     counts: list[PixelCounts] = []
-    for found in _read_tiles(reader.count, frame.tiles, frame.options):
-        counts.append(found)
-        progress(len(counts) / len(frame.tiles))
+    with open_reading_threads(frame.options) as pool:
+        for found in pool.map(reader.count, frame.tiles):
+            counts.append(found)
+            progress(len(counts) / len(frame.tiles))
     return _sum_up(frame, stratifier, counts)
-
-
-def _read_tiles(
-    read: Callable[[_T], _R], tiles: Sequence[_T], options: ReadOptions
-) -> Iterator[_R]:
-    """What is read of each tile, in their order; after a failure no other tile is begun."""
-    with open_reading_threads(options) as pool:
-        try:
-            yield from pool.map(read, tiles)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _sum_up(frame: Frame, stratifier: Stratifier, counts: Sequence[PixelCounts]) -> FrameCounts:
@@ -421,9 +408,10 @@ def draw_sample(
         return _read_points(tile, places[order], strata[order], choice.plot_pixels, frame.options)
 
     found = []
-    for points in _read_tiles(visit, sorted(by_tile), frame.options):
-        found.append(points)
-        progress(len(found) / len(by_tile))
+    with open_reading_threads(frame.options) as pool:
+        for points in pool.map(visit, sorted(by_tile)):
+            found.append(points)
+            progress(len(found) / len(by_tile))
     design = _make_design(frame, stratifier, counts, choice, districts)
     return _join(design, frame, sorted(by_tile), found, districts)
 

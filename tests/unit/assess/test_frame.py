@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +14,11 @@ from cropmask.assess.draw import Stratifier, find_strips
 from cropmask.assess.frame import (
     Choice,
     Frame,
-    FrameReader,
-    FrameTile,
     count_frame,
     draw_sample,
     find_frame,
 )
-from cropmask.errors import Interrupted, Rejected
+from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.product import NODATA, Product
 from cropmask.remote.fetch import ReadOptions
@@ -130,24 +126,6 @@ def test_threads_and_the_order_of_regions_do_not_matter(results: Results) -> Non
         choice = Choice(np.full(len(counts.names), 25), "equal", 3)
         found.add(encode_sample(draw_sample(frame, Stratifier("filtered"), counts, choice)))
     assert len(found) == 1
-
-
-def test_after_a_failure_no_other_tile_is_read(
-    results: Results, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frame = open_regions(results.folder, EASTERN, "eastern")
-    frame = replace(frame, tiles=frame.tiles[:1] * 50, options=ReadOptions(threads=1))
-    begun = []
-
-    def count(_: FrameReader, tile: FrameTile) -> None:
-        begun.append(tile)
-        time.sleep(0.05)
-        raise Interrupted("the network is gone")
-
-    monkeypatch.setattr(FrameReader, "count", count)
-    with pytest.raises(Interrupted, match="the network is gone"):
-        count_frame(frame, Stratifier("mask"))
-    assert len(begun) < 25
 
 
 def test_an_item_of_no_pixel_size_is_refused(results: Results, tmp_path: Path) -> None:
