@@ -145,25 +145,26 @@ def _join(
     to_meters = Transformer.from_crs("OGC:CRS84", CRS, always_xy=True)
     x, y = to_meters.transform([point.lon for point in points], [point.lat for point in points])
     size = sample.design.resolution
-    by_pixel = {
-        (round(px / size - 0.5), round(py / size - 0.5)): at
-        for at, (px, py) in enumerate(zip(sample.x, sample.y, strict=True))
-    }
+    by_pixel: dict[tuple[int, int], list[int]] = {}  # plots may overlap
+    for at, (px, py) in enumerate(zip(sample.x, sample.y, strict=True)):
+        by_pixel.setdefault((int(px // size), int(py // size)), []).append(at)
     reference = np.full(len(sample), UNLABELED, np.int64)
     counts = {"id": 0, "place": 0}
     strangers, contradicted = [], set()
     for point, px, py in zip(points, x, y, strict=True):
-        at = numbers.get(_fold(point.id))
-        is_near = at is not None and max(abs(px - sample.x[at]), abs(py - sample.y[at])) <= 2 * size
-        if not is_near:
-            at = by_pixel.get((int(px // size), int(py // size)))
-        if at is None:
+        places = [
+            at
+            for at in [numbers.get(_fold(point.id))]
+            if at is not None and max(abs(px - sample.x[at]), abs(py - sample.y[at])) <= 2 * size
+        ]
+        kind = "id" if places else "place"
+        places = places or by_pixel.get((int(px // size), int(py // size)), [])
+        if not places:
             strangers.append(point.id)
             continue
-        counts["id" if is_near else "place"] += 1
-        if reference[at] not in (UNLABELED, point.label):
-            contradicted.add(at)
-        reference[at] = point.label
+        counts[kind] += 1
+        contradicted |= {at for at in places if reference[at] not in (UNLABELED, point.label)}
+        reference[places] = point.label
     reference[sorted(contradicted)] = UNLABELED
     if not (reference != UNLABELED).any():
         raise Rejected(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,16 @@ def test_by_place_where_ids_are_of_others(tmp_path: Path) -> None:
     far = [{**row, "lon": row["lon"] + 40 / 96_486} for row in rows]
     with pytest.raises(Rejected, match="none of 12 labels is at a point"):
         join_labels(sample, [put_csv(tmp_path / "c.csv", far)])
+
+
+def test_a_pixel_of_two_plots_is_labeled_in_both(tmp_path: Path) -> None:
+    sample = make_sample()
+    first = sample.take(np.r_[0, np.arange(len(sample))])
+    twice = replace(first, id=np.array(["extra", *sample.id]), plot=np.array(["x", *sample.plot]))
+    rows = [{**row, "id": f"q{row['id']}"} for row in rows_of(sample)]
+    labels = join_labels(twice, [put_csv(tmp_path / "a.csv", rows)])
+    assert labels.reference.tolist() == [TRUTH[0], *TRUTH]
+    assert (labels.by_place, labels.missing) == (POINTS, 0)
 
 
 def test_nothing_is_dropped_in_silence(tmp_path: Path) -> None:
