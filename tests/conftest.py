@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.assessed import AssessedRun, ensure_run
 from tests.demo_run import Results, ensure_results
 from tests.shareddata import ABSENT, SHARED
 
@@ -96,3 +97,9 @@ def demo_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(demo_cache: Path) -> Results:
     """Three tiles in two regions with their catalog, made once; copy before you change them."""
     return ensure_results(demo_cache.with_name("demo-results"))
+
+
+@pytest.fixture(scope="session")
+def assessed(demo_cache: Path) -> AssessedRun:
+    """Twelve tiles in two regions whose truth is known, made once; copy before you change them."""
+    return ensure_run(demo_cache.with_name("assessed-run"))

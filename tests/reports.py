@@ -79,7 +79,7 @@ def make_report(count: int = 12) -> Report:
             LandPart("protected", 812_345.0),
             LandPart("water", 92_345.0),
             LandPart("missing", 12_345.0),
-            LandPart("unmapped", 921_600.0),
+            LandPart("shared", 921_600.0),
         ),
         strata=(
             StratumLine("other", 7_200_000.0, 212, 209),
@@ -99,7 +99,7 @@ def make_report(count: int = 12) -> Report:
             models=("forest 4dbf543565e2",),
             seed=42,
             allocation="proportional",
-            stratified_by=("class",),
+            stratified_by=("class", "prob"),
             sample_digest="a" * 64,
             software="0.1.0",
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -29,13 +28,12 @@ from cropmask.assess.draw import (
     locate,
 )
 from cropmask.contract import VERSION
-from cropmask.errors import Interrupted, Reason, Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, GridWindow, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.product import NODATA, Product
 from cropmask.remote.fetch import ReadOptions
-from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, find_datasets, find_item, key_beside, make_place
 from cropmask.stac.facts import suffix_of
 from cropmask.store.protocol import Store
@@ -113,7 +111,7 @@ def find_frame(
             if each.is_finished and each.tile in wanted
         ]
         missing += sorted(str(tile) for tile in wanted - {each.tile for each in datasets})
-        found += map_threads(partial(_open_tile, store, name, bands), datasets)
+        found += [_open_tile(store, name, each, bands) for each in datasets]
     if not found:
         places = ", ".join(store.uri(product.folder) for product, _ in regions.values())
         raise Rejected(
@@ -144,17 +142,10 @@ def _check_models(tiles: Sequence[FrameTile]) -> None:
             )
 
 
-def _open_tile(store: Store, region: str, bands: Sequence[str], dataset: Dataset) -> FrameTile:
+def _open_tile(store: Store, region: str, dataset: Dataset, bands: Sequence[str]) -> FrameTile:
     task = Task(dataset.tile, region, Period.parse(dataset.period))
     item = find_item(store, make_place(dataset.product, task))
-    if item is None:
-        raise Interrupted(f"{store.uri(dataset.item_key)} was removed just now: try again later")
-    if item.resolution < 1 or int(AFRICA_10.size) % item.resolution:
-        raise Rejected(
-            f"{store.uri(dataset.item_key)} says that a pixel has {item.resolution} m, which "
-            "divide no tile: map the tile again",
-            reason=Reason.BAD_ITEM,
-        )
+    assert item is not None
     names = {name: key_beside(dataset.item_key, suffix_of(name)) for name in bands}
     lacking = [name for name, key in names.items() if key.rpartition("/")[2] not in dataset.entries]
     if lacking:
@@ -280,6 +271,37 @@ class _Open:
             return out
 
         return self._rasters[name].use(read)
+
+
+def read_at(
+    frame: Frame, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str]
+) -> NDArray[np.int64]:
+    """Classes of the map at places in meters of EPSG:6933, ``(band, point)``; 255 where none is.
+
+    Of several regions that map a place, the first by name counts. Raises Interrupted and Rejected
+    as reading does.
+    """
+    found = np.full((len(names), len(x)), NODATA, np.int64)
+    edge = AFRICA_10.size
+    column, row = (x - AFRICA_10.left) / edge, (y - AFRICA_10.bottom) / edge
+    at = np.column_stack([np.floor(column), np.floor(row)]).astype(np.int64)
+
+    def read(tile: FrameTile) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        here = (at == (tile.tile.x, tile.tile.y)).all(1)
+        left, _, _, top = tile.tile.bounds
+        rows = ((top - y[here]) // tile.resolution).astype(np.int64)
+        columns = ((x[here] - left) // tile.resolution).astype(np.int64)
+        # A place on its southern edge, which is the tile's own, has no pixel below it.
+        rows = np.minimum(rows, int(edge) // tile.resolution - 1)
+        with _Open(tile, names, frame.options) as rasters:
+            return here, np.array([rasters.read_places(name, rows, columns) for name in names])
+
+    asked = [tile for tile in frame.tiles if (at == (tile.tile.x, tile.tile.y)).all(1).any()]
+    with open_reading_threads(frame.options) as pool:
+        for here, values in pool.map(read, asked):
+            known = found[:, here]
+            found[:, here] = np.where(known == NODATA, values, known)
+    return found
 
 
 def _read_rows(raster: GdalRaster, row: int, rows: int, edge: int) -> Bytes:

@@ -39,7 +39,7 @@ class LandPart:
     """Some of the region's land."""
 
     kind: str
-    """``mapped``, ``protected``, ``water``, ``steep``, ``high``, ``missing`` or ``unmapped``."""
+    """``mapped``, ``shared``, ``protected``, ``water``, ``steep``, ``high`` or ``missing``."""
     hectares: float
 
 
@@ -80,7 +80,8 @@ class LabelFacts:
     labeled: int
     left_out: Mapping[str, int]
     """Places without a class, by the reason."""
-    labelers: int
+    labelers: int | None
+    """People who labeled; None if files do not tell them apart."""
     percent_agreed: float | None
     """Pairs of answers for one place that are the same; None without two labelers of a place."""
     kappa: float | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -186,7 +187,7 @@ def _answer(words: _Words) -> Html:
         interval=words.interval(report.share, as_percent=True),
         total=words.hectares(report.mapped_hectares),
     )
-    off = report.pixel_hectares / found.estimate - 1 if found.estimate else float("nan")
+    off = report.pixel_hectares / found.estimate - 1 if found.estimate else math.nan
     is_inside = found.low <= report.pixel_hectares <= found.high
     pixels = words.say(
         "answer.pixels",
@@ -395,7 +396,7 @@ def _method_lines(words: _Words) -> Iterator[str]:
     yield words.say("method.draw", allocation=allocation)
     yield words.say(
         "method.labels",
-        labelers=number(labels.labelers),
+        labelers=number(math.nan if labels.labelers is None else labels.labelers),
         drawn=number(labels.drawn),
         labeled=number(labels.labeled),
         unlabeled=number(labels.drawn - labels.labeled),
@@ -403,13 +404,13 @@ def _method_lines(words: _Words) -> Iterator[str]:
     if labels.percent_agreed is None:
         yield words.say("method.alone")
     else:
-        kappa = float("nan") if labels.kappa is None else labels.kappa
+        kappa = math.nan if labels.kappa is None else labels.kappa
         percent = words.language.percent(labels.percent_agreed / 100)
         yield words.say("method.agreement", percent=percent, kappa=number(kappa, 2))
     if report.has_plots:
         yield words.say("method.plots")
     yield words.say("method.estimator")
-    yield words.say("method.interval")
+    yield words.say(f"method.{report.method}")
     yield words.say("method.pixels")
 
 
@@ -473,11 +474,13 @@ def _again(words: _Words, data_file: str) -> Html:
 
 def _credits(words: _Words) -> Html:
     report = words.report
+    is_said = not report.license or report.license in report.credit
+    terms = () if is_said else (tag("p", words.say("credits.terms", license=report.license)),)
     return tag(
         "section",
         tag("h2", words.say("credits.title")),
         tag("p", report.credit),
-        tag("p", words.say("credits.terms", license=report.license)),
+        *terms,
         class_="card",
         id="credits",
     )

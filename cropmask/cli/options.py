@@ -179,6 +179,11 @@ def _parse_degrees(text: str, number: int, example: str) -> tuple[float, ...]:
     return values
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Words with commas between them; none of nothing."""
+    return tuple(word for word in map(str.strip, (text or "").split(",")) if word)
+
+
 def parse_place(text: str) -> tuple[float, float]:
     """Longitude and latitude of ``36.82,-1.29``."""
     longitude, latitude = _parse_degrees(text, 2, "36.82,-1.29")

@@ -141,7 +141,13 @@ def extract(
     site = open_site(options={**site_options, "output": "."})  # no results are written
     zone = site.region(region)
     texts = load_expressions(expressions) if expressions else ()
-    columns = PointColumns(label, id_column, date_column, _split(crop_values), _split(other_values))
+    columns = PointColumns(
+        label,
+        id_column,
+        date_column,
+        options.split_names(crop_values),
+        options.split_names(other_values),
+    )
     points, report = collect_points(files, columns, crs=crs, layer=layer, limits=site.read.limits)
     _tell_labels(report, as_json=as_json)
     with show_progress() as progress:
@@ -163,10 +169,6 @@ def extract(
     line = site.commands.line("samples check", str(found.file.absolute()))
     lines = (*_describe(found, len(points)), f"check it: {line}")
     print_result(document, lines, as_json=as_json)
-
-
-def _split(values: str | None) -> tuple[str, ...]:
-    return tuple(word for word in map(str.strip, (values or "").split(",")) if word)
 
 
 def _tell_labels(report: LabelReport, *, as_json: bool) -> None:

@@ -109,8 +109,10 @@ class Mosaic:
     """Whether the picture has title and legend, for which matplotlib must be installed."""
 
 
-def make_grid(tiles: Iterable[Tile], meters: int | None = None) -> MosaicGrid:
-    """Grid over tiles; by default the finest of at most :data:`MAX_PIXELS` pixels an edge."""
+def make_grid(
+    tiles: Iterable[Tile], meters: int | None = None, most: int = MAX_PIXELS
+) -> MosaicGrid:
+    """Grid over tiles; by default the finest of at most ``most`` pixels an edge."""
     found = tuple(tiles)
     if not found:
         raise Rejected("the region has no tile: look at its boundary", reason=Reason.NO_TILES)
@@ -120,7 +122,7 @@ def make_grid(tiles: Iterable[Tile], meters: int | None = None) -> MosaicGrid:
     grids = [MosaicGrid(size, west, north, columns, rows) for size in MOSAIC_RESOLUTIONS]
     if meters is not None:
         return next(grid for grid in grids if grid.meters == meters)
-    fitting = (grid for grid in grids if max(grid.geobox.shape) <= MAX_PIXELS)
+    fitting = (grid for grid in grids if max(grid.geobox.shape) <= most)
     return next(fitting, grids[-1])
 
 
@@ -217,6 +219,21 @@ def make_mosaic(
         synthetic,
         has_matplotlib(),
     )
+
+
+def read_mosaic(
+    store: Store, datasets: Sequence[Dataset], band: Band, grid: MosaicGrid, options: ReadOptions
+) -> NDArray[np.uint8]:
+    """Pixels ``(y, x)`` of datasets on a small grid, from overviews; the rest is nodata.
+
+    Raises Interrupted if a tile cannot be read.
+    """
+    pixels = np.full(grid.geobox.shape, NODATA, np.uint8)
+    for tile, found in _read_all(store, list(datasets), band, grid, options):
+        if found is None:
+            raise Interrupted(f"tile {tile} cannot be read now: try again")
+        pixels[grid.window(tile).toslices()] = found
+    return pixels
 
 
 def _describe(product: Product, period: Period, band: Band, synthetic: bool) -> str:

@@ -31,6 +31,7 @@ LISTS_NOTHING = {
     "show": "draws a picture",
     "train": "makes a model, and its card",
     "models import": "makes a model file, and its card",
+    "report": "writes a page, and its JSON beside it",
     "catalog publish": "copies a catalog",
     "catalog serve": "serves",
     "browse": "serves",
@@ -76,6 +77,15 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
     to_degrees = Transformer.from_crs("EPSG:6933", "EPSG:4326", always_xy=True)
     lon, lat = to_degrees.transform(EASTERN[0].bounds[0] + 30_000, EASTERN[0].bounds[1] + 50_000)
     points.write_text(f"lon,lat,class\n{lon},{lat},crop\n{lon + 0.01},{lat},no\n")
+    labels = folder / "labels.csv"
+    rows = [f"{number:02d},{('crop', 'no')[number % 2]}" for number in range(1, 81)]
+    labels.write_text("\n".join(["id,class", *rows]))
+    labeled = ["--sample", str(folder / "s.geojson"), "--labels", str(labels), *places]
+    ring = [[lon - 0.1, lat - 0.1], [lon + 0.1, lat - 0.1], [lon, lat + 0.1]]
+    valleys = folder / "districts.geojson"
+    geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    feature = {"type": "Feature", "properties": {"name": "Valley"}, "geometry": geometry}
+    valleys.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     extracted = ["--points", str(points), "--period", "2019", "--out", str(folder / "out.txt")]
     inputs = ["--catalog", str(results.world), *models, "--resolution", "100"]
     return {
@@ -96,6 +106,8 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
             str(folder / "s.geojson"),
             *places,
         ],
+        "assess": labeled,
+        "area": [*labeled, "--districts", str(valleys), "--districts-only"],
         "plan": [*region, "--tiles", tile, "--resolution", "100", *places],
         "submit": [*region, "--tiles", tile, "--resolution", "100", "--all", "--dry-run", *places],
         "status": output,

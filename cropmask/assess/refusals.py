@@ -1,0 +1,170 @@
+"""What no figure is made of, and what to do about each: wrong numbers are refused, not marked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NoReturn
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from cropmask.assess.design import SampleDesign
+from cropmask.assess.frame import Frame
+from cropmask.errors import Reason, Rejected, list_some
+
+_SHOWN = 3
+"""Names that an error lists."""
+
+
+def refuse_unknown_design(what: str) -> NoReturn:
+    """Points that nobody knows how they were drawn, such as the published validation points."""
+    raise Rejected(
+        f"{what}: how these points were drawn is not known, and without the inclusion "
+        "probabilities no area follows from them: draw points with 'cropmask sample', have them "
+        "labeled, and give the sample with --sample",
+        reason=Reason.BAD_SAMPLES,
+    )
+
+
+def check_map(design: SampleDesign, frame: Frame) -> None:
+    """Rejected if strata are of another map than the results, or do not cover what there is.
+
+    Parameters
+    ----------
+    design
+        How the sample was drawn.
+    frame
+        The results of the regions of the sample, as they are now.
+    """
+    drawn = design.run_keys
+    found = {(each.region, str(each.tile)): each.run_key for each in frame.tiles}
+    others = [
+        f"{tile} of {region}" for region, tile in drawn if _differs(drawn, found, region, tile)
+    ]
+    if others:
+        raise Rejected(
+            f"the strata are of another map: {len(others)} of {len(drawn)} tiles have another run "
+            f"key than when the sample was drawn: {list_some(others, _SHOWN)}: draw a sample of "
+            "this map, or name the results that it was drawn from with --output",
+            reason=Reason.CHANGED,
+        )
+    gone = [f"{tile} of {region}" for region, tile in drawn if (region, tile) not in found]
+    if gone:
+        raise Rejected(
+            f"the map of {len(gone)} tiles that the sample was drawn from is not in the results: "
+            f"{list_some(gone, _SHOWN)}: name the folder that has it with --output, or draw a "
+            "sample of what is there",
+            reason=Reason.CHANGED,
+        )
+    more = [f"{tile} of {region}" for region, tile in found if (region, tile) not in drawn]
+    if more:
+        raise Rejected(
+            f"the sample does not cover the map: {len(more)} tiles have results that no point "
+            f"could be drawn in: {list_some(more, _SHOWN)}: draw a sample of all of them",
+            reason=Reason.CHANGED,
+        )
+
+
+def _differs(
+    drawn: Mapping[tuple[str, str], str],
+    found: Mapping[tuple[str, str], str],
+    region: str,
+    tile: str,
+) -> bool:
+    key = region, tile
+    return key in found and found[key] != drawn[key]
+
+
+def check_region(design: SampleDesign, region: str) -> None:
+    """Rejected if no point of the sample could be drawn in a region."""
+    if region not in design.regions:
+        raise Rejected(
+            f"the sample does not cover region {region}: it was drawn in "
+            f"{' and '.join(design.regions)}: draw one with 'cropmask sample --region {region}'",
+            reason=Reason.BAD_SAMPLES,
+        )
+
+
+def check_districts(covered: Mapping[str, float], least: float) -> None:
+    """Rejected if the sampled land has no part in a district.
+
+    Parameters
+    ----------
+    covered
+        Share of each district that the sample could be drawn in, 0 to 1.
+    least
+        Below this nothing can be said of a district.
+    """
+    outside = [name for name, share in covered.items() if share < least]
+    if outside:
+        raise Rejected(
+            f"the sample does not cover {len(outside)} of {len(covered)} districts: of "
+            f"{list_some(outside, _SHOWN)} less than {least:.0%} lies in the tiles and the region "
+            "that it was drawn from: leave them out of the file, or draw a sample that covers them",
+            reason=Reason.BAD_SAMPLES,
+        )
+
+
+def check_training(
+    ids: Sequence[str],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    meters: int,
+    places: NDArray[np.float64],
+) -> None:
+    """Rejected if a point is one that the model was trained on.
+
+    Parameters
+    ----------
+    ids, x, y
+        Labeled points, ``(point,)``, meters of EPSG:6933.
+    meters
+        Pixel size: a training place nearer than that across and down is the same place.
+    places
+        x and y of the training samples, ``(row, 2)``.
+    """
+    around = shapely.box(x - meters, y - meters, x + meters, y + meters)
+    hits = np.unique(shapely.STRtree(shapely.points(places)).query(around)[0])
+    if len(hits):
+        known = [ids[at] for at in hits.tolist()]
+        raise Rejected(
+            f"{len(known)} of {len(ids)} points are places that the model was trained on: "
+            f"{list_some(known, _SHOWN)}: they flatter the map: draw a sample with another --seed, "
+            "or fit a model without these places",
+            reason=Reason.BAD_SAMPLES,
+        )
+
+
+def check_strata(design: SampleDesign, labeled: Mapping[str, int], names: Collection[str]) -> None:
+    """Rejected if a stratum has fewer than two labeled points, or plots.
+
+    Parameters
+    ----------
+    design
+        How the sample was drawn.
+    labeled
+        Labeled points, or plots, by the name of the stratum.
+    names
+        Strata that figures are made of.
+    """
+    thin = [f"{name} ({labeled.get(name, 0)})" for name in names if labeled.get(name, 0) < 2]
+    if thin:
+        unit = "points" if design.plot_pixels == 1 else "plots"
+        raise Rejected(
+            f"strata with fewer than two labeled {unit} say nothing of their error: "
+            f"{list_some(thin, _SHOWN)}: label more {unit} there, or draw a sample with a larger "
+            "minimum for each stratum",
+            reason=Reason.BAD_SAMPLES,
+        )
+
+
+def refuse_missing_tiles(missing: Collection[str]) -> NoReturn:
+    """Tiles of the region that have no result: no area of the region follows."""
+    names = list_some([*missing], _SHOWN)
+    raise Rejected(
+        f"the sample does not cover the region: {len(missing)} tiles of it have no result: "
+        f"{names}: map them and draw a sample of all, or ask for districts that lie in what is "
+        "mapped with --districts-only",
+        reason=Reason.NO_RESULTS,
+    )

@@ -1,0 +1,248 @@
+"""``cropmask area`` and ``cropmask report``: cropland in hectares, and a page about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cropmask.assess.language import languages
+from cropmask.cli import options
+from cropmask.cli.console import show_progress, warn
+from cropmask.cli.evidence import (
+    Encoded,
+    check_districts,
+    describe_evidence,
+    district_options,
+    encode_estimated,
+    encode_numbers,
+    figure_options,
+    label_options,
+    min_points_option,
+    open_request,
+    say_labels,
+)
+from cropmask.cli.output import print_result, put_text, refuse_other_file
+from cropmask.operate.formats import format_count
+
+if TYPE_CHECKING:
+    from cropmask.assess.area import AreaEstimate
+    from cropmask.assess.report import LandPart
+    from cropmask.operate.assessment import AssessRequest
+
+_DATA_MARK = '"mark": "cropmask report"'
+"""Is in the JSON of every report."""
+
+
+@click.command()
+@label_options
+@click.option(
+    "--region",
+    type=options.REGION,
+    help="Area of this region only.  [default: all regions of the sample together]",
+)
+@district_options
+@min_points_option
+@click.option(
+    "--districts-only",
+    is_flag=True,
+    help="No area of the whole: also where tiles of the region have no result.",
+)
+@figure_options
+@options.json_option
+@options.place_options
+def area(**given: Any) -> None:  # noqa: ANN401 (options)
+    """Estimate the area of cropland with its interval, from the labels of a sample.
+
+    The stratified estimator, in hectares on the equal-area grid; by district, as far as there are
+    points. The count of pixels stands beside it, marked as biased. It refuses what would be a wrong
+    figure: points of which nobody knows how they were drawn, that trained the model (--training),
+    strata of another map, strata with fewer than two labels, land that the sample does not cover.
+
+    \b
+    Examples:
+      cropmask area --sample sample.geojson --labels labels.csv
+      cropmask area --sample sample.geojson --labels labels.csv --region eastern \\
+        --districts counties.gpkg --name-column COUNTY --training samples.txt
+    """
+    check_districts(given)
+    if not given["labels"]:
+        raise click.UsageError("give the --labels of the sample's points")
+    if given["districts_only"] and given["districts"] is None:
+        raise click.UsageError("--districts-only needs --districts")
+    from cropmask.operate.assessment import find_items, open_assessment, sum_land
+
+    as_json: bool = given["as_json"]
+    site, request = open_request(given)
+    found = open_assessment(site, request)
+    whole = None if given["districts_only"] else found.estimate_area()
+    counted = parts = None
+    if request.districts is not None:
+        with show_progress(quiet=as_json) as progress:
+            counted = found.count_districts(
+                request.districts, lambda share: progress("districts", share)
+            )
+        parts = found.estimate_districts(counted)
+    land = sum_land(found, find_items(site, found))
+    document = {
+        **describe_evidence(found),
+        "land_hectares": {part.kind: part.hectares for part in land},
+        "area": None if whole is None else _encode_area(whole),
+        "districts": None if parts is None else _encode_area(parts),
+    }
+    lines = (
+        *say_labels(found),
+        *(() if whole is None else _say_area(whole, land)),
+        *(() if parts is None else _say_districts(parts, request.min_points)),
+        *_say_training(request),
+    )
+    print_result(document, lines, as_json=as_json)
+
+
+def _encode_area(found: AreaEstimate) -> Encoded:
+    from cropmask.assess.evidence import name_domain
+
+    names = found.confusion.domains
+    return {
+        "names": None if names is None else [name_domain(name) for name in names],
+        "classes": found.classes,
+        "hectares": encode_estimated(found.hectares),
+        "shares": encode_estimated(found.shares),
+        "pixel_count_hectares_biased": encode_numbers(found.mapped_hectares),
+        "mapped_hectares": encode_numbers(found.total_hectares),
+        "points": found.points.tolist(),
+        "effective_points": encode_numbers(found.effective_points),
+        "estimator": found.estimators.tolist(),
+    }
+
+
+def _say_area(found: AreaEstimate, land: Sequence[LandPart]) -> Iterator[str]:
+    from cropmask.assess.evidence import CROP
+    from cropmask.assess.language import ENGLISH, load_language
+
+    crop, total = found.hectares.at(CROP), float(found.total_hectares)
+    level = f"{100 * crop.level:g} %"
+    pixels = float(found.mapped_hectares[CROP])
+    yield (
+        f"Cropland: {float(crop.estimate):,.0f} ha, {level} interval {float(crop.low):,.0f} to "
+        f"{float(crop.high):,.0f} ha"
+    )
+    yield (
+        f"  {100 * float(crop.estimate) / total:.2f} % of {total:,.0f} ha mapped; standard error "
+        f"{float(crop.standard_error):,.0f} ha; stratified estimator, "
+        f"{format_count(int(found.points), 'point')}"
+    )
+    yield f"  BIASED, not for publication: {pixels:,.0f} ha by counting pixels of the map"
+    words = load_language(ENGLISH)
+    for part in land[1:]:
+        title = words.say(f"land.{part.kind}")
+        yield f"  not in it: {part.hectares:>12,.0f} ha  {title[:1].lower()}{title[1:]}"
+
+
+def _say_districts(found: AreaEstimate, min_points: int) -> Iterator[str]:
+    import numpy as np
+
+    from cropmask.assess.evidence import CROP, name_domain
+
+    yield ""
+    heads = f"{'cropland, ha':>14}  {'interval':<28}{'points':>7}{'effective':>11}"
+    yield f"  {'':<28}{heads}  {'estimator':<16}{'pixels, ha (BIASED)':>20}"
+    for at, name in enumerate(found.confusion.domains or ()):
+        if not found.total_hectares[at]:
+            continue  # no land lies in no district
+        crop = found.hectares.at(at, CROP)
+        points, pixels = int(found.points[at]), float(found.mapped_hectares[at, CROP])
+        if np.isnan(crop.estimate):
+            words = f"{'too few points':>14}  {'':<28}{points:>7,}{'':>11}  {'':<16}"
+        else:
+            ends = f"{float(crop.low):,.0f} to {float(crop.high):,.0f}"
+            words = (
+                f"{float(crop.estimate):>14,.0f}  {ends:<28}{points:>7,}"
+                f"{float(found.effective_points[at, CROP]):>11,.0f}  {found.estimators[at]:<16}"
+            )
+        yield f"  {name_domain(name)[:27]:<28}{words}{pixels:>20,.0f}"
+    yield f"  fewer than {min_points} points: no number"
+
+
+def _say_training(request: AssessRequest) -> Iterator[str]:
+    if request.training is None:
+        yield "Not compared with the places that trained the model: give them with --training"
+    else:
+        yield f"No point is one of {len(request.training):,} places that trained the model"
+
+
+@click.command()
+@options.region_option
+@label_options
+@district_options
+@min_points_option
+@click.option(
+    "--language",
+    type=click.Choice(languages()),
+    default="en",
+    show_default=True,
+    help="Of the page.",
+)
+@click.option(
+    "--out",
+    type=options.FILE,
+    help="Page to write, .html; the figures go beside it as .json.  [default: named like the "
+    "product and the year, here]",
+)
+@figure_options
+@options.place_options
+def report(**given: Any) -> None:  # noqa: ANN401 (options)
+    """Write a page of a region's cropland for people who decide: area, accuracy, map, districts.
+
+    One HTML file that needs no other and no network, of two sheets when it is printed, and a JSON
+    with all figures. It refuses what 'cropmask area' refuses.
+
+    \b
+    Examples:
+      cropmask report --region eastern --sample sample.geojson --labels labels.csv
+      cropmask report --region eastern --sample sample.geojson --labels labels.csv \\
+        --districts counties.gpkg --name-column COUNTY --language fr --out rapport.html
+    """
+    check_districts(given)
+    if not given["labels"]:
+        raise click.UsageError("give the --labels of the sample's points")
+    out: Path | None = given["out"]
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"'{out}' is no .html: the figures are written beside it, as .json")
+    from cropmask.assess.language import load_language
+    from cropmask.assess.report import encode_report
+    from cropmask.assess.reportpage import MARK, make_report_page
+    from cropmask.operate.assessment import make_report, open_assessment
+    from cropmask.stac.facts import encode_json
+
+    if out is not None:
+        _refuse_reports(out, MARK)
+    site, request = open_request(given)
+    found = open_assessment(site, request)
+    if out is None:
+        zone = found.zones[next(iter(found.zones))]
+        out = Path(f"{zone.product.name}_{found.design.period}_report.html")
+        _refuse_reports(out, MARK)
+    with show_progress() as progress:
+        made, drawn = make_report(site, found, lambda share: progress("districts", share))
+    data = out.with_suffix(".json")
+    page = make_report_page(made, drawn, load_language(given["language"]), data.name)
+    put_text(data, encode_json({"mark": "cropmask report", **encode_report(made)}), _DATA_MARK)
+    put_text(out, page, MARK)
+    crop = made.hectares
+    if made.is_synthetic:
+        click.echo("SYNTHETIC: the map is of the made-up world.")
+    click.echo(
+        f"Cropland: {crop.estimate:,.0f} ha, {100 * made.level:g} % interval {crop.low:,.0f} to "
+        f"{crop.high:,.0f} ha"
+    )
+    click.echo(f"  page     {out}\n  figures  {data}")
+    if made.training_places is None:
+        warn("the sample is not compared with the places that the model was trained on: --training")
+
+
+def _refuse_reports(out: Path, mark: str) -> None:
+    refuse_other_file(out, mark.encode())
+    refuse_other_file(out.with_suffix(".json"), _DATA_MARK.encode())
