@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,6 +22,8 @@ from cropmask.sources.points import find_column, load_points
 NAME_COLUMNS: Final = ("name", "district", "shapename", "adm2_en", "adm1_en", "name_2", "name_1")
 """Columns that usually hold names of districts."""
 MAX_NAME: Final = 200
+_RASTERIZING: Final = threading.Lock()
+"""Meanwhile rasterio keeps a warning of its own off, in all threads: not two at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +52,8 @@ class Districts:
         near = np.flatnonzero(shapely.intersects(self.polygons, box))
         shapes = [(self.polygons[at], int(at)) for at in near[::-1]]
         if shapes and window.pixels:
-            rasterize(shapes, out=found, transform=window.geobox.transform)
+            with _RASTERIZING:
+                rasterize(shapes, out=found, transform=window.geobox.transform)
         return found
 
     def number_at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:

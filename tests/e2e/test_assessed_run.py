@@ -27,6 +27,7 @@ from cropmask.cli.sample import sample
 from cropmask.errors import CropmaskError, Reason
 from cropmask.grid import Tile, tile_polygon
 from tests.assessed import METERS, TILES, AssessedRun, truth_of, write_geojson
+from tests.worlds import write_cog
 
 Classes = NDArray[np.uint8]
 HECTARES = METERS**2 / 10_000
@@ -297,6 +298,39 @@ def test_strata_of_another_map_are_refused(
     said = run(area, other, *words)
     assert "Cropland:" not in said
     assert "post-stratified" in said
+
+
+def test_other_results_are_compared_at_the_same_points(
+    assessed: AssessedRun, drawn: Sample, given: tuple[str, ...], tmp_path: Path
+) -> None:
+    own = assessed.places["output"]
+    same = json.loads(run(assess, assessed, *given, "--against", own, "--json"))["comparison"]
+    assert (same["only_first"], same["only_second"], same["p_value"]) == (0, 0, 1)
+    assert same["difference"]["estimate"] == 0
+    other = assessed.copied(tmp_path / "other")
+    for file in (other.folder / "results").rglob("*_filtered.tif"):
+        with rasterio.open(file) as raster:
+            pixels, transform = raster.read(1), raster.transform
+        turned_pixels = np.where(pixels == 255, 255, 1 - pixels).astype(np.uint8)
+        write_cog(file, turned_pixels, transform, nodata=255)
+    words = ("--against", other.places["output"], "--json")
+    turned = json.loads(run(assess, assessed, *given, *words))
+    right = drawn.filtered == is_crop(drawn)
+    assert turned["comparison"]["only_first"] == right.sum()
+    assert turned["comparison"]["only_second"] == (~right).sum()
+    overall = turned["overall"]["estimate"]
+    assert turned["comparison"]["second"]["estimate"] == pytest.approx(1 - overall)
+    districts = assessed.district_file(tmp_path)
+    training = tmp_path / "training.csv"
+    training.write_text("lon,lat,class\n0,0,crop\n")
+    words = ("--by", "district", "--districts", districts, "--training", training, "--json")
+    said = json.loads(run(assess, assessed, *given, *words))
+    parts = said["parts"]
+    assert len(parts["names"]) == 13
+    assert parts["names"][-1] == "no district"
+    assert np.sum(parts["counts"]) == len(drawn)
+    low, middle, high = (parts["overall"][name][:12] for name in ("low", "estimate", "high"))
+    assert all(a < b < c for a, b, c in zip(low, middle, high, strict=True))
 
 
 def test_labels_that_say_all_or_nothing(
