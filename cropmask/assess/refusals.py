@@ -99,9 +99,10 @@ def check_districts(covered: Mapping[str, float], least: float) -> None:
     outside = [name for name, share in covered.items() if share < least]
     if outside:
         raise Rejected(
-            f"the sample does not cover {len(outside)} of {len(covered)} districts: of "
-            f"{list_some(outside, _SHOWN)} less than {least:.0%} lies in the tiles and the region "
-            "that it was drawn from: leave them out of the file, or draw a sample that covers them",
+            f"the sample does not cover {len(outside)} of {len(covered)} districts: less than "
+            f"{100 * least:.0f} % of each lies in the tiles and the region that it was drawn from: "
+            f"{list_some(outside, _SHOWN)}: leave them out of the file, or draw a sample that "
+            "covers them",
             reason=Reason.BAD_SAMPLES,
         )
 

@@ -300,6 +300,41 @@ def test_strata_of_another_map_are_refused(
     assert "post-stratified" in said
 
 
+def test_plots_of_two_labelers_who_are_not_always_sure(
+    assessed: AssessedRun, tmp_path: Path
+) -> None:
+    """Nine points a plot, strata of probability; districts that lean on the whole."""
+    points, labels, out = (tmp_path / name for name in ("s.geojson", "l.csv", "page.html"))
+    words = ("--points", "120", "--plots", "3", "--prob-strata", "30,70", "--minimum", "4")
+    run(sample, assessed, "--region", "eastern", *words, "--out", points)
+    drawn = load_sample(points)
+    truth = is_crop(drawn)
+    with labels.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("id", "class", "labeler"))
+        for at, (name, crop) in enumerate(zip(drawn.id.tolist(), truth.tolist(), strict=True)):
+            word = "crop" if crop else "non-crop"
+            rows.writerow((name, "unsure" if at % 29 == 0 else word, "one"))
+            if at % 3 == 0:
+                rows.writerow((name, "crop" if at % 30 == 0 else word, "two"))
+    districts = assessed.district_file(tmp_path, "eastern")
+    given = ("--region", "eastern", "--sample", points, "--labels", labels)
+    run(report, assessed, *given, "--districts", districts, "--min-points", "5", "--out", out)
+    said = json.loads(out.with_suffix(".json").read_text())
+    assert said["has_plots"]
+    assert said["hectares"]["low"] < true_hectares(assessed, "eastern") < said["hectares"]["high"]
+    facts = said["labels"]
+    assert facts["labelers"] == 2
+    assert facts["labeled"] + sum(facts["left_out"].values()) == facts["drawn"] == len(drawn)
+    assert set(facts["left_out"]) == {"unsure", "labelers are divided"}
+    assert 80 < facts["percent_agreed"] < 100
+    assert "regression" in {each["estimator"] for each in said["districts"]}
+    assert sum(each["labeled"] for each in said["strata"]) == 120
+    page = out.read_text()
+    assert "the plots are what was drawn at random" in page
+    assert "Labelers agree in 9" in page
+
+
 def test_other_results_are_compared_at_the_same_points(
     assessed: AssessedRun, drawn: Sample, given: tuple[str, ...], tmp_path: Path
 ) -> None:
