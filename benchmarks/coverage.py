@@ -29,7 +29,7 @@ from cropmask.assess import (
     estimate_areas_by_domain,
 )
 from cropmask.assess.area import POST_STRATIFIED, REGRESSION
-from cropmask.assess.intervals import METHODS, IntervalMethod
+from cropmask.assess.choices import METHODS, IntervalMethod
 from cropmask.assess.size import ALLOCATIONS, Allocation
 
 SHARES: Final = (0.02, 0.1, 0.3, 0.5)

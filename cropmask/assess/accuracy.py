@@ -7,14 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cropmask.assess.intervals import (
-    LEVEL,
-    Estimated,
-    IntervalMethod,
-    Reals,
-    check_method,
-    normal_limits,
-)
+from cropmask.assess.choices import LEVEL, IntervalMethod
+from cropmask.assess.intervals import Estimated, Reals, check_method, normal_limits
 from cropmask.assess.matrix import Confusion, Integers, Sizes, count_labels
 from cropmask.assess.shares import estimate_difference, estimate_share
 

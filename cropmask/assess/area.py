@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cropmask.assess.choices import LEVEL, MIN_POINTS, IntervalMethod
 from cropmask.assess.intervals import (
-    LEVEL,
     Estimated,
-    IntervalMethod,
     Reals,
     check_method,
     mover_sum,
@@ -27,8 +26,6 @@ POST_STRATIFIED: Final = "post-stratified"
 REGRESSION: Final = "regression"
 TOO_FEW: Final = "too few points"
 
-MIN_POINTS: Final = 20
-"""Points, or plots, that a district needs for a number."""
 MIN_CELL_POINTS: Final = 5
 """Points that a district needs in each stratum to stand by itself; with fewer, its strata lean on
 those of all districts."""

@@ -220,6 +220,12 @@ def parse_sample(document: Mapping[str, Any]) -> Sample:
         raise ValueError(f"it has no points, or more than {MAX_POINTS:,}")
     numbers = {stratum.name: number for number, stratum in enumerate(design.strata)}
     points = [_parse_point(at, feature, numbers) for at, feature in enumerate(features, 1)]
+    for point, feature in zip(points, features, strict=True):
+        chance = design.strata[point["stratum"]].inclusion_probability
+        if feature["properties"].get("inclusion_probability") != chance:
+            raise ValueError(
+                f"point '{point['id']}' has another inclusion probability than its stratum"
+            )
     columns: dict[str, NDArray[Any]] = {
         name: np.array([point[name] for point in points], kind)
         for kind, names in ((np.int64, (*_WHOLE, "stratum")), (np.float64, _REAL), (str, _TEXT))
@@ -260,6 +266,10 @@ def _check_strata(design: SampleDesign) -> None:
                 f"stratum '{stratum.name}' has {stratum.hectares:,} ha, which are not "
                 f"{stratum.pixels:,} pixels of {design.resolution} m"
             )
+    parts = sum(stratum.hectares for stratum in design.strata) + design.unseen_hectares
+    whole = len(design.tiles) * AFRICA_10.size**2 / 10_000
+    if not np.isclose(parts, whole, rtol=1e-9):
+        raise ValueError(f"strata and unseen land are {parts:,} ha, and the tiles {whole:,} ha")
 
 
 def _hectares(pixels: int, resolution: int) -> float:

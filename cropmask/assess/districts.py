@@ -22,6 +22,8 @@ from cropmask.sources.points import find_column, load_points
 NAME_COLUMNS: Final = ("name", "district", "shapename", "adm2_en", "adm1_en", "name_2", "name_1")
 """Columns that usually hold names of districts."""
 MAX_NAME: Final = 200
+MOST_SHARED: Final = 0.01
+"""Share of the smaller of two districts that both may have: borders are drawn by hand."""
 _RASTERIZING: Final = threading.Lock()
 """Meanwhile rasterio keeps a warning of its own off, in all threads: not two at once."""
 
@@ -33,6 +35,8 @@ class Districts:
     names: tuple[str, ...]
     polygons: NDArray[Any]
     """``(district,)`` of shapely, in meters of EPSG:6933."""
+    joined: tuple[str, ...] = ()
+    """Names that several polygons had."""
 
     @property
     def digest(self) -> str:
@@ -93,7 +97,7 @@ def load_districts(
     Raises
     ------
     Rejected
-        If there is no such column, a name is missing, or a row is no polygon.
+        If there is no such column, a name is missing, a row is no polygon, or districts overlap.
     Misconfigured
         If the file cannot be read.
     """
@@ -110,7 +114,27 @@ def load_districts(
             raise _bad(path, f"row {number} is a point: districts are polygons")
         parts.setdefault(word, []).append(geometry)
     names = tuple(sorted(parts))
-    return Districts(names, _unite([parts[each] for each in names]))
+    joined = tuple(name for name in names if len(parts[name]) > 1)
+    found = Districts(names, _unite([parts[each] for each in names]), joined)
+    _check_overlaps(found, path)
+    return found
+
+
+def _check_overlaps(districts: Districts, path: Path) -> None:
+    """Rejected if districts share more than slivers: their land would be of one of them only."""
+    polygons = districts.polygons
+    one, other = shapely.STRtree(polygons).query(polygons, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    shared = shapely.area(shapely.intersection(polygons[one], polygons[other]))
+    smaller = np.minimum(shapely.area(polygons[one]), shapely.area(polygons[other]))
+    if (shared > MOST_SHARED * smaller).any():
+        at = int(np.argmax(shared / smaller))
+        raise _bad(
+            path,
+            f"'{districts.names[one[at]]}' and '{districts.names[other[at]]}' overlap by "
+            f"{shared[at] / 10_000:,.0f} ha: a pixel is of one district, so give polygons that "
+            "only touch",
+        )
 
 
 def _unite(groups: Sequence[list[Any]]) -> NDArray[Any]:

@@ -11,14 +11,14 @@ import shapely
 from numpy.typing import NDArray
 
 from cropmask.assess.area import AreaEstimate, estimate_area, estimate_areas_by_domain
+from cropmask.assess.choices import LEVEL, IntervalMethod
 from cropmask.assess.design import Sample, SampleDesign
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import CLASS_NAMES, Stratifier
 from cropmask.assess.frame import Frame, FrameReader, FrameTile
-from cropmask.assess.intervals import LEVEL, IntervalMethod
 from cropmask.assess.labels import Labels
 from cropmask.assess.matrix import Confusion, Integers, count_labels
-from cropmask.assess.refusals import check_strata
+from cropmask.assess.refusals import check_strata, check_unlabeled, find_unlabeled
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import tile_polygon
 from cropmask.machine.stages import ShareDone
@@ -43,10 +43,18 @@ class Evidence:
     """Numbers of the strata of these regions in the design."""
 
     @classmethod
-    def of(cls, sample: Sample, labels: Labels, regions: Sequence[str] | None = None) -> Evidence:
+    def of(
+        cls,
+        sample: Sample,
+        labels: Labels,
+        regions: Sequence[str] | None = None,
+        *,
+        accept_unlabeled: bool = False,
+    ) -> Evidence:
         """Points of some regions, by default of all.
 
-        Raises Rejected if a stratum has fewer than two labeled points or plots.
+        Raises Rejected if a stratum has fewer than two labeled points or plots, or too many
+        without a class, which may be accepted.
         """
         strata = sample.design.strata
         wanted = set(regions or sample.design.regions)
@@ -54,7 +62,10 @@ class Evidence:
         mine = np.isin(sample.stratum, numbers)
         found = cls(sample.take(mine), labels.reference[mine], numbers)
         names = [strata[number].name for number in numbers]
-        check_strata(sample.design, dict(zip(names, found.labeled.tolist(), strict=True)), names)
+        labeled = dict(zip(names, found.labeled.tolist(), strict=True))
+        check_strata(sample.design, labeled, names)
+        if not accept_unlabeled:
+            check_unlabeled(sample.design, labeled)
         return found
 
     @property
@@ -69,6 +80,12 @@ class Evidence:
         stratum = self.sample.stratum[self.is_labeled][first]
         every = np.bincount(stratum, minlength=len(self.design.strata))
         return np.asarray(every[list(self.strata)])
+
+    @property
+    def unlabeled_shares(self) -> dict[str, float]:
+        """Share of the points, or plots, of each stratum that have no class."""
+        names = [self.design.strata[number].name for number in self.strata]
+        return find_unlabeled(self.design, dict(zip(names, self.labeled.tolist(), strict=True)))
 
     @property
     def design(self) -> SampleDesign:

@@ -12,25 +12,18 @@ from functools import cache
 from math import exp, factorial
 from statistics import NormalDist
 from types import EllipsisType
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cropmask.assess.choices import LEVEL, METHODS, IntervalMethod
 from cropmask.errors import Reason, Rejected
 
 Reals = NDArray[np.float64]
 
 Limited = tuple[Reals, Reals, Reals]
 """A share by stratum with its lower and its upper limit, each ``(..., stratum)``."""
-
-IntervalMethod = Literal["mover", "wilson", "normal"]
-"""How limits are found: ``mover`` puts the strata's Wilson limits together, with the correction
-for few successes or failures; ``wilson`` does so without the correction; ``normal`` adds and
-subtracts standard errors."""
-METHODS: Final[tuple[IntervalMethod, ...]] = ("mover", "wilson", "normal")
-LEVEL: Final = 0.95
-"""Confidence of an interval where nobody says another."""
 
 _FEW: Final = 2
 _FEW_OF_MANY: Final = 3

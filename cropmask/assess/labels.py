@@ -25,7 +25,16 @@ from cropmask.assess.labelpoints import (
 )
 from cropmask.errors import Reason, Rejected, list_some
 from cropmask.grid import CRS
+from cropmask.training.labels import fold_label
 
+UNSURE: Final = frozenset(
+    {
+        *("unsure", "not sure", "uncertain", "unclear", "unknown", "mixed", "cloud", "clouds"),
+        *("don't know", "dont know", "?", "-", "na", "n/a", "nan", "none", "null"),
+    }
+)
+"""Answers that are no class. Any other word may be a class in words of its own: to leave out one
+class's answers would turn every figure."""
 UNLABELED: Final = -1
 """Reference class of a point that has none."""
 
@@ -46,6 +55,8 @@ class Labels:
     """Ids of labels that are at no point of the sample."""
     contradicted: tuple[str, ...]
     """Ids of points with two labels that differ: they have none."""
+    unplaced: int = 0
+    """Labels by id from files without coordinates: they may be those of another sample."""
 
     @property
     def is_labeled(self) -> NDArray[np.bool_]:
@@ -63,6 +74,11 @@ class Labels:
         yield f"{total - self.missing:,} of {total:,} points have a class"
         joined = f"{self.by_id:,} by id"
         yield f"  joined         {joined}{f', {self.by_place:,} by place' if self.by_place else ''}"
+        if self.unplaced:
+            yield (
+                f"  by id alone    {self.unplaced:,} labels have no coordinates: nobody can tell "
+                "whether they are of this sample"
+            )
         for value, count in list(self.report.unknown.items())[:8]:
             yield f"  no class       {count:,} '{value[:60]}'"
         if self.report.ties:
@@ -119,19 +135,40 @@ def join_labels(
     columns = columns or PointColumns()
     numbers = {_fold(name): at for at, name in enumerate(sample.id.tolist())}
 
+    unplaced = 0
+
     def find_place(row: Mapping[str, str]) -> tuple[float, float] | None:
+        nonlocal unplaced
+        unplaced += 1
         low = {name.lower(): name for name in row}
         wanted = (columns.id,) if columns.id else [low[name] for name in ID_COLUMNS if name in low]
         at = next((numbers.get(_fold(row.get(name, ""))) for name in wanted), None)
         return None if at is None else (float(sample.lon[at]), float(sample.lat[at]))
 
     points, report = collect_points(files, columns, find_place=find_place, **options)
-    return _join(sample, numbers, points, report, files[0])
+    _check_words(report, files[0])
+    return _join(sample, numbers, points, report, unplaced, files[0])
+
+
+def _check_words(report: LabelReport, path: Path) -> None:
+    """Rejected for answers that are neither a class nor one of those that say there is none."""
+    strange = [value for value in report.unknown if fold_label(value) not in UNSURE]
+    if strange:
+        count = sum(report.unknown[value] for value in strange)
+        names = list_some([f"'{value[:40]}'" for value in strange], 5)
+        raise Rejected(
+            f"points file {path}: {count:,} answers are neither crop nor not: {names}: say with "
+            "--crop-values and --other-values which of them are, and write 'unsure' where nobody "
+            "can tell",
+            reason=Reason.BAD_SAMPLES,
+        )
 
 
 def _fold(name: str) -> str:
-    """An id as it is compared: spreadsheets take leading zeros away."""
+    """An id as it is compared: spreadsheets take leading zeros away, and make numbers of it."""
     word = name.strip()
+    head, _, rest = word.partition(".")
+    word = head if head.isdecimal() and not rest.strip("0") else word
     return word.lstrip("0") or word
 
 
@@ -140,6 +177,7 @@ def _join(
     numbers: Mapping[str, int],
     points: Sequence[LabeledPoint],
     report: LabelReport,
+    unplaced: int,
     path: Path,
 ) -> Labels:
     to_meters = Transformer.from_crs("OGC:CRS84", CRS, always_xy=True)
@@ -173,4 +211,6 @@ def _join(
             reason=Reason.BAD_SAMPLES,
         )
     names = tuple(sample.id[sorted(contradicted)].tolist())
-    return Labels(reference, report, counts["id"], counts["place"], tuple(strangers), names)
+    return Labels(
+        reference, report, counts["id"], counts["place"], tuple(strangers), names, unplaced
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
 import shapely
@@ -15,6 +15,10 @@ from cropmask.errors import Reason, Rejected, list_some
 
 _SHOWN = 3
 """Names that an error lists."""
+MOST_UNLABELED: Final = 0.2
+"""Share of a stratum's points that may have no class."""
+MANY_UNLABELED: Final = 0.05
+"""Share above which a stratum is named: the guide says to label again."""
 
 
 def refuse_unknown_design(what: str) -> NoReturn:
@@ -96,7 +100,7 @@ def check_districts(covered: Mapping[str, float], least: float) -> None:
     least
         Below this nothing can be said of a district.
     """
-    outside = [name for name, share in covered.items() if share < least]
+    outside = [f"{name} ({100 * share:.0f} %)" for name, share in covered.items() if share < least]
     if outside:
         raise Rejected(
             f"the sample does not cover {len(outside)} of {len(covered)} districts: less than "
@@ -125,6 +129,12 @@ def check_training(
     places
         x and y of the training samples, ``(row, 2)``.
     """
+    if not _are_near(x, y, places):
+        raise Rejected(
+            f"none of {len(places):,} places that the model was trained on is within 1 000 km of a "
+            "point: are longitude and latitude exchanged?",
+            reason=Reason.BAD_SAMPLES,
+        )
     around = shapely.box(x - meters, y - meters, x + meters, y + meters)
     hits = np.unique(shapely.STRtree(shapely.points(places)).query(around)[0])
     if len(hits):
@@ -135,6 +145,14 @@ def check_training(
             "or fit a model without these places",
             reason=Reason.BAD_SAMPLES,
         )
+
+
+def _are_near(x: NDArray[np.float64], y: NDArray[np.float64], places: NDArray[np.float64]) -> bool:
+    """Whether any place lies within 1 000 km of the points' box: models are of whole zones."""
+    far = 1_000_000
+    within = (places[:, 0] > x.min() - far) & (places[:, 0] < x.max() + far)
+    within &= (places[:, 1] > y.min() - far) & (places[:, 1] < y.max() + far)
+    return bool(within.any())
 
 
 def check_strata(design: SampleDesign, labeled: Mapping[str, int], names: Collection[str]) -> None:
@@ -156,6 +174,33 @@ def check_strata(design: SampleDesign, labeled: Mapping[str, int], names: Collec
             f"strata with fewer than two labeled {unit} say nothing of their error: "
             f"{list_some(thin, _SHOWN)}: label more {unit} there, or draw a sample with a larger "
             "minimum for each stratum",
+            reason=Reason.BAD_SAMPLES,
+        )
+
+
+def find_unlabeled(design: SampleDesign, labeled: Mapping[str, int]) -> dict[str, float]:
+    """Share of the points, or plots, of each stratum that have no class, by its name."""
+    return {
+        each.name: 1 - labeled[each.name] / each.sampled
+        for each in design.strata
+        if each.name in labeled and each.sampled
+    }
+
+
+def check_unlabeled(design: SampleDesign, labeled: Mapping[str, int]) -> None:
+    """Rejected if more than a fifth of the points of a stratum have no class.
+
+    Those that have one stand for them, which is fair only where they are few and like the others:
+    labels of one class alone, or of half of the points, would turn the figure.
+    """
+    shares = find_unlabeled(design, labeled)
+    worst = sorted((name for name in shares if shares[name] > MOST_UNLABELED), key=shares.get)  # type: ignore[arg-type]
+    if worst:
+        said = [f"{name} {100 * shares[name]:.0f} %" for name in reversed(worst)]
+        raise Rejected(
+            f"too many points have no class: {list_some(said, _SHOWN)}, where at most "
+            f"{100 * MOST_UNLABELED:.0f} % of a stratum may lack one: label them, or say with "
+            "--accept-unlabeled that those that are labeled are like the others",
             reason=Reason.BAD_SAMPLES,
         )
 

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cropmask.assess.choices import IntervalMethod
 from cropmask.assess.intervals import (
     Estimated,
-    IntervalMethod,
     Limited,
     Reals,
     mover_difference,

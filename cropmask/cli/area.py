@@ -151,7 +151,9 @@ def _say_districts(found: AreaEstimate, min_points: int) -> Iterator[str]:
     yield f"  {'':<28}{heads}  {'estimator':<16}{'pixels, ha (BIASED)':>20}"
     for at, name in enumerate(found.confusion.domains or ()):
         if not found.total_hectares[at]:
-            continue  # no land lies in no district
+            if name_domain(name) == name:  # else no land lies in no district
+                yield f"  {name[:27]:<28}{'no pixel of its own':>19}"
+            continue
         crop = found.hectares.at(at, CROP)
         points, pixels = int(found.points[at]), float(found.mapped_hectares[at, CROP])
         if np.isnan(crop.estimate):
@@ -163,7 +165,8 @@ def _say_districts(found: AreaEstimate, min_points: int) -> Iterator[str]:
                 f"{float(found.effective_points[at, CROP]):>11,.0f}  {found.estimators[at]:<16}"
             )
         yield f"  {name_domain(name)[:27]:<28}{words}{pixels:>20,.0f}"
-    yield f"  fewer than {min_points} points: no number"
+    if np.isnan(found.hectares.estimate[found.total_hectares > 0]).any():
+        yield f"  too few points: fewer than {min_points}; draw a sample with --districts"
 
 
 def _say_training(request: AssessRequest) -> Iterator[str]:

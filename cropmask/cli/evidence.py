@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cropmask.assess.area import MIN_POINTS
-from cropmask.assess.intervals import LEVEL, METHODS
+from cropmask.assess.choices import LEVEL, METHODS, MIN_POINTS
 from cropmask.cli import options
+from cropmask.cli.console import warn
+from cropmask.errors import list_some
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cropmask.assess.districts import Districts
     from cropmask.assess.intervals import Estimated
     from cropmask.operate.assessment import Assessment, AssessRequest
     from cropmask.site.site import Site
@@ -61,6 +63,12 @@ label_options = options.combine(
         help="Places that the model was trained on, as a table of samples or points: a sample that "
         "has one of them is refused. May be given several times.",
     ),
+    click.option(
+        "--accept-unlabeled",
+        is_flag=True,
+        help="Take points that are labeled for those of their stratum that are not, also where "
+        "these are more than a fifth.",
+    ),
 )
 figure_options = options.combine(
     click.option(
@@ -102,6 +110,15 @@ def check_districts(given: Mapping[str, Any]) -> None:
         raise click.UsageError("--name-column is of --districts")
 
 
+def warn_of_joined(districts: Districts) -> None:
+    """Tell which districts are several polygons of one name."""
+    if districts.joined:
+        warn(
+            f"{list_some(districts.joined, 5)}: polygons of one name are one district; if they are "
+            "several, give them names of their own"
+        )
+
+
 def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
     """Site and request of a command's options."""
     from cropmask.assess.districts import load_districts
@@ -112,6 +129,9 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
     site = open_site(options={name: given[name] for name in _SITE})
     limits = site.read.limits
     districts = given["districts"]
+    if districts is not None:
+        districts = load_districts(districts, given["name_column"], limits=limits)
+        warn_of_joined(districts)
     return site, AssessRequest(
         sample=given["sample"],
         labels=tuple(given["labels"]),
@@ -123,13 +143,12 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
             options.split_names(given["other_values"]),
         ),
         region=given.get("region"),
-        districts=None
-        if districts is None
-        else load_districts(districts, given["name_column"], limits=limits),
+        districts=districts,
         training=_load_training(given["training"], limits),
         method=given["method"],
         level=given["level"],
         min_points=given.get("min_points") or MIN_POINTS,
+        accept_unlabeled=given["accept_unlabeled"],
     )
 
 
@@ -189,7 +208,12 @@ def say_labels(found: Assessment) -> Iterator[str]:
     """What became of the labels, a line each."""
     if found.design.synthetic:
         yield "SYNTHETIC: the map is of the made-up world."
+    from cropmask.assess.refusals import MANY_UNLABELED
+
     yield from found.labels.describe()
+    for name, share in found.evidence.unlabeled_shares.items():
+        if share > MANY_UNLABELED:
+            yield f"  label again    {100 * share:.0f} % of the points of '{name}' have no class"
 
 
 Encoded = dict[str, Any]

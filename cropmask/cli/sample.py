@@ -10,6 +10,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
+from cropmask.cli.evidence import warn_of_joined
 from cropmask.cli.output import print_result, put_file, put_text, refuse_other_file
 from cropmask.errors import write_command
 from cropmask.operate.formats import format_bytes, format_count, format_duration
@@ -195,6 +196,7 @@ def _make_request(given: dict[str, Any], limits: Any) -> SampleRequest:  # noqa:
     districts = None
     if given["districts"] is not None:
         districts = load_districts(given["districts"], given["name_column"], limits=limits)
+        warn_of_joined(districts)
     stratifier = Stratifier(
         given["band"],
         edges=given["prob_strata"] or (),

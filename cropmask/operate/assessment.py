@@ -13,7 +13,8 @@ import shapely
 from numpy.typing import NDArray
 
 from cropmask.assess.accuracy import Accuracy, MapComparison, assess_accuracy, compare_maps
-from cropmask.assess.area import MIN_CELL_POINTS, MIN_POINTS, AreaEstimate
+from cropmask.assess.area import MIN_CELL_POINTS, AreaEstimate
+from cropmask.assess.choices import LEVEL, MIN_POINTS, IntervalMethod
 from cropmask.assess.design import Sample, SampleDesign
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import Stratifier
@@ -27,7 +28,6 @@ from cropmask.assess.evidence import (
     find_covered,
 )
 from cropmask.assess.frame import Frame, find_frame, read_at
-from cropmask.assess.intervals import LEVEL, IntervalMethod
 from cropmask.assess.labelpoints import LabelReport, PointColumns, collect_points
 from cropmask.assess.labels import Labels, join_labels
 from cropmask.assess.matrix import count_labels
@@ -86,6 +86,8 @@ class AssessRequest:
     method: IntervalMethod = "mover"
     level: float = LEVEL
     min_points: int = MIN_POINTS
+    accept_unlabeled: bool = False
+    """Whether strata may have many points without a class."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +192,7 @@ def open_assessment(site: Site, request: AssessRequest) -> Assessment:
         frame,
         {name: zones[name] for name in chosen},
         {name: boundaries[name] for name in chosen},
-        Evidence.of(sample, labels, chosen),
+        Evidence.of(sample, labels, chosen, accept_unlabeled=request.accept_unlabeled),
         (_digest([request.sample]), _digest(request.labels)),
     )
 

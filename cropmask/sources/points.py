@@ -271,7 +271,8 @@ def _load_csv(path: Path, limits: ReadLimits, find_place: FindPlace | None) -> _
         if len(line) != len(columns):
             raise _bad(path, f"row {number} has {len(line)} values instead of {len(columns)}")
         rows.append(dict(zip(columns, map(str.strip, line), strict=True)))
-    return _DEGREES, _find_places(path, columns, rows, find_place), rows
+    is_comma = separator != ","  # then one in a number is its point
+    return _DEGREES, _find_places(path, columns, rows, find_place, is_comma=is_comma), rows
 
 
 def _find_places(
@@ -279,6 +280,8 @@ def _find_places(
     columns: Sequence[str],
     rows: Sequence[Mapping[str, str]],
     find_place: FindPlace | None,
+    *,
+    is_comma: bool,
 ) -> list[shapely.Geometry | None]:
     """Points of two columns of numbers, or the polygon that Collect Earth Online writes beside."""
     known = {name.lower(): name for name in columns}
@@ -301,7 +304,8 @@ def _find_places(
             if "POLYGON" in row.get(outline, "").upper():
                 places.append(shapely.from_wkt(row[outline]))
             else:
-                x, y = (float(row[str(name)]) for name in pair)
+                words = (row[str(name)] for name in pair)
+                x, y = (float(word.replace(",", ".") if is_comma else word) for word in words)
                 places.append(shapely.Point(x, y))
         except (ValueError, shapely.errors.ShapelyError):
             said = ", ".join(row[str(name)] or "nothing" for name in pair)

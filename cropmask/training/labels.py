@@ -17,6 +17,7 @@ from cropmask.errors import Reason, Rejected
 CROP_VALUES: Final = ("crop", "cropland", "1", "yes", "true")
 OTHER_VALUES: Final = (
     *("non-crop", "non_crop", "noncrop", "non crop", "not crop", "non-cropland", "noncropland"),
+    *("no crop", "no-crop", "no_crop", "nocrop", "not cropland", "other"),
     *("0", "no", "false"),
 )
 EVERYTHING: Final = "*"

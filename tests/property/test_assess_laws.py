@@ -18,7 +18,8 @@ from cropmask.assess import (
     count_matrix,
     estimate_area,
 )
-from cropmask.assess.intervals import METHODS, Estimated
+from cropmask.assess.choices import METHODS
+from cropmask.assess.intervals import Estimated
 from cropmask.assess.size import ALLOCATIONS
 
 FIGURES = ("overall", "users", "producers", "f1")

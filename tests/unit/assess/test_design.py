@@ -38,6 +38,7 @@ def make_point(row: int, stratum: str, map_class: int) -> dict[str, Any]:
             "district": "",
             "mask": map_class,
             "filtered": map_class,
+            "inclusion_probability": 1 / (100, 50)[map_class],
         },
     }
 
@@ -58,7 +59,7 @@ def make_document() -> dict[str, Any]:
         "allocation": "equal",
         "seed": 0,
         "plot_pixels": 1,
-        "unseen_hectares": 0.0,
+        "unseen_hectares": 921_598.5,
         "strata": [{**stratum, "sampled": 1} for stratum in strata],
         "tiles": [{"region": "eastern", "tile": str(TILE), "run_key": "key"}],
     }
@@ -92,6 +93,9 @@ def test_a_document_comes_back() -> None:
         (("features", 0), None, "point 1 lacks"),
         ((*STRATUM, "hectares"), 99.0, "99.0 ha, which are not 100 pixels of 10 m"),
         ((*STRATUM, "pixels"), 10**40, "pixels"),
+        ((*POINT, "inclusion_probability"), 0.02, "another inclusion probability"),
+        ((*POINT, "inclusion_probability"), None, "another inclusion probability"),
+        (("design", "unseen_hectares"), 0.0, "1.5 ha, and the tiles 921,600.0 ha"),
         ((*STRATUM, "name"), "a\nb", "one line"),
         ((*STRATUM, "map_class"), 2, "map_class"),
         (("design", "resolution"), 0, "resolution"),
@@ -126,6 +130,7 @@ def test_more_points_than_pixels_are_refused() -> None:
 def test_two_points_in_one_pixel_are_refused() -> None:
     document = make_document()
     document["design"]["strata"][0]["sampled"] = 2
+    document["features"][0]["properties"]["inclusion_probability"] = 0.02
     twin = copy.deepcopy(document["features"][0])
     twin["properties"] |= {"id": "7", "plot": "7"}
     document["features"].append(twin)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import shapely
 from numpy.typing import NDArray
 
 from cropmask.assess.design import Sample
-from cropmask.assess.districts import Districts
+from cropmask.assess.districts import Districts, load_districts
 from cropmask.assess.draw import Stratifier
 from cropmask.assess.evidence import Evidence, count_districts, find_covered
 from cropmask.assess.frame import read_at
 from cropmask.assess.labelpoints import LabelReport
 from cropmask.assess.labels import Labels
-from cropmask.assess.refusals import check_map, check_training
+from cropmask.assess.refusals import check_map, check_training, check_unlabeled
 from cropmask.errors import Rejected
 from cropmask.grid import tile_polygon
 from tests.demo_run import EASTERN, Results
@@ -67,7 +70,7 @@ def test_pixels_of_districts_are_those_of_the_band(
 
 def test_evidence_of_a_region_has_its_points_and_strata_only(results: Results) -> None:
     sample = draw(open_frame(results), Stratifier("filtered"), points=80)
-    labels = label(sample, np.where(np.arange(len(sample)) % 7 == 0, -1, sample.filtered))
+    labels = label(sample, np.where(np.arange(len(sample)) % 20 == 0, -1, sample.filtered))
     every, east = Evidence.of(sample, labels), Evidence.of(sample, labels, ["eastern"])
     assert set(east.sample.region) == {"eastern"}
     assert east.labeled.sum() == east.is_labeled.sum() < len(east.sample)
@@ -148,3 +151,61 @@ def test_strata_of_other_districts_are_refused(results: Results) -> None:
     others = Districts(districts.names, districts.polygons[::-1])
     with pytest.raises(Rejected, match="districts of another file"):
         count_districts(evidence, frame, others)
+
+
+def test_a_stratum_of_which_much_has_no_class_is_refused(results: Results) -> None:
+    sample = draw(open_frame(results, "eastern"), Stratifier("filtered"), points=80)
+    design = sample.design
+    half = {stratum.name: stratum.sampled for stratum in design.strata}
+    check_unlabeled(design, half)
+    half["crop"] = 31  # of 40: 22.5 %
+    with pytest.raises(Rejected, match=r"crop 2[23] %.*--accept-unlabeled"):
+        check_unlabeled(design, half)
+    # Only one class was exported: the figure would be 100 % crop.
+    labels = label(sample, np.where(sample.filtered == 1, 1, np.where(sample.id < "05", 0, -1)))
+    with pytest.raises(Rejected, match="too many points have no class: other"):
+        Evidence.of(sample, labels)
+    kept = Evidence.of(sample, labels, accept_unlabeled=True)
+    assert kept.unlabeled_shares["other"] > 0.9
+    assert kept.unlabeled_shares["crop"] == 0
+
+
+def put_districts(path: Path, **boxes: tuple[float, float, float, float]) -> Path:
+    """Districts of boxes in degrees; a name may end with a digit that is left out."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": shapely.geometry.mapping(shapely.box(*box)),
+            "properties": {"name": name.rstrip("0123456789")},
+        }
+        for name, box in boxes.items()
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_districts_that_overlap_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "d.geojson"
+    sliver = put_districts(path, West=(36, -1, 37, 0), East=(36.999, -1, 38, 0))
+    assert load_districts(sliver).names == ("East", "West")
+    put_districts(path, West=(36, -1, 37, 0), East=(36.9, -1, 38, 0))
+    with pytest.raises(Rejected, match="'East' and 'West' overlap by 1"):
+        load_districts(path)
+    put_districts(path, Country=(36, -1, 38, 1), County=(36.5, -0.5, 36.6, -0.4))
+    with pytest.raises(Rejected, match="'Country' and 'County' overlap"):
+        load_districts(path)
+
+
+def test_polygons_of_one_name_are_one_district_and_told(tmp_path: Path) -> None:
+    path = put_districts(
+        tmp_path / "d.geojson", A1=(36, -1, 37, 0), A2=(37.5, -1, 38, 0), B=(38, -1, 39, 0)
+    )
+    found = load_districts(path)
+    assert (found.names, found.joined) == (("A", "B"), ("A",))
+
+
+def test_training_places_that_are_nowhere_near_are_no_evidence() -> None:
+    x, y = np.array([3.5e6, 3.6e6]), np.array([-1e5, -1.2e5])
+    with pytest.raises(Rejected, match="longitude and latitude exchanged"):
+        check_training(["1", "2"], x, y, 10, np.array([[-1e5, 3.5e6]]))
+    check_training(["1", "2"], x, y, 10, np.array([[3.55e6, -1.1e5]]))

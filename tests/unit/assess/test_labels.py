@@ -14,6 +14,7 @@ import pytest
 from pyproj import Transformer
 
 from cropmask.assess.design import Sample, SampleDesign, SampledTile, Stratum, encode_sample
+from cropmask.assess.labelpoints import PointColumns
 from cropmask.assess.labels import UNLABELED, join_labels
 from cropmask.assess.samplefiles import (
     encode_ceo_plots,
@@ -58,7 +59,7 @@ def make_sample(points: int = POINTS) -> Sample:
         plot_pixels=1,
         strata=strata,
         tiles=(SampledTile(region="eastern", tile="x215y075", run_key="ab" * 32),),
-        unseen_hectares=1.5,
+        unseen_hectares=921_600.0 - 20.0,
     )
     ids = np.array([f"{number:02d}" for number in range(1, points + 1)])
     return Sample(
@@ -109,6 +110,40 @@ def test_by_id_without_coordinates(tmp_path: Path) -> None:
     labels = join_labels(sample, [put_csv(tmp_path / "a.csv", rows[::-1])])
     assert labels.reference.tolist() == TRUTH
     assert (labels.by_id, labels.by_place, labels.missing) == (POINTS, 0, 0)
+    assert labels.unplaced == POINTS
+    assert "12 labels have no coordinates" in "\n".join(labels.describe())
+    floats = [{**row, "id": f"{row['id']}.0"} for row in rows]
+    assert join_labels(sample, [put_csv(tmp_path / "f.csv", floats)]).by_id == POINTS
+
+
+def test_commas_in_numbers_are_points_where_semicolons_divide(tmp_path: Path) -> None:
+    sample = make_sample()
+    lines = [
+        f"{name};{lon!r};{lat!r};{'crop' if truth else 'no crop'}".replace(".", ",")
+        for name, lon, lat, truth in zip(
+            sample.id, sample.lon.tolist(), sample.lat.tolist(), TRUTH, strict=True
+        )
+    ]
+    file = tmp_path / "excel.csv"
+    file.write_text("\n".join(["id;lon;lat;class", *lines]), encoding="utf-8-sig")
+    labels = join_labels(sample, [file])
+    assert labels.reference.tolist() == TRUTH
+    assert (labels.by_id, labels.unplaced) == (POINTS, 0)
+
+
+def test_words_that_may_be_a_class_are_never_left_out(tmp_path: Path) -> None:
+    sample = make_sample()
+    rows = [
+        {**row, "class": {"crop": "crop", "non-crop": "Wald"}[row["class"]]}
+        for row in rows_of(sample)
+    ]
+    file = put_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(
+        Rejected, match=r"8 answers are neither crop nor not: 'wald'.*--other-values"
+    ):
+        join_labels(sample, [file])
+    named = PointColumns(other_values=("wald",))
+    assert join_labels(sample, [file], named).reference.tolist() == TRUTH
 
 
 def test_an_unknown_id_without_coordinates_is_refused(tmp_path: Path) -> None:
