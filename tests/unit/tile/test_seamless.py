@@ -34,10 +34,10 @@ from tests.worlds import make_world, write_cog
 YEAR = Period.parse("2019")
 TILES = (Tile(221, 76), Tile(222, 76), Tile(221, 75), Tile(222, 75))
 """North-west, north-east, south-west and south-east of a corner that they share."""
-RESOLUTION = 20
-EDGE = 260
-"""Pixels of each tile that were seen, from the corner on; the margin has 75."""
-SMALLEST = 25
+RESOLUTION = 60
+EDGE = 180
+"""Pixels of each tile that were seen, from the corner on; the margin has 50."""
+SMALLEST = 3
 """Pixels of an object: 1 ha."""
 CORNER = TILES[1].bounds[:2]
 
@@ -236,7 +236,7 @@ def test_tiles_are_parts_of_the_joint_segmentation(
 def test_the_item_says_what_was_shared(quarters: Quarters, mapped: dict[Tile, TileResult]) -> None:
     said = read_seam(mapped[TILES[0]])
     assert said["neighbors"] == sorted(map(str, TILES[1:]))
-    assert said["margin_pixels"] == 75
+    assert said["margin_pixels"] == 50
     # Of eight tiles around, five have no pixel.
     assert set(said["missing_neighbors"].values()) == {"missing geomad"}
     assert len(said["missing_neighbors"]) == 5
@@ -280,7 +280,7 @@ def test_missing_and_damaged_neighbors_are_written_down(
     assert result.run_key != mapped[TILES[0]].run_key
     here, there = (read_quarter(each, TILES[0], "filtered") for each in (result, mapped[TILES[0]]))
     assert 0 < (here != there).mean() < 0.05
-    assert (here == there)[: EDGE - 120, : EDGE - 120].all()
+    assert (here == there)[: EDGE - 100, : EDGE - 100].all()
 
 
 def test_an_area_has_the_objects_of_its_tiles(
@@ -300,7 +300,7 @@ def test_an_area_has_the_objects_of_its_tiles(
         found = file.read(1)
     wanted = join(mapped, "filtered")[EDGE - 102 : EDGE + 61, EDGE - 90 : EDGE + 77]
     np.testing.assert_array_equal(found, wanted)
-    assert item["properties"]["cropmask:seamless"]["corner"]["margin_pixels"] == 75
+    assert item["properties"]["cropmask:seamless"]["corner"]["margin_pixels"] == 50
     assert run_area(asked, site).state == "SKIPPED"
     with pytest.raises(Rejected, match="another colors and neighbors"):
         run_area(asked, replace(site, seamless=False))
@@ -308,8 +308,8 @@ def test_an_area_has_the_objects_of_its_tiles(
 
 def test_colors_are_never_made_by_the_way(quarters: Quarters, tmp_path: Path) -> None:
     site = quarters.site(tmp_path)
-    site = replace(site, resolution=60)
+    site = replace(site, resolution=20)
     with pytest.raises(Misconfigured, match="colors fit") as refused:
         run(site, TILES[0])
     assert refused.value.reason is Reason.NO_COLORS
-    assert "--resolution 60" in str(refused.value)
+    assert "--resolution 20" in str(refused.value)
