@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -28,12 +29,13 @@ from cropmask.assess.draw import (
     locate,
 )
 from cropmask.contract import VERSION
-from cropmask.errors import Reason, Rejected
+from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, GridWindow, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.product import NODATA, Product
 from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, find_datasets, find_item, key_beside, make_place
 from cropmask.stac.facts import suffix_of
 from cropmask.store.protocol import Store
@@ -111,7 +113,7 @@ def find_frame(
             if each.is_finished and each.tile in wanted
         ]
         missing += sorted(str(tile) for tile in wanted - {each.tile for each in datasets})
-        found += [_open_tile(store, name, each, bands) for each in datasets]
+        found += map_threads(partial(_open_tile, store, name, bands), datasets)
     if not found:
         places = ", ".join(store.uri(product.folder) for product, _ in regions.values())
         raise Rejected(
@@ -142,10 +144,17 @@ def _check_models(tiles: Sequence[FrameTile]) -> None:
             )
 
 
-def _open_tile(store: Store, region: str, dataset: Dataset, bands: Sequence[str]) -> FrameTile:
+def _open_tile(store: Store, region: str, bands: Sequence[str], dataset: Dataset) -> FrameTile:
     task = Task(dataset.tile, region, Period.parse(dataset.period))
     item = find_item(store, make_place(dataset.product, task))
-    assert item is not None
+    if item is None:
+        raise Interrupted(f"{store.uri(dataset.item_key)} was removed just now: try again later")
+    if item.resolution < 1 or int(AFRICA_10.size) % item.resolution:
+        raise Rejected(
+            f"{store.uri(dataset.item_key)} says that a pixel has {item.resolution} m, which "
+            "divide no tile: map the tile again",
+            reason=Reason.BAD_ITEM,
+        )
     names = {name: key_beside(dataset.item_key, suffix_of(name)) for name in bands}
     lacking = [name for name, key in names.items() if key.rpartition("/")[2] not in dataset.entries]
     if lacking:

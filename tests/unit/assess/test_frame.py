@@ -9,14 +9,21 @@ import numpy as np
 import pytest
 import rasterio
 
+from cropmask.assess.design import encode_sample
 from cropmask.assess.draw import Stratifier, find_strips
-from cropmask.assess.frame import Choice, Frame, count_frame, draw_sample, find_frame
+from cropmask.assess.frame import (
+    Choice,
+    Frame,
+    count_frame,
+    draw_sample,
+    find_frame,
+)
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.product import NODATA, Product
 from cropmask.remote.fetch import ReadOptions
 from cropmask.store.folder import FolderStore
-from tests.demo_run import EASTERN, YEAR, Results
+from tests.demo_run import EASTERN, WESTERN, YEAR, Results
 
 
 def open_regions(folder: Path, tiles: tuple[Tile, ...], *names: str) -> Frame:
@@ -105,3 +112,27 @@ def test_pixels_of_many_tiles_are_found_beyond_what_32_bits_hold() -> None:
         (each.tile * 19 + each.strip) * strip + number for each in hits for number in each.number
     ]
     assert found == numbers.tolist()
+
+
+def test_threads_and_the_order_of_regions_do_not_matter(results: Results) -> None:
+    places = {"eastern": EASTERN, "western": (WESTERN,)}
+    found = set()
+    for names, threads in ((("eastern", "western"), 1), (("western", "eastern"), 4)):
+        regions = {name: (Product(name, "1.1.0"), places[name][::-1]) for name in names}
+        options = ReadOptions(threads=threads)
+        store = FolderStore(results.folder)
+        frame = find_frame(store, regions, YEAR, ("filtered", "mask"), options)
+        counts = count_frame(frame, Stratifier("filtered"))
+        choice = Choice(np.full(len(counts.names), 25), "equal", 3)
+        found.add(encode_sample(draw_sample(frame, Stratifier("filtered"), counts, choice)))
+    assert len(found) == 1
+
+
+def test_an_item_of_no_pixel_size_is_refused(results: Results, tmp_path: Path) -> None:
+    copied = results.copied(tmp_path / "results")
+    item = next(path for path in copied.items() if str(EASTERN[1]) in path.name)
+    document = json.loads(item.read_text())
+    document["properties"]["cropmask:resolution"] = 0
+    item.write_text(json.dumps(document))
+    with pytest.raises(Rejected, match="a pixel has 0 m"):
+        open_regions(copied.folder, EASTERN, "eastern")
