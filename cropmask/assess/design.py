@@ -329,12 +329,19 @@ def _check_points(sample: Sample) -> None:
     _check_places(sample)
 
 
+def find_centers(
+    tiles: Sequence[Tile], row: NDArray[np.int64], column: NDArray[np.int64], meters: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """X and y in EPSG:6933 of the centers of pixels of tiles, ``(point,)``."""
+    bounds = np.array([tile.bounds for tile in tiles])
+    return bounds[:, 0] + (column + 0.5) * meters, bounds[:, 3] - (row + 0.5) * meters
+
+
 def _check_places(sample: Sample) -> None:
     """ValueError if points lie elsewhere than the design says, or are of another class."""
     size = sample.design.resolution
-    bounds = np.array([Tile.parse(name).bounds for name in sample.tile.tolist()])
-    x = bounds[:, 0] + (sample.column + 0.5) * size
-    y = bounds[:, 3] - (sample.row + 0.5) * size
+    tiles = [Tile.parse(name) for name in sample.tile.tolist()]
+    x, y = find_centers(tiles, sample.row, sample.column, size)
     to_meters = Transformer.from_crs("OGC:CRS84", CRS, always_xy=True).transform
     for places in ((sample.x, sample.y), to_meters(sample.lon, sample.lat)):
         moved = ~(np.hypot(x - places[0], y - places[1]) <= size / 4)

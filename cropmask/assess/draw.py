@@ -86,6 +86,11 @@ class Stratifier:
         return (self.band, *more)
 
     @property
+    def bands_of_points(self) -> tuple[str, ...]:
+        """These first, and the bands whose values a sample has at its points."""
+        return tuple(dict.fromkeys((*self.bands, "mask", "filtered")))
+
+    @property
     def factors(self) -> tuple[str, ...]:
         """What strata differ by."""
         parts = {
@@ -157,11 +162,9 @@ def near_edges(classes: Bytes, pixels: int) -> NDArray[np.bool_]:
 
     Nodata is no class and makes no edge.
     """
-    found = np.zeros(classes.shape, np.bool_)
     is_crop, is_other = classes == CROP, classes == OTHER
     near_crop, near_other = (_dilate(each, pixels) for each in (is_crop, is_other))
-    np.logical_or(is_crop & near_other, is_other & near_crop, out=found)
-    return found
+    return np.asarray((is_crop & near_other) | (is_other & near_crop))
 
 
 def _dilate(marked: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

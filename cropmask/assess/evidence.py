@@ -119,6 +119,17 @@ class Evidence:
         )
         return np.asarray(pixels @ is_class.astype(np.int64))
 
+    @property
+    def strata_of_labeled(self) -> NDArray[np.str_]:
+        """Name of the stratum of each labeled point."""
+        names = np.array([each.name for each in self.design.strata])
+        return names[self.sample.stratum[self.is_labeled]]
+
+    @property
+    def plots_of_labeled(self) -> NDArray[np.str_] | None:
+        """Plot of each labeled point; None if points were drawn by themselves."""
+        return self.sample.plot[self.is_labeled] if self.design.plot_pixels > 1 else None
+
     def column(self, band: str) -> Integers:
         """Class of the map at each point by a band that was read when it was drawn."""
         return self.sample.mask if band == "mask" else self.sample.filtered
@@ -142,14 +153,13 @@ class Evidence:
         """
         chosen = self.is_labeled
         classes = self.sample.mapped if mapped is None else mapped
-        names = np.array([each.name for each in self.design.strata])
         return count_labels(
             classes[chosen],
             self.reference[chosen],
-            strata=names[self.sample.stratum[chosen]],
+            strata=self.strata_of_labeled,
             pixels=self.pixels if pixels is None else pixels,
             domains=None if domains is None else domains[chosen],
-            plots=self.sample.plot[chosen] if self.design.plot_pixels > 1 else None,
+            plots=self.plots_of_labeled,
             classes=CLASSES,
         )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from cropmask.assess.design import Sample, SampleDesign, SampledTile, make_strata
+from cropmask.assess.design import Sample, SampleDesign, SampledTile, find_centers, make_strata
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import (
     CROP,
@@ -545,7 +545,8 @@ def _join(
     ids = plot_ids
     if design.plot_pixels > 1:
         ids = np.array([f"{p}-{s + 1}" for p, s in zip(plot_ids, shift, strict=True)])
-    x, y = _find_centers([tiles[number].tile for number in at], parts, design.resolution)
+    places = [tiles[number].tile for number in at]
+    x, y = find_centers(places, parts["row"], parts["column"], design.resolution)
     lon, lat = Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True).transform(x, y)
     return Sample(
         design,
@@ -559,14 +560,4 @@ def _join(
         y=y,
         district=(np.full(len(x), "", "U1") if districts is None else districts.name_at(x, y)),
         **parts,
-    )
-
-
-def _find_centers(
-    tiles: Sequence[Tile], parts: Mapping[str, NDArray[np.int64]], size: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    bounds = np.array([tile.bounds for tile in tiles])
-    return (
-        bounds[:, 0] + (parts["column"] + 0.5) * size,
-        bounds[:, 3] - (parts["row"] + 0.5) * size,
     )

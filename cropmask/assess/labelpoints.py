@@ -66,7 +66,8 @@ class LabelReport:
 
     rows: int
     unknown: Mapping[str, int] = field(default_factory=dict)
-    """Places whose label is none of the values of the two classes, by the value."""
+    """Places whose label is none of the values of the two classes, by the value as it is compared
+    (:func:`~cropmask.training.labels.fold_label`)."""
     ties: int = 0
     """Places where labelers are divided."""
     unlabeled: int = 0
@@ -169,10 +170,14 @@ def _add_answer(known: _Place, place: _Place) -> None:
 
 def _find_names(table: PointTable, columns: PointColumns) -> tuple[str | None, str | None]:
     """Columns of ids and dates, if there are any."""
-    low = {column.lower(): column for column in reversed(table.columns)}
-    usual = next((low[name] for name in ID_COLUMNS if name in low), None)
-    name = find_column(table, columns.id, ()) if columns.id else usual
+    name = find_column(table, columns.id, ()) if columns.id else find_usual_id(table.columns)
     return name, find_column(table, columns.date, DATE_COLUMNS)
+
+
+def find_usual_id(columns: Sequence[str]) -> str | None:
+    """The column that ids usually have, if there is one."""
+    low = {column.lower(): column for column in reversed(columns)}
+    return next((low[name] for name in ID_COLUMNS if name in low), None)
 
 
 def _find_answers(

@@ -17,15 +17,14 @@ from pyproj import Transformer
 
 from cropmask.assess.design import Sample
 from cropmask.assess.labelpoints import (
-    ID_COLUMNS,
     LabeledPoint,
     LabelReport,
     PointColumns,
     collect_points,
+    find_usual_id,
 )
 from cropmask.errors import Reason, Rejected, list_some
 from cropmask.grid import CRS
-from cropmask.training.labels import fold_label
 
 UNSURE: Final = frozenset(
     {
@@ -134,15 +133,13 @@ def join_labels(
     """
     columns = columns or PointColumns()
     numbers = {_fold(name): at for at, name in enumerate(sample.id.tolist())}
-
     unplaced = 0
 
     def find_place(row: Mapping[str, str]) -> tuple[float, float] | None:
         nonlocal unplaced
         unplaced += 1
-        low = {name.lower(): name for name in row}
-        wanted = (columns.id,) if columns.id else [low[name] for name in ID_COLUMNS if name in low]
-        at = next((numbers.get(_fold(row.get(name, ""))) for name in wanted), None)
+        name = columns.id or find_usual_id(tuple(row))
+        at = None if name is None else numbers.get(_fold(row.get(name, "")))
         return None if at is None else (float(sample.lon[at]), float(sample.lat[at]))
 
     points, report = collect_points(files, columns, find_place=find_place, **options)
@@ -152,7 +149,7 @@ def join_labels(
 
 def _check_words(report: LabelReport, path: Path) -> None:
     """Rejected for answers that are neither a class nor one of those that say there is none."""
-    strange = [value for value in report.unknown if fold_label(value) not in UNSURE]
+    strange = [value for value in report.unknown if value not in UNSURE]
     if strange:
         count = sum(report.unknown[value] for value in strange)
         names = list_some([f"'{value[:40]}'" for value in strange], 5)

@@ -43,9 +43,7 @@ def check_map(design: SampleDesign, frame: Frame) -> None:
     """
     drawn = design.run_keys
     found = {(each.region, str(each.tile)): each.run_key for each in frame.tiles}
-    others = [
-        f"{tile} of {region}" for region, tile in drawn if _differs(drawn, found, region, tile)
-    ]
+    others = [f"{at[1]} of {at[0]}" for at, key in drawn.items() if found.get(at, key) != key]
     if others:
         raise Rejected(
             f"the strata are of another map: {len(others)} of {len(drawn)} tiles have another run "
@@ -68,16 +66,6 @@ def check_map(design: SampleDesign, frame: Frame) -> None:
             f"could be drawn in: {list_some(more, _SHOWN)}: draw a sample of all of them",
             reason=Reason.CHANGED,
         )
-
-
-def _differs(
-    drawn: Mapping[tuple[str, str], str],
-    found: Mapping[tuple[str, str], str],
-    region: str,
-    tile: str,
-) -> bool:
-    key = region, tile
-    return key in found and found[key] != drawn[key]
 
 
 def check_region(design: SampleDesign, region: str) -> None:
@@ -194,9 +182,9 @@ def check_unlabeled(design: SampleDesign, labeled: Mapping[str, int]) -> None:
     labels of one class alone, or of half of the points, would turn the figure.
     """
     shares = find_unlabeled(design, labeled)
-    worst = sorted((name for name in shares if shares[name] > MOST_UNLABELED), key=shares.get)  # type: ignore[arg-type]
+    worst = [(share, name) for name, share in shares.items() if share > MOST_UNLABELED]
     if worst:
-        said = [f"{name} {100 * shares[name]:.0f} %" for name in reversed(worst)]
+        said = [f"{name} {100 * share:.0f} %" for share, name in sorted(worst, reverse=True)]
         raise Rejected(
             f"too many points have no class: {list_some(said, _SHOWN)}, where at most "
             f"{100 * MOST_UNLABELED:.0f} % of a stratum may lack one: label them, or say with "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from cropmask.assess.districts import Districts
     from cropmask.assess.intervals import Estimated
     from cropmask.operate.assessment import Assessment, AssessRequest
+    from cropmask.remote.limits import ReadLimits
     from cropmask.site.site import Site
 
-_SITE = ("env", "catalog", "output", "models", "config")
+_SITE: Final = ("env", "catalog", "output", "models", "config")
+"""Options that say where things are."""
 
 label_options = options.combine(
     click.option(
@@ -110,28 +112,35 @@ def check_districts(given: Mapping[str, Any]) -> None:
         raise click.UsageError("--name-column is of --districts")
 
 
-def warn_of_joined(districts: Districts) -> None:
-    """Tell which districts are several polygons of one name."""
+def open_site_of(given: Mapping[str, Any]) -> Site:
+    """Site of a command's options."""
+    from cropmask.site.site import open_site
+
+    return open_site(options={name: given[name] for name in _SITE})
+
+
+def load_given_districts(given: Mapping[str, Any], limits: ReadLimits) -> Districts | None:
+    """Districts of a command's options; tells which are several polygons of one name."""
+    from cropmask.assess.districts import load_districts
+
+    if given["districts"] is None:
+        return None
+    districts = load_districts(given["districts"], given["name_column"], limits=limits)
     if districts.joined:
         warn(
             f"{list_some(districts.joined, 5)}: polygons of one name are one district; if they are "
             "several, give them names of their own"
         )
+    return districts
 
 
 def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
     """Site and request of a command's options."""
-    from cropmask.assess.districts import load_districts
     from cropmask.assess.labelpoints import PointColumns
     from cropmask.operate.assessment import AssessRequest
-    from cropmask.site.site import open_site
 
-    site = open_site(options={name: given[name] for name in _SITE})
+    site = open_site_of(given)
     limits = site.read.limits
-    districts = given["districts"]
-    if districts is not None:
-        districts = load_districts(districts, given["name_column"], limits=limits)
-        warn_of_joined(districts)
     return site, AssessRequest(
         sample=given["sample"],
         labels=tuple(given["labels"]),
@@ -143,7 +152,7 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
             options.split_names(given["other_values"]),
         ),
         region=given.get("region"),
-        districts=districts,
+        districts=load_given_districts(given, limits),
         training=_load_training(given["training"], limits),
         method=given["method"],
         level=given["level"],
@@ -152,7 +161,7 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
     )
 
 
-def _load_training(files: Sequence[Path], limits: Any) -> NDArray[np.float64] | None:  # noqa: ANN401
+def _load_training(files: Sequence[Path], limits: ReadLimits) -> NDArray[np.float64] | None:
     """Places that the model was trained on, ``(row, 2)`` in EPSG:6933; None without files."""
     if not files:
         return None
@@ -161,7 +170,7 @@ def _load_training(files: Sequence[Path], limits: Any) -> NDArray[np.float64] | 
     return np.concatenate([_load_places(file, limits) for file in files])
 
 
-def _load_places(file: Path, limits: Any) -> NDArray[np.float64]:  # noqa: ANN401
+def _load_places(file: Path, limits: ReadLimits) -> NDArray[np.float64]:
     """Places of a table of samples, or of a file of points."""
     import shapely
 
@@ -206,10 +215,10 @@ def describe_evidence(found: Assessment) -> dict[str, Any]:
 
 def say_labels(found: Assessment) -> Iterator[str]:
     """What became of the labels, a line each."""
-    if found.design.synthetic:
-        yield "SYNTHETIC: the map is of the made-up world."
     from cropmask.assess.refusals import MANY_UNLABELED
 
+    if found.design.synthetic:
+        yield "SYNTHETIC: the map is of the made-up world."
     yield from found.labels.describe()
     for name, share in found.evidence.unlabeled_shares.items():
         if share > MANY_UNLABELED:

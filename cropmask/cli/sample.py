@@ -10,7 +10,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
-from cropmask.cli.evidence import warn_of_joined
+from cropmask.cli.evidence import check_districts, load_given_districts, open_site_of
 from cropmask.cli.output import print_result, put_file, put_text, refuse_other_file
 from cropmask.errors import write_command
 from cropmask.operate.formats import format_bytes, format_count, format_duration
@@ -18,6 +18,7 @@ from cropmask.operate.formats import format_bytes, format_count, format_duration
 if TYPE_CHECKING:
     from cropmask.assess.design import Sample
     from cropmask.operate.sample import SampleCost, SampleRequest
+    from cropmask.remote.limits import ReadLimits
 
 
 @click.command()
@@ -126,10 +127,8 @@ def sample(**given: Any) -> None:  # noqa: ANN401 (options)
       cropmask sample --region eastern --points 900 --districts districts.gpkg --name-column NAME
     """
     from cropmask.operate.sample import find_cost, make_sample, open_frame
-    from cropmask.site.site import open_site
 
-    names = ("env", "catalog", "output", "models", "config")
-    site = open_site(options={name: given[name] for name in names})
+    site = open_site_of(given)
     _check_options(given)
     request = _make_request(given, site.read.limits)
     frame = open_frame(site, given["regions"], given["period"], request)
@@ -162,8 +161,7 @@ def _check_options(given: dict[str, Any]) -> None:
         raise click.UsageError("give --points or --standard-error, one of them")
     if given["out"].suffix.lower() not in (".geojson", ".json", ".gpkg"):
         raise click.UsageError(f"'{given['out']}' is neither .geojson nor .gpkg")
-    if given["name_column"] and not given["districts"]:
-        raise click.UsageError("--name-column is of --districts")
+    check_districts(given)
     if given["ceo"] and given["ceo"].suffix.lower() != ".csv":
         raise click.UsageError(f"'{given['ceo']}' is no .csv")
     if not given["dry_run"]:
@@ -188,15 +186,11 @@ def _points_beside(ceo: Path) -> Path:
     return ceo.with_name(f"{ceo.stem}-points{ceo.suffix}")
 
 
-def _make_request(given: dict[str, Any], limits: Any) -> SampleRequest:  # noqa: ANN401
-    from cropmask.assess.districts import load_districts
+def _make_request(given: dict[str, Any], limits: ReadLimits) -> SampleRequest:
     from cropmask.assess.draw import Stratifier
     from cropmask.operate.sample import SampleRequest
 
-    districts = None
-    if given["districts"] is not None:
-        districts = load_districts(given["districts"], given["name_column"], limits=limits)
-        warn_of_joined(districts)
+    districts = load_given_districts(given, limits)
     stratifier = Stratifier(
         given["band"],
         edges=given["prob_strata"] or (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -56,8 +57,10 @@ from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import tiles_within
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.mosaic import make_grid, read_mosaic
+from cropmask.operate.reconcile import expected_tiles
 from cropmask.product import FAMILY, FILTERED, MASK, NODATA, find_band
 from cropmask.region import Region
+from cropmask.remote.threads import map_threads
 from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.site import Site
 from cropmask.sources.boundary import load_boundary
@@ -210,10 +213,9 @@ def _find_frame(
     zones: Mapping[str, Region],
     boundaries: Mapping[str, shapely.Geometry],
 ) -> Frame:
-    bands = Stratifier.of_design(design).bands
+    bands = Stratifier.of_design(design).bands_of_points
     wanted = {name: (zone.product, tiles_within(boundaries[name])) for name, zone in zones.items()}
-    every = tuple(dict.fromkeys((*bands, "mask", "filtered")))
-    return find_frame(site.store(), wanted, Period.year_of(design.period), every, site.read_results)
+    return find_frame(site.store(), wanted, Period.year_of(design.period), bands, site.read_results)
 
 
 def _digest(files: Sequence[Path]) -> str:
@@ -252,8 +254,7 @@ def assess_points(site: Site, request: AssessRequest, period: Period, band: str)
     """
     assert request.region is not None
     zone = site.region(request.region)
-    boundary = load_boundary(site.inputs(zone).boundary, site.read.limits)
-    wanted = {zone.name: (zone.product, tiles_within(boundary))}
+    wanted = {zone.name: (zone.product, expected_tiles(site, zone))}
     frame = find_frame(site.store(), wanted, period, (band,), site.read_results)
     points, report = collect_points(request.labels, request.columns, limits=site.read.limits)
     centers = shapely.centroid([point.geometry for point in points])
@@ -306,14 +307,13 @@ def compare_with(site: Site, found: Assessment, other: str) -> MapComparison:
             "can be compared only where both have some",
             reason=Reason.NO_RESULTS,
         )
-    names = np.array([each.name for each in design.strata])
     return compare_maps(
         evidence.sample.mapped[chosen],
         second[chosen],
         evidence.reference[chosen],
-        strata=names[evidence.sample.stratum[chosen]],
+        strata=evidence.strata_of_labeled,
         pixels=evidence.pixels,
-        plots=evidence.sample.plot[chosen] if design.plot_pixels > 1 else None,
+        plots=evidence.plots_of_labeled,
         method=found.request.method,
         level=found.request.level,
     )
@@ -367,12 +367,12 @@ def make_report(
 def find_items(site: Site, found: Assessment) -> list[ResultItem]:
     """Items of the sampled tiles of the regions that figures are of."""
     store, period = site.store(), Period.year_of(found.design.period)
-    places = (
+    places = [
         make_place(found.zones[each.region].product, Task(each.tile, each.region, period))
         for each in found.frame.tiles
         if each.region in found.zones
-    )
-    items = (find_item(store, place) for place in places)
+    ]
+    items = map_threads(partial(find_item, store), places)
     return [item for item in items if item is not None]
 
 

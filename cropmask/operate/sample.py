@@ -35,8 +35,8 @@ from cropmask.task import Period
 
 EXPECTED: Final = (0.05, 0.8)
 """Shares of crop that are expected where the map says other, and where it says crop."""
-POINTS_WARNED: Final = 3
-"""Names of missing tiles that a message has."""
+_SHOWN: Final = 3
+"""Names that a message lists."""
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +85,10 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
     """
     zones = [site.region(name) for name in dict.fromkeys(regions)]
     wanted = {zone.name: (zone.product, expected_tiles(site, zone)) for zone in zones}
-    bands = tuple(dict.fromkeys((*request.stratifier.bands, "mask", "filtered")))
+    bands = request.stratifier.bands_of_points
     frame = find_frame(site.store(), wanted, period, bands, site.read_results)
     if frame.missing and not request.partial:
-        names = list_some(frame.missing, POINTS_WARNED)
+        names = list_some(frame.missing, _SHOWN)
         raise Rejected(
             f"{len(frame.missing)} of {len(frame.missing) + len(frame.tiles)} tiles have no result "
             f"({names}): map them, or draw from what is there with --partial, and publish no area "
@@ -160,14 +160,14 @@ def _check_districts(counts: FrameCounts, request: SampleRequest) -> None:
     empty = [names[at] for at in np.setdiff1d(np.arange(len(names)), counts.codes // parts)]
     if len(empty) == len(names):
         raise Rejected(
-            f"none of {len(names)} districts has a pixel of the map ({list_some(empty, 3)}): "
+            f"none of {len(names)} districts has a pixel of the map ({list_some(empty, _SHOWN)}): "
             "give districts of the region, in the right coordinate system",
             reason=Reason.BAD_BOUNDARY,
         )
     if empty:
         log.warning(
             "%d of %d districts have no pixel of the map and no points: %s",
-            *(len(empty), len(names), list_some(empty, 3)),
+            *(len(empty), len(names), list_some(empty, _SHOWN)),
         )
 
 

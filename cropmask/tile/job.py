@@ -233,7 +233,7 @@ def prepare_on(
             basis.inputs.ancillary,
             catalog,
             options,
-            lambda _tile: identify_neighbor,
+            identify_neighbor,
         )
         seam_parts = seam.key_parts
     bands = {"bands": list(basis.bands), "cell": CELL_METERS}

@@ -110,7 +110,7 @@ def find_seam(
     ancillary: Ancillary,
     catalog: str | Catalog,
     options: ReadOptions,
-    identify_of: Callable[[Tile], Identify] = lambda _tile: find_identity,
+    identify: Identify = find_identity,
 ) -> Seam:
     """Find the inputs of the tiles around a window of some that are mapped.
 
@@ -123,7 +123,7 @@ def find_seam(
     for tile in sorted(set(margin.tiles) - set(mapped)):
         try:
             found = find_sources(catalog, tile, period, ancillary, masks=False, options=options)
-            identities[str(tile)] = found.fingerprint(identify_of(tile))
+            identities[str(tile)] = found.fingerprint(identify)
         except EndlessSearch:
             raise
         except Rejected as error:
