@@ -117,6 +117,8 @@ METRIC_FAILED = "TilesFailed"
 METRIC_INVALID = "TilesInvalid"
 METRIC_SECONDS = "TileSeconds"
 METRIC_PEAK_MEMORY = "TilePeakMemory"
+METRIC_LOST = "AttemptsLost"
+METRIC_ALIVE = "WorkersAlive"
 METRICS = {
     METRIC_SUCCEEDED: "Count",
     METRIC_SKIPPED: "Count",
@@ -124,10 +126,15 @@ METRICS = {
     METRIC_INVALID: "Count",
     METRIC_SECONDS: "Seconds",
     METRIC_PEAK_MEMORY: "Bytes",
+    METRIC_LOST: "Count",
+    METRIC_ALIVE: "Count",
 }
 """Metrics that workers put, with their units."""
 METRIC_DIMENSIONS = ("Environment", "Region")
-"""Dimensions of every metric: the environment of the worker's site, and the region mapped."""
+"""Dimensions of metrics: the environment of the worker's site, and the region mapped; the first
+alone where no region is known, as of a message that names none, or of the worker itself."""
+METRIC_SECONDS_APART = 60
+"""A worker puts its metrics, and that it is alive, about so often."""
 
 INDEX_VARIABLES = ("JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX")
 """Where Kubernetes and AWS Batch say which task of a task file a process is to run."""

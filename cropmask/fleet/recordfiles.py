@@ -240,11 +240,18 @@ class Journal:
     """For how long an attempt counts as running after a sign of life."""
 
     def begin(
-        self, order: Order, product: Product, receives: int, message: str | None = None
+        self,
+        order: Order,
+        product: Product,
+        receives: int,
+        message: str | None = None,
+        *,
+        on_lost: Callable[[AttemptRecord], None] | None = None,
     ) -> AttemptRecord:
         """Write that an attempt has begun; its record.
 
-        If its message has come before, whoever had it then and wrote no end has died.
+        If its message has come before, whoever had it then and wrote no end has died: ``on_lost``
+        is told of that attempt.
         """
         record = AttemptRecord(
             tile=str(order.task.tile),
@@ -266,8 +273,9 @@ class Journal:
             host=socket.gethostname(),
             versions=find_versions(),
         )
-        if receives > 1:
-            self._close_earlier(record)
+        lost = self._close_earlier(record) if receives > 1 else None
+        if lost is not None and on_lost is not None:
+            on_lost(lost)
         self._put(record)
         return record
 
@@ -298,14 +306,22 @@ class Journal:
         self._put(ended)
         return ended
 
-    def _close_earlier(self, record: AttemptRecord) -> None:
+    def _close_earlier(self, record: AttemptRecord) -> AttemptRecord | None:
+        """The attempt before, if its worker has died, whoever wrote that down."""
         folder = f"{run_folder(record.product, record.period, record.run)}{record.tile}/"
         try:
             keys = [AttemptKey.parse(entry.key) for entry in self.store.list(folder)]
-            begun = filter(None, keys)
-            close_lost(self.store, begun, self.now(), message=record.message)
+            begun = [key for key in keys if key is not None]
+            ends = close_lost(self.store, begun, self.now(), message=record.message)
+            last = max(latest_states(begun), default=None)
+            if last is None or last.state not in (State.PROCESSING, State.FAILED):
+                return None
+            before = ends.get(last) or load_attempt(self.store, last)
         except CropmaskError as error:
             log.warning("records of earlier attempts were not looked at: %s", error)
+            return None
+        is_lost = before.reason == Reason.WORKER_LOST and before.message == record.message
+        return before if is_lost else None
 
     def _put(self, record: AttemptRecord) -> None:
         try:

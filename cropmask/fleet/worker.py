@@ -17,10 +17,13 @@ from typing import Any, Final, Protocol
 from cropmask.contract import (
     LEASE_SECONDS,
     MAX_RECEIVES,
+    METRIC_ALIVE,
     METRIC_FAILED,
     METRIC_INVALID,
+    METRIC_LOST,
     METRIC_PEAK_MEMORY,
     METRIC_SECONDS,
+    METRIC_SECONDS_APART,
     METRIC_SKIPPED,
     METRIC_SUCCEEDED,
     POLL_SECONDS,
@@ -109,7 +112,9 @@ class OrderRunner:
             order = Order.parse(lease.message.body, lease.message.attributes)
             tile = str(order.task.tile)
             product = self.journal.site.region(order.task.region).product
-            record = self.journal.begin(order, product, lease.receives, lease.message_id)
+            record = self.journal.begin(
+                order, product, lease.receives, lease.message_id, on_lost=self._count_lost
+            )
             signs = Repeated(partial(self.journal.renew, record), self.journal.lease_seconds / 2)
             with signs:
                 outcome = self._attempt(order, record, held)
@@ -131,6 +136,9 @@ class OrderRunner:
         if not early:
             follow(verdict, outcome)
         return verdict
+
+    def _count_lost(self, attempt: AttemptRecord) -> None:
+        self.metrics.add(METRIC_LOST, 1, region=attempt.region)
 
     def _attempt(self, order: Order, record: AttemptRecord, held: HeldLease) -> Outcome:
         log.info("%s begins", order.task.tile, extra=_log_fields(record))
@@ -203,15 +211,23 @@ class Worker:
 
         Raises Misconfigured if the queue refuses; Interrupted if it has failed for long.
         """
+        metrics = self._runner.metrics
+        metrics.add(METRIC_ALIVE, 1, region=None)
         try:
-            while True:
-                code = self._find_end()
-                if code is None:
-                    code = self._take_one()
-                if code is not None:
-                    return code
+            # A tile may take long: whether its worker lives is told meanwhile.
+            with Repeated(self._give_sign, METRIC_SECONDS_APART, name="signs of life"):
+                while True:
+                    code = self._find_end()
+                    if code is None:
+                        code = self._take_one()
+                    if code is not None:
+                        return code
         finally:
-            self._runner.metrics.flush()
+            metrics.flush()
+
+    def _give_sign(self) -> None:
+        self._runner.metrics.add(METRIC_ALIVE, 1, region=None)
+        self._runner.metrics.flush()
 
     def _find_end(self) -> ExitCode | None:
         """The exit code if the worker is to take no more tasks."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from cropmask.contract import METRIC_DIMENSIONS, METRICS
+from cropmask.contract import METRIC_DIMENSIONS, METRIC_SECONDS_APART, METRICS
 from cropmask.errors import CropmaskError
 from cropmask.remote.aws import AwsClient, translate_aws_errors
 
-_INTERVAL_SECONDS: Final = 60.0
-"""CloudWatch keeps one value a minute anyhow."""
 _BATCH: Final = 500
 """Values of one request; CloudWatch takes 1000, and 1 MB."""
 _MOST: Final = 10_000
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Metrics(Protocol):
-    """Takes figures; none of its methods ever raises because of the world."""
+    """Takes figures, from any thread; none of its methods ever raises because of the world."""
 
     def add(self, name: str, value: float, *, region: str | None) -> None:
         """Note a value of a metric of :data:`~cropmask.contract.METRICS`."""
@@ -73,6 +72,8 @@ class CloudWatchMetrics:
         self._where = f"CloudWatch namespace {namespace}"
         self._last = clock()
         self._values: list[Mapping[str, Any]] = []
+        self._noting = threading.Lock()
+        self._putting = threading.Lock()
         # A worker must not wait for figures: neither long nor often.
         impatience = {"connect_timeout": 3, "read_timeout": 5}
         self._aws = AwsClient("cloudwatch", self._where, attempts=2, config=impatience)
@@ -80,33 +81,42 @@ class CloudWatchMetrics:
     def add(self, name: str, value: float, *, region: str | None) -> None:
         """Keep a value until the next flush."""
         dimensions = dict(zip(METRIC_DIMENSIONS, (self._environment, region), strict=True))
-        self._values.append(
-            {
-                "MetricName": name,
-                "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items() if v],
-                "Timestamp": datetime.now(UTC),
-                "Value": float(value),
-                "Unit": METRICS[name],
-            }
-        )
+        noted = {
+            "MetricName": name,
+            "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items() if v],
+            "Timestamp": datetime.now(UTC),
+            "Value": float(value),
+            "Unit": METRICS[name],
+        }
+        with self._noting:
+            self._values.append(noted)
 
     def flush_if_due(self) -> None:
         """Put what was noted, if it is a minute since that was tried."""
-        if self._clock() - self._last >= _INTERVAL_SECONDS:
+        if self._clock() - self._last >= METRIC_SECONDS_APART:
             self.flush()
 
     def flush(self) -> None:
         """Put what was noted; what cannot be put is kept for the next time."""
         self._last = self._clock()
-        try:
-            while self._values:
-                batch = self._values[:_BATCH]
-                with translate_aws_errors(self._where):
-                    self._aws.open().put_metric_data(Namespace=self._namespace, MetricData=batch)
-                del self._values[: len(batch)]
-        except CropmaskError as error:
-            del self._values[:-_MOST]
-            log.warning("%d metrics were not put: %s", len(self._values), error)
+        with self._putting:
+            try:
+                while batch := self._first():
+                    with translate_aws_errors(self._where):
+                        aws = self._aws.open()
+                        aws.put_metric_data(Namespace=self._namespace, MetricData=batch)
+                    self._forget(len(batch))
+            except CropmaskError as error:
+                self._forget(max(0, len(self._values) - _MOST))
+                log.warning("%d metrics were not put: %s", len(self._values), error)
+
+    def _first(self) -> list[Mapping[str, Any]]:
+        with self._noting:
+            return self._values[:_BATCH]
+
+    def _forget(self, count: int) -> None:
+        with self._noting:
+            del self._values[:count]
 
 
 def open_metrics(namespace: str | None, environment: str) -> Metrics:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from cropmask.contract import ExitCode
+from cropmask.contract import METRIC_ALIVE, METRIC_LOST, ExitCode
 from cropmask.errors import (
     CropmaskError,
     Drained,
@@ -21,7 +21,7 @@ from cropmask.errors import (
 )
 from cropmask.fleet.attempt import HeldLease
 from cropmask.fleet.outcome import Outcome
-from cropmask.fleet.recordfiles import find_attempts, load_attempt
+from cropmask.fleet.recordfiles import close_lost, find_attempts, load_attempt
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.fleet.worker import Rules, Worker, run_alone
 from cropmask.machine.heartbeat import Heartbeat
@@ -102,6 +102,45 @@ def test_metrics_are_counted() -> None:
     assert names.count("TilesSucceeded") == 2
     assert names.count("TileSeconds") == names.count("TilePeakMemory") == 2
     assert [names.count(f"Tiles{s}") for s in ("Skipped", "Invalid", "Failed")] == [1, 1, 1]
+
+
+def test_a_worker_says_that_it_lives_while_a_tile_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cropmask.fleet.worker.METRIC_SECONDS_APART", 0.01)
+    at = office(DONE)
+    at.send(make_order())
+
+    def wait(_order: Order, _record: AttemptRecord, _held: HeldLease) -> Outcome:
+        until(lambda: at.metrics.values.count((METRIC_ALIVE, 1, None)) > 2, 20, "three signs")
+        return DONE
+
+    at.attempt = wait
+    assert at.worker().run() is ExitCode.DONE
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_an_attempt_whose_worker_died_is_counted_whoever_noticed_it_first(noticed: bool) -> None:
+    at = office(DONE)
+    at.send(make_order())
+    taken = at.queue.lease(seconds=300)
+    assert taken is not None
+    journal = at.runner().journal
+    product = journal.site.region("eastern").product
+    journal.begin(make_order(), product, taken.receives, taken.message_id)
+    at.time.now += 301
+    if noticed:  # as 'cropmask status' does
+        close_lost(at.store, list(find_attempts(at.store, PRODUCT, PERIOD, RUN)), at.time.moment())
+    assert at.worker().run() is ExitCode.DONE
+    assert at.metrics.values.count((METRIC_LOST, 1, "eastern")) == 1
+    assert [r.state for r in records(at)] == [State.FAILED, State.SUCCEEDED]
+
+
+def test_a_failure_that_was_written_down_is_not_counted_as_a_dead_worker() -> None:
+    at = office(Interrupted("503"), DONE)
+    at.send(make_order())
+    assert at.worker().run() is ExitCode.DONE
+    assert METRIC_LOST not in {name for name, _, _ in at.metrics.values}
 
 
 def test_a_failure_is_tried_again_after_a_growing_wait() -> None:
