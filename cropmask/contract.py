@@ -61,8 +61,8 @@ class ExitCode(IntEnum):
     )
     PLAN_HAS_CHANGES = (
         20,
-        "`cropmask plan --check` found work to do, or `cropmask reconcile` something that is not "
-        "as it must be",
+        "`cropmask plan --check` found work to do, or `cropmask reconcile`, or `cropmask submit "
+        "--canary` among the first tiles of a run, something that is not as it must be",
         "",
     )
 

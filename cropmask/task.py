@@ -72,6 +72,11 @@ class Period:
         return _add_months(self.start, self.months) - timedelta(days=1)
 
     @property
+    def before(self) -> Period:
+        """The period of the same length that ends when this one begins."""
+        return Period(_add_months(self.start, -self.months), self.months)
+
+    @property
     def halves(self) -> tuple[Period, Period]:
         """The first and the second half of the period."""
         half = self.months // 2

@@ -56,6 +56,7 @@ STAGES: Final = {
     "write": "writing",
     "items": "reading items",
     "send": "sending tasks",
+    "canary": "waiting for the canary",
     "check": "checking",
     "publish": "publishing",
     "index": "indexing",

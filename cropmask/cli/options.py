@@ -283,6 +283,18 @@ def _read_shares(text: str) -> tuple[float, float]:
     return one, other
 
 
+def _read_bounds(text: str) -> tuple[float, float]:
+    """Lowest and highest percentage, such as 5,60."""
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError:
+        low = high = -1.0
+    if not 0 <= low <= high <= 100:
+        raise click.BadParameter(f"'{text}' is no pair of growing percentages, such as 5,60")
+    return low, high
+
+
+BOUNDS: Final = _named("low,high", _read_bounds)
 PERCENTS: Final = _named("percents", _read_percents)
 SHARES: Final = _named("shares", _read_shares)
 NAME: Final = _named("name")

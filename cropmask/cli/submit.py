@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,15 @@ from click.core import ParameterSource
 
 from cropmask import contract
 from cropmask.cli import options
+from cropmask.cli.canary import (
+    advise_failed,
+    canary_options,
+    change_canary,
+    describe_verdict,
+    format_verdict,
+    make_canary,
+    warn_of_silence,
+)
 from cropmask.cli.console import STOPPED, show_progress
 from cropmask.cli.output import print_result
 from cropmask.cli.plan import plan_region
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
     from cropmask.fleet.records import RunRecord
     from cropmask.kube.manifests import Manifest
     from cropmask.kube.protocol import Cluster
+    from cropmask.operate.canary import CanaryVerdict
     from cropmask.operate.planfile import Plan
     from cropmask.operate.submit import PodOptions
     from cropmask.site.site import Site
@@ -53,6 +64,8 @@ Examples
     cropmask submit --region eastern --catalog ./my-catalog
   With 20 workers in Kubernetes, watched until they end:
     cropmask submit plan.json --workers 20 --image my-registry/cropmask:0.1.0 --watch
+  Ten tiles first, and the rest only if these are as they must be:
+    cropmask submit plan.json --canary 10
   Without a queue:
     cropmask submit plan.json --direct --workers 20 --image my-registry/cropmask:0.1.0
   Look first:
@@ -86,6 +99,7 @@ class Submission:
     "--all", "everything", is_flag=True, help="Send unchanged tiles too; workers skip them."
 )
 @click.option("--force", is_flag=True, help="Send a plan that is out of date, too.")
+@canary_options
 @options.queue_option
 @click.option(
     "--direct",
@@ -152,7 +166,8 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
 
     The run is written down first, then its messages are sent; a submission that was stopped goes
     on with --resume. A message that is sent twice does no harm. Stdout of --dry-run is a manifest
-    that kubectl takes, with the messages in its comments.
+    that kubectl takes, with the messages in its comments. With --canary it waits until the first
+    tiles are done, and ends with 20 if they are not as they must be: the rest is then not sent.
     """
     if given["cancelled"]:
         _cancel(given)
@@ -166,6 +181,8 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
             )
     elif not given["region"]:
         raise click.UsageError("give a plan, or --region")
+    if given["canary"] and given["direct"]:
+        raise click.UsageError("--canary sends the rest later, which needs a queue: no --direct")
     if given["watch"] and not given["workers"]:
         raise click.UsageError("--watch follows a Job: add --workers")
     _submit(_make_plan(given) if given["plan_file"] is None else _open_plan(given))
@@ -189,7 +206,7 @@ def _make_plan(given: dict[str, Any]) -> Submission:
         product = load_region(region, site.models).product.name
         known = _find_run(site, product, str(given["period"]), given)
         if known is not None:
-            return Submission(known, site, None, given)
+            return Submission(change_canary(known, given), site, None, given)
     where = (given["period"], given["model"], given["tiles"], given["aoi"])
     plan = plan_region(site, region, *where, quiet=given["as_json"])
     return Submission(_make_run(plan, site, given), site, plan, given)
@@ -231,7 +248,8 @@ def _open_plan(given: dict[str, Any]) -> Submission:
             f"{path} is out of date: {stale}; plan again, or send it as it is with --force",
             reason=Reason.BAD_PLAN,
         )
-    return Submission(known or _make_run(plan, site, given), site, plan, given)
+    record = _make_run(plan, site, given) if known is None else change_canary(known, given)
+    return Submission(record, site, plan, given)
 
 
 def _find_run(site: Site, product: str, period: str, given: dict[str, Any]) -> RunRecord | None:
@@ -260,6 +278,7 @@ def _make_run(plan: Plan, site: Site, given: dict[str, Any]) -> RunRecord:
         overwrite=given["overwrite"],
         everything=given["everything"],
         models=site.models,
+        canary=make_canary(given),
     )
 
 
@@ -294,10 +313,16 @@ def _submit(submission: Submission) -> None:
     cluster = open_cluster(given["namespace"]) if pods else None
     if cluster and manifest:
         cluster.create(manifest, dry_run=True)  # before anything is sent
+    verdict = None
     if given["direct"]:
         put_task_file(record, site.store())
     else:
-        record = _send(submission)
+        if record.awaits_canary:
+            record = _send(submission, canary_only=True)
+            if cluster and pods:
+                cluster.create(make_run_job(record, site, pods, canary_only=True))
+            verdict = _judge(replace(submission, record=record))
+        record = _send(replace(submission, record=record))
     is_new = cluster.create(manifest) if cluster and manifest else None
     document = {
         "run": record.run,
@@ -306,6 +331,7 @@ def _submit(submission: Submission) -> None:
         "task_file": task_file,
         "job": job_name(record.run) if is_new is not None else None,
         "job_is_new": is_new,
+        "canary": verdict and describe_verdict(verdict),
     }
     print_result(document, _format_sent(submission, document), as_json=submission.given["as_json"])
     if cluster and given["watch"]:
@@ -341,20 +367,72 @@ def _read_pods(given: dict[str, Any]) -> PodOptions | None:
     )
 
 
-def _send(submission: Submission) -> RunRecord:
-    """Send the tasks; whoever stops it reads how to go on."""
-    from cropmask.fleet.recordfiles import load_run
-    from cropmask.operate.advice import advise_resume
+def _send(submission: Submission, *, canary_only: bool = False) -> RunRecord:
+    """Send the tasks, or those of the canary; whoever stops it reads how to go on."""
     from cropmask.operate.submit import send
 
     record, site = submission.record, submission.site
     queue, store = site.queue(), site.store()
-    with show_progress(quiet=submission.given["as_json"]) as progress:
-        try:
-            return send(record, store, queue, lambda share: progress("send", share), site.commands)
-        except STOPPED:
-            record = load_run(store, record.product, record.period, record.run)
-            raise Drained(f"stopped by a signal: {advise_resume(record, site.commands)}") from None
+    with _advising(submission), show_progress(quiet=submission.given["as_json"]) as progress:
+        return send(
+            record,
+            store,
+            queue,
+            lambda share: progress("send", share),
+            site.commands,
+            canary_only=canary_only,
+        )
+
+
+def _judge(submission: Submission) -> CanaryVerdict:
+    """Wait for the canary and print what was found; ends the process with 20 if it failed."""
+    from cropmask.operate.advice import region_words
+    from cropmask.operate.canary import CanaryState
+    from cropmask.operate.waiting import wait_for_canary
+
+    record, site, as_json = submission.record, submission.site, submission.given["as_json"]
+    product = site.region(record.region).product
+    worker = site.commands.line("worker", *region_words(record))
+    if not as_json:
+        what = f"the canary, {record.sent} of {format_count(len(record.tiles), 'tile')}, is sent"
+        click.echo(f"Run {record.run}: {what} to {site.queue_address}; it is waited for")
+        click.echo(f"  workers, if none are running: {worker}")
+    warn_if_silent = warn_of_silence(worker)
+    with _advising(submission), show_progress(quiet=as_json) as progress:
+
+        def tell(verdict: CanaryVerdict) -> None:
+            progress("canary", verdict.done / len(verdict.tiles))
+            warn_if_silent(verdict)
+
+        verdict = wait_for_canary(site.store(), site.queue(), product, record, tell)
+    if verdict.state is CanaryState.PASSED:
+        if not as_json:
+            print_result(None, format_verdict(verdict), as_json=False)
+        return verdict
+    document = {
+        "run": record.run,
+        "tiles": len(record.tiles),
+        "sent": record.sent,
+        "queue": site.queue_address,
+        "canary": describe_verdict(verdict),
+    }
+    lines = (*format_verdict(verdict), *advise_failed(record, site.commands))
+    print_result(document, lines, as_json=as_json)
+    sys.exit(ExitCode.PLAN_HAS_CHANGES)
+
+
+@contextmanager
+def _advising(submission: Submission) -> Iterator[None]:
+    """Tell whoever stops a submission how to go on with it."""
+    from cropmask.fleet.recordfiles import load_run
+    from cropmask.operate.advice import advise_resume
+
+    record, site = submission.record, submission.site
+    try:
+        yield
+    except STOPPED:
+        record = load_run(site.store(), record.product, record.period, record.run)
+        raise Drained(f"stopped by a signal: {advise_resume(record, site.commands)}") from None
 
 
 def _cancel(given: dict[str, Any]) -> None:
@@ -394,7 +472,9 @@ def _print_dry_run(
         click.echo(f"note: pods could not do this run: {obstacle}", err=True)
     run = submission.record.run
     messages = encode_orders(submission.record.orders()).decode().splitlines()
-    lines = [f"# run {run}: {format_count(len(messages), 'message')}"]
+    canary = submission.record.canary
+    first = f", the first {canary.tiles} as its canary" if canary else ""
+    lines = [f"# run {run}: {format_count(len(messages), 'message')}{first}"]
     lines += [f"# {message}" for message in messages]
     if manifest is not None:
         lines.append(yaml.safe_dump(manifest, sort_keys=False).rstrip("\n"))

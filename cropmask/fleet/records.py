@@ -230,6 +230,33 @@ class AttemptRecord:
         return record
 
 
+PercentBounds = tuple[float, float]
+"""Lowest and highest share that is accepted, percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """The first tiles of a run, which are done and judged before the rest is sent."""
+
+    tiles: int
+    """How many."""
+    crop: PercentBounds | None = None
+    """Bounds of crop in all of them together; None to compare each with last year's result."""
+    nodata: PercentBounds | None = None
+    """The same of land without a result."""
+
+    @classmethod
+    def parse(cls, found: object) -> Canary:
+        """Canary of a document; ValueError if it is none."""
+        if not isinstance(found, dict):
+            raise ValueError("canary: it is no JSON object")
+        lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+        canary = check_fields(cls, {**found, **lists})
+        if canary.tiles < 1:
+            raise ValueError(f"canary: it has {canary.tiles} tiles")
+        return canary
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """One submission of many tasks."""
@@ -261,6 +288,14 @@ class RunRecord:
     """Extra bands, such as ``+spread``; None for none."""
     seamless: bool = False
     """Whether objects go across the edges of tiles."""
+    canary: Canary | None = None
+    """Which of the first tiles are judged before the rest is sent; None to send all at once."""
+
+    @property
+    def awaits_canary(self) -> bool:
+        """Whether the rest is not sent before the first tiles are judged."""
+        canary = self.canary
+        return canary is not None and self.sent <= canary.tiles < len(self.tiles)
 
     def orders(self) -> tuple[Order, ...]:
         """Orders of the run, in the sequence of its tiles; they name the region by its name."""
@@ -307,6 +342,8 @@ class RunRecord:
         try:
             found = _known_fields(cls, text)
             found["tiles"] = tuple(found["tiles"])
+            if found.get("canary") is not None:
+                found["canary"] = Canary.parse(found["canary"])
             record = check_fields(cls, found)
             parse_run_id(record.run)
             parse_bands(record.bands or "")

@@ -78,7 +78,9 @@ def _advise_unfinished(
     worker = commands.line("worker", *region_words(record))
     lines = []
     is_empty = queue is not None and queue.waiting == queue.dead == 0
-    if is_empty and record.sent and not counts["PROCESSING"]:
+    if record.awaits_canary and record.sent:
+        lines.append(f"its canary is not judged: {advise_resume(record, commands)}")
+    elif is_empty and record.sent and not counts["PROCESSING"]:
         lines.append(
             f"the queue is empty but {format_count(status.remaining, 'tile')} not done; to send "
             f"what has no result again: {_submit(commands, status)}"
@@ -105,7 +107,8 @@ def region_words(record: RunRecord) -> tuple[str, ...]:
 def advise_resume(record: RunRecord, commands: CommandWriter) -> str:
     """How far a submission that was stopped has come, and how to go on."""
     line = commands.line_for("submit", record.region, record.period, "--resume", record.run)
-    return f"{record.sent} of {len(record.tiles)} tasks were sent: '{line}' sends the rest"
+    does = "judges its canary, then sends the rest" if record.awaits_canary else "sends the rest"
+    return f"{record.sent} of {len(record.tiles)} tasks were sent: '{line}' {does}"
 
 
 def _submit(commands: CommandWriter, status: RunStatus) -> str:

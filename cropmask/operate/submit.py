@@ -11,7 +11,7 @@ from typing import Final
 from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.fleet.recordfiles import load_runs, put_run
-from cropmask.fleet.records import RunRecord, run_key_of
+from cropmask.fleet.records import Canary, RunRecord, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
 from cropmask.kube.manifests import (
     Manifest,
@@ -24,6 +24,7 @@ from cropmask.kube.manifests import (
 from cropmask.kube.protocol import Cluster
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.advice import advise_resume
+from cropmask.operate.canary import choose_spread
 from cropmask.operate.formats import format_count
 from cropmask.operate.plan import find_results
 from cropmask.operate.planfile import Need, Plan
@@ -47,6 +48,7 @@ def make_run(
     overwrite: bool = False,
     everything: bool = False,
     models: Path | None = None,
+    canary: Canary | None = None,
 ) -> RunRecord:
     """The run of a plan: its new tiles, and more if asked for.
 
@@ -59,10 +61,18 @@ def make_run(
         computed anew).
     models
         Folder of regions, if not the package's.
+    canary
+        Which tiles are done and judged before the rest: so many, spread over all of them. Where
+        there are no more, the run has none.
     """
     wanted = {Need.NEW}
     wanted |= {Need.CHANGED} if overwrite else set()
     wanted |= {Need.UNCHANGED} if everything else set()
+    tiles = tuple(planned.tile for planned in plan.of(*wanted))
+    if canary is not None:
+        first = choose_spread(tiles, canary.tiles)
+        tiles = (*first, *(tile for tile in tiles if tile not in {*first}))
+        canary = None if len(first) == len(tiles) else replace(canary, tiles=len(first))
     return RunRecord(
         run=run,
         region=plan.region,
@@ -72,13 +82,14 @@ def make_run(
         recipe=plan.recipe,
         resolution=plan.resolution,
         overwrite=overwrite,
-        tiles=tuple(str(planned.tile) for planned in plan.of(*wanted)),
+        tiles=tuple(map(str, tiles)),
         unchanged=0 if everything else plan.counts[Need.UNCHANGED],
         environment=plan.environment,
         catalog=plan.catalog,
         bands=plan.bands,
         seamless=plan.seamless,
         models=absolute(str(models)) if models else None,
+        canary=canary,
     )
 
 
@@ -112,12 +123,14 @@ def send(
     queue: Queue,
     progress: ShareDone = lambda _share: None,
     commands: CommandWriter = PLAIN_COMMANDS,
+    *,
+    canary_only: bool = False,
 ) -> RunRecord:
     """Send the messages of a run that are not known to be sent; the run is written down first.
 
     Each message is sent at least once, however often this is stopped and called again with the
     document of the run (``sent`` says where to begin): one that was sent twice is skipped by
-    whoever gets it second.
+    whoever gets it second. With ``canary_only`` those of the run's canary are sent, if it has one.
 
     Raises
     ------
@@ -127,6 +140,8 @@ def send(
         If one of them fails; the message says how to go on.
     """
     messages = make_messages(record)
+    if canary_only and record.canary is not None:
+        messages = messages[: record.canary.tiles]
     key = run_key_of(record.product, record.period, record.run)
     is_new = record.sent == 0 and not store.exists(key)
     record = replace(record, queue=queue.address if is_remote(queue.address) else None)
@@ -179,9 +194,18 @@ class PodOptions:
 
 
 def make_run_job(
-    record: RunRecord, site: Site, pods: PodOptions, task_file: str | None = None
+    record: RunRecord,
+    site: Site,
+    pods: PodOptions,
+    task_file: str | None = None,
+    *,
+    canary_only: bool = False,
 ) -> Manifest:
-    """Job of a run: one that drains the queue, or one with a pod for each line of a task file."""
+    """Job of a run: one that drains the queue, or one with a pod for each line of a task file.
+
+    With ``canary_only`` it is one of the queue for the run's canary, which ends before the rest is
+    sent.
+    """
     environment = site.worker_environment()
     environment[contract.ENV_RESOLUTION] = str(record.resolution)
     for variable in (contract.ENV_BANDS, contract.ENV_SEAMLESS):  # a task says its own
@@ -202,11 +226,11 @@ def make_run_job(
         ),
         any_node=pods.any_node,
     )
-    name = job_name(record.run)
+    name, workers = job_name(record.run), pods.workers
+    if canary_only and record.canary is not None:
+        name, workers = f"{name}-canary", min(workers, record.canary.tiles)
     if task_file is None:
-        return make_queue_job(
-            name, worker, workers=pods.workers, deadline_seconds=pods.deadline_seconds
-        )
+        return make_queue_job(name, worker, workers=workers, deadline_seconds=pods.deadline_seconds)
     return make_indexed_job(
         name,
         worker,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ from cropmask.cli.status import status
 from cropmask.cli.submit import submit
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Rejected
-from cropmask.fleet.recordfiles import find_runs, load_run
+from cropmask.fleet.recordfiles import find_runs, load_run, put_attempt
+from cropmask.fleet.records import State
 from cropmask.fleet.taskfile import load_order
+from cropmask.grid import Tile
 from cropmask.kube.manifests import job_name
 from cropmask.operate.planfile import Need, Plan
+from cropmask.operate.waiting import Calendar
 from cropmask.queue.folder import FolderQueue
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
@@ -30,6 +35,7 @@ from cropmask.task import Task
 from cropmask.testing.cluster import MemoryCluster
 from cropmask.tile.job import prepare
 from tests.regions import NAME, YEAR, RegionWorld, block, make_region, put_result
+from tests.runs import make_attempt
 
 TILES = block(2, 2)
 PRODUCT = f"crop_mask_{NAME}"
@@ -291,6 +297,8 @@ def test_pods_that_could_not_do_it_are_not_started(world: RegionWorld) -> None:
         (("plan.json", "--region", "eastern"), "leave out --region"),
         (("plan.json", "--output", "x"), "leave out --output"),
         (("--region", "eastern", "--watch"), "add --workers"),
+        (("--region", "eastern", "--canary", "3", "--direct"), "needs a queue: no --direct"),
+        (("--region", "eastern", "--canary-crop", "60,5"), "no pair of growing percentages"),
     ],
 )
 def test_wrong_command_lines(words: tuple[str, ...], said: str) -> None:
@@ -395,3 +403,125 @@ def test_places_of_a_file_of_settings_hold_for_all_that_follows(
     assert standing["run"] == "first"
     assert (tmp_path / "out").is_dir()
     assert not (below / "out").exists()
+
+
+def work_while_waiting(monkeypatch: pytest.MonkeyPatch, turn: Callable[[], None]) -> None:
+    """Have something done where a command would sleep."""
+
+    def sleep(_seconds: float) -> None:
+        turn()
+
+    calendar = partial(Calendar, sleep=sleep)
+    monkeypatch.setattr("cropmask.operate.waiting.Calendar", calendar)
+
+
+def do_one(world: RegionWorld, run: str, state: State = State.SUCCEEDED) -> None:
+    """A worker's turn: its item is there, but for pixels."""
+    queue, store = FolderQueue(Path("out/_queue")), FolderStore(Path("out"))
+    lease = queue.lease(seconds=60)
+    assert lease is not None
+    tile = Tile.parse(json.loads(lease.message.body)["tile"])
+    record = load_run(store, PRODUCT, "2019--P1Y", run)
+    if state is State.SUCCEEDED:
+        finish(world, TILES.index(tile))
+        queue.done(lease)
+    else:
+        queue.park(lease, "missing band", "no band")
+    put_attempt(store, make_attempt(record, tile, state))
+
+
+ANYTHING = ("--canary-crop", "0,100", "--canary-nodata", "0,100")
+
+
+def test_a_canary_is_judged_before_the_rest_is_sent(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    text = run(submit, *words_of(world), "--run", "first", "--canary", "2", *ANYTHING).output
+    assert "Run first: the canary, 2 of 3 tiles, is sent to" in text
+    assert "Canary of run first passed: 2 of 2 tiles done" in text
+    assert "asked for: crop of all tiles together from 0 to 100 %" in text
+    assert "Run first: 3 tiles of crop_mask_testland 2019--P1Y sent" in text
+    record = load_run(FolderStore(Path("out")), PRODUCT, "2019--P1Y", "first")
+    assert record.sent == 3
+    assert bodies(FolderQueue(Path("out/_queue"))) == [record.tiles[2]]
+
+
+def test_a_canary_that_fails_leaves_the_rest_unsent_until_somebody_says_so(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    words = (*words_of(world), "--run", "first", "--canary", "2")
+    done = CliRunner().invoke(submit, [*words, "--json"])
+    assert done.exit_code == ExitCode.PLAN_HAS_CHANGES
+    found = json.loads(done.output)
+    assert (found["sent"], found["canary"]["state"]) == (2, "failed")
+    assert found["canary"]["problems"] == [
+        "all tiles together: 100.0 % crop, not 0.1 to 90 %",
+        "all tiles together: 100.0 % nodata, not 0 to 50 %",
+    ]
+    assert bodies(FolderQueue(Path("out/_queue"))) == []
+    done = CliRunner().invoke(submit, words)
+    assert done.exit_code == ExitCode.PLAN_HAS_CHANGES
+    assert "The rest, 1 tile, is not sent" in done.output
+    said = run(status, "--run", "first", "--output", "out").output
+    assert "its canary is not judged: 2 of 3 tasks were sent" in said
+    (go_on,) = [line for line in done.output.splitlines() if "--canary 0" in line]
+    again = shlex.split(go_on.partition(": ")[2])
+    assert again[:2] == ["cropmask", "submit"]
+    assert "Run first: 3 tiles" in run(submit, *again[2:]).output
+    assert len(bodies(FolderQueue(Path("out/_queue")))) == 1
+
+
+def test_other_bounds_judge_a_canary_anew(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    words = (*words_of(world), "--run", "first", "--canary", "2")
+    assert CliRunner().invoke(submit, words).exit_code == ExitCode.PLAN_HAS_CHANGES
+    resume = (*words_of(world), "--resume", "first", "--json")
+    assert json.loads(run(submit, *resume, *ANYTHING).output)["canary"]["state"] == "passed"
+    assert load_run(FolderStore(Path("out")), PRODUCT, "2019--P1Y", "first").sent == 3
+
+
+def test_a_rejected_tile_fails_the_canary_at_once(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_while_waiting(monkeypatch, lambda: do_one(world, "first", State.INVALID))
+    words = (*words_of(world), "--run", "first", "--canary", "2", *ANYTHING)
+    done = CliRunner().invoke(submit, words)
+    assert done.exit_code == ExitCode.PLAN_HAS_CHANGES
+    assert "failed: 0 of 2 tiles done" in done.output
+    assert "its task was rejected" in done.output
+
+
+@pytest.mark.parametrize("stop", STOPPED)
+def test_whoever_stops_waiting_for_a_canary_is_told_how_to_go_on(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def turn() -> None:
+        raise stop
+
+    work_while_waiting(monkeypatch, turn)
+    with pytest.raises(Drained, match=r"2 of 3 .* --resume first .* judges its canary, then"):
+        run(submit, *words_of(world), "--run", "first", "--canary", "2")
+
+
+def test_a_run_with_no_more_tiles_than_its_canary_is_just_sent(world: RegionWorld) -> None:
+    assert "3 tiles" in run(submit, *words_of(world), "--run", "first", "--canary", "9").output
+    assert load_run(FolderStore(Path("out")), PRODUCT, "2019--P1Y", "first").canary is None
+
+
+def test_a_canary_has_a_job_of_its_own(world: RegionWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Everywhere("here")
+    monkeypatch.setattr("cropmask.kube.doors.open_cluster", lambda _namespace: cluster)
+    monkeypatch.setattr("cropmask.operate.submit.find_obstacles", lambda *_args, **_words: ())
+    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    words = (*words_of(world), "--workers", "9", "--image", "image:1", "--namespace", "here")
+    run(submit, *words, "--run", "first", "--canary", "2", *ANYTHING)
+    assert {state.name for state in cluster.find({})} == {
+        job_name("first"),
+        f"{job_name('first')}-canary",
+    }
+    text = run(submit, "--cancel", "first", "--namespace", "here").output
+    assert text.count("is deleted") == 2
