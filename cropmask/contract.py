@@ -119,6 +119,7 @@ METRIC_SECONDS = "TileSeconds"
 METRIC_PEAK_MEMORY = "TilePeakMemory"
 METRIC_LOST = "AttemptsLost"
 METRIC_ALIVE = "WorkersAlive"
+METRIC_STOPPED = "RunsStopped"
 METRICS = {
     METRIC_SUCCEEDED: "Count",
     METRIC_SKIPPED: "Count",
@@ -128,6 +129,7 @@ METRICS = {
     METRIC_PEAK_MEMORY: "Bytes",
     METRIC_LOST: "Count",
     METRIC_ALIVE: "Count",
+    METRIC_STOPPED: "Count",
 }
 """Metrics that workers put, with their units."""
 METRIC_DIMENSIONS = ("Environment", "Region")

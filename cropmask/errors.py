@@ -125,12 +125,16 @@ class Reason(StrEnum):
         _SHARED,
     )
     OUTSIDE_REGION = "outside region", "the tile is not the region's, so there is nothing to map"
-    BAD_RECORD = "bad record", None
+    BAD_RECORD = "bad record", "a document of a run is damaged: see what the error says"
     BAD_PLAN = "bad plan", None
     UNKNOWN_RUN = "unknown run", None
     NO_TASK_FILE = "no task file", None
     NO_TASK_INDEX = "no task index", None
     NO_TILES = "no tiles", None
+
+    # Runs that do not go on.
+    RUN_PAUSED = "run paused", "somebody paused the run: the command 'run resume' goes on"
+    RUN_CANCELED = "run canceled", "somebody canceled the run: submit what is still wanted"
 
     # Inputs.
     NO_CATALOG = "no catalog", _CREDENTIALS

@@ -37,6 +37,7 @@ _COLORS = {
     "PROCESSING": "blue",
     "FAILED": "yellow",
     "INVALID": "red",
+    "HELD": "magenta",
 }
 _BAR_WIDTH = 50
 QUEUE_LAG = timedelta(seconds=65)

@@ -36,7 +36,7 @@ _PACKAGES: Final = ("numba", "numpy", "odc-stac", "rasterio")
 """Packages whose version may matter for a result or its speed."""
 _JSON: Final = "application/json"
 _LATER: Final = (
-    *(State.PENDING, State.PROCESSING, State.FAILED),
+    *(State.PENDING, State.HELD, State.CANCELED, State.PROCESSING, State.FAILED),
     *(State.INVALID, State.SKIPPED, State.SUCCEEDED),
 )
 """States, each later than those before it."""

@@ -51,6 +51,10 @@ class State(StrEnum):
     """The attempt failed; the task is tried again."""
     INVALID = "INVALID"
     """The task can never succeed; it is among the dead letters."""
+    HELD = "HELD"
+    """Its run waits: no message of it is in the queue, and resuming the run sends it again."""
+    CANCELED = "CANCELED"
+    """Its run was canceled: it was dropped when it was received."""
 
     @property
     def is_done(self) -> bool:

@@ -16,7 +16,10 @@ from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.grid import Tile
 from cropmask.site.price import Price, occupied_seconds
 
-TILE_STATES: Final = ("SUCCEEDED", "SKIPPED", "PROCESSING", "FAILED", "INVALID", "PENDING")
+TILE_STATES: Final = (
+    *("SUCCEEDED", "SKIPPED", "PROCESSING", "FAILED", "INVALID"),
+    *("HELD", "CANCELED", "PENDING"),
+)
 """Every state that is shown, in the order in which it is shown."""
 RECENT: Final = 64
 """Computed tiles that the throughput is taken from."""
@@ -96,7 +99,8 @@ class RunStatus:
     @property
     def remaining(self) -> int:
         """Tiles that somebody will still work on, or should."""
-        return len(self.tiles) - self.done - self.counts["INVALID"]
+        counts = self.counts
+        return len(self.tiles) - self.done - counts["INVALID"] - counts["CANCELED"]
 
     @property
     def share(self) -> float:

@@ -35,6 +35,8 @@ MEANINGS: Final = {
     "PROCESSING": "being worked on",
     "FAILED": "failed, tried again",
     "INVALID": "cannot succeed as it is",
+    "HELD": "its run waits; resuming it sends it again",
+    "CANCELED": "its run was canceled",
     "PENDING": "not begun",
 }
 COLORS: Final = {
@@ -43,6 +45,8 @@ COLORS: Final = {
     "PROCESSING": "#3B82F6",
     "FAILED": "#E69F00",
     "INVALID": "#D1382C",
+    "HELD": "#B07CC6",
+    "CANCELED": "#7A7A7A",
 }
 """Fill of each state in light and dark alike; PENDING has the page's own gray."""
 _MARKS: Final = {
@@ -50,6 +54,8 @@ _MARKS: Final = {
     "PROCESSING": "M5 3.2a1.8 1.8 0 1 0 .01 0z",
     "FAILED": "M3 7 7 3",
     "INVALID": "M3 3 7 7M3 7 7 3",
+    "HELD": "M4 3V7M6 3V7",
+    "CANCELED": "M3 5H7",
 }
 """A sign in the tile for those who cannot tell the colors apart."""
 _CELL: Final = 10

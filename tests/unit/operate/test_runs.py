@@ -75,6 +75,8 @@ def test_four_thousand_tiles_are_one_listing_and_few_reads() -> None:
         "PROCESSING": 0,
         "FAILED": 750,
         "INVALID": 750,
+        "HELD": 0,
+        "CANCELED": 0,
         "PENDING": 1000,
     }
     assert {group.reason for group in standing.failures} == {"r", "not looked at"}
