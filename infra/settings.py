@@ -102,6 +102,8 @@ class Alarms:
     """Age of the oldest task that means the workers do not keep up."""
     failures_an_hour: int
     """Failed attempts in an hour that are more than spot interruptions and hiccups."""
+    lost_an_hour: int
+    """Workers that die without a word in an hour and are more than lost nodes."""
     runbook: str
     """Address of ``docs/runbook.md`` as the operators read it."""
 

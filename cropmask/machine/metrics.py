@@ -61,14 +61,22 @@ class CloudWatchMetrics:
         Value of the dimension ``Environment``; ``Region`` is the other one.
     clock
         Seconds that only grow.
+    now
+        The time of day.
     """
 
     def __init__(
-        self, namespace: str, environment: str, *, clock: Callable[[], float] = time.monotonic
+        self,
+        namespace: str,
+        environment: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._namespace = namespace
         self._environment = environment
         self._clock = clock
+        self._now = now
         self._where = f"CloudWatch namespace {namespace}"
         self._last = clock()
         self._values: list[Mapping[str, Any]] = []
@@ -84,7 +92,7 @@ class CloudWatchMetrics:
         noted = {
             "MetricName": name,
             "Dimensions": [{"Name": k, "Value": v} for k, v in dimensions.items() if v],
-            "Timestamp": datetime.now(UTC),
+            "Timestamp": self._now(),
             "Value": float(value),
             "Unit": METRICS[name],
         }

@@ -38,6 +38,7 @@ SETTINGS = Settings(
         email=None,
         oldest_hours=6,
         failures_an_hour=20,
+        lost_an_hour=3,
         runbook="https://github.com/example/cropmask/blob/main/docs/runbook.md",
     ),
 )

@@ -42,6 +42,7 @@ SETTINGS = Settings(
         email="cropmask-operators@example.org",
         oldest_hours=12,
         failures_an_hour=50,
+        lost_an_hour=10,
         runbook="https://github.com/example/cropmask/blob/main/docs/runbook.md",
     ),
 )

@@ -9,11 +9,29 @@ from typing import Final
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cw
 
-from cropmask.contract import METRIC_DIMENSIONS, METRIC_FAILED, METRICS_NAMESPACE
+from cropmask.contract import (
+    METRIC_ALIVE,
+    METRIC_DIMENSIONS,
+    METRIC_FAILED,
+    METRIC_INVALID,
+    METRIC_LOST,
+    METRICS_NAMESPACE,
+)
 from infra.places import Places, QueuePlace
-from infra.stacks.metrics import AGE, DELETED, FIVE_MINUTES, WAITING, queue_metric
+from infra.stacks.metrics import (
+    AGE,
+    DELETED,
+    FIVE_MINUTES,
+    IN_FLIGHT,
+    WAITING,
+    environment_metric,
+    queue_metric,
+)
 
 _HOUR: Final = Duration.hours(1)
+_FIVE_MINUTES_OF_AN_HOUR: Final = 12
+_PATIENCE: Final = 4
+"""Five minutes in which nobody gives a sign; the first node and its image take some of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +44,7 @@ class Alarm:
     metric: cw.IMetric
     threshold: float
     periods: int = 1
+    """How often in a row."""
 
     @property
     def anchor(self) -> str:
@@ -59,8 +78,35 @@ def make_alarms(places: Places) -> list[Alarm]:
         Alarm(
             name="TilesFail",
             meaning=f"More than {limits.failures_an_hour} attempts failed within an hour.",
-            metric=_failures(places.settings.workers.site),
+            metric=_count(METRIC_FAILED, places.settings.workers.site, "failed attempts"),
             threshold=limits.failures_an_hour,
+        ),
+        Alarm(
+            name="HungWork",
+            meaning="Tasks were in flight for an hour, and none was finished or parked.",
+            metric=_hung(places.tasks),
+            threshold=0,
+            periods=_FIVE_MINUTES_OF_AN_HOUR,
+        ),
+        Alarm(
+            name="WorkersSilent",
+            meaning="There are tasks, and no worker gave a sign of life for 20 minutes.",
+            metric=_silent(places.tasks, places.settings.workers.site),
+            threshold=0,
+            periods=_PATIENCE,
+        ),
+        Alarm(
+            name="WorkersLost",
+            meaning=f"More than {limits.lost_an_hour} workers died on a tile within an hour, "
+            "without a word.",
+            metric=_count(METRIC_LOST, places.settings.workers.site, "attempts of dead workers"),
+            threshold=limits.lost_an_hour,
+        ),
+        Alarm(
+            name="PoisonMessages",
+            meaning="A message came that is no task, or names a region that no worker knows.",
+            metric=_poison(places.settings.workers.site),
+            threshold=0,
         ),
         Alarm(
             name="NodesFail",
@@ -78,15 +124,59 @@ def make_alarms(places: Places) -> list[Alarm]:
     ]
 
 
-def _failures(environment: str) -> cw.IMetric:
-    """Failed attempts of all regions; a query, since an alarm takes no search."""
+def _count(metric: str, environment: str, label: str) -> cw.IMetric:
+    """Values of a metric in all regions; a query, since an alarm takes no search."""
     name = METRIC_DIMENSIONS[0]
     source = f'FROM SCHEMA("{METRICS_NAMESPACE}", {", ".join(METRIC_DIMENSIONS)})'
     return cw.MathExpression(
-        expression=f"SELECT SUM({METRIC_FAILED}) {source} WHERE {name} = '{environment}'",
+        expression=f"SELECT SUM({metric}) {source} WHERE {name} = '{environment}'",
         using_metrics={},
         period=_HOUR,
-        label="failed attempts",
+        label=label,
+    )
+
+
+def _poison(environment: str) -> cw.IMetric:
+    """Messages that ended without a region; a query for those of regions does not see them."""
+    return cw.MathExpression(
+        expression="FILL(invalid, 0) + FILL(failed, 0)",
+        using_metrics={
+            "invalid": environment_metric(METRIC_INVALID, environment, "Sum"),
+            "failed": environment_metric(METRIC_FAILED, environment, "Sum"),
+        },
+        period=FIVE_MINUTES,
+        label="messages without a region",
+    )
+
+
+def _hung(queue: QueuePlace) -> cw.IMetric:
+    """1 for five minutes in which a task was in flight and none left the queue.
+
+    An attempt is stopped at its time limit, which is an hour, so twelve of them in a row are no
+    tile that takes long. Workers that die on a task and get it again are seen as well.
+    """
+    return cw.MathExpression(
+        expression="IF(flying > 0 AND FILL(left, 0) == 0, 1, 0)",
+        using_metrics={
+            "flying": queue_metric(queue, IN_FLIGHT, "Maximum"),
+            "left": queue_metric(queue, DELETED, "Sum"),
+        },
+        period=FIVE_MINUTES,
+        label="tasks in flight, none leaves",
+    )
+
+
+def _silent(queue: QueuePlace, environment: str) -> cw.IMetric:
+    """1 for five minutes in which there were tasks and no worker said that it was alive."""
+    return cw.MathExpression(
+        expression="IF(waiting + flying > 0 AND FILL(alive, 0) == 0, 1, 0)",
+        using_metrics={
+            "waiting": queue_metric(queue, WAITING, "Maximum"),
+            "flying": queue_metric(queue, IN_FLIGHT, "Maximum"),
+            "alive": environment_metric(METRIC_ALIVE, environment, "Sum"),
+        },
+        period=FIVE_MINUTES,
+        label="tasks, and no worker",
     )
 
 

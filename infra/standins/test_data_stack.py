@@ -24,22 +24,15 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from cropmask import contract
 from cropmask.grid import Tile
 from cropmask.task import Order, Period, Task
+from infra.standins.templates import template_of
 from tests.clouds import serve_aws
 
-CDK_OUT = Path(__file__).parents[1] / "cdk.out"
 REGION = "af-south-1"
 ANYBODY = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
 }
 WORKER_SECONDS = 600  # kernels may have to be compiled first, on a busy machine
-
-
-def template_of(environment: str, part: str) -> dict[str, Any]:
-    file = CDK_OUT / environment / f"cropmask-{environment}-{part}.template.json"
-    assert file.is_file(), "synthesize first, with 'make infra-synth'"
-    template: dict[str, Any] = json.loads(file.read_text())
-    return template
 
 
 def settings_of(environment: str) -> dict[str, str]:

@@ -83,6 +83,7 @@ def test_alarms_of_the_queue(cloud: Synthesized, settings: Settings) -> None:
     places, found = Places(settings), alarms(cloud)
     assert set(found) == {
         *("dead-letters", "oldest-task", "nothing-completes", "tiles-fail", "nodes-fail"),
+        *("hung-work", "workers-silent", "workers-lost", "poison-messages"),
     }
     dead = found["dead-letters"]
     assert dead["Dimensions"] == [{"Name": "QueueName", "Value": places.dead_letters.name}]
@@ -101,6 +102,23 @@ def test_an_hour_without_an_end_is_an_alarm(cloud: Synthesized) -> None:
     assert (waiting["Stat"], waiting["Period"]) == ("Minimum", 3600)
     assert waiting["Metric"]["MetricName"] == "ApproximateNumberOfMessagesVisible"
     assert (left["Stat"], left["Metric"]["MetricName"]) == ("Sum", "NumberOfMessagesDeleted")
+
+
+def test_alarms_ask_for_metrics_as_workers_put_them(cloud: Synthesized, settings: Settings) -> None:
+    """By the environment of the site, and without a region where none is known."""
+    whose = [{"Name": contract.METRIC_DIMENSIONS[0], "Value": settings.workers.site}]
+    asked = {
+        metric["MetricStat"]["Metric"]["MetricName"]: metric["MetricStat"]["Metric"]["Dimensions"]
+        for alarm in alarms(cloud).values()
+        for metric in alarm.get("Metrics", [])
+        if metric.get("MetricStat", {}).get("Metric", {}).get("Namespace") == "CropMask"
+    }
+    without_region = (contract.METRIC_ALIVE, contract.METRIC_FAILED, contract.METRIC_INVALID)
+    assert asked == dict.fromkeys(without_region, whose)
+    lost = alarms(cloud)["workers-lost"]
+    (query,) = [metric["Expression"] for metric in lost["Metrics"]]
+    assert f"SUM({contract.METRIC_LOST})" in query
+    assert lost["Threshold"] == settings.alarms.lost_an_hour
 
 
 def test_failures_are_those_of_the_environment(cloud: Synthesized, settings: Settings) -> None:
