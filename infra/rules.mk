@@ -20,6 +20,7 @@ infra-check: infra-setup .venv/.dev  ## synthesis, rules, lint, types, assertion
 
 infra-lint: infra-synth
 	$(INFRA)/bin/hadolint jobs/Dockerfile
+	$(WITH_NODE) node infra/workflows.mjs .github/workflows/*.yml
 	$(INFRA)/bin/cfn-lint --config-file infra/.cfnlintrc $(CLOUDS:%=infra/cdk.out/%/*.template.json)
 
 infra-types: $(INFRA)/.ready

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Build the image with whatever engine is there: make image [ENGINE=podman] [TAG=cropmask:0.1.0] [TARGET=worker]
+# For other processors, which run emulated while it is built: [PLATFORMS=linux/amd64,linux/arm64] [PUSH=1, of docker]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,16 +21,28 @@ esac
 version=$(sed -n 's/^VERSION = "\(.*\)"$/\1/p' cropmask/contract.py)
 target=${TARGET:-worker}
 name=cropmask; [ "$target" = worker ] || name=cropmask-$target
+# An image of several processors is a list of images: podman and buildah want to be told.
+called=--tag
+case $engine,${PLATFORMS:-} in docker,*) ;; *,*,*) called=--manifest ;; esac
 arguments=(
-  --file jobs/Dockerfile --target "$target" --tag "${TAG:-$name:$version}"
+  --file jobs/Dockerfile --target "$target" "$called" "${TAG:-$name:$version}"
   --build-arg "VERSION=$version"
   --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)"
 )
 [ -z "${BASE:-}" ] || arguments+=(--build-arg "BASE=$BASE")
-case $engine in
-  docker) DOCKER_BUILDKIT=1 exec docker build "${arguments[@]}" . ;;
-  *) arguments+=(--ignorefile jobs/Dockerfile.dockerignore) ;;
-esac
+[ -z "${PLATFORMS:-}" ] || arguments+=(--platform "$PLATFORMS")
+if [ "$engine" = docker ]; then
+  put=--load
+  [ -z "${PUSH:-}" ] || put=--push
+  case ${PLATFORMS:-},$put in
+    *,*,--load)
+      echo "cropmask: docker keeps no image of several processors: add PUSH=1 and TAG=REGISTRY/NAME:VERSION" >&2
+      exit 2 ;;
+  esac
+  # What is known of the build is signed apart; an image of one processor stays one document.
+  exec docker buildx build --provenance=false "$put" "${arguments[@]}" .
+fi
+arguments+=(--ignorefile jobs/Dockerfile.dockerignore)
 # Words such as --isolation chroot, for builds inside a container.
 read -ra more <<<"${BUILD_FLAGS:-}"
 case $engine in

@@ -1,0 +1,34 @@
+"""Map the made-up tile by every recipe; print the digest of each file that was read or written.
+
+Two processors do the same where the output is the same: ``python jobs/digests.py FOLDER``, into a
+folder that is empty, by the same path on both, since items name their inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from cropmask.product import RECIPES
+from cropmask.site.site import open_site
+from cropmask.task import Period, Task
+from cropmask.testing.world.demoworld import DEMO_TILE
+from cropmask.tile.run import run_tile
+
+BANDS = "+calibrated,+spread,+dissimilarity"
+
+
+def main(folder: Path) -> None:
+    """Fill the folder and print."""
+    task = Task(DEMO_TILE, "eastern", Period.parse("2019"))
+    for recipe in RECIPES:
+        options = {"cache": folder / "world", "output": folder / recipe, "resolution": 60}
+        run_tile(task, open_site({}, {**options, "bands": BANDS}), recipe=recipe)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        print(f"{digest}  {path.relative_to(folder)}")  # noqa: T201 (a command)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
