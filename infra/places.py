@@ -95,6 +95,11 @@ class Places:
         return f"s3://{self.results.name}/{FAMILY}"
 
     @property
+    def pod_logs(self) -> str:
+        """Log group of what pods write."""
+        return f"/aws/containerinsights/{self.cluster}/application"
+
+    @property
     def cluster_logs(self) -> str:
         """ARN of all log groups that the CloudWatch add-on writes for this cluster."""
         return self.arn("logs", f"log-group:/aws/containerinsights/{self.cluster}/*")

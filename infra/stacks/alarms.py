@@ -15,6 +15,7 @@ from cropmask.contract import (
     METRIC_FAILED,
     METRIC_INVALID,
     METRIC_LOST,
+    METRIC_STOPPED,
     METRICS_NAMESPACE,
 )
 from infra.places import Places, QueuePlace
@@ -103,6 +104,14 @@ def make_alarms(places: Places) -> list[Alarm]:
             threshold=limits.lost_an_hour,
         ),
         Alarm(
+            name="RunStopped",
+            meaning="A worker stopped a run: its tiles fail alike, or it has cost what it may.",
+            metric=_count(
+                METRIC_STOPPED, places.settings.workers.site, "runs stopped", FIVE_MINUTES
+            ),
+            threshold=0,
+        ),
+        Alarm(
             name="PoisonMessages",
             meaning="A message came that is no task, or names a region that no worker knows.",
             metric=_poison(places.settings.workers.site),
@@ -124,14 +133,16 @@ def make_alarms(places: Places) -> list[Alarm]:
     ]
 
 
-def _count(metric: str, environment: str, label: str) -> cw.IMetric:
+def _count(
+    metric: str, environment: str, label: str, period: Duration = _HOUR
+) -> cw.MathExpression:
     """Values of a metric in all regions; a query, since an alarm takes no search."""
     name = METRIC_DIMENSIONS[0]
     source = f'FROM SCHEMA("{METRICS_NAMESPACE}", {", ".join(METRIC_DIMENSIONS)})'
     return cw.MathExpression(
         expression=f"SELECT SUM({metric}) {source} WHERE {name} = '{environment}'",
         using_metrics={},
-        period=_HOUR,
+        period=period,
         label=label,
     )
 

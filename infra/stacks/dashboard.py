@@ -10,7 +10,14 @@ from aws_cdk import aws_cloudwatch as cw
 from cropmask import contract
 from infra.places import Places
 from infra.settings import Settings
-from infra.stacks.metrics import AGE, FIVE_MINUTES, IN_FLIGHT, WAITING, queue_metric
+from infra.stacks.metrics import (
+    AGE,
+    FIVE_MINUTES,
+    IN_FLIGHT,
+    WAITING,
+    environment_metric,
+    queue_metric,
+)
 
 _HALF: Final = 12
 
@@ -27,8 +34,10 @@ def make_widgets(places: Places, spot_rule: str) -> list[list[cw.IWidget]]:
     return [
         [_tasks(places), _oldest(places)],
         [_tiles(settings), _seconds(settings)],
+        [_workers(settings), _lost(settings)],
         [_pods(places), _nodes(places)],
         [_spot(settings, spot_rule), _cost(settings)],
+        [_cost_by_run(places)],
     ]
 
 
@@ -90,6 +99,30 @@ def _seconds(settings: Settings) -> cw.IWidget:
     return _graph("Seconds of a tile", *lines)
 
 
+def _workers(settings: Settings) -> cw.IWidget:
+    """Each worker gives a sign every minute, so a minute's signs are workers."""
+    minute = Duration.minutes(1)
+    alive = environment_metric(
+        contract.METRIC_ALIVE, settings.workers.site, "Sum", period=minute, label="workers"
+    )
+    return _graph("Workers alive", alive)
+
+
+def _lost(settings: Settings) -> cw.IWidget:
+    shown = {
+        contract.METRIC_LOST: "workers that died on a tile",
+        contract.METRIC_STOPPED: "runs stopped",
+    }
+    lines = [
+        _expression(f"SUM({_search(settings, metric, 'Sum')})", label)
+        for metric, label in shown.items()
+    ]
+    poison = environment_metric(
+        contract.METRIC_INVALID, settings.workers.site, "Sum", label="messages without a region"
+    )
+    return _graph("Troubles in five minutes", *lines, poison)
+
+
 def _insight(metric: str, places: Places, label: str, namespace: str | None) -> cw.Metric:
     """A metric of CloudWatch's observability add-on."""
     dimensions = {"ClusterName": places.cluster}
@@ -147,4 +180,28 @@ def _cost(settings: Settings) -> cw.IWidget:
         "Estimated cost of computing, USD an hour",
         _expression(f"{seconds} * {dollars}", "USD", hour),
         unit="USD",
+    )
+
+
+def _cost_by_run(places: Places) -> cw.IWidget:
+    """Runs in the workers' own logs: a metric for each run would cost more than many runs do.
+
+    An attempt's last line says what became of it and how long it took.
+    """
+    workers = places.settings.workers
+    line = "log_processed"  # what the add-on makes of a line that is JSON
+    dollars = f"{contract.WORKER_CPU} * {workers.cpu_hour_price} / 3600"
+    return cw.LogQueryWidget(
+        title="Runs in the time shown: estimated cost of computing, USD",
+        log_group_names=[places.pod_logs],
+        view=cw.LogQueryVisualizationType.TABLE,
+        query_lines=[
+            f"filter ispresent({line}.run) and ispresent({line}.state)",
+            f"stats sum({line}.seconds) * {dollars} as usd, count(*) as attempts, "
+            f"sum(strcontains({line}.state, 'SUCCEEDED')) as done, "
+            f"sum(strcontains({line}.state, 'FAILED')) as failed by {line}.run as run",
+            "sort usd desc",
+            "limit 50",
+        ],
+        width=2 * _HALF,
     )

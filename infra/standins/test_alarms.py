@@ -37,6 +37,7 @@ class Minute:
     failed: int = 0
     lost: int = 0
     poison: int = 0
+    stopped: int = 0
     bad_nodes: int = 0
 
 
@@ -94,6 +95,7 @@ class Night:
             (contract.METRIC_FAILED, minute.failed, "sahel"),
             (contract.METRIC_LOST, minute.lost, "eastern"),
             (contract.METRIC_INVALID, minute.poison, None),
+            (contract.METRIC_STOPPED, minute.stopped, "eastern"),
         ):
             for _ in range(count):
                 self.workers.add(name, 1, region=region)
@@ -132,6 +134,7 @@ TROUBLES = {
     "workers-silent": Trouble({"done": 0, "flying": 0, "workers": 0}, 30),
     "workers-lost": Trouble({"lost": 1}, 20),
     "poison-messages": Trouble({"poison": 1}, 1),
+    "run-stopped": Trouble({"stopped": 1}, 1),
 }
 
 

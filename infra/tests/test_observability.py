@@ -58,10 +58,31 @@ def test_cost_is_seconds_on_the_cpus_of_a_worker_at_the_price(
         metric[0]["expression"]
         for widget in dashboard(cloud)["widgets"]
         if "cost" in str(widget["properties"].get("title"))
-        for metric in widget["properties"]["metrics"]
+        for metric in widget["properties"].get("metrics", ())
     ]
     assert cost.startswith("SUM(SEARCH(")
     assert cost.endswith(f" * {contract.WORKER_CPU} * {settings.workers.cpu_hour_price} / 3600")
+
+
+def test_the_cost_of_runs_is_read_where_pods_write_and_operators_may_ask(
+    cloud: Synthesized, settings: Settings
+) -> None:
+    (query,) = [w["properties"]["query"] for w in dashboard(cloud)["widgets"] if w["type"] == "log"]
+    source, _, commands = query.partition(" | ")
+    (group,) = re.findall(r"'(.+)'", source)
+    groups = [found["LogGroupName"] for found in cloud.properties("AWS::Logs::LogGroup", "cluster")]
+    assert group in groups
+    price = f" * {contract.WORKER_CPU} * {settings.workers.cpu_hour_price} / 3600 as usd"
+    assert price in commands
+    operator = cloud.named("AWS::IAM::Role", "RoleName", "operator")
+    (policy,) = operator["Policies"]
+    (asked,) = [
+        statement["Resource"]
+        for statement in statements(policy["PolicyDocument"])
+        if "logs:StartQuery" in statement["Action"]
+    ]
+    ours = f"log-group:{group.rpartition('/')[0]}/*"
+    assert [arn for arn in asked if arn.endswith(ours)]
 
 
 def test_every_alarm_goes_to_the_topic_and_names_its_runbook(
@@ -83,7 +104,7 @@ def test_alarms_of_the_queue(cloud: Synthesized, settings: Settings) -> None:
     places, found = Places(settings), alarms(cloud)
     assert set(found) == {
         *("dead-letters", "oldest-task", "nothing-completes", "tiles-fail", "nodes-fail"),
-        *("hung-work", "workers-silent", "workers-lost", "poison-messages"),
+        *("hung-work", "workers-silent", "workers-lost", "poison-messages", "run-stopped"),
     }
     dead = found["dead-letters"]
     assert dead["Dimensions"] == [{"Name": "QueueName", "Value": places.dead_letters.name}]
