@@ -172,6 +172,7 @@ ENV_METRICS = "CROPMASK_METRICS"
 ENV_SQS_ENDPOINT = "CROPMASK_SQS_ENDPOINT"
 ENV_IMAGE = "CROPMASK_IMAGE"
 ENV_NAMESPACE = "CROPMASK_NAMESPACE"
+ENV_TOPIC = "CROPMASK_TOPIC"
 ENV_CPU_HOUR_PRICE = "CROPMASK_CPU_HOUR_PRICE"
 ENV_S3_ENDPOINT = "CROPMASK_S3_ENDPOINT"
 ENV_VERIFY_INPUTS = "CROPMASK_VERIFY_INPUTS"
@@ -209,6 +210,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_SQS_ENDPOINT: "SQS endpoint, for stand-ins of AWS",
     ENV_IMAGE: "container image of the workers that 'cropmask submit' starts",
     ENV_NAMESPACE: "Kubernetes namespace of the workers",
+    ENV_TOPIC: "SNS topic that is told of the start, the end and troubles of a campaign",
     ENV_CPU_HOUR_PRICE: "dollars for an hour of one CPU, for estimates of cost",
     ENV_S3_ENDPOINT: "S3 endpoint, for object stores other than AWS",
     ENV_VERIFY_INPUTS: "0 to trust GeoMAD files whose items declare a checksum or size; "

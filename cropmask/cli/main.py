@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "report": ("cropmask.cli.area", "Write a page of area and accuracy for people who decide."),
     "plan": ("cropmask.cli.plan", "Compare a region with the results that are there."),
     "submit": ("cropmask.cli.submit", "Send a region's tiles to a queue, or to a cluster."),
+    "campaign": ("cropmask.cli.campaign", "Do a region and year from preflight to report."),
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
     "redrive": ("cropmask.cli.redrive", "Send dead letters back to the queue, or list them."),

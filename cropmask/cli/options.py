@@ -150,7 +150,7 @@ class _Parsed(click.types.FuncParamType):  # type: ignore[type-arg]  # not gener
             self.fail(str(error), param, ctx)
 
 
-def _named(
+def parsed(
     name: str,
     parse: Callable[[str], object] = str,
     suggest: Suggest | None = None,
@@ -294,25 +294,25 @@ def _read_bounds(text: str) -> tuple[float, float]:
     return low, high
 
 
-BOUNDS: Final = _named("low,high", _read_bounds)
-PERCENTS: Final = _named("percents", _read_percents)
-SHARES: Final = _named("shares", _read_shares)
-NAME: Final = _named("name")
-RUN: Final = _named("run")
-PLACE: Final = _named("place", path_kind="file")
-SIZE: Final = _named("size")
-REGION: Final = _named("name_or_path", str, _suggest_regions, "file")
-FILE: Final = _named("file", Path, path_kind="file")
-FOLDER: Final = _named("folder", Path, path_kind="dir")
-PLACE_ON_EARTH: Final = _named("lon,lat", parse_place)
-BOX: Final = _named("west,south,east,north", _parse_box)
-TILE: Final = _named("tile", Tile.parse, _suggest_tiles)
-TILES: Final = _named("tiles", read_tiles, _suggest_more_tiles, "file")
-PERIOD: Final = _named("period", Period.year_of, _suggest_years)
+BOUNDS: Final = parsed("low,high", _read_bounds)
+PERCENTS: Final = parsed("percents", _read_percents)
+SHARES: Final = parsed("shares", _read_shares)
+NAME: Final = parsed("name")
+RUN: Final = parsed("run")
+PLACE: Final = parsed("place", path_kind="file")
+SIZE: Final = parsed("size")
+REGION: Final = parsed("name_or_path", str, _suggest_regions, "file")
+FILE: Final = parsed("file", Path, path_kind="file")
+FOLDER: Final = parsed("folder", Path, path_kind="dir")
+PLACE_ON_EARTH: Final = parsed("lon,lat", parse_place)
+BOX: Final = parsed("west,south,east,north", _parse_box)
+TILE: Final = parsed("tile", Tile.parse, _suggest_tiles)
+TILES: Final = parsed("tiles", read_tiles, _suggest_more_tiles, "file")
+PERIOD: Final = parsed("period", Period.year_of, _suggest_years)
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
-BANDS: Final = _named("bands", _read_bands, _suggest_bands)
-MODEL: Final = _named("recipe_or_file", read_model_name, _suggest_recipes, "file")
+BANDS: Final = parsed("bands", _read_bands, _suggest_bands)
+MODEL: Final = parsed("recipe_or_file", read_model_name, _suggest_recipes, "file")
 
 
 class SettingOption(click.Option):

@@ -27,7 +27,6 @@ from cropmask.task import Period
 
 if TYPE_CHECKING:
     from cropmask.operate.status import RunStatus
-    from cropmask.operate.statuspage import Surroundings
     from cropmask.queue.protocol import Counts
     from cropmask.site.site import Site
 
@@ -81,7 +80,7 @@ def status(
     """
     from cropmask.operate.runs import RunQuery, find_run, load_run_status, utc_now
     from cropmask.operate.status import is_given_up
-    from cropmask.operate.statuspage import MARK, make_status_page
+    from cropmask.operate.statuspage import MARK, describe_surroundings, make_status_page
     from cropmask.region import load_region
     from cropmask.results.finder import find_collection, is_synthetic
     from cropmask.site.site import open_site
@@ -97,7 +96,8 @@ def status(
     # The run says where its inputs are; the command line goes before it.
     given = {name: value for name, value in site_options.items() if value is not None}
     site = open_site(options={**record.places, **given})
-    around = _surroundings(site, record.region, every if watch else None) if html else None
+    pace = max(1, round(every)) if watch else None
+    around = describe_surroundings(site, record.region, reload_seconds=pace) if html else None
     given_up: datetime | None = None
     while True:
         queue, trouble = _count(site)
@@ -129,26 +129,6 @@ def _count(site: Site) -> tuple[Counts | None, str | None]:
         return site.queue().counts(), None
     except CropmaskError as error:
         return None, str(error)
-
-
-def _surroundings(site: Site, name: str, every: float | None) -> Surroundings:
-    from cropmask.grid import tiles_within
-    from cropmask.operate.statuspage import Surroundings
-    from cropmask.region import load_region
-    from cropmask.sources.boundary import load_boundary
-
-    around = Surroundings(
-        site.price,
-        commands=site.commands,
-        reload_seconds=None if every is None else max(1, round(every)),
-    )
-    if site.synthetic:
-        return around  # the made-up world is not where its region is
-    try:
-        outline = load_boundary(load_region(name, site.models).boundary, site.read.limits)
-    except CropmaskError:  # submitted with a region file that is not here
-        return around
-    return replace(around, outline=outline, region_tiles=tiles_within(outline))
 
 
 def _format_standing(

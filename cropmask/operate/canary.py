@@ -11,6 +11,7 @@ from typing import Final
 
 from cropmask.contract import MAX_RECEIVES
 from cropmask.errors import Rejected
+from cropmask.fleet.control import RunState, load_control
 from cropmask.fleet.records import PercentBounds, RunRecord, State
 from cropmask.grid import AFRICA_10, Tile
 from cropmask.operate.formats import format_count
@@ -253,13 +254,23 @@ def look_at_canary(
     """
     first, period = find_first(record), Period.parse(record.period)
     status = load_run_status(store, record, now)
-    return judge_canary(
+    verdict = judge_canary(
         record,
         status.tiles,
         _find_shares(store, [product], period, first),
         _find_shares(store, _list_versions(store, product), period.before, first),
         is_given_up=is_given_up,
     )
+    end = find_stop(store, record)
+    return verdict if end is None else replace(verdict, problems=(*verdict.problems, end))
+
+
+def find_stop(store: Store, record: RunRecord) -> str | None:
+    """Why the tiles of a run are not done any more, in a line; None if they are, or it waits."""
+    control = load_control(store, record.product, record.period, record.run)
+    if control.state not in (RunState.CANCELED, RunState.STOPPED):
+        return None
+    return f"run {record.run} was {control.state}: {control.why or control.reason}"
 
 
 def _list_versions(store: Store, product: Product) -> list[Product]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import shapely
 
-from cropmask.grid import AFRICA_10, Tile
+from cropmask.errors import CropmaskError
+from cropmask.grid import AFRICA_10, Tile, tiles_within
 from cropmask.operate.advice import advise_group, advise_run
 from cropmask.operate.formats import (
     format_count,
@@ -21,10 +22,13 @@ from cropmask.operate.formats import (
 )
 from cropmask.operate.status import TILE_STATES, RunStatus, TileStatus
 from cropmask.queue.protocol import Counts
+from cropmask.region import load_region
 from cropmask.results.html import Html, join, make_page, make_table, tag
 from cropmask.results.outline import outline_path
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.price import Price
+from cropmask.site.site import Site
+from cropmask.sources.boundary import load_boundary
 from cropmask.stac.facts import mark_title
 
 MARK: Final = tag("meta", name="generator", content="cropmask status")
@@ -126,6 +130,26 @@ class Surroundings:
     """Whether results show the made-up world."""
     commands: CommandWriter = PLAIN_COMMANDS
     """How to write commands."""
+
+
+def describe_surroundings(
+    site: Site, region: str, synthetic: bool = False, *, reload_seconds: int | None = None
+) -> Surroundings:
+    """What a page shows beside a run of a region, as far as that is known here.
+
+    ``synthetic`` says whether results show the made-up world, ``reload_seconds`` how often the page
+    loads itself anew; None for never.
+    """
+    around = Surroundings(
+        site.price, reload_seconds=reload_seconds, synthetic=synthetic, commands=site.commands
+    )
+    if site.synthetic:
+        return around  # the made-up world is not where its region is
+    try:
+        outline = load_boundary(load_region(region, site.models).boundary, site.read.limits)
+    except CropmaskError:  # submitted with a region file that is not here
+        return around
+    return replace(around, outline=outline, region_tiles=tiles_within(outline))
 
 
 def make_status_page(standing: RunStatus, around: Surroundings) -> str:

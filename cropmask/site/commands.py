@@ -19,7 +19,9 @@ from cropmask.errors import write_command
 _PLACE: Final = ("env", "catalog", "output", "models", "config")
 PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
     {
-        **dict.fromkeys(("submit", "worker", "status", "doctor", "config"), (*_PLACE, "queue")),
+        **dict.fromkeys(
+            ("submit", "campaign", "worker", "status", "doctor", "config"), (*_PLACE, "queue")
+        ),
         **dict.fromkeys(
             (
                 *("job", "plan", "reconcile", "ls", "rm", "logs", "explain", "mosaic", "show"),

@@ -82,6 +82,7 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
     labels.write_text("\n".join(["id,class", *rows]))
     labeled = ["--sample", str(folder / "s.geojson"), "--labels", str(labels), *places]
     ring = [[lon - 0.1, lat - 0.1], [lon + 0.1, lat - 0.1], [lon, lat + 0.1]]
+    years = ["--period", "2019", "--resolution", "100"]
     valleys = folder / "districts.geojson"
     geometry = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
     feature = {"type": "Feature", "properties": {"name": "Valley"}, "geometry": geometry}
@@ -110,6 +111,7 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
         "area": [*labeled, "--districts", str(valleys), "--districts-only"],
         "plan": [*region, "--tiles", tile, "--resolution", "100", *places],
         "submit": [*region, "--tiles", tile, "--resolution", "100", "--all", "--dry-run", *places],
+        "campaign": [*region, *years, "--tiles", tile, "--until", "plan", *places],
         "status": output,
         "redrive": ["--dry-run", *output],
         "explain": [tile, *region, "--period", "2019", *places],

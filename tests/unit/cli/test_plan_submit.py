@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +19,19 @@ from cropmask.cli.status import status
 from cropmask.cli.submit import submit
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Rejected
-from cropmask.fleet.recordfiles import find_runs, load_run, put_attempt
+from cropmask.fleet.recordfiles import find_runs, load_run
 from cropmask.fleet.records import State
 from cropmask.fleet.taskfile import load_order
-from cropmask.grid import Tile
 from cropmask.kube.manifests import job_name
 from cropmask.operate.planfile import Need, Plan
-from cropmask.operate.waiting import Calendar
 from cropmask.queue.folder import FolderQueue
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
-from cropmask.task import Task
 from cropmask.testing.cluster import MemoryCluster
-from cropmask.tile.job import prepare
-from tests.regions import NAME, YEAR, RegionWorld, block, make_region, put_result
-from tests.runs import make_attempt
+from tests.regions import RegionWorld, block, make_region
+from tests.turns import PRODUCT, Turns, work_while_waiting
 
 TILES = block(2, 2)
-PRODUCT = f"crop_mask_{NAME}"
 
 
 @pytest.fixture
@@ -56,8 +49,7 @@ def run(command: Any, *words: str) -> Result:
 
 
 def finish(world: RegionWorld, index: int) -> None:
-    site = open_site({}, {"catalog": str(world.catalog), "output": "out"})
-    put_result(site.store(), prepare(Task(TILES[index], str(world.region), YEAR), site))
+    Turns(world).finish(TILES[index])
 
 
 def bodies(queue: FolderQueue) -> list[str]:
@@ -405,38 +397,13 @@ def test_places_of_a_file_of_settings_hold_for_all_that_follows(
     assert not (below / "out").exists()
 
 
-def work_while_waiting(monkeypatch: pytest.MonkeyPatch, turn: Callable[[], None]) -> None:
-    """Have something done where a command would sleep."""
-
-    def sleep(_seconds: float) -> None:
-        turn()
-
-    calendar = partial(Calendar, sleep=sleep)
-    monkeypatch.setattr("cropmask.operate.waiting.Calendar", calendar)
-
-
-def do_one(world: RegionWorld, run: str, state: State = State.SUCCEEDED) -> None:
-    """A worker's turn: its item is there, but for pixels."""
-    queue, store = FolderQueue(Path("out/_queue")), FolderStore(Path("out"))
-    lease = queue.lease(seconds=60)
-    assert lease is not None
-    tile = Tile.parse(json.loads(lease.message.body)["tile"])
-    record = load_run(store, PRODUCT, "2019--P1Y", run)
-    if state is State.SUCCEEDED:
-        finish(world, TILES.index(tile))
-        queue.done(lease)
-    else:
-        queue.park(lease, "missing band", "no band")
-    put_attempt(store, make_attempt(record, tile, state))
-
-
 ANYTHING = ("--canary-crop", "0,100", "--canary-nodata", "0,100")
 
 
 def test_a_canary_is_judged_before_the_rest_is_sent(
     world: RegionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    work_while_waiting(monkeypatch, Turns(world).take)
     text = run(submit, *words_of(world), "--run", "first", "--canary", "2", *ANYTHING).output
     assert "Run first: the canary, 2 of 3 tiles, is sent to" in text
     assert "Canary of run first passed: 2 of 2 tiles done" in text
@@ -450,7 +417,7 @@ def test_a_canary_is_judged_before_the_rest_is_sent(
 def test_a_canary_that_fails_leaves_the_rest_unsent_until_somebody_says_so(
     world: RegionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    work_while_waiting(monkeypatch, Turns(world).take)
     words = (*words_of(world), "--run", "first", "--canary", "2")
     done = CliRunner().invoke(submit, [*words, "--json"])
     assert done.exit_code == ExitCode.PLAN_HAS_CHANGES
@@ -476,7 +443,7 @@ def test_a_canary_that_fails_leaves_the_rest_unsent_until_somebody_says_so(
 def test_other_bounds_judge_a_canary_anew(
     world: RegionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    work_while_waiting(monkeypatch, Turns(world).take)
     words = (*words_of(world), "--run", "first", "--canary", "2")
     assert CliRunner().invoke(submit, words).exit_code == ExitCode.PLAN_HAS_CHANGES
     resume = (*words_of(world), "--resume", "first", "--json")
@@ -487,7 +454,7 @@ def test_other_bounds_judge_a_canary_anew(
 def test_a_rejected_tile_fails_the_canary_at_once(
     world: RegionWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work_while_waiting(monkeypatch, lambda: do_one(world, "first", State.INVALID))
+    work_while_waiting(monkeypatch, Turns(world, State.INVALID).take)
     words = (*words_of(world), "--run", "first", "--canary", "2", *ANYTHING)
     done = CliRunner().invoke(submit, words)
     assert done.exit_code == ExitCode.PLAN_HAS_CHANGES
@@ -516,7 +483,7 @@ def test_a_canary_has_a_job_of_its_own(world: RegionWorld, monkeypatch: pytest.M
     cluster = Everywhere("here")
     monkeypatch.setattr("cropmask.kube.doors.open_cluster", lambda _namespace: cluster)
     monkeypatch.setattr("cropmask.operate.submit.find_obstacles", lambda *_args, **_words: ())
-    work_while_waiting(monkeypatch, lambda: do_one(world, "first"))
+    work_while_waiting(monkeypatch, Turns(world).take)
     words = (*words_of(world), "--workers", "9", "--image", "image:1", "--namespace", "here")
     run(submit, *words, "--run", "first", "--canary", "2", *ANYTHING)
     assert {state.name for state in cluster.find({})} == {

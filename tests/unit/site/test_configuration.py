@@ -46,6 +46,7 @@ SAID: dict[str, tuple[str, str]] = {
     "metrics": ("'CropMask'", "CropMask"),
     "sqs_endpoint": ("'http://127.0.0.1:9324'", "http://127.0.0.1:9324"),
     "image": ("'registry/cropmask:1'", "registry/cropmask:1"),
+    "topic": ("'arn:aws:sns:x:1:y'", "arn:aws:sns:x:1:y"),
     "namespace": ("'maps'", "maps"),
     "cpu_hour_price": ("0.02", "0.02"),
     "s3_endpoint": ("'http://127.0.0.1:9000'", "http://127.0.0.1:9000"),

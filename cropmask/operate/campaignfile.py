@@ -1,0 +1,141 @@
+"""How far a campaign is: its document, beside the records of its run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from cropmask.errors import Reason, Rejected
+from cropmask.fleet.records import run_folder
+from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
+from cropmask.store.protocol import Absent, Store
+
+CAMPAIGN_FORMAT: Final = 1
+"""Format of the document."""
+
+
+class CampaignStep(StrEnum):
+    """What a campaign does, in this order."""
+
+    DOCTOR = "doctor"
+    PLAN = "plan"
+    CANARY = "canary"
+    SUBMIT = "submit"
+    WAIT = "wait"
+    RECONCILE = "reconcile"
+    CATALOG = "catalog"
+    INDEX = "index"
+    REPORT = "report"
+
+
+class StepState(StrEnum):
+    """How a step ended."""
+
+    DONE = "done"
+    WAITING = "waiting"
+    """What it needs is not there yet; nothing is wrong."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What became of a step, the last time."""
+
+    step: str
+    state: str
+    began: str
+    """UTC, RFC 3339."""
+    ended: str
+    detail: str
+    """One line."""
+    reason: str | None = None
+    """Of an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRecord:
+    """A region and period from preflight to report, done once."""
+
+    run: str
+    """Name of its run, and its own."""
+    region: str
+    """As it was asked for."""
+    product: str
+    version: str
+    period: str
+    asked: str
+    """How tiles are to be made, and which; it stays what it was."""
+    steps: tuple[StepRecord, ...] = ()
+    """Steps that ended, each once."""
+    told: tuple[str, ...] = ()
+    """What people were told."""
+
+    @property
+    def key(self) -> str:
+        """Key of the document in the store."""
+        return campaign_key(self.product, self.period, self.run)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(self.has_done(step) for step in CampaignStep)
+
+    def has_done(self, step: CampaignStep) -> bool:
+        """Whether a step need not be done again."""
+        return any(one.step == step and one.state == StepState.DONE for one in self.steps)
+
+    def with_step(self, record: StepRecord) -> CampaignRecord:
+        """The same with what became of a step."""
+        others = [one for one in self.steps if one.step != record.step]
+        steps = sorted((*others, record), key=lambda one: [*CampaignStep].index(one.step))
+        return replace(self, steps=tuple(steps))
+
+    def to_json(self) -> str:
+        """The document."""
+        return json.dumps({"campaign": CAMPAIGN_FORMAT, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> CampaignRecord:
+        """Campaign of a document; Rejected if it is none of this format, naming the field."""
+        try:
+            found = read_object(text)
+            if found.pop("campaign", None) != CAMPAIGN_FORMAT:
+                raise ValueError(f"it does not say that its format is {CAMPAIGN_FORMAT}")
+            found["steps"] = tuple(map(_parse_step, found["steps"]))
+            found["told"] = tuple(found["told"])
+            return check_fields(cls, found)
+        except (ValueError, TypeError, KeyError) as error:
+            raise Rejected(
+                f"the document is no campaign ({describe_fault(error)}): remove it, and the "
+                "campaign begins anew",
+                reason=Reason.BAD_RECORD,
+            ) from None
+
+
+def _parse_step(found: Any) -> StepRecord:  # noqa: ANN401 (any JSON value)
+    record = check_fields(StepRecord, found)
+    CampaignStep(record.step), StepState(record.state)
+    return record
+
+
+def campaign_key(product: str, period: str, run: str) -> str:
+    """Key of the document of a campaign."""
+    return f"{run_folder(product, period, run)}campaign.json"
+
+
+def put_campaign(store: Store, record: CampaignRecord) -> None:
+    """Write the document of a campaign."""
+    store.put(record.key, record.to_json().encode(), "application/json")
+
+
+def find_campaign(store: Store, product: str, period: str, run: str) -> CampaignRecord | None:
+    """Document of a campaign; None if it has not begun, Rejected if the document is none."""
+    key = campaign_key(product, period, run)
+    try:
+        return CampaignRecord.from_json(store.get(key))
+    except Absent:
+        return None
+    except Rejected as error:
+        raise Rejected(f"{store.uri(key)}: {error}", reason=error.reason) from None
