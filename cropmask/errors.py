@@ -135,6 +135,14 @@ class Reason(StrEnum):
     # Runs that do not go on.
     RUN_PAUSED = "run paused", "somebody paused the run: the command 'run resume' goes on"
     RUN_CANCELED = "run canceled", "somebody canceled the run: submit what is still wanted"
+    OVER_BUDGET = (
+        "over budget",
+        "the run has cost what it may: the command 'run resume' goes on with more --max-cost",
+    )
+    TOO_MANY_TILES = (
+        "too many tiles",
+        "the run has as many tiles as it may: 'run resume' goes on with more --max-tiles",
+    )
 
     # Inputs.
     NO_CATALOG = "no catalog", _CREDENTIALS

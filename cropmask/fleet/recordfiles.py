@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from cropmask.contract import LEASE_SECONDS, RUNS, VERSION
 from cropmask.errors import CropmaskError, Reason, Rejected
+from cropmask.fleet.control import RunControl, RunState
 from cropmask.fleet.outcome import Outcome, Verdict
 from cropmask.fleet.records import (
     AttemptKey,
@@ -253,14 +254,24 @@ class Journal:
         If its message has come before, whoever had it then and wrote no end has died: ``on_lost``
         is told of that attempt.
         """
-        record = AttemptRecord(
+        record = self._record(order, product, receives, message, State.PROCESSING)
+        lost = self._close_earlier(record) if receives > 1 else None
+        if lost is not None and on_lost is not None:
+            on_lost(lost)
+        self._put(record)
+        return record
+
+    def _record(
+        self, order: Order, product: Product, receives: int, message: str | None, state: State
+    ) -> AttemptRecord:
+        return AttemptRecord(
             tile=str(order.task.tile),
             region=order.task.region,
             period=str(order.task.period),
             product=product.name,
             run=order.run,
             attempt=secrets.token_hex(4),
-            state=State.PROCESSING,
+            state=state,
             started=_text(self.now()),
             receives=receives,
             message=message,
@@ -273,11 +284,42 @@ class Journal:
             host=socket.gethostname(),
             versions=find_versions(),
         )
-        lost = self._close_earlier(record) if receives > 1 else None
-        if lost is not None and on_lost is not None:
-            on_lost(lost)
-        self._put(record)
+
+    def put_aside(
+        self,
+        order: Order,
+        product: Product,
+        receives: int,
+        message: str | None,
+        control: RunControl,
+    ) -> AttemptRecord:
+        """Write that an order is held, or dropped if its run was canceled; its record.
+
+        Raises Misconfigured or Interrupted if the store refuses or fails: without the record, its
+        message must not be deleted.
+        """
+        is_dropped = control.state is RunState.CANCELED
+        state = State.CANCELED if is_dropped else State.HELD
+        record = self._record(order, product, receives, message, state)
+        record = replace(
+            record,
+            ended=record.started,
+            seconds=0.0,
+            reason=control.reason,
+            error=control.why,
+            order=None if is_dropped else {"body": order.body, "attributes": order.attributes},
+        )
+        if receives > 1:
+            self._close_earlier(record)
+        put_attempt(self.store, record)
         return record
+
+    def take_up(self, record: AttemptRecord) -> None:
+        """Remove the record of an order that was held and is done after all."""
+        try:
+            self.store.remove(record.key.key)
+        except CropmaskError as error:
+            log.warning("%s is still said to be held: %s", record.tile, error)
 
     def renew(self, record: AttemptRecord) -> None:
         """Write that an attempt is still running."""
@@ -312,6 +354,7 @@ class Journal:
         try:
             keys = [AttemptKey.parse(entry.key) for entry in self.store.list(folder)]
             begun = [key for key in keys if key is not None]
+            self._take_up_again(record.message, begun)
             ends = close_lost(self.store, begun, self.now(), message=record.message)
             last = max(latest_states(begun), default=None)
             if last is None or last.state not in (State.PROCESSING, State.FAILED):
@@ -322,6 +365,13 @@ class Journal:
             return None
         is_lost = before.reason == Reason.WORKER_LOST and before.message == record.message
         return before if is_lost else None
+
+    def _take_up_again(self, message: str | None, keys: Iterable[AttemptKey]) -> None:
+        """Remove what says that a message is held which has come again."""
+        held = [key for key in keys if key.state is State.HELD]
+        for key, record in load_attempts(self.store, held).items():
+            if message is not None and record.message == message:
+                self.store.remove(key.key)
 
     def _put(self, record: AttemptRecord) -> None:
         try:

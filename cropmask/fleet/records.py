@@ -166,6 +166,8 @@ class AttemptRecord:
     """:class:`~cropmask.machine.stages.StageUse` of every stage."""
     host: str | None = None
     versions: Mapping[str, str] | None = None
+    order: Mapping[str, Any] | None = None
+    """Body and attributes of the message, of an order that is held: what is sent again."""
 
     @property
     def key(self) -> AttemptKey:
@@ -207,6 +209,17 @@ class AttemptRecord:
             error=f"its worker on {self.host or 'an unknown host'} gave no sign of life after "
             f"{seen:%Y-%m-%d %H:%M:%S} UTC: it was killed, or its node was lost",
         )
+
+    def held_order(self) -> Order:
+        """The order that is held; Rejected if the document says none."""
+        try:
+            found = self.order or {}
+            return Order.parse(found["body"], found["attributes"])
+        except (KeyError, TypeError, AttributeError):
+            raise Rejected(
+                f"the record of {self.tile} does not say which order is held",
+                reason=Reason.BAD_RECORD,
+            ) from None
 
     def to_json(self) -> str:
         """The document."""
@@ -300,6 +313,11 @@ class RunRecord:
         """Whether the rest is not sent before the first tiles are judged."""
         canary = self.canary
         return canary is not None and self.sent <= canary.tiles < len(self.tiles)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Product, period and name: where its records are."""
+        return self.product, self.period, self.run
 
     def orders(self) -> tuple[Order, ...]:
         """Orders of the run, in the sequence of its tiles; they name the region by its name."""

@@ -1,7 +1,7 @@
 """Takes tasks from a queue, one after the other, and loses none.
 
-Whatever happens, a message ends in one of three ways: deleted because its item is there, among
-the dead letters, or visible again.
+Whatever happens, a message ends in one of these ways: deleted because its item is there, or because
+a record says that its run waits or was canceled; among the dead letters; or visible again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from cropmask.contract import (
     METRIC_SECONDS,
     METRIC_SECONDS_APART,
     METRIC_SKIPPED,
+    METRIC_STOPPED,
     METRIC_SUCCEEDED,
     POLL_SECONDS,
     ExitCode,
@@ -32,12 +33,15 @@ from cropmask.contract import (
 from cropmask.errors import CropmaskError, Interrupted, LeaseLost, Reason
 from cropmask.fleet.attempt import HeldLease, NoLease
 from cropmask.fleet.breaker import Breaker
+from cropmask.fleet.control import RunControl, RunState
+from cropmask.fleet.gate import Gate, place_of
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
 from cropmask.fleet.recordfiles import Journal, describe
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.machine.heartbeat import Heartbeat, Repeated
 from cropmask.machine.metrics import Metrics
 from cropmask.machine.signals import Stop
+from cropmask.product import Product
 from cropmask.queue.lease import LeaseKeeper
 from cropmask.queue.protocol import Lease, Message, Queue
 from cropmask.task import Order
@@ -99,6 +103,14 @@ class OrderRunner:
     draw: Callable[[float, float], float] = random.uniform
     max_receives: int = MAX_RECEIVES
     breaker: Breaker = field(default_factory=Breaker)
+    gate: Gate = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask where the journal writes."""
+        journal = self.journal
+        self.gate = Gate(
+            journal.store, journal.site, journal.now, self.clock.now, self._count_stopped
+        )
 
     def run(
         self, lease: Lease, held: HeldLease, follow: Callable[[Verdict, Outcome], None]
@@ -106,22 +118,29 @@ class OrderRunner:
         """Have a message's order done; ``follow`` does with the message what the verdict says."""
         began = self.clock.now()
         record: AttemptRecord | None = None
-        tile: str | None = None
+        order: Order | None = None
+        product: Product | None = None
         signs: Repeated | None = None
+        aside: Verdict | None = None
         try:
             order = Order.parse(lease.message.body, lease.message.attributes)
-            tile = str(order.task.tile)
             product = self.journal.site.region(order.task.region).product
-            record = self.journal.begin(
-                order, product, lease.receives, lease.message_id, on_lost=self._count_lost
-            )
-            signs = Repeated(partial(self.journal.renew, record), self.journal.lease_seconds / 2)
-            with signs:
-                outcome = self._attempt(order, record, held)
+            aside = self._put_aside(order, product, lease)
+            if aside is None:
+                record = self.journal.begin(
+                    order, product, lease.receives, lease.message_id, on_lost=self._count_lost
+                )
+                seconds = self.journal.lease_seconds / 2
+                signs = Repeated(partial(self.journal.renew, record), seconds)
+                with signs:
+                    outcome = self._attempt(order, record, held)
         except CropmaskError as error:
             outcome = Outcome(error=error)
+        if aside is not None:
+            follow(aside, Outcome(aside.state))
+            return aside
         verdict = judge(outcome, lease.receives, max_receives=self.max_receives, draw=self.draw)
-        verdict = self.breaker.look(tile, outcome, verdict, lease.receives)
+        verdict = self._look_at_row(order, product, outcome, verdict, lease.receives)
         # A message that is released must be visible to others as soon as possible: a worker that
         # is being stopped has seconds. In all other cases the record is written first: a kill
         # before the message is deleted then costs a skip, and the record tells what happened.
@@ -136,6 +155,52 @@ class OrderRunner:
         if not early:
             follow(verdict, outcome)
         return verdict
+
+    def _put_aside(self, order: Order, product: Product, lease: Lease) -> Verdict | None:
+        """What follows for an order whose run waits or was canceled; None if it is to be done.
+
+        Who resumes a run says so first, then looks which orders are held. So either he finds our
+        record, or we find his word once the record is there: no order is lost, whoever dies.
+        """
+        control = self.gate.look(order, product)
+        while control is not None:
+            record = self.journal.put_aside(
+                order, product, lease.receives, lease.message_id, control
+            )
+            if record.state is State.HELD:
+                now = self.gate.look(order, product, again=True)
+                if now is None or now.state is RunState.CANCELED:
+                    self.journal.take_up(record)
+                    control = now
+                    continue
+            words = (record.tile, record.state.lower(), control.why or control.state)
+            log.info("%s is %s: %s", *words, extra=_log_fields(record))
+            return Verdict(record.state, Step.DELETE)
+        return None
+
+    def _look_at_row(
+        self,
+        order: Order | None,
+        product: Product | None,
+        outcome: Outcome,
+        verdict: Verdict,
+        receives: int,
+    ) -> Verdict:
+        """What follows if this tile failed like many before it: its run, or the worker, stops."""
+        if order is None or product is None:  # no region of ours, so no run that could be stopped
+            tile = None if order is None else str(order.task.tile)
+            return self.breaker.look(tile, outcome, verdict, receives)
+        return self.breaker.look(
+            str(order.task.tile),
+            outcome,
+            verdict,
+            receives,
+            run="/".join(place_of(order, product)),
+            stop=partial(self.gate.stop, order, product),
+        )
+
+    def _count_stopped(self, order: Order, _control: RunControl) -> None:
+        self.metrics.add(METRIC_STOPPED, 1, region=order.task.region)
 
     def _count_lost(self, attempt: AttemptRecord) -> None:
         self.metrics.add(METRIC_LOST, 1, region=attempt.region)
@@ -327,8 +392,10 @@ class Worker:
             verdict = self._runner.run(lease, keeper, follow)
         self._heartbeat.progress("between tasks")
         self._runner.metrics.flush_if_due()
-        if self._runner.breaker.opened:
-            log.error("%s", self._runner.breaker.opened)
+        if opened := self._runner.breaker.take_opened():
+            log.error("%s", opened)
+        if verdict.state in (State.HELD, State.CANCELED):  # no task was done
+            self._taken -= 1
         if verdict.exit_code is not None:
             return verdict.exit_code
         self._pause_after(verdict)
