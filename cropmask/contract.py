@@ -107,6 +107,12 @@ COLORS = "_colors"
 RUNS = "_runs"
 """Folder of runs and attempts in the store of results; no product is named so."""
 
+CAMPAIGN_STEPS = (
+    *("doctor", "plan", "canary", "submit", "wait"),
+    *("reconcile", "catalog", "index", "report"),
+)
+"""What a campaign does, in this order."""
+
 LABEL_RUN = f"{APP}/run"
 LABEL_REGION = f"{APP}/region"
 LABEL_ENVIRONMENT = f"{APP}/environment"

@@ -7,6 +7,7 @@ of an environment, which ``infra/`` fills in when it deploys.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ from cropmask.kube.manifests import (
 )
 
 FOLDER: Final = Path(__file__).parent
+REGIONS: Final = tuple(
+    sorted(file.parent.name for file in FOLDER.parent.glob("models/*/region.toml"))
+)
 ACCOUNT: Final = "123456789012"
 REGION: Final = "af-south-1"
 REGISTRY: Final = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
@@ -60,6 +64,7 @@ def make_files() -> dict[str, list[dict[str, Any]]]:
         service_account=workflow.WORKFLOW,
         any_node=True,
     )
+    indexer = WorkerPod(INDEXER_IMAGE, config_map=namespace.CONFIG_MAP, any_node=True)
     return {
         "namespace.yaml": [
             namespace.make_namespace(),
@@ -99,7 +104,20 @@ def make_files() -> dict[str, list[dict[str, Any]]]:
             *workflow.make_workflow_role(),
             workflow.make_workflow_template(steps, f"{REGISTRY}/cropmask-indexer"),
         ],
+        "argo-cronworkflows.yaml": [
+            workflow.make_cron_workflow(region, schedule) for region, schedule in _schedules()
+        ],
+        "campaign-cronjobs.yaml": [
+            workflow.make_campaign_cron_job(indexer, region, schedule)
+            for region, schedule in _schedules()
+        ],
     }
+
+
+def _schedules() -> Iterator[tuple[str, str]]:
+    """Every region once a day, a few minutes after each other."""
+    for number, region in enumerate(REGIONS):
+        yield region, f"{7 * number} 4 * * *"
 
 
 def make_batch() -> dict[str, Any]:
@@ -119,6 +137,11 @@ def encode_files() -> dict[str, str]:
         name: _HEAD + yaml.safe_dump_all(_plain(documents), sort_keys=False, width=100)
         for name, documents in make_files().items()
     }
+    texts |= {
+        f"campaigns/{region}.yaml": _HEAD
+        + yaml.safe_dump(workflow.make_parameters(region), sort_keys=False)
+        for region in REGIONS
+    }
     texts["batch-job-definition.json"] = json.dumps(make_batch(), indent=2) + "\n"
     return texts
 
@@ -131,6 +154,7 @@ def _plain(documents: list[dict[str, Any]]) -> Any:  # noqa: ANN401 (JSON)
 def main() -> None:
     """Write the files."""
     for name, text in encode_files().items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(text)
         print(FOLDER / name)  # noqa: T201 (a command)
 

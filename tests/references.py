@@ -67,8 +67,10 @@ def _steps_of(document: Document) -> Iterator[Document]:
         for template in spec["templates"]:
             if "container" in template:
                 volumes = [*spec.get("volumes", ()), *template.get("volumes", ())]
+                own = ("serviceAccountName", "nodeSelector", "tolerations")
                 yield {
                     **{key: spec[key] for key in shared if key in spec},
+                    **{key: template[key] for key in own if key in template},
                     "restartPolicy": "Never",
                     "containers": [{**template["container"], "name": ARGO_CONTAINER}],
                     "volumes": volumes,
@@ -138,6 +140,8 @@ def _of_object(document: Document) -> Iterator[tuple[str, str]]:
 
 def _of_workflow(document: Document) -> Iterator[tuple[str, str]]:
     """Templates of a workflow that its steps name and that are not there."""
+    if document["kind"] == "CronWorkflow":
+        yield "WorkflowTemplate", document["spec"]["workflowSpec"]["workflowTemplateRef"]["name"]
     if document["kind"] != "WorkflowTemplate":
         return
     spec = document["spec"]
@@ -145,6 +149,7 @@ def _of_workflow(document: Document) -> Iterator[tuple[str, str]]:
     wanted = {spec["entrypoint"]}
     for template in spec["templates"]:
         wanted |= {step["template"] for steps in template.get("steps", ()) for step in steps}
+        wanted |= {task["template"] for task in template.get("dag", {}).get("tasks", ())}
     yield from (("template", name) for name in sorted(wanted - names))
 
 

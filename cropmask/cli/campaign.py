@@ -26,10 +26,6 @@ LAST: Final = "last"
 """Instead of a year: the calendar year before this one."""
 ALL: Final = "all"
 """Instead of names of tiles: every tile of the region."""
-_STEPS: Final = (
-    *("doctor", "plan", "canary", "submit", "wait"),
-    *("reconcile", "catalog", "index", "report"),
-)
 _COLORS: Final = {"done": "green", "waiting": "yellow", "failed": "red"}
 _PROGRAM: Final = (
     *(sys.executable, "-c"),
@@ -79,9 +75,7 @@ def _read_tiles(text: str) -> Any:  # noqa: ANN401 (a list of tiles)
     help="Only these: names such as x215y075,x216y075, or a file with one on each line.",
 )
 @options.strict_option
-@click.option(
-    "--overwrite/--no-overwrite", default=False, help="Compute changed tiles anew as well."
-)
+@options.switch("--overwrite", help="Compute changed tiles anew as well.")
 @canary_options
 @click.option(
     "--missing",
@@ -90,9 +84,7 @@ def _read_tiles(text: str) -> Any:  # noqa: ANN401 (a list of tiles)
     help="Tiles that may stay without a result: without GeoMAD, or failed for good.",
 )
 @click.option("--when-complete", is_flag=True, help="While GeoMAD is not complete, end with 0.")
-@click.option(
-    "--index/--no-index", default=False, help="Add the results to an Open Data Cube, as 'index'."
-)
+@options.switch("--index", help="Add the results to an Open Data Cube, as 'cropmask index' does.")
 @click.option("--tools", type=options.FOLDER, help="With the Open Data Cube's programs.")
 @click.option(
     "--topic",
@@ -110,7 +102,10 @@ def _read_tiles(text: str) -> Any:  # noqa: ANN401 (a list of tiles)
 )
 @click.option("--run", type=options.NAME, help="Its name.  [default: region, year and version]")
 @click.option(
-    "--until", type=click.Choice(_STEPS), default=_STEPS[-1], help="Last step that is done."
+    "--until",
+    type=click.Choice(contract.CAMPAIGN_STEPS),
+    default=contract.CAMPAIGN_STEPS[-1],
+    help="Last step that is done.",
 )
 @options.queue_option
 @options.json_option
@@ -167,7 +162,7 @@ def _read_request(given: dict[str, Any]) -> CampaignRequest:
 def _format_head(opened: Campaign, site: Site) -> str:
     record = opened.record
     done = sum(one.state == "done" for one in record.steps)
-    how = f"{done} of {len(_STEPS)} steps are done" if record.steps else "begins"
+    how = f"{done} of {len(contract.CAMPAIGN_STEPS)} steps are done" if record.steps else "begins"
     return (
         f"Campaign {record.run}: {record.product} {record.version}, {record.period}, "
         f"{record.asked}, to {site.output}: {how}"

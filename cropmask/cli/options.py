@@ -478,6 +478,14 @@ boundary_option = click.option(
     "--boundary", type=FILE, help="GeoJSON of polygons to use in place of the region's boundary."
 )
 
+
+def switch(name: str, help: str) -> Callable[[Command], Command]:  # noqa: A002 (click's word)
+    """A flag that may also be given a value, ``--index=false``, by whoever writes no shell."""
+    return click.option(
+        name, type=click.BOOL, is_flag=False, flag_value=True, default=False, help=help
+    )
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would be done, and do nothing."

@@ -89,6 +89,12 @@ Exit codes
     "[default: stay while anything is waiting or in flight]",
 )
 @click.option(
+    "--stay",
+    type=options.Seconds(0),
+    default=0.0,
+    help="Stay for so long although nothing is waiting: more may be sent.",
+)
+@click.option(
     "--time-limit",
     cls=options.SettingOption,
     envvar=contract.ENV_TIME_LIMIT,
@@ -144,6 +150,7 @@ def worker(
     max_tasks: int | None,
     max_minutes: float | None,
     idle_exit: float | None,
+    stay: float,
     time_limit: float,
     lease_seconds: float,
     breaker: int,
@@ -187,6 +194,7 @@ def worker(
             max_tasks=max_tasks,
             max_seconds=None if max_minutes is None else 60 * max_minutes,
             idle_exit=idle_exit,
+            stay_seconds=stay,
         )
         with Heartbeat(heartbeat) as pulse:
             attempts = ChildAttempts(

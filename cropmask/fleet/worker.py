@@ -82,6 +82,8 @@ class Rules:
     """Time after which it takes no more."""
     idle_exit: float | None = None
     """Seconds without a task after which it leaves, whatever is in flight elsewhere."""
+    stay_seconds: float = 0.0
+    """Seconds for which it stays although nothing is waiting or in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +356,7 @@ class Worker:
             return False
         if self._empty_since is None:
             self._empty_since = now
-        if now - self._empty_since < self._queue.lag_seconds:
+        if now - self._empty_since < max(self._queue.lag_seconds, self._rules.stay_seconds):
             return False
         log.info("nothing is waiting or in flight: leaving")
         return True

@@ -56,16 +56,24 @@ def make_index_cron_job(worker: WorkerPod, command: Sequence[str], schedule: str
     return make_document("batch/v1", "CronJob", INDEXER, worker.namespace, labels, spec=spec)
 
 
-def database_variable() -> Manifest:
-    """Variable of a container: where the datacube's database is, from a Secret."""
-    secret = {"name": DATABASE_SECRET, "key": "url"}
+def database_variable(*, optional: bool = False) -> Manifest:
+    """Variable of a container: where the datacube's database is, from a Secret.
+
+    One that is ``optional`` is not set where there is no such Secret.
+    """
+    secret = {"name": DATABASE_SECRET, "key": "url", **({"optional": True} if optional else {})}
     return {"name": ENV_DATABASE, "valueFrom": {"secretKeyRef": secret}}
 
 
 def make_database_policy(database: str, namespace: str = contract.NAMESPACE) -> Manifest:
-    """Lets the indexing pods, and only them, reach the network (CIDR) of the database."""
+    """Lets the pods that index, and only them, reach the network (CIDR) of the database."""
+    who = {
+        "key": "app.kubernetes.io/component",
+        "operator": "In",
+        "values": ["campaign", "index"],
+    }
     spec = {
-        "podSelector": {"matchLabels": {"app.kubernetes.io/component": "index"}},
+        "podSelector": {"matchExpressions": [who]},
         "policyTypes": ["Egress"],
         "egress": [make_egress({"ipBlock": {"cidr": database}}, ("TCP", _POSTGRES))],
     }

@@ -220,15 +220,18 @@ def make_container(worker: WorkerPod) -> Manifest:
     }
 
 
-def make_failure_policy(kind: Literal["queue", "index", "tile"]) -> Manifest:
+def make_failure_policy(kind: Literal["queue", "index", "tile", "campaign"]) -> Manifest:
     """What the end of a pod means for its Job, by the exit codes of the contract.
 
     Pods take tasks from a ``queue``, or there is one for each task (``index``), or one task alone
-    (``tile``).
+    (``tile``), or one pod does a ``campaign``.
     """
-    # A worker of a queue parks what is rejected and goes on: only the other two end by it.
-    rejected = {"queue": (), "index": (ExitCode.REJECTED,), "tile": ()}[kind]
-    hopeless = {"queue": (), "index": (), "tile": (ExitCode.REJECTED,)}[kind]
+    # A worker of a queue parks what is rejected and goes on: only the others end by it.
+    rejected = (ExitCode.REJECTED,) if kind == "index" else ()
+    hopeless = {
+        "tile": (ExitCode.REJECTED,),
+        "campaign": (ExitCode.REJECTED, ExitCode.PLAN_HAS_CHANGES),
+    }.get(kind, ())
     rules = [
         _on_codes("FailJob", (ExitCode.USAGE, *hopeless, ExitCode.MISCONFIGURED)),
         *([_on_codes("FailIndex", rejected)] if rejected else []),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import click
 import kubernetes_validate
 import pytest
 import yaml
@@ -21,11 +22,13 @@ from cropmask.kube import workflow
 from cropmask.kube.manifests import CACHES, TEMPORARY
 from cropmask.kube.namespace import make_quota
 from cropmask.kube.scaled import max_job_seconds
+from cropmask.operate.campaignfile import CampaignStep
 from jobs.make_manifests import encode_files
 from tests.references import make_pods, missing_references, pods_of
 
 JOBS = Path(__file__).parents[2] / "jobs"
-CUSTOM = ("ScaledJob", "WorkflowTemplate")
+CUSTOM = ("ScaledJob", "WorkflowTemplate", "CronWorkflow")
+REGIONS = sorted(folder.parent.name for folder in JOBS.parent.glob("models/*/region.toml"))
 DOCUMENTS = [
     pytest.param(document, id=f"{file.stem}-{document['kind']}")
     for file in sorted(JOBS.glob("*.yaml"))
@@ -41,7 +44,8 @@ def document_of(name: str, kind: str) -> dict[str, Any]:
 
 def test_files_are_what_is_printed() -> None:
     printed = encode_files()
-    on_disk = {f.name: f.read_text() for f in (*JOBS.glob("*.yaml"), *JOBS.glob("*.json"))}
+    files = (*JOBS.rglob("*.yaml"), *JOBS.glob("*.json"))
+    on_disk = {str(file.relative_to(JOBS)): file.read_text() for file in files}
     assert on_disk == printed, "run 'make manifests'"
 
 
@@ -79,7 +83,8 @@ def test_files_are_strictly_valid(document: dict[str, Any]) -> None:
 def test_pods_are_strictly_valid(document: dict[str, Any]) -> None:
     """Also those that KEDA and Argo will make."""
     pods = list(make_pods(document))
-    assert bool(pods) == (document["kind"] in ("Job", "CronJob", *CUSTOM))
+    kinds = ("Job", "CronJob", "ScaledJob", "WorkflowTemplate")
+    assert bool(pods) == (document["kind"] in kinds)
     for pod in pods:
         kubernetes_validate.validate(pod, "1.35", strict=True)
 
@@ -133,35 +138,103 @@ def test_a_quota_counts_workers_and_a_few_more() -> None:
     assert hard["limits.memory"] == "56Gi"
 
 
-def test_the_workflow_runs_five_steps_in_order() -> None:
+def templates() -> dict[str, dict[str, Any]]:
     spec = document_of("argo-workflowtemplate.yaml", "WorkflowTemplate")["spec"]
-    templates = {template["name"]: template for template in spec["templates"]}
-    tasks = templates["region"]["dag"]["tasks"]
-    assert [task["name"] for task in tasks] == ["plan", "submit", "wait", "catalog", "index"]
+    return {template["name"]: template for template in spec["templates"]}
+
+
+def test_the_workflow_does_the_steps_of_a_campaign_in_order() -> None:
+    *tasks, workers = templates()["region"]["dag"]["tasks"]
+    assert [task["name"] for task in tasks] == [*CampaignStep] == [*contract.CAMPAIGN_STEPS]
     for before, task in pairwise(tasks):
         assert task["dependencies"] == [before["name"]]
+        assert templates()[task["name"]]["container"]["command"][-2:] == ["--until", task["name"]]
+    assert workers["dependencies"] == ["plan"]
+    assert workers["withSequence"] == {"count": "{{workflow.parameters.parallelism}}"}
+
+
+def test_every_parameter_of_the_workflow_is_used() -> None:
+    spec = document_of("argo-workflowtemplate.yaml", "WorkflowTemplate")["spec"]
     parameters = {parameter["name"] for parameter in spec["arguments"]["parameters"]}
-    assert parameters == {"region", "period", "version"}
-    used = set(re.findall(r"workflow\.parameters\.(\w+)", json.dumps(spec)))
-    assert used == parameters
+    asked = {"region", "period", "version", "tiles", "model", "resolution", "overwrite"}
+    assert parameters == {*asked, "parallelism", "canary", "missing", "index"}
+    assert set(re.findall(r"workflow\.parameters\.(\w+)", json.dumps(spec))) == parameters
 
 
-@pytest.mark.parametrize("step", list(workflow.STEPS))
-def test_steps_are_commands_that_exist(step: str) -> None:
-    """Each step's words are taken by its command, except for what a workflow puts in."""
+def parse(command: list[str], values: dict[str, str]) -> dict[str, Any]:
+    """What a step's command understands once a workflow has put its parameters in."""
     from cropmask.cli.main import cropmask
 
-    program, *words = workflow.STEPS[step]
+    def fill_in(word: str) -> str:
+        return re.sub(r"{{workflow\.parameters\.(\w+)}}", lambda found: values[found[1]], word)
+
+    program, name, *words = map(fill_in, command)
     assert program == contract.APP
-    command: Any = cropmask
-    context: Any = None
-    while hasattr(command, "get_command"):
-        name = words.pop(0)
-        context = command.make_context("x", [], resilient_parsing=True)
-        command = command.get_command(context, name)
-        assert command is not None, name
-    known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
-    assert {word for word in words if word.startswith("--")} <= known
+    found = cropmask.get_command(click.Context(cropmask), name)
+    assert found is not None
+    return dict(found.make_context(name, words).params)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_each_region_has_its_parameters_and_its_schedules(region: str) -> None:
+    """The file, the CronWorkflow and the CronJob of a region ask for the same."""
+    values = yaml.safe_load((JOBS / f"campaigns/{region}.yaml").read_text())
+    assert all(isinstance(value, str) for value in values.values()), "Argo's are texts"
+    assert set(values) == set(workflow.PARAMETERS)
+    assert values["region"] == region
+
+    def of_region(file: str) -> dict[str, Any]:
+        documents = list(yaml.safe_load_all((JOBS / file).read_text()))
+        assert len(documents) == len(REGIONS) == 8
+        name = f"cropmask-{region.replace('_', '-')}"
+        (found,) = [one for one in documents if one["metadata"]["name"] == name]
+        assert found["spec"]["concurrencyPolicy"] == "Forbid"
+        spec: dict[str, Any] = found["spec"]
+        return spec
+
+    flow = of_region("argo-cronworkflows.yaml")
+    said = {p["name"]: p["value"] for p in flow["workflowSpec"]["arguments"]["parameters"]}
+    assert said == values
+    cron = of_region("campaign-cronjobs.yaml")
+    assert [cron["schedule"]] == flow["schedules"]
+    entry = templates()[flow["workflowSpec"]["entrypoint"]]
+    pod = cron["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert parse(container["command"], {}) == parse(entry["container"]["command"], values)
+    assert parse(container["command"], {})["when_complete"] is True
+
+
+@pytest.mark.parametrize("step", [*CampaignStep, workflow.CAMPAIGN, workflow.WORKERS])
+def test_steps_are_commands_that_take_the_parameters(step: str) -> None:
+    values = {**workflow.PARAMETERS, "tiles": "x215y075,x216y075", "overwrite": "true"}
+    found = parse(templates()[step]["container"]["command"], values)
+    if step == workflow.WORKERS:
+        assert found["stay"] == workflow.STAY_SECONDS
+        return
+    assert (found["region"], str(found["period"])) == ("eastern", "2019--P1Y")
+    assert [str(tile) for tile in found["tiles"]] == ["x215y075", "x216y075"]
+    assert (found["overwrite"], found["index"], found["canary"]) == (True, True, 10)
+    assert (found["model"], found["resolution"], found["missing"]) == ("forest", 10, 0)
+    usual = parse(templates()[step]["container"]["command"], dict(workflow.PARAMETERS))
+    assert (usual["tiles"], usual["overwrite"]) == (None, False)
+
+
+def test_workers_of_a_workflow_are_like_those_of_the_queue() -> None:
+    (pod,) = pods_of(document_of("worker-scaledjob.yaml", "ScaledJob"))
+    ours = templates()[workflow.WORKERS]
+    (container,) = pod["containers"]
+    assert ours["container"]["resources"] == container["resources"]
+    assert ours["serviceAccountName"] == pod["serviceAccountName"]
+    assert ours["nodeSelector"] == pod["nodeSelector"]
+    assert ours["tolerations"] == pod["tolerations"]
+
+
+def test_a_campaign_that_needs_somebody_is_not_tried_again_before_the_next_day() -> None:
+    (document, *_) = yaml.safe_load_all((JOBS / "campaign-cronjobs.yaml").read_text())
+    rules = document["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    actions = {c: r["action"] for r in rules for c in r.get("onExitCodes", {}).get("values", ())}
+    assert {actions[code] for code in (2, 3, 13, 20)} == {"FailJob"}
+    assert actions[ExitCode.DRAINED] == "Ignore"
 
 
 def test_steps_are_tried_again_where_that_helps() -> None:
