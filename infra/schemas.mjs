@@ -3,10 +3,11 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
-import { WorkflowTemplate } from "@kubernetes-models/argo-workflows/argoproj.io/v1alpha1";
+import { CronWorkflow, WorkflowTemplate } from "@kubernetes-models/argo-workflows/argoproj.io/v1alpha1";
 import { ScaledJob } from "@kubernetes-models/keda/keda.sh/v1alpha1";
 
 const KINDS = {
+  CronWorkflow: [CronWorkflow, "@kubernetes-models/argo-workflows/argoproj.io/v1alpha1"],
   ScaledJob: [ScaledJob, "@kubernetes-models/keda/keda.sh/v1alpha1"],
   WorkflowTemplate: [WorkflowTemplate, "@kubernetes-models/argo-workflows/argoproj.io/v1alpha1"],
 };
