@@ -23,7 +23,7 @@ from cropmask.fleet.attempt import HeldLease
 from cropmask.fleet.outcome import Outcome
 from cropmask.fleet.recordfiles import close_lost, find_attempts, load_attempt
 from cropmask.fleet.records import AttemptRecord, State
-from cropmask.fleet.worker import Rules, Worker, run_alone
+from cropmask.fleet.worker import Clock, Rules, Worker, run_alone
 from cropmask.machine.heartbeat import Heartbeat
 from cropmask.queue.protocol import Lease, Message
 from cropmask.task import Order
@@ -286,6 +286,27 @@ def test_idle_exit_does_not_wait_for_others() -> None:
     before = at.time.now
     assert at.worker().run() is ExitCode.DONE
     assert 30 <= at.time.now - before <= 35
+
+
+def test_it_stays_for_what_may_be_sent_after_the_last_task() -> None:
+    at = office(DONE, stay_seconds=300)
+    at.send(make_order())
+    sent = False
+    wait = at.time.sleep
+
+    def sleep(seconds: float) -> None:
+        nonlocal sent
+        wait(seconds)
+        if not sent and at.time.now >= 1200:
+            sent = True
+            at.send(make_order(11))
+
+    worker = at.worker()
+    worker._clock = Clock(at.time, sleep)
+    at.queue._sleep = sleep
+    assert worker.run() is ExitCode.DONE
+    assert [r.tile for r in records(at)] == ["x010y020", "x011y020"]
+    assert 1500 <= at.time.now <= 1530
 
 
 def test_numbers_that_lag_must_stay_zero_for_as_long_as_they_lag() -> None:
