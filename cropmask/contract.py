@@ -126,6 +126,7 @@ METRIC_PEAK_MEMORY = "TilePeakMemory"
 METRIC_LOST = "AttemptsLost"
 METRIC_ALIVE = "WorkersAlive"
 METRIC_STOPPED = "RunsStopped"
+METRIC_BUDGET = "RunBudgetUsed"
 METRICS = {
     METRIC_SUCCEEDED: "Count",
     METRIC_SKIPPED: "Count",
@@ -136,6 +137,7 @@ METRICS = {
     METRIC_LOST: "Count",
     METRIC_ALIVE: "Count",
     METRIC_STOPPED: "Count",
+    METRIC_BUDGET: "Percent",
 }
 """Metrics that workers put, with their units."""
 METRIC_DIMENSIONS = ("Environment", "Region")

@@ -104,6 +104,8 @@ class Alarms:
     """Failed attempts in an hour that are more than spot interruptions and hiccups."""
     lost_an_hour: int
     """Workers that die without a word in an hour and are more than lost nodes."""
+    budget_percent: int
+    """Share of what a run may cost at which somebody is to look, before it is stopped."""
     runbook: str
     """Address of ``docs/runbook.md`` as the operators read it."""
 

@@ -40,7 +40,7 @@ class _Known:
     """When, by a clock that only grows."""
 
 
-def _tell_nobody(_order: Order, _control: RunControl) -> None:
+def _tell_nobody(_order: Order, _what: object) -> None:
     pass
 
 
@@ -54,6 +54,8 @@ class Gate:
     clock: Callable[[], float] = time.monotonic
     on_stopped: Callable[[Order, RunControl], None] = _tell_nobody
     """Told of each run that this worker, and no other, has stopped."""
+    on_spent: Callable[[Order, float], None] = _tell_nobody
+    """Told, of each run that may cost so much only, the share that it has cost (1: all of it)."""
     _known: dict[RunPlace, _Known] = field(default_factory=dict)
     _ledgers: dict[RunPlace, RunLedger] = field(default_factory=dict)
 
@@ -114,6 +116,9 @@ class Gate:
         if place not in self._ledgers:
             self._ledgers[place] = RunLedger(self.store, *place, threads=self.site.threads)
         spending = self._ledgers[place].look(self.now())
+        if control.max_cost:
+            dollars = price_of(control, self.site.price).of(spending.cpu_seconds)
+            self.on_spent(order, dollars / control.max_cost)
         is_new = order.task.tile not in spending.tiles
         return find_excess(control, spending, self.site.price, is_new_tile=is_new)
 

@@ -18,6 +18,7 @@ from cropmask.contract import (
     LEASE_SECONDS,
     MAX_RECEIVES,
     METRIC_ALIVE,
+    METRIC_BUDGET,
     METRIC_FAILED,
     METRIC_INVALID,
     METRIC_LOST,
@@ -111,7 +112,12 @@ class OrderRunner:
         """Ask where the journal writes."""
         journal = self.journal
         self.gate = Gate(
-            journal.store, journal.site, journal.now, self.clock.now, self._count_stopped
+            journal.store,
+            journal.site,
+            journal.now,
+            self.clock.now,
+            self._count_stopped,
+            self._count_spent,
         )
 
     def run(
@@ -200,6 +206,9 @@ class OrderRunner:
             run="/".join(place_of(order, product)),
             stop=partial(self.gate.stop, order, product),
         )
+
+    def _count_spent(self, order: Order, share: float) -> None:
+        self.metrics.add(METRIC_BUDGET, 100 * share, region=order.task.region)
 
     def _count_stopped(self, order: Order, _control: RunControl) -> None:
         self.metrics.add(METRIC_STOPPED, 1, region=order.task.region)

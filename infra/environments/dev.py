@@ -39,6 +39,7 @@ SETTINGS = Settings(
         oldest_hours=6,
         failures_an_hour=20,
         lost_an_hour=3,
+        budget_percent=80,
         runbook="https://github.com/example/cropmask/blob/main/docs/runbook.md",
     ),
 )

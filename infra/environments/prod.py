@@ -43,6 +43,7 @@ SETTINGS = Settings(
         oldest_hours=12,
         failures_an_hour=50,
         lost_an_hour=10,
+        budget_percent=80,
         runbook="https://github.com/example/cropmask/blob/main/docs/runbook.md",
     ),
 )

@@ -11,6 +11,7 @@ from aws_cdk import aws_cloudwatch as cw
 
 from cropmask.contract import (
     METRIC_ALIVE,
+    METRIC_BUDGET,
     METRIC_DIMENSIONS,
     METRIC_FAILED,
     METRIC_INVALID,
@@ -106,10 +107,14 @@ def make_alarms(places: Places) -> list[Alarm]:
         Alarm(
             name="RunStopped",
             meaning="A worker stopped a run: its tiles fail alike, or it has cost what it may.",
-            metric=_count(
-                METRIC_STOPPED, places.settings.workers.site, "runs stopped", FIVE_MINUTES
-            ),
+            metric=_select("SUM", METRIC_STOPPED, places.settings.workers.site, "runs stopped"),
             threshold=0,
+        ),
+        Alarm(
+            name="RunBudget",
+            meaning=f"A run has cost more than {limits.budget_percent} percent of what it may.",
+            metric=_select("MAX", METRIC_BUDGET, places.settings.workers.site, "percent"),
+            threshold=limits.budget_percent,
         ),
         Alarm(
             name="PoisonMessages",
@@ -133,14 +138,18 @@ def make_alarms(places: Places) -> list[Alarm]:
     ]
 
 
-def _count(
-    metric: str, environment: str, label: str, period: Duration = _HOUR
-) -> cw.MathExpression:
+def _count(metric: str, environment: str, label: str, period: Duration = _HOUR) -> cw.IMetric:
+    return _select("SUM", metric, environment, label, period)
+
+
+def _select(
+    function: str, metric: str, environment: str, label: str, period: Duration = FIVE_MINUTES
+) -> cw.IMetric:
     """Values of a metric in all regions; a query, since an alarm takes no search."""
     name = METRIC_DIMENSIONS[0]
     source = f'FROM SCHEMA("{METRICS_NAMESPACE}", {", ".join(METRIC_DIMENSIONS)})'
     return cw.MathExpression(
-        expression=f"SELECT SUM({metric}) {source} WHERE {name} = '{environment}'",
+        expression=f"SELECT {function}({metric}) {source} WHERE {name} = '{environment}'",
         using_metrics={},
         period=period,
         label=label,

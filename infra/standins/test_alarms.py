@@ -38,11 +38,12 @@ class Minute:
     lost: int = 0
     poison: int = 0
     stopped: int = 0
+    budget_percent: float | None = 30
     bad_nodes: int = 0
 
 
 GOOD = Minute()
-IDLE = Minute(waiting=0, flying=0, oldest_seconds=0, workers=0, done=0)
+IDLE = Minute(waiting=0, flying=0, oldest_seconds=0, workers=0, done=0, budget_percent=None)
 
 
 @dataclass(slots=True)
@@ -99,6 +100,8 @@ class Night:
         ):
             for _ in range(count):
                 self.workers.add(name, 1, region=region)
+        if minute.budget_percent is not None:
+            self.workers.add(contract.METRIC_BUDGET, minute.budget_percent, region="eastern")
         self.workers.flush()
 
 
@@ -135,6 +138,7 @@ TROUBLES = {
     "workers-lost": Trouble({"lost": 1}, 20),
     "poison-messages": Trouble({"poison": 1}, 1),
     "run-stopped": Trouble({"stopped": 1}, 1),
+    "run-budget": Trouble({"budget_percent": 81}, 30),
 }
 
 

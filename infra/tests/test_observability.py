@@ -105,6 +105,7 @@ def test_alarms_of_the_queue(cloud: Synthesized, settings: Settings) -> None:
     assert set(found) == {
         *("dead-letters", "oldest-task", "nothing-completes", "tiles-fail", "nodes-fail"),
         *("hung-work", "workers-silent", "workers-lost", "poison-messages", "run-stopped"),
+        "run-budget",
     }
     dead = found["dead-letters"]
     assert dead["Dimensions"] == [{"Name": "QueueName", "Value": places.dead_letters.name}]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cropmask.contract import METRIC_STOPPED, ExitCode
+from cropmask.contract import METRIC_BUDGET, METRIC_STOPPED, ExitCode
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.fleet.attempt import HeldLease
 from cropmask.fleet.control import (
@@ -236,6 +236,15 @@ def test_a_run_over_its_budget_is_stopped_by_the_first_worker_that_sees_it(
     assert stops == [(METRIC_STOPPED, 1, "eastern")]
     assert at.worker().run() is ExitCode.DONE
     assert stops == [value for value in at.metrics.values if value[0] == METRIC_STOPPED]
+
+
+def test_the_share_of_its_budget_is_told_while_a_run_goes_on() -> None:
+    at = office(seconds=20)
+    limit(at, max_cost=0.1)
+    at.send(*(make_order(x) for x in range(10, 14)))
+    at.worker().run()
+    told = [value for name, value, region in at.metrics.values if name == METRIC_BUDGET]
+    assert told == pytest.approx([0, 20, 40, 60])
 
 
 def test_somebody_who_has_just_given_more_money_is_not_overridden() -> None:
