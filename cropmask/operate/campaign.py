@@ -269,10 +269,11 @@ class Campaign:
             canary=request.canary,
         )
         put_run(self.store, run)
-        guess = plan.estimate
+        guess, left = plan.estimate, len(plan.of(Need.CHANGED))
+        kept = f", {left:,} changed but left as they are" if left and not request.overwrite else ""
         return StepOutcome(
-            f"{format_count(len(run.tiles), 'tile')} to compute, {run.unchanged:,} unchanged; "
-            f"about {format_duration(guess.worker_seconds)} of one worker, "
+            f"{format_count(len(run.tiles), 'tile')} to compute, {run.unchanged:,} unchanged"
+            f"{kept}; about {format_duration(guess.worker_seconds)} of one worker, "
             f"{format_dollars(guess.dollars(self.site.price))} at {self.site.price}"
         )
 
@@ -447,7 +448,8 @@ def open_campaign(
     Raises
     ------
     Rejected
-        If its region is unknown, or it was begun and asked for something else.
+        If its region is unknown, or it was begun and asked for something else, or another run has
+        its name.
     """
     region = site.region(request.region)
     store, period = site.store(), str(request.period)
@@ -458,6 +460,7 @@ def open_campaign(
     if record is None:
         name = absolute(request.region) if is_region_file(request.region) else request.region
         record = CampaignRecord(run, name, product.name, product.version, period, asked)
+        _check_run(store, record)
     for what, was, now in (
         ("request", record.asked, asked),
         ("version", record.version, product.version),
@@ -480,14 +483,33 @@ def open_campaign(
     )
 
 
+def _check_run(store: Store, record: CampaignRecord) -> None:
+    """Raise Rejected if there is a run of its name that makes other maps."""
+    if record.run not in find_runs(store, record.product, record.period):
+        return
+    run = load_run(store, record.product, record.period, record.run)
+    made = _describe_way(run.recipe, run.resolution, run.bands, run.seamless, run.overwrite)
+    if not record.asked.startswith(made):
+        raise Rejected(
+            f"run {run.run} is there, and makes other maps: {made}; name the campaign otherwise, "
+            "with --run",
+            reason=Reason.BAD_RUN,
+        )
+
+
 def _describe_request(site: Site, request: CampaignRequest) -> str:
     """How tiles are to be made, and which."""
-    words = [request.recipe, f"{site.resolution} m"]
-    words += [format_bands(site.bands)] if site.bands else []
-    words += ["seamless"] if site.seamless else []
-    words += ["overwrite"] if request.overwrite else []
-    words += [" ".join(map(str, sorted(request.tiles)))] if request.tiles else []
-    return ", ".join(words)
+    bands = format_bands(site.bands) if site.bands else None
+    way = _describe_way(request.recipe, site.resolution, bands, site.seamless, request.overwrite)
+    tiles = " ".join(map(str, sorted(request.tiles or ())))
+    return f"{way}, only {tiles}" if tiles else way
+
+
+def _describe_way(
+    recipe: str, resolution: int, bands: str | None, seamless: bool, overwrite: bool
+) -> str:
+    words = [recipe, f"{resolution} m", bands, "seamless" if seamless else None]
+    return ", ".join(filter(None, [*words, "overwrite" if overwrite else None]))
 
 
 def _text(moment: datetime) -> str:

@@ -197,7 +197,7 @@ def test_the_command_of_a_message_asks_for_the_same(
     done = CliRunner().invoke(cropmask, [*line[1:], "--until", "plan", "--json"])
     found = json.loads(done.output)
     assert (found["run"], done.exit_code) == (RUN, 0)
-    assert found["asked"] == "boosted, 10 m, overwrite, x200y070 x200y071 x201y070"
+    assert found["asked"] == "boosted, 10 m, overwrite, only x200y070 x200y071 x201y070"
 
 
 def test_a_canary_that_fails_stops_it_until_somebody_sends_the_rest(world: RegionWorld) -> None:
@@ -351,7 +351,7 @@ def test_killed_at_any_write_it_goes_on_where_it_was(
     ("more", "said"),
     [
         ({"recipe": "boosted"}, "another request: forest, 10 m, not boosted, 10 m"),
-        ({"tiles": TILES[:1]}, "not forest, 10 m, x200y070"),
+        ({"tiles": TILES[:1]}, "not forest, 10 m, only x200y070"),
     ],
 )
 def test_a_campaign_stays_what_it_was(world: RegionWorld, more: Any, said: str) -> None:
@@ -359,6 +359,30 @@ def test_a_campaign_stays_what_it_was(world: RegionWorld, more: Any, said: str) 
     with pytest.raises(Rejected, match=said):
         open_one(world, **more)
     assert open_one(world, run="another", **more).run() is StepState.DONE
+
+
+def test_a_run_of_its_name_that_makes_other_maps_is_left_alone(world: RegionWorld) -> None:
+    open_one(world, run="mine", recipe="boosted").run(CampaignStep.PLAN)
+    (Path("out/_runs") / PRODUCT / PERIOD / "mine" / "campaign.json").unlink()
+    with pytest.raises(Rejected, match="run mine is there, and makes other maps: boosted, 10 m"):
+        open_one(world, run="mine").run()
+    assert open_one(world, run="mine", recipe="boosted").run() is StepState.DONE
+
+
+def test_a_region_without_work_is_looked_at_all_the_same(world: RegionWorld) -> None:
+    for tile in TILES:
+        Turns(world).finish(tile)
+    campaign = open_one(world, canary=ANYTHING)
+    assert campaign.run() is StepState.DONE
+    assert detail_of(campaign, "plan").startswith("0 tiles to compute, 4 unchanged")
+    assert detail_of(campaign, "canary") == "none"
+    world.edit("slope_percent = 50.0", "slope_percent = 40.0")
+    again = open_one(world, run="again")
+    assert again.run() is StepState.DONE
+    assert "4 changed but left as they are" in detail_of(again, "plan")
+    replaced = open_one(world, run="replaced", overwrite=True)
+    replaced.run(CampaignStep.PLAN)
+    assert detail_of(replaced, "plan").startswith("4 tiles to compute, 0 unchanged;")
 
 
 def test_another_version_is_another_campaign(world: RegionWorld) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cropmask.contract import MAX_RECEIVES
 from cropmask.core.cropmap import Statistics
 from cropmask.errors import Rejected
+from cropmask.fleet.control import change_control, pause, resume, stop
 from cropmask.fleet.records import Canary, RunRecord, State
 from cropmask.grid import Tile, tiles_within
 from cropmask.operate.canary import (
@@ -235,6 +236,18 @@ def test_a_canary_is_waited_for() -> None:
     )
     assert verdict.state is CanaryState.PASSED
     assert told == [0, 1, 2]
+
+
+def test_a_run_that_was_stopped_fails_its_canary_and_a_paused_one_is_waited_for() -> None:
+    store, record = MemoryStore(), run_of()
+    put_records(store, record)
+    where = (store, record.product, record.period, record.run)
+    change_control(*where, pause(record.run, "lunch"), NOW)
+    assert look_at_canary(store, EASTERN, record, NOW).state is CanaryState.WAITING
+    change_control(*where, resume(record.run, {}), NOW)
+    change_control(*where, stop("over budget", "it has cost 3 dollars"), NOW)
+    verdict = look_at_canary(store, EASTERN, record, NOW)
+    assert verdict.problems == (f"run {record.run} was stopped: it has cost 3 dollars",)
 
 
 def test_a_canary_whose_tasks_are_gone_is_not_waited_for() -> None:
