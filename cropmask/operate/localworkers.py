@@ -51,11 +51,12 @@ class LocalWorkers:
         """
         ended = [process for process in self._processes if process.poll() is not None]
         self._processes = [process for process in self._processes if process not in ended]
-        if any(process.returncode == ExitCode.MISCONFIGURED for process in ended):
-            raise Misconfigured(
-                "a worker on this machine ended with 13: its last line says why; once that is "
-                "mended, run the same command again"
-            )
+        for process in ended:
+            if process.returncode in (ExitCode.USAGE, ExitCode.MISCONFIGURED):
+                raise Misconfigured(
+                    f"a worker on this machine ended with {process.returncode}: its last line says "
+                    "why; once that is mended, run the same command again"
+                )
         missing = self._number - len(self._processes)
         for _ in range(min(missing, self._queue.counts().visible) if missing > 0 else 0):
             self._processes.append(subprocess.Popen(self._command, stdin=subprocess.DEVNULL))
