@@ -13,6 +13,7 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.naming import SHARED_RUN, tag_everything
 from infra.settings import Settings, load_settings
+from infra.stacks.budget import BudgetStack
 from infra.stacks.cluster import ClusterStack
 from infra.stacks.data import DataStack
 from infra.stacks.network import NetworkStack
@@ -22,6 +23,7 @@ from infra.stacks.workers import WorkersStack
 
 def build(app: App, settings: Settings) -> None:
     """Add the stacks of an environment to an application."""
+    BudgetStack(app, settings)
     network = NetworkStack(app, settings)
     data = DataStack(app, settings)
     cluster = ClusterStack(app, settings, network.vpc)

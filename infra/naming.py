@@ -18,12 +18,19 @@ SHARED_RUN: Final = "shared"
 class CropmaskStack(Stack):
     """A stack of one environment."""
 
-    def __init__(self, scope: Construct, settings: Settings, part: str, description: str) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        settings: Settings,
+        part: str,
+        description: str,
+        region: str | None = None,
+    ) -> None:
         places = Places(settings)
         super().__init__(
             scope,
             f"{places.cluster}-{part}",
-            env=Environment(account=settings.account, region=settings.region),
+            env=Environment(account=settings.account, region=region or settings.region),
             description=f"{APP} {settings.name}: {description}",
             termination_protection=settings.data.keep,
         )
@@ -37,9 +44,17 @@ class CropmaskStack(Stack):
 
 def tag_everything(scope: IConstruct, settings: Settings, run: str) -> None:
     """Tags by which costs are allocated; activate them once in the billing console."""
-    Tags.of(scope).add(APP, APP)
-    Tags.of(scope).add(LABEL_ENVIRONMENT.replace("/", ":"), settings.name)
-    Tags.of(scope).add(LABEL_RUN.replace("/", ":"), run)
+    for name, value in tags_of(settings, run).items():
+        Tags.of(scope).add(name, value)
+
+
+def tags_of(settings: Settings, run: str = SHARED_RUN) -> dict[str, str]:
+    """The tags, as values: for what others make in our name."""
+    return {
+        APP: APP,
+        LABEL_ENVIRONMENT.replace("/", ":"): settings.name,
+        LABEL_RUN.replace("/", ":"): run,
+    }
 
 
 def acknowledge(scope: IConstruct, reason: str, *rules: str) -> None:

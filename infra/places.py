@@ -85,6 +85,15 @@ class Places:
         return self._queue("dead-letters")
 
     @property
+    def interruptions(self) -> QueuePlace:
+        """Queue of what AWS says about instances; only Karpenter asks."""
+        return self._queue("interruptions")
+
+    def repository(self, image: str) -> str:
+        """Name of the repository that keeps an image, ``worker`` or ``indexer``."""
+        return f"{self.cluster}/{image}"
+
+    @property
     def results_prefix(self) -> str:
         """Prefix of the keys of results."""
         return f"{FAMILY}/"

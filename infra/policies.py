@@ -191,3 +191,105 @@ def scale_groups(places: Places) -> iam.PolicyStatement:
             "StringEquals": {f"aws:ResourceTag/k8s.io/cluster-autoscaler/{places.cluster}": "owned"}
         },
     )
+
+
+def bring_nodes(places: Places, node_role: str) -> list[iam.PolicyStatement]:
+    """Start and end instances for pods of this cluster, as Karpenter does.
+
+    Nothing is started without the tag of the cluster, and nothing else is ended.
+    """
+    owned = f"kubernetes.io/cluster/{places.cluster}"
+    asked = {"StringEquals": {f"aws:RequestTag/{owned}": "owned"}}
+    ours = {"StringEquals": {f"aws:ResourceTag/{owned}": "owned"}}
+    here = {"StringEquals": {"aws:RequestedRegion": places.settings.region}}
+    made = [
+        places.arn("ec2", f"{kind}/*")
+        for kind in (
+            *("fleet", "instance", "launch-template", "network-interface"),
+            *("spot-instances-request", "volume"),
+        )
+    ]
+    used = [
+        *(f"arn:aws:ec2:{places.settings.region}::{kind}/*" for kind in ("image", "snapshot")),
+        *(places.arn("ec2", f"{kind}/*") for kind in ("security-group", "subnet")),
+    ]
+    templates, instances = places.arn("ec2", "launch-template/*"), places.arn("ec2", "instance/*")
+    profiles = f"arn:aws:iam::{places.settings.account}:instance-profile/*"
+    start = ["ec2:CreateFleet", "ec2:RunInstances"]
+    return [
+        _may("UseForNodes", start, used),
+        _may("UseTemplates", start, [templates], ours),
+        _may("StartNodes", [*start, "ec2:CreateLaunchTemplate"], made, asked),
+        _may("TagNewNodes", ["ec2:CreateTags"], made, asked),
+        _may("TagNodes", ["ec2:CreateTags"], [instances], ours),
+        _may(
+            "EndNodes",
+            ["ec2:DeleteLaunchTemplate", "ec2:TerminateInstances"],
+            [instances, templates],
+            ours,
+        ),
+        _may(
+            "LookAtCapacity",
+            [
+                "ec2:DescribeCapacityReservations",
+                "ec2:DescribeImages",
+                "ec2:DescribeInstanceStatus",
+                "ec2:DescribeInstanceTypeOfferings",
+                "ec2:DescribeInstanceTypes",
+                "ec2:DescribeInstances",
+                "ec2:DescribeLaunchTemplates",
+                "ec2:DescribePlacementGroups",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeSpotPriceHistory",
+                "ec2:DescribeSubnets",
+            ],
+            ["*"],
+            here,
+        ),
+        _may("LookAtPrices", ["iam:ListInstanceProfiles", "pricing:GetProducts"], ["*"]),
+        _may(
+            "FindImages",
+            ["ssm:GetParameter"],
+            [f"arn:aws:ssm:{places.settings.region}::parameter/aws/service/*"],
+        ),
+        _may(
+            "GiveRole",
+            ["iam:PassRole"],
+            [node_role],
+            {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+        ),
+        _may("LookAtProfiles", ["iam:GetInstanceProfile"], [profiles]),
+        _may(
+            "MakeProfiles",
+            ["iam:CreateInstanceProfile", "iam:TagInstanceProfile"],
+            [profiles],
+            asked,
+        ),
+        _may(
+            "ChangeProfiles",
+            [
+                "iam:AddRoleToInstanceProfile",
+                "iam:DeleteInstanceProfile",
+                "iam:RemoveRoleFromInstanceProfile",
+            ],
+            [profiles],
+            ours,
+        ),
+        describe_cluster(places),
+        _may(
+            "HearOfInterruptions",
+            ["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
+            [places.interruptions.arn],
+        ),
+    ]
+
+
+def _may(
+    sid: str,
+    actions: list[str],
+    resources: list[str],
+    conditions: dict[str, dict[str, str]] | None = None,
+) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        sid=sid, actions=actions, resources=resources, conditions=conditions or {}
+    )

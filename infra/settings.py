@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 ENVIRONMENTS: Final = Path(__file__).parent / "environments"
+FEWEST_SPOT_TYPES: Final = 9
+"""Fewer types of one size are taken away too often; Graviton has no more in ``af-south-1``."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]{1,11}")
+_DIGEST: Final = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+_TYPE: Final = re.compile(r"([a-z]+)(\d)([a-z-]*)\.([a-z0-9]+)")
+
+Architecture = Literal["x86_64", "arm64"]
+Nodes = Literal["groups", "karpenter", "auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +27,9 @@ class Network:
     """Where nodes live, and how they reach AWS."""
 
     cidr: str
-    zones: int
-    """Availability zones; EKS needs two, spot capacity likes three."""
+    zones: tuple[str, ...]
+    """Letters of the availability zones; EKS needs two, spot capacity likes three. Said rather than
+    looked up, so that templates need no account."""
     nat_gateways: int
     interface_endpoints: bool
     """AWS's interfaces inside the network: traffic to them passes no NAT gateway."""
@@ -49,13 +57,25 @@ class Cluster:
     endpoint_from: tuple[str, ...]
     """Networks (CIDR) that reach the Kubernetes API from outside; empty: only from inside."""
     admins: tuple[str, ...]
-    """ARNs of the IAM roles that administer the cluster."""
+    """ARNs of the IAM roles that administer the cluster; empty: a role is made for it, which those
+    may assume whom the account's own policies let."""
+    nodes: Nodes
+    """What brings nodes: managed groups and the cluster autoscaler, Karpenter, or EKS Auto Mode."""
+    architecture: Architecture
+    """Processors of all nodes, and platform of the image."""
+    types: tuple[str, ...]
+    """Instance types for tiles, of one size; those with the least memory first, since the
+    autoscaler takes the first for all."""
+    system_types: tuple[str, ...]
+    """Instance types of the controllers' nodes."""
     system_nodes: int
     """Nodes of the controllers, on demand."""
     spot_nodes: int
     """Most spot nodes; there are none while the queue is empty."""
     on_demand_nodes: int
     """Most nodes on demand for tiles, used where no spot node can be had."""
+    disk_gib: int
+    """Disk of a node: images, and what workers write while they compute."""
     log_days: int
 
 
@@ -65,8 +85,8 @@ class Index:
 
     schedule: str
     """In cron's five fields, UTC."""
-    image: str
-    """Image of the stage ``indexer``, which has Open Data Cube's tools."""
+    image: str | None
+    """Image of the stage ``indexer``, which has Open Data Cube's tools; as that of the workers."""
     database: str
     """Network of the database (CIDR)."""
 
@@ -77,8 +97,9 @@ class Workers:
 
     site: Literal["dev", "prod"]
     """Value of ``CROPMASK_ENV``: dev maps at 60 m, prod at 10 m."""
-    image: str
-    """Image of the workers, by digest or by a tag that never moves."""
+    image: str | None
+    """Image of the workers by digest (``REPOSITORY@sha256:...``), as another environment runs it;
+    None: it is built and pushed when this environment is deployed."""
     most: int
     """Most workers at the same time."""
     cpu_hour_price: float
@@ -86,11 +107,34 @@ class Workers:
     max_minutes: int
     """Minutes after which a worker takes no more tasks and leaves."""
     operators: tuple[str, ...]
-    """ARNs of the IAM roles that may send tasks, look at them and redrive them."""
+    """ARNs of the IAM roles that may become operators, who send tasks, look at them and redrive
+    them; empty: those whom the account's own policies let."""
     workflows: bool
     """Whether steps of Argo Workflows get a role; Argo itself is installed by somebody else."""
     index: Index | None
     """How results are indexed into a datacube; None: not from here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """The repository of images that are to stay."""
+
+    keep: int
+    """So many of the newest images are kept."""
+    readers: tuple[str, ...]
+    """Accounts that may pull from it, such as the one of prod."""
+    scan: bool
+    """Whether all repositories of account and region are scanned when an image comes; once for
+    each: environments that share both leave it to one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the account may cost in a month, and who hears of it; AWS looks a few times a day."""
+
+    dollars: int
+    emails: tuple[str, ...]
+    """One to ten addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +164,10 @@ class Settings:
     region: str
     network: Network
     data: Data
+    images: Images
     cluster: Cluster
     workers: Workers
+    budget: Budget
     alarms: Alarms
 
     def __post_init__(self) -> None:
@@ -130,10 +176,54 @@ class Settings:
             raise ValueError(f"'{self.name}' cannot name an environment: 2 to 12 of a-z, 0-9")
         if not re.fullmatch(r"\d{12}", self.account):
             raise ValueError(f"{self.name}: '{self.account}' is not an AWS account of 12 digits")
-        if self.network.zones < 2:
+        if len(set(self.network.zones)) < 2:
             raise ValueError(f"{self.name}: EKS needs at least two availability zones")
+        if any(not re.fullmatch("[a-z]", letter) for letter in self.network.zones):
+            raise ValueError(f"{self.name}: zones are said by their letters, such as ('a', 'b')")
         if any(network.endswith("/0") for network in self.cluster.endpoint_from):
             raise ValueError(f"{self.name}: the Kubernetes API must not be open to everybody")
+        if not 1 <= len(self.budget.emails) <= 10:
+            raise ValueError(f"{self.name}: a budget needs one to ten addresses that hear of it")
+        self._check_images()
+        self._check_types()
+
+    def _check_images(self) -> None:
+        """Refuse an image whose content may change."""
+        index = self.workers.index
+        for image in (self.workers.image, index.image if index else None):
+            if image is not None and not _DIGEST.fullmatch(image):
+                raise ValueError(
+                    f"{self.name}: '{image}' is no image by digest: write REPOSITORY@sha256:..., "
+                    "or None to have it built"
+                )
+
+    def _check_types(self) -> None:
+        """Refuse types that do not run the image, or that the autoscaler would take for others."""
+        cluster = self.cluster
+        for type_ in (*cluster.types, *cluster.system_types):
+            if architecture_of(type_) != cluster.architecture:
+                raise ValueError(f"{self.name}: a {type_} has no {cluster.architecture} processor")
+        if len({type_.partition(".")[2] for type_ in cluster.types}) != 1:
+            raise ValueError(f"{self.name}: types for tiles must be of one size")
+        if len(set(cluster.types)) < FEWEST_SPOT_TYPES:
+            raise ValueError(
+                f"{self.name}: {len(set(cluster.types))} types for tiles are too few for spot: "
+                f"name {FEWEST_SPOT_TYPES} or more"
+            )
+
+
+def architecture_of(type_: str) -> Architecture:
+    """Processor of an instance type: Graviton has a ``g`` after its generation.
+
+    Raises
+    ------
+    ValueError
+        If it is no name of a type.
+    """
+    found = _TYPE.fullmatch(type_)
+    if found is None:
+        raise ValueError(f"'{type_}' is no instance type: write one such as m6i.2xlarge")
+    return "arm64" if found[3].startswith("g") else "x86_64"
 
 
 def known_environments() -> tuple[str, ...]:

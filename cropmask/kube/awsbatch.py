@@ -31,7 +31,7 @@ def make_job_definition(
     """
     known = {
         contract.ENV_LOG_FORMAT: "json",
-        contract.ENV_THREADS: contract.WORKER_CPU,
+        contract.ENV_THREADS: str(contract.WORKER_CPUS),
         **environment,
     }
     return {
@@ -53,7 +53,7 @@ def make_job_definition(
             "privileged": False,
             "environment": [{"name": name, "value": known[name]} for name in sorted(known)],
             "resourceRequirements": [
-                {"type": "VCPU", "value": contract.WORKER_CPU},
+                {"type": "VCPU", "value": str(contract.WORKER_CPUS)},
                 {"type": "MEMORY", "value": str(_mebibytes(contract.WORKER_MEMORY))},
             ],
             "volumes": [{"name": "tmp"}, {"name": "caches"}],

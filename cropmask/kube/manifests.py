@@ -32,6 +32,8 @@ SCRATCH: Final = "4Gi"
 """Room in each of the writable folders; a 10 m tile has up to 3 GB in the first at the same time:
 what is fetched ahead (``cropmask/remote/ranges.py``), the largest array where memory is small, and
 the bands."""
+DISK_LIMIT: Final = "9Gi"
+"""Both folders full, and logs: who writes more is ended, before the disk of its node is full."""
 DAY: Final = 86_400
 
 RETRIED: Final = (ExitCode.FAILED, ExitCode.TIMED_OUT, ExitCode.MEMORY)
@@ -64,7 +66,7 @@ class WorkerPod:
     namespace: str = contract.NAMESPACE
     service_account: str = contract.SERVICE_ACCOUNT
     cpu: str = contract.WORKER_CPU
-    """CPUs asked for, without a limit; as many threads compute."""
+    """CPUs asked for, without a limit; as many threads compute, rounded up."""
     memory: str = contract.WORKER_MEMORY
     """Memory asked for, and the limit."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -203,8 +205,12 @@ def make_container(worker: WorkerPod) -> Manifest:
         **(source if worker.config_map else {}),
         "env": _environment(worker),
         "resources": {
-            "requests": {"cpu": worker.cpu, "memory": worker.memory},
-            "limits": {"memory": worker.memory},
+            "requests": {
+                "cpu": worker.cpu,
+                "memory": worker.memory,
+                "ephemeral-storage": contract.WORKER_DISK,
+            },
+            "limits": {"memory": worker.memory, "ephemeral-storage": DISK_LIMIT},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -282,6 +288,17 @@ def _batch_node() -> Manifest:
     return {
         "nodeSelector": {contract.BATCH_TAINT: "true"},
         "tolerations": [{**taint, "effect": "NoSchedule"}],
+        "topologySpreadConstraints": [_over_zones()],
+    }
+
+
+def _over_zones() -> Manifest:
+    """Spot is taken zone by zone: where there is a choice, workers are not all in one."""
+    return {
+        "maxSkew": 4,  # a node of one zone may be full before the next zone gets one
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(APP_LABELS)},
     }
 
 

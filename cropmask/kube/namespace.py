@@ -68,10 +68,10 @@ def make_egress(peer: Manifest, *ports: tuple[str, int]) -> Manifest:
 def make_quota(workers: int, namespace: str = contract.NAMESPACE) -> Manifest:
     """What the namespace may take: so many workers, and a few pods more."""
     pods = workers + ALLOWED_PODS
-    memory = f"{pods * int(contract.WORKER_MEMORY.removesuffix('Gi'))}Gi"
+    memory = f"{pods * int(contract.WORKER_MEMORY.removesuffix('Mi'))}Mi"
     hard = {
         "pods": str(pods),
-        "requests.cpu": str(pods * int(contract.WORKER_CPU)),
+        "requests.cpu": str(pods * contract.WORKER_CPUS),
         "requests.memory": memory,
         "limits.memory": memory,
     }

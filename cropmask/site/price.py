@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from cropmask.contract import ENV_CPU_HOUR_PRICE, WORKER_CPU
+from cropmask.contract import ENV_CPU_HOUR_PRICE, WORKER_CPUS
 from cropmask.errors import Misconfigured
 
 DEFAULT_DOLLARS: Final = 0.05
@@ -58,4 +58,4 @@ def occupied_seconds(seconds: float | None, threads: int | None) -> float:
 
     An attempt that died before it could say how many it had counts with those of a worker.
     """
-    return (seconds or 0.0) * (threads or int(WORKER_CPU))
+    return (seconds or 0.0) * (threads or WORKER_CPUS)

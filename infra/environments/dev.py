@@ -1,6 +1,7 @@
 """Development: small, cheap, gone with ``cdk destroy``."""
 
-from infra.settings import Alarms, Cluster, Data, Network, Settings, Workers
+from infra.offers import CAPE_TOWN
+from infra.settings import Alarms, Budget, Cluster, Data, Images, Network, Settings, Workers
 
 ACCOUNT = "111111111111"
 
@@ -10,30 +11,37 @@ SETTINGS = Settings(
     region="af-south-1",
     network=Network(
         cidr="10.40.0.0/16",
-        zones=2,
+        zones=("a", "b"),
         nat_gateways=1,
         interface_endpoints=False,
         flow_log_days=7,
     ),
     data=Data(keep=False, public_results=False, replaced_days=7, log_days=30),
+    images=Images(keep=20, readers=("222222222222",), scan=True),
     cluster=Cluster(
         endpoint_from=("203.0.113.0/24",),
-        admins=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-admin",),
+        admins=(),
+        nodes="groups",
+        architecture="x86_64",
+        types=CAPE_TOWN,
+        system_types=("m6i.large", "m5.large", "m7i.large"),
         system_nodes=2,
         spot_nodes=4,
         on_demand_nodes=1,
+        disk_gib=60,
         log_days=7,
     ),
     workers=Workers(
         site="dev",
-        image=f"{ACCOUNT}.dkr.ecr.af-south-1.amazonaws.com/cropmask:0.1.0",
+        image=None,
         most=10,
         cpu_hour_price=0.03,
         max_minutes=60,
-        operators=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-operator",),
+        operators=(),
         workflows=False,
         index=None,
     ),
+    budget=Budget(dollars=500, emails=("cropmask-operators@example.org",)),
     alarms=Alarms(
         email=None,
         oldest_hours=6,

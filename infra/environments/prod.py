@@ -1,6 +1,17 @@
 """Production: private, three zones, results that stay."""
 
-from infra.settings import Alarms, Cluster, Data, Index, Network, Settings, Workers
+from infra.offers import CAPE_TOWN
+from infra.settings import (
+    Alarms,
+    Budget,
+    Cluster,
+    Data,
+    Images,
+    Index,
+    Network,
+    Settings,
+    Workers,
+)
 
 ACCOUNT = "222222222222"
 
@@ -10,34 +21,41 @@ SETTINGS = Settings(
     region="af-south-1",
     network=Network(
         cidr="10.41.0.0/16",
-        zones=3,
+        zones=("a", "b", "c"),
         nat_gateways=3,
         interface_endpoints=True,
         flow_log_days=90,
     ),
     data=Data(keep=True, public_results=True, replaced_days=90, log_days=365),
+    images=Images(keep=50, readers=(), scan=True),
     cluster=Cluster(
         endpoint_from=(),
-        admins=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-admin",),
+        admins=(),
+        nodes="groups",
+        architecture="x86_64",
+        types=CAPE_TOWN,
+        system_types=("m6i.large", "m5.large", "m7i.large"),
         system_nodes=2,
         spot_nodes=40,
         on_demand_nodes=5,
+        disk_gib=60,
         log_days=90,
     ),
     workers=Workers(
         site="prod",
-        image=f"{ACCOUNT}.dkr.ecr.af-south-1.amazonaws.com/cropmask:0.1.0",
+        image=None,
         most=120,
         cpu_hour_price=0.03,
         max_minutes=120,
-        operators=(f"arn:aws:iam::{ACCOUNT}:role/cropmask-operator",),
+        operators=(),
         workflows=True,
         index=Index(
             schedule="15 3 * * *",
-            image=f"{ACCOUNT}.dkr.ecr.af-south-1.amazonaws.com/cropmask-indexer:0.1.0",
+            image=None,
             database="10.41.0.0/16",
         ),
     ),
+    budget=Budget(dollars=5_000, emails=("cropmask-operators@example.org",)),
     alarms=Alarms(
         email="cropmask-operators@example.org",
         oldest_hours=12,

@@ -10,34 +10,34 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import IDependable
 
-from infra import policies
+from infra import pins, policies
 from infra.naming import CropmaskStack, acknowledge, managed, wildcard
 from infra.pod_identity import PodRole
+from infra.stacks.groups import ON_DEMAND, SPOT, SYSTEM
 from infra.stacks.retention import retention_of
 
-AUTOSCALER_CHART: Final = "9.54.0"
-AUTOSCALER_IMAGE: Final = "v1.35.0"
-"""Of the minor version of the cluster, with a chart whose permissions are made for it."""
-KEDA_CHART: Final = "2.20.2"
 KEDA_NAMESPACE: Final = "keda"
 OBSERVABILITY: Final = "amazon-cloudwatch-observability"
 _AGENT_POLICY: Final = "CloudWatchAgentServerPolicy"
 _LOGS: Final = ("application", "dataplane", "host", "performance")
 """What the CloudWatch add-on writes, each into a group of its own."""
-_SYSTEM: Final = {"role": "system"}
-_PRIORITIES: Final = {"50": [".*-spot-.*"], "10": [".*-ondemand-.*"]}
+_SYSTEM: Final = {"role": SYSTEM}
+_PRIORITIES: Final = {"50": [f".*-{SPOT}-.*"], "10": [f".*-{ON_DEMAND}-.*"]}
 """The autoscaler asks for a node on demand only where no spot node can be had."""
 
 
 def add_controllers(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependable) -> None:
-    """Cluster autoscaler, KEDA and the CloudWatch add-on, each with a role of its own.
+    """KEDA and the CloudWatch add-on, and the autoscaler where groups are to be scaled.
+
+    Each has a role of its own.
 
     Parameters
     ----------
     needs
         The nodes that they run on, and what answers their names.
     """
-    _add_autoscaler(stack, cluster, *needs)
+    if stack.settings.cluster.nodes == "groups":
+        _add_autoscaler(stack, cluster, *needs)
     _add_keda(stack, cluster, *needs)
     _add_observability(stack, cluster, *needs)
 
@@ -66,9 +66,9 @@ def _add_autoscaler(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependa
     )
     chart = cluster.add_helm_chart(
         "AutoscalerChart",
-        chart="cluster-autoscaler",
-        repository="https://kubernetes.github.io/autoscaler",
-        version=AUTOSCALER_CHART,
+        chart=pins.AUTOSCALER.name,
+        repository=pins.AUTOSCALER.repository,
+        version=pins.AUTOSCALER.version,
         release=account,
         namespace="kube-system",
         timeout=Duration.minutes(10),
@@ -76,7 +76,10 @@ def _add_autoscaler(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependa
             "fullnameOverride": account,
             "autoDiscovery": {"clusterName": stack.places.cluster},
             "awsRegion": stack.region,
-            "image": {"tag": AUTOSCALER_IMAGE},
+            "image": {
+                "repository": pins.AUTOSCALER_IMAGE.repository,
+                "tag": pins.AUTOSCALER_IMAGE.tag_and_digest,
+            },
             "nodeSelector": _SYSTEM,
             "rbac": {"serviceAccount": {"name": account}},
             "expanderPriorities": _PRIORITIES,
@@ -108,15 +111,19 @@ def _add_keda(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDependable) -
     )
     chart = cluster.add_helm_chart(
         "KedaChart",
-        chart="keda",
-        repository="https://kedacore.github.io/charts",
-        version=KEDA_CHART,
+        chart=pins.KEDA.name,
+        repository=pins.KEDA.repository,
+        version=pins.KEDA.version,
         release="keda",
         namespace=KEDA_NAMESPACE,
         create_namespace=True,
         wait=True,  # its kinds must be known before a ScaledJob is applied
         timeout=Duration.minutes(10),
-        values={"clusterName": stack.places.cluster, "nodeSelector": _SYSTEM},
+        values={
+            "clusterName": stack.places.cluster,
+            # Auto Mode has nodes of its own for controllers.
+            **({} if stack.settings.cluster.nodes == "auto" else {"nodeSelector": _SYSTEM}),
+        },
     )
     chart.node.add_dependency(*needs, role)
 
@@ -134,6 +141,7 @@ def _add_observability(stack: CropmaskStack, cluster: eks.Cluster, *needs: IDepe
         stack,
         "ObservabilityAddon",
         addon_name=OBSERVABILITY,
+        addon_version=pins.ADDONS[OBSERVABILITY],
         cluster_name=cluster.cluster_name,
         pod_identity_associations=[
             eks.CfnAddon.PodIdentityAssociationProperty(

@@ -7,6 +7,7 @@ from typing import cast
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
+from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
@@ -17,6 +18,7 @@ from cropmask.product import FAMILY
 from infra.naming import CropmaskStack, acknowledge
 from infra.places import BucketPlace
 from infra.settings import Settings
+from infra.stacks.images import IMAGES
 
 
 class DataStack(CropmaskStack):
@@ -32,6 +34,10 @@ class DataStack(CropmaskStack):
         self.models = self._bucket("Models", self.places.models)
         self.dead_letters = self._dead_letter_queue()
         self.queue = self._task_queue()
+        for image in IMAGES:
+            self._repository(image)
+        if settings.images.scan:
+            self._scan_images()
         self.say("Queue", contract.ENV_QUEUE, self.queue.queue_url)
         self.say("DeadLetters", contract.ENV_DEAD_LETTERS, self.dead_letters.queue_url)
         self.say("Output", contract.ENV_OUTPUT, self.places.output)
@@ -129,6 +135,62 @@ class DataStack(CropmaskStack):
             ),
             removal_policy=self._removal,
         )
+
+    def _repository(self, image: str) -> None:
+        """Where images stay: what another environment runs too, or a workflow has pushed."""
+        images = self.settings.images
+        repository = ecr.Repository(
+            self,
+            f"{image.capitalize()}Images",
+            repository_name=self.places.repository(image),
+            image_scan_on_push=True,
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE,
+            encryption=ecr.RepositoryEncryption.AES_256,
+            removal_policy=self._removal,
+            empty_on_delete=not self.settings.data.keep,
+            lifecycle_rules=[
+                ecr.LifecycleRule(
+                    rule_priority=1,
+                    description="parts of images that were replaced",
+                    tag_status=ecr.TagStatus.UNTAGGED,
+                    max_image_age=Duration.days(14),
+                ),
+                ecr.LifecycleRule(
+                    rule_priority=2,
+                    description="old images",
+                    tag_status=ecr.TagStatus.ANY,
+                    max_image_count=images.keep,
+                ),
+            ],
+        )
+        if images.readers:
+            repository.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="OtherEnvironmentsPull",
+                    principals=[iam.AccountPrincipal(account) for account in images.readers],
+                    actions=[
+                        "ecr:BatchCheckLayerAvailability",
+                        "ecr:BatchGetImage",
+                        "ecr:GetDownloadUrlForLayer",
+                    ],
+                )
+            )
+        self.say(
+            f"{image.capitalize()}Repository", f"repository of {image}", repository.repository_uri
+        )
+
+    def _scan_images(self) -> None:
+        """Also those built at deployment, which go to the repository of ``cdk bootstrap``."""
+        rule = ecr.CfnRegistryScanningConfiguration.ScanningRuleProperty(
+            scan_frequency="SCAN_ON_PUSH",
+            repository_filters=[
+                ecr.CfnRegistryScanningConfiguration.RepositoryFilterProperty(
+                    filter=name, filter_type="WILDCARD"
+                )
+                for name in ("cdk-*-container-assets-*", f"{contract.APP}-*")
+            ],
+        )
+        ecr.CfnRegistryScanningConfiguration(self, "Scan", scan_type="BASIC", rules=[rule])
 
     def _publish_results(self) -> None:
         """Everybody may read results through the distribution, and only through it."""

@@ -34,11 +34,16 @@ class NetworkStack(CropmaskStack):
 
     def __init__(self, scope: Construct, settings: Settings) -> None:
         super().__init__(scope, settings, "network", "VPC, endpoints and flow logs")
+        zones = [f"{settings.region}{letter}" for letter in settings.network.zones]
+        # As an answer of AWS would be kept: nobody has to ask for it.
+        self.node.set_context(
+            f"availability-zones:account={settings.account}:region={settings.region}", zones
+        )
         self.vpc = ec2.Vpc(
             self,
             "Vpc",
             ip_addresses=ec2.IpAddresses.cidr(settings.network.cidr),
-            max_azs=settings.network.zones,
+            availability_zones=zones,
             nat_gateways=settings.network.nat_gateways,
             subnet_configuration=[
                 ec2.SubnetConfiguration(

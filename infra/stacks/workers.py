@@ -15,10 +15,12 @@ from cropmask.kube.manifests import WorkerPod, make_labels
 from cropmask.kube.scaled import make_scaled_job
 from cropmask.kube.workflow import WORKFLOW
 from infra import policies
+from infra.documents import apply_documents, as_cluster
 from infra.naming import CropmaskStack, acknowledge, wildcard
 from infra.pod_identity import PodRole
 from infra.settings import Index, Settings
-from infra.stacks.cluster import ClusterStack, as_cluster
+from infra.stacks.cluster import ClusterStack
+from infra.stacks.images import find_image
 
 
 class WorkersStack(CropmaskStack):
@@ -52,14 +54,7 @@ class WorkersStack(CropmaskStack):
         self._operator_role()
 
     def _apply(self, id: str, *documents: dict[str, Any]) -> eks.KubernetesManifest:  # noqa: A002
-        manifest = eks.KubernetesManifest(
-            self,
-            id,
-            cluster=self._cluster,
-            manifest=list(documents),
-            overwrite=True,  # a resource that somebody made by hand becomes ours
-            prune=False,
-        )
+        manifest = apply_documents(self, id, self._cluster, *documents)
         if id != "Namespace":
             manifest.node.add_dependency(self._namespace)
         return manifest
@@ -86,10 +81,13 @@ class WorkersStack(CropmaskStack):
             labels=make_labels(environment=self.settings.name),
         )
 
+    def _image(self, stage: str, named: str | None) -> str:
+        return find_image(self, stage, named, self.settings.cluster.architecture)
+
     def _scaled_job(self) -> dict[str, Any]:
         workers = self.settings.workers
         return make_scaled_job(
-            self._worker(workers.image),
+            self._worker(self._image("worker", workers.image)),
             queue=self.places.tasks.url,
             aws_region=self.settings.region,
             most=workers.most,
@@ -124,7 +122,9 @@ class WorkersStack(CropmaskStack):
         prefix = self.places.results_prefix
         statements = policies.read_objects("Results", self.places.results, prefix)
         role = self._pod_role("Indexer", ns.INDEXER, statements)
-        cron = make_index_cron_job(self._worker(index.image), INDEX_COMMAND, index.schedule)
+        cron = make_index_cron_job(
+            self._worker(self._image("indexer", index.image)), INDEX_COMMAND, index.schedule
+        )
         self._explain_objects(role, "Reads results, all of them.", models=False)
         job = self._apply("Index", cron, make_database_policy(index.database))
         job.node.add_dependency(role)
@@ -143,7 +143,9 @@ class WorkersStack(CropmaskStack):
 
     def _operator_role(self) -> None:
         """What people use: send, watch, redrive; and Jobs of their own in the namespace."""
-        people = [iam.ArnPrincipal(arn) for arn in self.settings.workers.operators]
+        people: list[iam.PrincipalBase] = [
+            iam.ArnPrincipal(arn) for arn in self.settings.workers.operators
+        ] or [iam.AccountPrincipal(self.settings.account)]
         role = iam.Role(
             self,
             "Operator",

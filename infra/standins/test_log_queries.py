@@ -88,7 +88,7 @@ def test_runs_cost_what_their_records_say() -> None:
     keys = find_attempts(at.store, "crop_mask_eastern", "2019--P1Y")
     records = [load_attempt(at.store, key) for key in keys]
     assert len(heard.lines) > 2 * len(records) >= 8
-    spent = sum(record.seconds or 0 for record in records) * int(contract.WORKER_CPU)
+    spent = sum(record.seconds or 0 for record in records) * contract.WORKER_CPUS
     assert row["usd"] == pytest.approx(Price(0.03).of(spent))
     assert (row["run"], row["attempts"]) == ("night-1", len(records))
     assert (row["done"], row["failed"]) == (2, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 CDK_OUT = Path(__file__).parents[1] / "cdk.out"
-PARTS = ("network", "data", "cluster", "workers", "observability")
+PARTS = ("budget", "network", "data", "cluster", "workers", "observability")
 Properties = dict[str, Any]
 
 
@@ -31,6 +32,7 @@ class Synthesized:
 
     environment: str
     templates: dict[str, dict[str, Any]]
+    folder: Path
 
     def resources(self, type_: str | None = None, stack: str | None = None) -> list[Resource]:
         """Resources of a type, of all stacks or of one."""
@@ -59,7 +61,23 @@ class Synthesized:
     def manifests(self) -> Iterator[dict[str, Any]]:
         """Kubernetes documents that are applied."""
         for properties in self.properties("Custom::AWSCDK-EKS-KubernetesResource"):
-            yield from json.loads(properties["Manifest"])
+            text = properties["Manifest"]
+            if isinstance(text, dict):  # names that are known at deployment only
+                text = "".join(p if isinstance(p, str) else "?" for p in text["Fn::Join"][1])
+            yield from json.loads(text)
+
+    def images(self) -> dict[str, dict[str, Any]]:
+        """Images that are built at deployment, by their stage of the Dockerfile."""
+        file = self.folder / f"cropmask-{self.environment}-workers.assets.json"
+        built = json.loads(file.read_text()).get("dockerImages", {}).values()
+        return {image["source"]["dockerBuildTarget"]: image for image in built}
+
+    def image(self, stage: str) -> str:
+        """Address of the image that is built of a stage."""
+        (place,) = self.images()[stage]["destinations"].values()
+        (account,) = re.findall(r"::(\d{12}):", place["assumeRoleArn"])
+        registry = f"{account}.dkr.ecr.{place['region']}.amazonaws.com"
+        return f"{registry}/{place['repositoryName']}:{place['imageTag']}"
 
     def manifest(self, kind: str, name: str | None = None) -> dict[str, Any]:
         """The only Kubernetes document of a kind, and name."""
@@ -74,12 +92,18 @@ class Synthesized:
 @cache
 def load(environment: str) -> Synthesized:
     """What ``make infra-synth`` left for an environment."""
-    folder = CDK_OUT / environment
+    return read(environment, CDK_OUT / environment)
+
+
+def read(environment: str, folder: Path) -> Synthesized:
+    """The templates of an environment in a folder."""
     files = {part: folder / f"cropmask-{environment}-{part}.template.json" for part in PARTS}
     missing = [str(file) for file in files.values() if not file.is_file()]
     assert not missing, f"synthesize first, with 'make infra-synth': {missing} are not there"
     return Synthesized(
-        environment, {part: json.loads(file.read_text()) for part, file in files.items()}
+        environment,
+        {part: json.loads(file.read_text()) for part, file in files.items()},
+        folder,
     )
 
 

@@ -1,22 +1,37 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from cropmask import contract
 from cropmask.contract import BATCH_TAINT
+from infra import pins
 from infra.places import Places
 from infra.settings import Settings
-from infra.stacks.cluster import SPOT_TYPES
+from infra.stacks.groups import groups_of
 from infra.tests.synthesized import Properties, Synthesized, load
 
 GROUPS = ("system", "spot", "ondemand")
+WORKERS_ON_A_NODE = 4
+ALLOCATABLE_MILLIS = 7910
+ALLOCATABLE_MIB = 14_103
+"""What Karpenter's tables say of 2xlarge nodes, with the least memory of all that are named."""
+DAEMONS_MILLIS = 450
+DAEMONS_MIB = 300
+"""Requests on every node: network 50, proxy 100, CloudWatch's agent 250 and its logs 50."""
 
 
 def group(cloud: Synthesized, name: str) -> Properties:
-    return cloud.named("AWS::EKS::Nodegroup", "NodegroupName", f"-{name}")
+    (found,) = [
+        properties
+        for properties in cloud.properties("AWS::EKS::Nodegroup")
+        if re.fullmatch(rf"cropmask-\w+-{name}-[0-9a-f]{{6}}", properties["NodegroupName"])
+    ]
+    return found
 
 
 def test_all_five_logs_of_the_control_plane_are_kept(
@@ -84,7 +99,7 @@ def test_nodes_for_tiles_start_from_zero(cloud: Synthesized, settings: Settings)
     for name, (capacity, most) in wanted.items():
         nodes = group(cloud, name)
         assert nodes["CapacityType"] == capacity
-        assert nodes["ScalingConfig"] == {"MinSize": 0, "DesiredSize": 0, "MaxSize": most}
+        assert nodes["ScalingConfig"] == {"MinSize": 0, "MaxSize": most}
         assert nodes["Labels"][BATCH_TAINT] == "true"
         (taint,) = nodes["Taints"]
         assert taint == {"Key": BATCH_TAINT, "Value": "true", "Effect": "NO_SCHEDULE"}
@@ -98,11 +113,60 @@ def test_controllers_have_nodes_of_their_own_on_demand(cloud: Synthesized) -> No
     assert BATCH_TAINT not in nodes["Labels"]
 
 
-def test_spot_has_many_types_of_one_size(cloud: Synthesized) -> None:
-    types = group(cloud, "spot")["InstanceTypes"]
-    assert types == list(SPOT_TYPES)
-    assert len(types) >= 6
-    assert {type_.split(".")[1] for type_ in types} == {"2xlarge"}
+def test_tiles_have_many_types_of_one_size(cloud: Synthesized, settings: Settings) -> None:
+    for name in ("spot", "ondemand"):
+        types = group(cloud, name)["InstanceTypes"]
+        assert types == list(settings.cluster.types)
+        assert len(types) >= 10
+        assert {type_[0] for type_ in types} == {"c", "m"}
+        assert {type_.split(".")[1] for type_ in types} == {"2xlarge"}
+
+
+def test_a_deployment_puts_no_number_of_nodes_back(cloud: Synthesized) -> None:
+    for nodes in cloud.properties("AWS::EKS::Nodegroup"):
+        assert set(nodes["ScalingConfig"]) == {"MinSize", "MaxSize"}
+
+
+def test_groups_of_other_types_have_another_name(settings: Settings) -> None:
+    """What cannot be changed in place is replaced, and two groups cannot have one name."""
+    before = {g.name_in("cropmask-dev") for g in groups_of(settings.cluster)}
+    fewer = dataclasses.replace(settings.cluster, types=settings.cluster.types[1:])
+    after = {g.name_in("cropmask-dev") for g in groups_of(fewer)}
+    assert len(before & after) == 1  # the system's
+
+
+def test_the_autoscaler_knows_the_disk_of_a_group_without_nodes(
+    cloud: Synthesized, settings: Settings
+) -> None:
+    """Else it would start none for a worker that asks for some."""
+    key = "k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage"
+    for name in ("spot", "ondemand"):
+        said = int(group(cloud, name)["Tags"][key].removesuffix("Gi"))
+        needed = WORKERS_ON_A_NODE * int(contract.WORKER_DISK.removesuffix("Gi"))
+        assert needed <= said < settings.cluster.disk_gib
+
+
+def test_workers_fill_a_node(cloud: Synthesized) -> None:
+    """Four on 8 CPUs, also on those with the least memory, beside what runs on every node."""
+    (container,) = cloud.manifest("ScaledJob")["spec"]["jobTargetRef"]["template"]["spec"][
+        "containers"
+    ]
+    asked = container["resources"]["requests"]
+    cpu, memory = int(asked["cpu"].removesuffix("m")), int(asked["memory"].removesuffix("Mi"))
+    free_cpu, free_memory = ALLOCATABLE_MILLIS - DAEMONS_MILLIS, ALLOCATABLE_MIB - DAEMONS_MIB
+    assert WORKERS_ON_A_NODE * cpu <= free_cpu < (WORKERS_ON_A_NODE + 1) * cpu
+    assert WORKERS_ON_A_NODE * memory <= free_memory
+    assert WORKERS_ON_A_NODE * cpu / ALLOCATABLE_MILLIS > 0.9
+    # A thread for each CPU that a worker asks for, rounded up: none of the eight is idle.
+    assert WORKERS_ON_A_NODE * -(-cpu // 1000) == 8 == WORKERS_ON_A_NODE * contract.WORKER_CPUS
+
+
+def test_workers_are_spread_over_zones_where_there_is_a_choice(cloud: Synthesized) -> None:
+    pod = cloud.manifest("ScaledJob")["spec"]["jobTargetRef"]["template"]
+    (spread,) = pod["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "topology.kubernetes.io/zone"
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert spread["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
 def test_pods_cannot_take_the_credentials_of_their_node(cloud: Synthesized) -> None:
@@ -119,6 +183,7 @@ def test_add_ons_are_there_and_network_policies_are_enforced(cloud: Synthesized)
         *("vpc-cni", "kube-proxy", "eks-pod-identity-agent", "coredns", "metrics-server"),
         "amazon-cloudwatch-observability",
     }
+    assert {name: addon["AddonVersion"] for name, addon in addons.items()} == dict(pins.ADDONS)
     values = json.loads(addons["vpc-cni"]["ConfigurationValues"])
     assert values == {"enableNetworkPolicy": "true"}
     (identity,) = addons["amazon-cloudwatch-observability"]["PodIdentityAssociations"]
@@ -146,7 +211,8 @@ def test_charts_wait_for_nodes_and_for_their_role(cloud: Synthesized) -> None:
         assert "Nodegroupsystem" in needs
         assert "Association" in needs
         assert "Addoncoredns" in needs
-        assert chart.properties["Version"]
+        pinned = {"keda": pins.KEDA, "cluster-autoscaler": pins.AUTOSCALER}
+        assert chart.properties["Version"] == pinned[chart.properties["Chart"]].version
 
 
 def test_the_autoscaler_is_of_the_clusters_version(cloud: Synthesized) -> None:
@@ -156,7 +222,8 @@ def test_the_autoscaler_is_of_the_clusters_version(cloud: Synthesized) -> None:
         if found["Chart"] == "cluster-autoscaler"
     ]
     version = cloud.one("AWS::EKS::Cluster")["Version"]
-    assert json.loads(chart["Values"])["image"]["tag"].startswith(f"v{version}.")
+    image = json.loads(chart["Values"])["image"]
+    assert re.fullmatch(rf"v{re.escape(version)}\.\d+@sha256:[0-9a-f]{{64}}", image["tag"])
     # Charts before 9.47 do not let it see volume attachments, and it then scales nothing.
     assert tuple(map(int, chart["Version"].split("."))) >= (9, 47, 0)
 
@@ -170,18 +237,30 @@ def test_the_autoscaler_prefers_spot(cloud: Synthesized, settings: Settings) -> 
     values = json.loads(chart["Values"])
     assert values["autoDiscovery"]["clusterName"] == Places(settings).cluster
     assert values["extraArgs"]["expander"].startswith("priority")
-    best = max(values["expanderPriorities"], key=int)
-    assert "-spot-" in values["expanderPriorities"][best][0]
-    assert group(cloud, "spot")["NodegroupName"].endswith("-spot")
+    first, second = sorted(values["expanderPriorities"], key=int, reverse=True)
+    # EKS begins the name of a scaling group with that of its node group.
+    for priority, name in ((first, "spot"), (second, "ondemand")):
+        (pattern,) = values["expanderPriorities"][priority]
+        assert re.fullmatch(pattern, f"eks-{group(cloud, name)['NodegroupName']}-8ec7b1f2")
 
 
-def test_only_named_roles_administer_the_cluster(cloud: Synthesized, settings: Settings) -> None:
+def test_the_kubernetes_version_is_one_of_standard_support(cloud: Synthesized) -> None:
+    assert cloud.one("AWS::EKS::Cluster")["Version"] == pins.KUBERNETES == "1.36"
+
+
+def test_only_one_role_of_ours_administers_the_cluster(
+    cloud: Synthesized, settings: Settings
+) -> None:
     admins = [
         entry["PrincipalArn"]
         for entry in cloud.properties("AWS::EKS::AccessEntry")
         if "AmazonEKSClusterAdminPolicy" in json.dumps(entry["AccessPolicies"])
     ]
     named = [arn for arn in admins if isinstance(arn, str)]
-    assert named == list(settings.cluster.admins)
-    (other,) = [arn for arn in admins if not isinstance(arn, str)]
-    assert "KubectlProvider" in other["Fn::GetAtt"][0]  # CDK itself, at deployment
+    assert named == list(settings.cluster.admins) == []
+    made = {re.sub("[0-9A-F]{8}$", "", arn["Fn::GetAtt"][0]) for arn in admins}
+    # Ours, and the CDK itself at deployment.
+    assert made == {"Admin", "ClusterKubectlProviderHandlerServiceRole"}
+    role = cloud.named("AWS::IAM::Role", "RoleName", f"{Places(settings).cluster}-admin")
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": f"arn:aws:iam::{settings.account}:root"}

@@ -9,8 +9,8 @@ def test_subnets_are_private_and_public_in_every_zone(
 ) -> None:
     subnets = cloud.properties("AWS::EC2::Subnet")
     zones = {subnet["AvailabilityZone"] for subnet in subnets}
-    assert len(zones) == settings.network.zones
-    assert len(subnets) == 2 * settings.network.zones
+    assert zones == {f"{settings.region}{letter}" for letter in settings.network.zones}
+    assert len(subnets) == 2 * len(settings.network.zones)
     assert not any(subnet["MapPublicIpOnLaunch"] for subnet in subnets)
 
 
@@ -27,7 +27,7 @@ def test_s3_is_reached_by_a_gateway(cloud: Synthesized, settings: Settings) -> N
     ]
     assert gateway["ServiceName"]["Fn::Join"][1][-1] == ".s3"
     # Every private route table, or some nodes would pay a NAT gateway for their rasters.
-    assert len(gateway["RouteTableIds"]) == 2 * settings.network.zones
+    assert len(gateway["RouteTableIds"]) == 2 * len(settings.network.zones)
 
 
 def test_prod_reaches_aws_by_interfaces_and_dev_does_not(

@@ -34,7 +34,7 @@ def test_an_unknown_environment_is_one_line() -> None:
     [
         ({"name": "Dev!"}, "cannot name an environment"),
         ({"account": "123"}, "12 digits"),
-        ({"network": dataclasses.replace(load_settings("dev").network, zones=1)}, "two avail"),
+        ({"network": dataclasses.replace(load_settings("dev").network, zones=("a",))}, "two avail"),
         (
             {"cluster": dataclasses.replace(load_settings("dev").cluster, endpoint_from=("::/0",))},
             "open to everybody",
@@ -79,7 +79,6 @@ from infra.naming import SHARED_RUN, tag_everything
 from infra.settings import load_settings
 heavy = [m for m in ("numpy", "pydantic", "boto3", "rasterio") if m in sys.modules]
 context = json.load(open("cdk.json"))["context"]
-context.update(json.load(open("cdk.context.json")))
 app = App(context=context, analytics_reporting=False)
 settings = load_settings("stage")
 build(app, settings)
@@ -95,8 +94,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("copy")
     left_out = shutil.ignore_patterns("cdk.out", "__pycache__", "*.log")
     shutil.copytree(INFRA, folder / "infra", ignore=left_out)
-    for name in ("cdk.json", "cdk.context.json"):
-        shutil.copy(INFRA.parent / name, folder)
+    (folder / "jobs").mkdir()
+    for name in ("cdk.json", "jobs/Dockerfile", "jobs/Dockerfile.dockerignore"):
+        shutil.copy(INFRA.parent / name, folder / name)
     environments = folder / "infra/environments"
     text = (environments / "dev.py").read_text()
     (environments / "stage.py").write_text(text.replace('name="dev"', 'name="stage"'))

@@ -4,7 +4,8 @@ import json
 import re
 
 from cropmask import contract
-from cropmask.kube.manifests import make_pod
+from cropmask.kube.manifests import WorkerPod, make_labels, make_pod
+from cropmask.kube.namespace import CONFIG_MAP
 from infra.places import Places
 from infra.settings import Settings
 from infra.tests.synthesized import Synthesized
@@ -26,17 +27,14 @@ def test_workers_are_scaled_by_the_queue(cloud: Synthesized, settings: Settings)
     assert trigger["metadata"]["awsRegion"] == settings.region
     assert scaled["maxReplicaCount"] == settings.workers.most
     (container,) = scaled["jobTargetRef"]["template"]["spec"]["containers"]
-    assert container["image"] == settings.workers.image
+    assert container["image"] == cloud.image("worker")
     assert container["command"] == ["cropmask", "worker"]
 
 
 def test_pods_are_those_of_the_manifests(cloud: Synthesized, settings: Settings) -> None:
     """What is deployed is what ``jobs/`` shows, but for image and label of the environment."""
-    from cropmask.kube.manifests import WorkerPod, make_labels
-    from cropmask.kube.namespace import CONFIG_MAP
-
     worker = WorkerPod(
-        settings.workers.image,
+        cloud.image("worker"),
         config_map=CONFIG_MAP,
         labels=make_labels(environment=settings.name),
     )
@@ -59,12 +57,12 @@ def test_the_namespace_holds_all_workers_and_no_end_of_pods(
 ) -> None:
     hard = cloud.manifest("ResourceQuota")["spec"]["hard"]
     assert settings.workers.most < int(hard["pods"]) < settings.workers.most + 10
-    assert int(hard["requests.cpu"]) >= settings.workers.most * int(contract.WORKER_CPU)
+    assert int(hard["requests.cpu"]) >= settings.workers.most * contract.WORKER_CPUS
 
 
 def test_nodes_hold_all_workers(settings: Settings) -> None:
-    """Three workers of two CPUs fit on a node of eight, beside what runs on every node."""
-    assert 3 * settings.cluster.spot_nodes >= settings.workers.most
+    """Four workers fit on a node, as a test of the nodes shows."""
+    assert 4 * settings.cluster.spot_nodes >= settings.workers.most
 
 
 def test_nothing_comes_in_and_little_goes_out(cloud: Synthesized) -> None:

@@ -76,7 +76,7 @@ def test_files_are_strictly_valid(document: dict[str, Any]) -> None:
     if document["kind"] in CUSTOM:  # their schemas need node: infra/tests/test_schemas.py
         assert document["apiVersion"] in ("keda.sh/v1alpha1", "argoproj.io/v1alpha1")
         return
-    kubernetes_validate.validate(document, "1.35", strict=True)
+    kubernetes_validate.validate(document, "1.36", strict=True)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -86,7 +86,7 @@ def test_pods_are_strictly_valid(document: dict[str, Any]) -> None:
     kinds = ("Job", "CronJob", "ScaledJob", "WorkflowTemplate")
     assert bool(pods) == (document["kind"] in kinds)
     for pod in pods:
-        kubernetes_validate.validate(pod, "1.35", strict=True)
+        kubernetes_validate.validate(pod, "1.36", strict=True)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -135,7 +135,8 @@ def test_settings_are_known_variables() -> None:
 def test_a_quota_counts_workers_and_a_few_more() -> None:
     hard = make_quota(10)["spec"]["hard"]
     assert hard["pods"] == "14"
-    assert hard["limits.memory"] == "56Gi"
+    assert hard["limits.memory"] == f"{14 * 3300}Mi"
+    assert hard["requests.cpu"] == "28"
 
 
 def templates() -> dict[str, dict[str, Any]]:

@@ -196,7 +196,7 @@ def test_a_dry_run_prints_a_manifest_and_leaves_nothing(world: RegionWorld) -> N
     words = (*words_of(world), "--workers", "3", "--image", "image:1", "--dry-run")
     done = run(submit, *words)
     manifest = yaml.safe_load(done.stdout)
-    kubernetes_validate.validate(manifest, "1.35", strict=True)
+    kubernetes_validate.validate(manifest, "1.36", strict=True)
     assert manifest["spec"]["parallelism"] == 3
     comments = [line for line in done.stdout.splitlines() if line.startswith('# {"attr')]
     assert len(comments) == 3

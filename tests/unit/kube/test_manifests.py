@@ -14,6 +14,7 @@ from cropmask.contract import ExitCode
 from cropmask.errors import CropmaskError
 from cropmask.kube.manifests import (
     CACHES,
+    DISK_LIMIT,
     TEMPORARY,
     Manifest,
     WorkerPod,
@@ -25,7 +26,7 @@ from cropmask.kube.manifests import (
 )
 from cropmask.task import parse_run_id
 
-KUBERNETES = "1.35"
+KUBERNETES = "1.36"
 RUN = "20190704t081500-1f3a"
 WORKER = WorkerPod(
     "registry.example/cropmask:1",
@@ -102,8 +103,12 @@ def test_everything_that_is_written_lies_in_a_mounted_folder(job: Manifest) -> N
 def test_memory_is_limited_and_cpus_are_asked_for_without_a_limit() -> None:
     container = container_of(QUEUE_JOB)
     assert container["resources"] == {
-        "requests": {"cpu": contract.WORKER_CPU, "memory": contract.WORKER_MEMORY},
-        "limits": {"memory": contract.WORKER_MEMORY},
+        "requests": {
+            "cpu": contract.WORKER_CPU,
+            "memory": contract.WORKER_MEMORY,
+            "ephemeral-storage": contract.WORKER_DISK,
+        },
+        "limits": {"memory": contract.WORKER_MEMORY, "ephemeral-storage": DISK_LIMIT},
     }
     threads = container["env"][-1]
     assert threads["name"] == contract.ENV_THREADS

@@ -238,7 +238,7 @@ def test_the_job_of_a_run(direct: bool) -> None:
     task_file = "s3://bucket/maps/_runs/x/tasks.jsonl" if direct else None
     pods = PodOptions("image:1", 20, variables={"CROPMASK_TIME_LIMIT": "900"}, any_node=True)
     manifest = make_run_job(record, site, pods, task_file)
-    kubernetes_validate.validate(manifest, "1.35", strict=True)
+    kubernetes_validate.validate(manifest, "1.36", strict=True)
     known = environment_of(manifest)
     assert known["CROPMASK_TIME_LIMIT"] == "900"
     assert known["CROPMASK_OUTPUT"] == "s3://bucket/maps"
