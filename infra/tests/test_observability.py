@@ -72,7 +72,7 @@ def test_the_cost_of_runs_is_read_where_pods_write_and_operators_may_ask(
     (group,) = re.findall(r"'(.+)'", source)
     groups = [found["LogGroupName"] for found in cloud.properties("AWS::Logs::LogGroup", "cluster")]
     assert group in groups
-    price = f" * {contract.WORKER_CPU} * {settings.workers.cpu_hour_price} / 3600 as usd"
+    price = f" * {contract.WORKER_CPUS} * {settings.workers.cpu_hour_price} / 3600 as usd"
     assert price in commands
     operator = cloud.named("AWS::IAM::Role", "RoleName", "operator")
     (policy,) = operator["Policies"]
