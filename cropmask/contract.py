@@ -224,7 +224,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_IMAGE: "container image of the workers that 'cropmask submit' starts",
     ENV_NAMESPACE: "Kubernetes namespace of the workers",
     ENV_TOPIC: "SNS topic that is told of the start, the end and troubles of a campaign",
-    ENV_CPU_HOUR_PRICE: "dollars for an hour of one CPU, for estimates of cost",
+    ENV_CPU_HOUR_PRICE: "dollars for an hour of one CPU, and where wanted date and source",
     ENV_S3_ENDPOINT: "S3 endpoint, for object stores other than AWS",
     ENV_VERIFY_INPUTS: "0 to trust GeoMAD files whose items declare a checksum or size; "
     "all to fetch remote files whole for it, however little of them is read",

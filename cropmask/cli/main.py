@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "campaign": ("cropmask.cli.campaign", "Do a region and year from preflight to report."),
     "worker": ("cropmask.cli.worker", "Take tasks from a queue and do them."),
     "status": ("cropmask.cli.status", "How far a run is: tiles by state, speed, end, failures."),
+    "run": ("cropmask.cli.run", "Pause, resume or cancel one run, or list runs."),
     "redrive": ("cropmask.cli.redrive", "Send dead letters back to the queue, or list them."),
     "explain": ("cropmask.cli.explain", "Say why a tile was skipped, failed or changed."),
     "logs": ("cropmask.cli.explain", "Show what was written down of a tile's attempts."),

@@ -478,6 +478,22 @@ boundary_option = click.option(
     "--boundary", type=FILE, help="GeoJSON of polygons to use in place of the region's boundary."
 )
 
+limit_options = combine(
+    click.option(
+        "--max-cost",
+        metavar="USD",
+        type=FiniteNumber(0, min_open=True),
+        help="Dollars that the run may cost: no task of it is done once it has cost more.  "
+        "[default: any]",
+    ),
+    click.option(
+        "--max-tiles",
+        type=WholeNumber(1),
+        help="Tiles that the run may compute.  [default: any]",
+    ),
+)
+"""What a run may need."""
+
 
 def switch(name: str, help: str) -> Callable[[Command], Command]:  # noqa: A002 (click's word)
     """A flag that may also be given a value, ``--index=false``, by whoever writes no shell."""
@@ -510,3 +526,8 @@ machine_options = combine(
     ),
 )
 """What of the machine may be used."""
+
+
+def pick_limits(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of :data:`limit_options` that were given."""
+    return {name: given[name] for name in ("max_cost", "max_tiles") if given[name] is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,8 @@ from cropmask.operate.formats import format_count, format_moment
 
 if TYPE_CHECKING:
     from cropmask.operate.redrive import LetterGroup
-    from cropmask.queue.protocol import DeadLetter
+    from cropmask.queue.protocol import DeadLetter, Queue
+    from cropmask.site.site import Site
 
 _PRINTED_TILES: Final = 8
 """Tiles of a group that are printed."""
@@ -52,7 +53,9 @@ def redrive(
 
     A task whose failure is final is among the dead letters at once, with its reason; one that
     failed too often has the reason 'receives used up'. Each is deleted there only after the queue
-    has accepted its copy: whatever happens, no task is lost.
+    has accepted its copy: whatever happens, no task is lost. A run that was stopped because its
+    tiles failed alike goes on, with what is held of it; one that is paused or over its budget does
+    not, before 'cropmask run resume'.
 
     \b
     Examples:
@@ -78,14 +81,38 @@ def redrive(
         confirm(f"delete {waiting} of {queue.address} for good?")
     act = redrive.discard_letters if discard else redrive.redrive_letters
     verb = "deleted" if discard else "sent back"
-    number = _act_and_print(act(queue, wanted, now=now), verb, as_json=as_json)
-    if not number and (where or since) and not as_json:
+    letters = _act_and_print(act(queue, wanted, now=now), verb, as_json=as_json)
+    if letters and not discard:
+        _resume_stopped(site, queue, letters, quiet=as_json)
+    if not letters and (where or since) and not as_json:
         look = site.commands.line("redrive", "--dry-run")
         click.echo(f"none is like that: '{look}' lists those that are there")
 
 
-def _act_and_print(done: Iterable[DeadLetter], verb: str, *, as_json: bool) -> int:
-    """Print what was done, also where it ends in an error; returns how many it were."""
+def _resume_stopped(
+    site: Site, queue: Queue, letters: Sequence[DeadLetter], *, quiet: bool
+) -> None:
+    """Have runs go on that were stopped because their tiles failed: these are to be tried again."""
+    from cropmask.errors import Reason
+    from cropmask.fleet.control import RunState
+    from cropmask.operate.advice import advise_control
+    from cropmask.operate.redrive import find_waiting_runs
+    from cropmask.operate.runcontrol import resume_run
+
+    store = site.store()
+    limits = (Reason.OVER_BUDGET, Reason.TOO_MANY_TILES)
+    for record, control in find_waiting_runs(store, site, letters):
+        if control.state is RunState.STOPPED and control.reason not in limits:
+            changed = resume_run(store, queue, record, site, datetime.now(UTC), {})
+            held = format_count(changed.tiles, "held tile")
+            said = f"run {record.run} goes on, {held} sent as well"
+        else:
+            said = f"run {record.run} {advise_control(record.run, control, site.commands)}"
+        click.echo(said, err=quiet)
+
+
+def _act_and_print(done: Iterable[DeadLetter], verb: str, *, as_json: bool) -> Sequence[DeadLetter]:
+    """Print what was done, also where it ends in an error; returns what it was."""
     from cropmask.operate.redrive import group_letters
 
     letters: list[DeadLetter] = []
@@ -96,7 +123,7 @@ def _act_and_print(done: Iterable[DeadLetter], verb: str, *, as_json: bool) -> i
         lines = [f"{format_count(len(letters), 'dead letter')} {verb}"]
         lines += [f"  {one.count:>6,}  {one.reason}" for one in groups]
         print_result(groups, lines, as_json=as_json)
-    return len(letters)
+    return letters
 
 
 def _format_groups(groups: tuple[LetterGroup, ...]) -> Iterator[str]:

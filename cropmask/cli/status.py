@@ -116,7 +116,8 @@ def status(
             click.echo(f"other runs: {', '.join(other.run for other in others[:5])}")
         waiting = queue.waiting if queue else None
         given_up = (given_up or now) if is_given_up(standing, waiting) else None
-        if not watch or standing.remaining == 0 or (given_up and now - given_up >= QUEUE_LAG):
+        is_over = standing.remaining == 0 or standing.is_at_rest
+        if not watch or is_over or (given_up and now - given_up >= QUEUE_LAG):
             return
         time.sleep(every)
 
@@ -157,11 +158,7 @@ def _format_standing(
     speed = f"{format_rate(standing.per_hour)}{usual}" if standing.per_hour else "not known yet"
     yield f"\nspeed   {speed}"
     yield f"ends    {_format_end(standing)}"
-    yield (
-        f"cost    {format_dollars(standing.dollars(site.price))} so far: "
-        f"{format_cpu_time(spent.cpu_seconds)} (from {spent.sampled} of "
-        f"{format_count(spent.ended, 'attempt')}) at {site.price}"
-    )
+    yield f"cost    {_format_cost(standing, site)}"
     if queue is not None:
         yield (
             f"queue   {queue.visible:,} waiting, {queue.in_flight:,} in flight, "
@@ -179,7 +176,24 @@ def _format_standing(
     yield from ["", *(f"> {line}" for line in advice)] if advice else []
 
 
+def _format_cost(standing: RunStatus, site: Site) -> str:
+    from cropmask.fleet.gate import price_of
+
+    spent, control = standing.spent, standing.control
+    share = standing.spent_share(site.price)
+    limit = (
+        f"{share:.0%} of {format_dollars(control.max_cost or 0.0)}, " if share is not None else ""
+    )
+    return (
+        f"{format_dollars(standing.dollars(site.price))} so far: {limit}"
+        f"{format_cpu_time(spent.cpu_seconds)} (from {spent.sampled} of "
+        f"{format_count(spent.ended, 'attempt')}) at {price_of(control, site.price)}"
+    )
+
+
 def _format_end(standing: RunStatus) -> str:
+    if not standing.control.is_running:
+        return f"{standing.control.state}: {standing.control.why}"
     if standing.remaining == 0:
         return (
             f"over; the last tile was begun {format_moment(standing.last)}"
@@ -192,6 +206,7 @@ def _format_end(standing: RunStatus) -> str:
 
 
 def _make_document(standing: RunStatus, site: Site, queue: Counts | None) -> dict[str, Any]:
+    from cropmask.fleet.gate import price_of
     from cropmask.operate.advice import advise_group, advise_run
 
     return {
@@ -201,7 +216,9 @@ def _make_document(standing: RunStatus, site: Site, queue: Counts | None) -> dic
         **pick(standing, "seconds_left", "ends"),
         **pick(standing.spent, "tile_seconds", "cpu_seconds"),
         "dollars": standing.dollars(site.price),
-        "dollars_per_cpu_hour": site.price.dollars,
+        "dollars_per_cpu_hour": price_of(standing.control, site.price).dollars,
+        "spent_share": standing.spent_share(site.price),
+        "control": standing.control,
         "queue": queue,
         "failures": [
             {

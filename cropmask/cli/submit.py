@@ -66,6 +66,8 @@ Examples
     cropmask submit plan.json --workers 20 --image my-registry/cropmask:0.1.0 --watch
   Ten tiles first, and the rest only if these are as they must be:
     cropmask submit plan.json --canary 10
+  No more than twenty dollars:
+    cropmask submit plan.json --max-cost 20
   Without a queue:
     cropmask submit plan.json --direct --workers 20 --image my-registry/cropmask:0.1.0
   Look first:
@@ -100,6 +102,7 @@ class Submission:
 )
 @click.option("--force", is_flag=True, help="Send a plan that is out of date, too.")
 @canary_options
+@options.limit_options
 @options.queue_option
 @click.option(
     "--direct",
@@ -287,6 +290,7 @@ def _submit(submission: Submission) -> None:
     from cropmask.fleet.taskfile import task_file_key
     from cropmask.kube.doors import open_cluster
     from cropmask.kube.manifests import job_name
+    from cropmask.operate.runcontrol import check_estimate, put_limits
     from cropmask.operate.submit import find_obstacles, make_run_job, put_task_file
 
     record, site, given = submission.record, submission.site, submission.given
@@ -294,6 +298,9 @@ def _submit(submission: Submission) -> None:
         lines = ["Nothing to send.", *_format_not_sent(submission)]
         print_result({"run": None, "tiles": 0}, lines, as_json=submission.given["as_json"])
         return
+    limits = options.pick_limits(given)
+    if submission.plan is not None:
+        check_estimate(record, submission.plan, site.price, limits)
     pods = _read_pods(given)
     key = task_file_key(record.product, record.period, record.run)
     task_file = site.store().uri(key) if given["direct"] else None
@@ -313,6 +320,7 @@ def _submit(submission: Submission) -> None:
     cluster = open_cluster(given["namespace"]) if pods else None
     if cluster and manifest:
         cluster.create(manifest, dry_run=True)  # before anything is sent
+    put_limits(site.store(), record, limits, site.price, datetime.now(UTC))
     verdict = None
     if given["direct"]:
         put_task_file(record, site.store())

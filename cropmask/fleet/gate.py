@@ -166,4 +166,4 @@ def price_of(control: RunControl, usual: Price) -> Price:
 
 def _format(dollars: float) -> str:
     """Dollars that differ where their limit is small."""
-    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.2g}"
+    return f"${dollars:,.2f}" if dollars >= 0.1 else f"${dollars:.2g}"

@@ -62,6 +62,10 @@ class State(StrEnum):
         return self in (State.SUCCEEDED, State.SKIPPED)
 
 
+PUT_ASIDE: Final = (State.HELD, State.CANCELED)
+"""States of orders that nobody has worked on: their run waits, or was canceled."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class AttemptKey:
     """One attempt, as the name of its document says it; sorts by start within a tile."""

@@ -8,14 +8,12 @@ from typing import Final
 
 from cropmask.contract import TIME_LIMIT_SECONDS
 from cropmask.fleet.recordfiles import find_attempts, latest_states, load_attempts
-from cropmask.fleet.records import AttemptKey, State
+from cropmask.fleet.records import PUT_ASIDE, AttemptKey, State
 from cropmask.grid import Tile
 from cropmask.site.price import occupied_seconds
 from cropmask.store.protocol import Store
 
-_FREE: Final = frozenset({State.HELD, State.CANCELED})
-"""States of orders that nobody has worked on."""
-_NOT_COMPUTED: Final = _FREE | {State.SKIPPED}
+_NOT_COMPUTED: Final = (*PUT_ASIDE, State.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,8 @@ class RunLedger:
         return RunSpending(total, tiles)
 
     def _read(self, keys: list[AttemptKey]) -> None:
-        self._ended |= {key.attempt: 0.0 for key in keys if key.state in _FREE}
-        paid = [key for key in keys if key.state not in _FREE]
+        self._ended |= {key.attempt: 0.0 for key in keys if key.state in PUT_ASIDE}
+        paid = [key for key in keys if key.state not in PUT_ASIDE]
         for key, record in load_attempts(self.store, paid).items():
             seconds = occupied_seconds(record.seconds, record.threads or self.threads)
             self._ended[key.attempt] = seconds

@@ -38,7 +38,7 @@ from cropmask.fleet.control import RunControl, RunState
 from cropmask.fleet.gate import Gate, place_of
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
 from cropmask.fleet.recordfiles import Journal, describe
-from cropmask.fleet.records import AttemptRecord, State
+from cropmask.fleet.records import PUT_ASIDE, AttemptRecord, State
 from cropmask.machine.heartbeat import Heartbeat, Repeated
 from cropmask.machine.metrics import Metrics
 from cropmask.machine.signals import Stop
@@ -405,7 +405,7 @@ class Worker:
         self._runner.metrics.flush_if_due()
         if opened := self._runner.breaker.take_opened():
             log.error("%s", opened)
-        if verdict.state in (State.HELD, State.CANCELED):  # no task was done
+        if verdict.state in PUT_ASIDE:  # no task was done
             self._taken -= 1
         if verdict.exit_code is not None:
             return verdict.exit_code

@@ -7,6 +7,7 @@ from typing import Final
 
 from cropmask.contract import MAX_RECEIVES
 from cropmask.errors import Reason
+from cropmask.fleet.control import RunControl, RunState
 from cropmask.fleet.records import RunRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.formats import format_count
@@ -56,7 +57,10 @@ def advise_run(
 ) -> tuple[str, ...]:
     """What to do next about a run; empty while all goes well."""
     counts, record = status.counts, status.record
-    if status.remaining == 0:
+    said = advise_control(record.run, status.control, commands)
+    if said is not None:
+        lines = [said]
+    elif status.remaining == 0:
         check = (
             f"all done; check it: {commands.line_for('reconcile', record.region, record.period)}"
         )
@@ -69,6 +73,21 @@ def advise_run(
             f"they are sent back without --dry-run: {commands.line('redrive', '--dry-run')}"
         )
     return tuple(lines)
+
+
+def advise_control(
+    run: str, control: RunControl, commands: CommandWriter = PLAIN_COMMANDS
+) -> str | None:
+    """Why a run does not go on, and what to do about it; None if it does."""
+    if control.is_running:
+        return None
+    said = f"is {control.state} since {control.since} by {control.by}: {control.why}"
+    if control.state is RunState.CANCELED:
+        return f"{said}; its orders are dropped as they are received"
+    more = {Reason.OVER_BUDGET: ("--max-cost", "USD"), Reason.TOO_MANY_TILES: ("--max-tiles", "N")}
+    words = next((words for reason, words in more.items() if control.reason == reason), ())
+    once = "" if control.state is RunState.PAUSED or words else "once that is mended, "
+    return f"{said}; {once}to have it go on: {commands.line('run resume', run, *words)}"
 
 
 def _advise_unfinished(

@@ -191,6 +191,8 @@ def _is_done(found: TileStatus) -> bool:
 def _find_failure(found: TileStatus, shares: Shares | None, *, is_given_up: bool) -> str | None:
     if found.state == State.INVALID:
         return "its task was rejected"
+    if found.state == State.CANCELED:
+        return "its run was canceled"
     if found.state == State.FAILED and (is_given_up or found.attempts >= MAX_RECEIVES):
         return f"it failed {format_count(found.attempts, 'time')}"
     if found.state == State.PENDING and is_given_up:

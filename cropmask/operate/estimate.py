@@ -69,6 +69,10 @@ class Estimate:
         """Cost of the occupied CPUs."""
         return price.of(self.cpu_seconds)
 
+    def dollars_of(self, tiles: int, price: Price) -> float:
+        """Cost of another number of such tiles."""
+        return price.of(tiles * self.cpu_seconds_per_tile)
+
 
 def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles: int) -> Estimate:
     """What some tiles of a recipe and resolution (meters) may take.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from cropmask.errors import Interrupted, Reason, Rejected
+from cropmask.errors import Interrupted, Reason, Rejected, write_command
 from cropmask.fleet.control import (
     RunControl,
     RunState,
@@ -18,12 +18,22 @@ from cropmask.fleet.control import (
     resume,
 )
 from cropmask.fleet.gate import find_excess
-from cropmask.fleet.recordfiles import find_attempts, latest_states, load_attempts, put_attempt
-from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
+from cropmask.fleet.recordfiles import (
+    find_attempts,
+    latest_states,
+    load_attempts,
+    load_runs,
+    put_attempt,
+)
+from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State, run_key_of
 from cropmask.fleet.spending import RunLedger
+from cropmask.grid import Tile
 from cropmask.machine.stages import ShareDone
-from cropmask.operate.formats import format_count
+from cropmask.operate.formats import format_count, format_dollars
+from cropmask.operate.planfile import Need, Plan
+from cropmask.operate.status import count_states, mark_unsent, tile_statuses
 from cropmask.queue.protocol import Message, Queue
+from cropmask.site.price import Price
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 
@@ -44,6 +54,54 @@ class RunChange:
     """Whether it was said now."""
     tiles: int = 0
     """Held tiles that were sent again, or dropped."""
+
+
+def check_estimate(record: RunRecord, plan: Plan, price: Price, limits: RunLimits) -> None:
+    """Raise Rejected if a run needs more than it may, by the estimate of its plan."""
+    tiles, most = len(record.tiles), limits.get("max_tiles")
+    if most is not None and tiles > most:
+        raise Rejected(
+            f"the run has {format_count(tiles, 'tile')}, and --max-tiles allows {most:,}: name "
+            "fewer with --tiles or --aoi, or allow more",
+            reason=Reason.TOO_MANY_TILES,
+        )
+    needs = (Need.NEW, Need.CHANGED, *((Need.UNCHANGED,) if record.overwrite else ()))
+    sent = {*record.tiles}
+    number = sum(str(planned.tile) in sent for planned in plan.of(*needs))
+    dollars, most = plan.estimate.dollars_of(number, price), limits.get("max_cost")
+    if most is not None and dollars > most:
+        raise Rejected(
+            f"{format_count(number, 'tile')} may cost {format_dollars(dollars)} at {price}, from "
+            f"{plan.estimate.basis}, and --max-cost allows {format_dollars(most)}: name fewer "
+            "tiles, or allow more",
+            reason=Reason.OVER_BUDGET,
+        )
+
+
+def put_limits(
+    store: Store, record: RunRecord, limits: RunLimits, price: Price, now: datetime
+) -> None:
+    """Write down what a run may need, before anything of it is sent.
+
+    Raises Rejected if it is under way with other limits.
+    """
+    if not limits:
+        return
+    is_new = not store.exists(run_key_of(*record.place))
+
+    def change(known: RunControl) -> RunControl | None:
+        changed = replace(known, **limits, cpu_hour_price=price.dollars)  # type: ignore[arg-type]
+        if is_new:
+            return changed
+        if all(getattr(known, name) == limit for name, limit in limits.items()):
+            return None
+        raise Rejected(
+            f"run {record.run} is under way with other limits: '{write_command('run resume')}' "
+            "changes them",
+            reason=Reason.BAD_VALUE,
+        )
+
+    change_control(store, *record.place, change, now)
 
 
 def pause_run(store: Store, record: RunRecord, why: str, now: datetime) -> RunChange:
@@ -92,6 +150,8 @@ def resume_run(
         If the store or the queue fails.
     """
     known = load_control(store, *record.place)
+    if limits.get("max_cost") is not None and known.cpu_hour_price is None:
+        limits = {**limits, "cpu_hour_price": site.price.dollars}
     if known.state is not RunState.CANCELED:
         _refuse_excess(store, record, replace(known, **limits), site, now)  # type: ignore[arg-type]
     control, is_new = change_control(store, *record.place, resume(record.run, limits), now)
@@ -150,3 +210,28 @@ def _load_held(store: Store, record: RunRecord) -> dict[AttemptKey, AttemptRecor
         if key.state is State.HELD and key not in held:
             store.remove(key.key)
     return load_attempts(store, held)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run of a list."""
+
+    record: RunRecord
+    control: RunControl
+    counts: Mapping[str, int]
+    """Tiles by state, as :data:`~cropmask.operate.status.TILE_STATES`."""
+
+
+def list_runs(
+    store: Store, product: str | None = None, period: str | None = None, last: int | None = None
+) -> tuple[RunSummary, ...]:
+    """Runs, the newest first, from one listing of each."""
+    records = load_runs(store, product, period)[::-1][:last]
+    return tuple(_summarize(store, record) for record in records)
+
+
+def _summarize(store: Store, record: RunRecord) -> RunSummary:
+    control = load_control(store, *record.place)
+    wanted = map(Tile.parse, record.tiles)
+    tiles = mark_unsent(record, control, tile_statuses(find_attempts(store, *record.place), wanted))
+    return RunSummary(record, control, count_states(tiles))

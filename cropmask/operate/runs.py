@@ -8,6 +8,7 @@ from typing import Final
 
 from cropmask.contract import ENV_CATALOG
 from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.fleet.control import load_control
 from cropmask.fleet.recordfiles import (
     close_lost,
     find_attempts,
@@ -22,6 +23,7 @@ from cropmask.operate.status import (
     choose_failures,
     choose_sample,
     make_run_status,
+    mark_unsent,
     tile_statuses,
 )
 from cropmask.product import FAMILY
@@ -106,11 +108,12 @@ def load_run_status(store: Store, record: RunRecord, now: datetime) -> RunStatus
     found = tuple(find_attempts(store, record.product, record.period, record.run))
     ends = close_lost(store, found, now)
     keys = tuple(ends[key].key if key in ends else key for key in latest_states(found))
-    tiles = tile_statuses(keys, map(Tile.parse, record.tiles))
+    control = load_control(store, *record.place)
+    tiles = mark_unsent(record, control, tile_statuses(keys, map(Tile.parse, record.tiles)))
     wanted: dict[AttemptKey, None] = dict.fromkeys(choose_failures(tiles, MAX_FAILURES))
     wanted |= dict.fromkeys(choose_sample(keys, MAX_SAMPLED))
     loaded = load_attempts(store, tuple(wanted)) | {end.key: end for end in ends.values()}
-    return make_run_status(record, tiles, keys, loaded, now)
+    return make_run_status(record, tiles, keys, loaded, now, control)
 
 
 def utc_now() -> datetime:

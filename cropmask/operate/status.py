@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from statistics import fmean, median
 from typing import Final
 
 from cropmask.contract import TIME_LIMIT_SECONDS
 from cropmask.errors import Reason
+from cropmask.fleet.control import RunControl, RunState
+from cropmask.fleet.gate import price_of
 from cropmask.fleet.recordfiles import latest_states
-from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State
+from cropmask.fleet.records import PUT_ASIDE, AttemptKey, AttemptRecord, RunRecord, State
 from cropmask.grid import Tile
 from cropmask.site.price import Price, occupied_seconds
 
@@ -21,6 +23,8 @@ TILE_STATES: Final = (
     *("HELD", "CANCELED", "PENDING"),
 )
 """Every state that is shown, in the order in which it is shown."""
+_OVER: Final = ("SUCCEEDED", "SKIPPED", "INVALID", "CANCELED")
+"""States after which nobody does anything."""
 RECENT: Final = 64
 """Computed tiles that the throughput is taken from."""
 
@@ -84,12 +88,13 @@ class RunStatus:
     """When the first attempt began."""
     last: datetime | None
     """When the latest attempt began."""
+    control: RunControl = field(default_factory=RunControl)
+    """What was last said about it."""
 
     @property
     def counts(self) -> dict[str, int]:
         """How many tiles are in each of :data:`TILE_STATES`; they sum to the number of tiles."""
-        found = Counter(tile.state for tile in self.tiles)
-        return {shown: found[shown] for shown in TILE_STATES}
+        return count_states(self.tiles)
 
     @property
     def done(self) -> int:
@@ -126,8 +131,21 @@ class RunStatus:
         return self.moment + timedelta(seconds=seconds)
 
     def dollars(self, price: Price) -> float:
-        """Cost so far."""
-        return price.of(self.spent.cpu_seconds)
+        """Cost so far, at the price that the run was submitted with, else at another one."""
+        return price_of(self.control, price).of(self.spent.cpu_seconds)
+
+    def spent_share(self, price: Price) -> float | None:
+        """Share of what the run may cost; None if it may cost anything."""
+        limit = self.control.max_cost
+        if limit is None:
+            return None
+        dollars = self.dollars(price)
+        return dollars / limit if limit else float(dollars > 0)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing will happen before somebody says so: it waits or is over, all idle."""
+        return not self.control.is_running and not self.counts["PROCESSING"]
 
 
 def tile_statuses(keys: Iterable[AttemptKey], wanted: Iterable[Tile]) -> tuple[TileStatus, ...]:
@@ -146,7 +164,29 @@ def _tile_status(tile: Tile, attempts: Sequence[AttemptKey]) -> TileStatus:
     if not attempts:
         return TileStatus(tile, State.PENDING)
     latest = next((key for key in reversed(attempts) if key.state.is_done), attempts[-1])
-    return TileStatus(tile, latest.state, len(attempts), latest)
+    tries = sum(key.state not in PUT_ASIDE for key in attempts)
+    return TileStatus(tile, latest.state, tries, latest)
+
+
+def count_states(tiles: Iterable[TileStatus]) -> dict[str, int]:
+    """How many tiles are in each of :data:`TILE_STATES`."""
+    found = Counter(tile.state for tile in tiles)
+    return {shown: found[shown] for shown in TILE_STATES}
+
+
+def mark_unsent(
+    record: RunRecord, control: RunControl, tiles: tuple[TileStatus, ...]
+) -> tuple[TileStatus, ...]:
+    """Tiles of a run; of one that was canceled, those that were never sent are canceled too."""
+    if control.state is not RunState.CANCELED:
+        return tiles
+    unsent = {*record.tiles[record.sent :]}
+    return tuple(
+        replace(found, state=State.CANCELED)
+        if found.state == State.PENDING and str(found.tile) in unsent
+        else found
+        for found in tiles
+    )
 
 
 def is_given_up(status: RunStatus, waiting: int | None) -> bool:
@@ -162,7 +202,8 @@ def choose_sample(keys: Iterable[AttemptKey], number: int) -> tuple[AttemptKey, 
     by_state: dict[State, list[AttemptKey]] = {}
     for key in sorted(keys, key=lambda key: (key.started, key.attempt)):
         by_state.setdefault(key.state, []).append(key)
-    by_state.pop(State.PROCESSING, None)
+    for state in (State.PROCESSING, *PUT_ASIDE):
+        by_state.pop(state, None)
     chosen: list[AttemptKey] = []
     for found in by_state.values():
         few = min(len(found), number)
@@ -186,14 +227,16 @@ def make_run_status(
     keys: Sequence[AttemptKey],
     loaded: Mapping[AttemptKey, AttemptRecord],
     now: datetime,
+    control: RunControl | None = None,
 ) -> RunStatus:
     """Figures of a run: of its tiles, of all names of attempts, and of documents of some.
 
-    The documents are those of failed attempts and a sample of the others.
+    The documents are those of failed attempts and a sample of the others; ``control`` is what was
+    last said about the run, if anything.
     """
     spent = _sum_usage(keys, loaded, now)
-    starts = [key.started for key in keys]
-    is_over = all(s.state in ("SUCCEEDED", "SKIPPED", "INVALID") for s in tiles)
+    starts = [key.started for key in keys if key.state not in PUT_ASIDE]
+    is_over = all(s.state in _OVER for s in tiles)
     return RunStatus(
         record=record,
         moment=now,
@@ -204,6 +247,7 @@ def make_run_status(
         per_hour=_throughput(keys, spent.tile_seconds or 0.0, None if is_over else now),
         first=min(starts, default=None),
         last=max(starts, default=None),
+        control=control or RunControl(),
     )
 
 
@@ -241,6 +285,7 @@ def _sum_usage(
     total, sampled, computed = 0.0, 0, []
     threads = [record.threads for record in loaded.values() if record.threads]
     usual = round(median(threads)) if threads else None
+    keys = [key for key in keys if key.state not in PUT_ASIDE]
     ended = [key for key in keys if key.state is not State.PROCESSING]
     for state, number in Counter(key.state for key in ended).items():
         known = [record for key, record in loaded.items() if key.state is state]

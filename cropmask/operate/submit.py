@@ -10,6 +10,7 @@ from typing import Final
 
 from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
+from cropmask.fleet.control import RunState, load_control
 from cropmask.fleet.recordfiles import load_runs, put_run
 from cropmask.fleet.records import Canary, RunRecord, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
@@ -134,11 +135,14 @@ def send(
 
     Raises
     ------
+    Rejected
+        If the run was canceled.
     Misconfigured
         If the queue or the store refuses; a new run that cannot begin leaves nothing.
     Interrupted
         If one of them fails; the message says how to go on.
     """
+    _refuse_canceled(store, record)
     messages = make_messages(record)
     if canary_only and record.canary is not None:
         messages = messages[: record.canary.tiles]
@@ -169,6 +173,16 @@ def send(
             )
     progress(1.0)
     return record
+
+
+def _refuse_canceled(store: Store, record: RunRecord) -> None:
+    control = load_control(store, *record.place)
+    if control.state is RunState.CANCELED:
+        raise Rejected(
+            f"run {record.run} was canceled, which is for good: submit what is still wanted as a "
+            "run of its own",
+            reason=Reason.RUN_CANCELED,
+        )
 
 
 def put_task_file(record: RunRecord, store: Store) -> str:

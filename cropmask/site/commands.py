@@ -38,7 +38,8 @@ PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
         ),
         "samples extract": ("env", "catalog", "models", "config"),
         "catalog build": ("models", "config"),
-        "redrive": ("output", "queue", "config"),
+        **dict.fromkeys(("redrive", "run resume"), ("output", "queue", "config")),
+        **dict.fromkeys(("run pause", "run cancel", "run list"), ("output", "config")),
         "catalog check": ("config",),
         "models import": (),
     }

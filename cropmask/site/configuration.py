@@ -169,6 +169,10 @@ def _encode_number(value: object, _folder: Path) -> str | None:
     return str(value) if is_number else None
 
 
+def _encode_price(value: object, folder: Path) -> str | None:
+    return value if isinstance(value, str) else _encode_number(value, folder)
+
+
 def _encode_flag(value: object, _folder: Path) -> str | None:
     return str(int(value)) if isinstance(value, bool) else None
 
@@ -234,7 +238,9 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     contract.ENV_IDLE_EXIT: _NUMBER,
     contract.ENV_TIME_LIMIT: _NUMBER,
     contract.ENV_BREAKER: _WHOLE,
-    contract.ENV_CPU_HOUR_PRICE: _NUMBER,
+    contract.ENV_CPU_HOUR_PRICE: _Kind(
+        "a number, or a text such as '0.034, 2026-11-20, spot c7i in af-south-1'", _encode_price
+    ),
     contract.ENV_VERIFY_INPUTS: _Kind("true, false or 'all'", _encode_verify),
     contract.ENV_SEAMLESS: _FLAG,
     contract.ENV_SEAMLESS: _FLAG,

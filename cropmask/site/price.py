@@ -1,16 +1,22 @@
-"""What computing costs: CPU hours at a price."""
+"""What computing costs: CPU hours at a price, which says when and where it was looked up."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
 from cropmask.contract import ENV_CPU_HOUR_PRICE, WORKER_CPUS
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, one_line
 
 DEFAULT_DOLLARS: Final = 0.05
-"""About what an hour of one general-purpose AWS vCPU with 4 GB costs on demand; spot is less."""
+"""Of an hour of one CPU, if nobody names a price."""
+DEFAULT_DATE: Final = "2026-06-17"
+"""When it was looked up."""
+DEFAULT_SOURCE: Final = "about AWS on demand"
+"""Of a general-purpose type with 4 GB a CPU, in us-east-1; spot is less."""
+_EXAMPLE: Final = "0.034, 2026-11-20, spot c7i in af-south-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +28,37 @@ class Price:
     """Whether nobody named one."""
     setting: str = field(default=ENV_CPU_HOUR_PRICE, compare=False)
     """Where it is named."""
+    date: str | None = None
+    """When it was looked up, as 2026-11-20; None if that was not said."""
+    source: str | None = None
+    """Of what, and where; None if that was not said."""
 
     @classmethod
     def parse(cls, text: str | None, setting: str = ENV_CPU_HOUR_PRICE) -> Price:
-        """Price of a configured text, the default without one; Misconfigured if it is no price."""
+        """Price of a configured text, the default without one.
+
+        The text is dollars, and where wanted the day on which they were looked up and of what::
+
+            0.034, 2026-11-20, spot c7i in af-south-1
+
+        Raises Misconfigured if it is no price.
+        """
         if text is None:
             return cls()
+        amount, _, rest = text.partition(",")
+        day, _, source = rest.partition(",")
         try:
-            dollars = float(text)
+            dollars = float(amount)
+            looked_up = date.fromisoformat(day.strip()).isoformat() if rest else None
         except ValueError:
-            dollars = math.nan
+            dollars, looked_up = math.nan, None
         if not 0 <= dollars < math.inf:
             raise Misconfigured(
                 f"{setting} is '{text}': it must be dollars for an hour of one CPU, "
-                f"such as {DEFAULT_DOLLARS}"
+                f"such as {DEFAULT_DOLLARS}, or with date and source '{_EXAMPLE}'"
             )
-        return cls(dollars, is_default=False, setting=setting)
+        said = one_line(source) or None
+        return cls(dollars, is_default=False, setting=setting, date=looked_up, source=said)
 
     def of(self, cpu_seconds: float) -> float:
         """Dollars for so many seconds of one CPU."""
@@ -49,8 +70,11 @@ class Price:
         return f"${self.dollars:g}{' (default price)' if self.is_default else ''}"
 
     def __str__(self) -> str:
-        source = f"default; set {self.setting}" if self.is_default else self.setting
-        return f"${self.dollars:g} per CPU hour ({source})"
+        if self.is_default:
+            said = f"default of {DEFAULT_DATE}, {DEFAULT_SOURCE}; set {self.setting}"
+        else:
+            said = ", ".join(filter(None, (self.date, self.source)))
+        return f"${self.dollars:g} per CPU hour ({said or self.setting})"
 
 
 def occupied_seconds(seconds: float | None, threads: int | None) -> float:

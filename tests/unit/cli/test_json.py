@@ -69,7 +69,7 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
     """Words that make each command with ``--json`` list something of a made world."""
     tile, region = str(EASTERN[0]), ["--region", "eastern"]
     models = ["--models", str(results.models)]
-    output = ["--output", str(results.folder)]
+    output, run = ["--output", str(results.folder)], "20260102t030000-00aa"
     places = [*output, "--catalog", str(results.world), *models]
     valley = make_region_folder(folder / "valley")
     samples = put_samples(folder / "samples.txt", make_samples(120))
@@ -114,6 +114,10 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
         "campaign": [*region, *years, "--tiles", tile, "--until", "plan", *places],
         "status": output,
         "redrive": ["--dry-run", *output],
+        "run pause": [run, *output],
+        "run resume": [run, *output],
+        "run list": output,
+        "run cancel": [run, *output],
         "explain": [tile, *region, "--period", "2019", *places],
         "logs": [tile, *region, "--period", "2019", *places],
         "reconcile": [*region, *places],

@@ -268,7 +268,8 @@ def test_every_setting_is_described_with_what_says_it(
 
 
 def test_what_is_described_opens_the_same_site(project: Path) -> None:
-    write(project, "catalog = 'items'\nstrict_inputs = true\ncpu_hour_price = 0.5\n")
+    price = "cpu_hour_price = '0.5, 2026-11-20, spot'"
+    write(project, f"catalog = 'items'\nstrict_inputs = true\n{price}\n")
     told = {s.variable: s.text for s in describe_settings() if s.text is not None}
     del told["CROPMASK_CONFIG"], told["CROPMASK_MODELS"]  # None means the package's
     assert open_site(told) == open_site(options={"config": project / FILE_NAME})

@@ -13,11 +13,27 @@ from cropmask.site.site import open_site
 
 def test_a_price_says_where_it_comes_from() -> None:
     assert Price.parse(None) == Price(DEFAULT_DOLLARS, is_default=True)
-    assert "default" in str(Price.parse(None))
+    assert str(Price.parse(None)) == (
+        "$0.05 per CPU hour (default of 2026-06-17, about AWS on demand; set "
+        "CROPMASK_CPU_HOUR_PRICE)"
+    )
     assert str(Price.parse("0.02")) == "$0.02 per CPU hour (CROPMASK_CPU_HOUR_PRICE)"
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-1", "5 cents", ""])
+def test_a_price_may_say_when_it_was_looked_up_and_of_what() -> None:
+    price = Price.parse("0.034, 2026-11-20, spot c7i, af-south-1")
+    assert (price.dollars, price.date, price.source) == (
+        0.034,
+        "2026-11-20",
+        "spot c7i, af-south-1",
+    )
+    assert str(price) == "$0.034 per CPU hour (2026-11-20, spot c7i, af-south-1)"
+    assert str(Price.parse("0.034,2026-11-20")) == "$0.034 per CPU hour (2026-11-20)"
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "-1", "5 cents", "", "0.03, spot", "0.03, 2026-13-01, spot"]
+)
 def test_what_is_no_price_is_one_line(text: str) -> None:
     with pytest.raises(Misconfigured, match="CROPMASK_CPU_HOUR_PRICE"):
         Price.parse(text)
