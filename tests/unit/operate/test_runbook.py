@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 PAGES = ("docs/deploy.md", "docs/runbook.md", "jobs/README.md")
 COMMAND = re.compile(r"^\$ (cropmask .+)$|`(cropmask [a-z][^`]*)`", re.MULTILINE)
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
-NEED_A_RUN = ("status", "logs", "submit", "mosaic")
+NEED_A_RUN = ("status", "logs", "submit", "mosaic", "resume")
 SUM = re.compile(r"((?:\d[\d.]* +[x/] +)+\d[\d.]*) += (\d[\d.]*) (USD|minutes)")
 SQS = "https://sqs.af-south-1.amazonaws.com/111111111111/cropmask-dev-tasks"
 
