@@ -1,7 +1,7 @@
 """Map the made-up tile by every recipe; print the digest of each file that was read or written.
 
-Two processors do the same where the output is the same: ``python jobs/digests.py FOLDER``, into a
-folder that is empty, by the same path on both, since items name their inputs.
+Two processors do the same where the output is the same: ``python jobs/digests.py FOLDER [METERS]``,
+into a folder that is empty, by the same path on both, since items name their inputs.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from cropmask.tile.run import run_tile
 BANDS = "+calibrated,+spread,+dissimilarity"
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, meters: int = 60) -> None:
     """Fill the folder and print."""
     task = Task(DEMO_TILE, "eastern", Period.parse("2019"))
     for recipe in RECIPES:
-        options = {"cache": folder / "world", "output": folder / recipe, "resolution": 60}
+        options = {"cache": folder / "world", "output": folder / recipe, "resolution": meters}
         run_tile(task, open_site({}, {**options, "bands": BANDS}), recipe=recipe)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -31,4 +31,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
