@@ -77,6 +77,7 @@ def _read_tiles(text: str) -> Any:  # noqa: ANN401 (a list of tiles)
 @options.strict_option
 @options.switch("--overwrite", help="Compute changed tiles anew as well.")
 @canary_options
+@options.limit_options
 @click.option(
     "--missing",
     type=options.WholeNumber(0),
@@ -152,6 +153,7 @@ def _read_request(given: dict[str, Any]) -> CampaignRequest:
         overwrite=given["overwrite"],
         canary=make_canary(given),
         missing=given["missing"],
+        limits=options.pick_limits(given),
         index=IndexOptions(tools, update=True) if given["index"] else None,
         run=given["run"],
         workers=given["workers_here"],

@@ -122,3 +122,4 @@ def advise_failed(record: RunRecord, commands: CommandWriter) -> Iterator[str]:
     yield f"  see how its tiles stand: {commands.line('status', '--run', record.run)}"
     yield f"  judge it again, and go on if it passes: {commands.line_for('submit', *words)}"
     yield f"  send the rest as it is: {commands.line_for('submit', *words, '--canary', '0')}"
+    yield f"  give it up: {commands.line('run cancel', record.run)}"

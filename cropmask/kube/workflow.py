@@ -46,6 +46,7 @@ PARAMETERS: Final[Mapping[str, str]] = MappingProxyType(
         "parallelism": "0",
         "canary": "10",
         "missing": "0",
+        "max-cost": "100",
         "index": "true",
     }
 )

@@ -36,6 +36,7 @@ from cropmask.operate.localworkers import LocalWorkers
 from cropmask.operate.plan import make_plan
 from cropmask.operate.planfile import Need, Plan
 from cropmask.operate.reconcile import Finding, expected_tiles, reconcile
+from cropmask.operate.runcontrol import RunLimits, check_estimate, put_limits
 from cropmask.operate.runs import load_run_status
 from cropmask.operate.status import RunStatus
 from cropmask.operate.submit import make_run, send
@@ -79,6 +80,8 @@ class CampaignRequest:
     canary: Canary | None = None
     missing: int = 0
     """Tiles that may stay without a result: without GeoMAD, or failed for good."""
+    limits: RunLimits = field(default_factory=dict)
+    """What its run may need; :func:`~cropmask.operate.runcontrol.resume_run` changes it later."""
     index: IndexOptions | None = None
     """None to index nothing."""
     run: str | None = None
@@ -237,6 +240,8 @@ class Campaign:
         words += ["--overwrite"] if request.overwrite else []
         words += ["--missing", str(request.missing)] if request.missing else []
         words += ["--index"] if request.index else []
+        for name, limit in request.limits.items():
+            words += [f"--{name.replace('_', '-')}", f"{limit:g}"]
         return self.site.commands.line_for("campaign", request.region, request.period, *words)
 
     def _examine(self) -> StepOutcome:
@@ -268,6 +273,8 @@ class Campaign:
             models=self.site.models,
             canary=request.canary,
         )
+        check_estimate(run, plan, self.site.price, request.limits)
+        put_limits(self.store, run, request.limits, self.site.price, now)
         put_run(self.store, run)
         guess, left = plan.estimate, len(plan.of(Need.CHANGED))
         kept = f", {left:,} changed but left as they are" if left and not request.overwrite else ""

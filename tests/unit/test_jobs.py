@@ -158,8 +158,8 @@ def test_every_parameter_of_the_workflow_is_used() -> None:
     spec = document_of("argo-workflowtemplate.yaml", "WorkflowTemplate")["spec"]
     parameters = {parameter["name"] for parameter in spec["arguments"]["parameters"]}
     asked = {"region", "period", "version", "tiles", "model", "resolution", "overwrite"}
-    assert parameters == {*asked, "parallelism", "canary", "missing", "index"}
-    assert set(re.findall(r"workflow\.parameters\.(\w+)", json.dumps(spec))) == parameters
+    assert parameters == {*asked, "parallelism", "canary", "missing", "max-cost", "index"}
+    assert set(re.findall(r"workflow\.parameters\.([\w-]+)", json.dumps(spec))) == parameters
 
 
 def parse(command: list[str], values: dict[str, str]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def parse(command: list[str], values: dict[str, str]) -> dict[str, Any]:
     from cropmask.cli.main import cropmask
 
     def fill_in(word: str) -> str:
-        return re.sub(r"{{workflow\.parameters\.(\w+)}}", lambda found: values[found[1]], word)
+        return re.sub(r"{{workflow\.parameters\.([\w-]+)}}", lambda found: values[found[1]], word)
 
     program, name, *words = map(fill_in, command)
     assert program == contract.APP
@@ -215,6 +215,7 @@ def test_steps_are_commands_that_take_the_parameters(step: str) -> None:
     assert (found["region"], str(found["period"])) == ("eastern", "2019--P1Y")
     assert [str(tile) for tile in found["tiles"]] == ["x215y075", "x216y075"]
     assert (found["overwrite"], found["index"], found["canary"]) == (True, True, 10)
+    assert found["max_cost"] == 100
     assert (found["model"], found["resolution"], found["missing"]) == ("forest", 10, 0)
     usual = parse(templates()[step]["container"]["command"], dict(workflow.PARAMETERS))
     assert (usual["tiles"], usual["overwrite"]) == (None, False)

@@ -14,7 +14,7 @@ import pytest
 
 from cropmask.catalog.build import Built
 from cropmask.errors import Interrupted, Misconfigured, Rejected
-from cropmask.fleet.control import change_control, pause, resume, stop
+from cropmask.fleet.control import change_control, load_control, pause, resume, stop
 from cropmask.fleet.recordfiles import load_run
 from cropmask.fleet.records import Canary, State
 from cropmask.operate.campaign import (
@@ -270,6 +270,19 @@ def test_an_error_is_written_down_told_and_tried_again(
     assert known is not None
     assert known.steps[-1].detail == "the server answers 503: run again"
     assert mails.subjects == ["begins", "needs somebody: catalog failed"]
+    assert open_one(world, mails).run() is StepState.DONE
+
+
+def test_a_campaign_that_costs_too_much_does_not_begin(world: RegionWorld) -> None:
+    mails = Mails()
+    campaign = open_one(world, mails, limits={"max_tiles": 3})
+    with pytest.raises(Rejected, match="the run has 4 tiles, and --max-tiles allows 3"):
+        campaign.run()
+    assert mails.subjects == ["needs somebody: plan failed"]
+    assert "--max-tiles 3" in mails.sent[0][1]
+    assert not (folder_of() / "run.json").exists()
+    open_one(world, limits={"max_tiles": 4}).run(CampaignStep.PLAN)
+    assert load_control(Turns(world).site.store(), PRODUCT, PERIOD, RUN).max_tiles == 4
     assert open_one(world, mails).run() is StepState.DONE
 
 
