@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,6 +42,22 @@ MODULES = {"scikit-learn-intelex": "daal4py"}
 """Packages whose module has another name."""
 
 
+TINY: dict[str, dict[str, Any]] = {
+    "expressions": {"rows": 8, "rounds": 1, "edge": 64},
+    "files": {"rounds": 1},
+    "forest": {"width": 72, "rounds": 2, "seconds": 0, "real": Path("absent")},
+    "operating": {"messages": (3, 5), "records": 7},
+    "network": {"cases": (("boosted", 100, (0,)),), "resolution": 100, "moto_resolution": 100},
+    "reference": {"edges": (48, 96)},
+    "segmentation": {"edges": (64, 96)},
+    "tile": {"edges": (64,), "threads": (1,), "recipes": ("boosted",)},
+}
+
+
+Program = Callable[[str, str], Any]
+"""Runs a benchmark as the command line would, on models that are at hand; what it found."""
+
+
 @pytest.fixture(scope="module")
 def models() -> Models:
     return fit_models(None, trees=7)
@@ -51,8 +68,34 @@ def cache(monkeypatch: pytest.MonkeyPatch, demo_cache: Path) -> None:
     monkeypatch.setenv("CROPMASK_CACHE", str(demo_cache))
 
 
-def test_the_forest_is_compared_before_it_is_timed(models: Models) -> None:
-    found = forest.measure(models, rows=8, width=72, rounds=2, seconds=0, real=Path("absent"))
+def run_program(
+    module: Any, words: list[str], models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run a program of the benchmarks as the command line would, on models that are at hand."""
+    monkeypatch.setattr(module, "fit_models", lambda *_: models, raising=False)
+    monkeypatch.setattr("sys.argv", ["benchmark", *words])
+    module.main()
+
+
+@pytest.fixture
+def program(models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
+    for module in (expressions, forest, network, operating):
+        monkeypatch.setattr(module, "QUICK", TINY[module.__name__.rpartition(".")[2]])
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, words: str) -> Any:
+        output = tmp_path / "out.json"
+        module = import_module(f"benchmarks.{name}")
+        run_program(module, [*words.split(), "--output", str(output)], models, monkeypatch)
+        document = json.loads(output.read_text())
+        assert document.keys() == {"machine", name}
+        return document[name]
+
+    return run
+
+
+def test_the_forest_is_compared_before_it_is_timed(program: Program) -> None:
+    found = program("forest", "--quick")
     text = forest.report(found)
     for model in found["recipes"].values():
         assert list(model["scenes"]) == ["made-up", "made-up, shuffled"]
@@ -134,14 +177,18 @@ def test_a_forest_that_differs_is_not_timed(models: Models) -> None:
         forest.check_exact(wrong, strip, forest.rank_blocks(wrong, strip), x)
 
 
-def test_segmentation_has_a_line_for_each_size(tmp_path: Path) -> None:
-    found = segmentation.measure((64, 96))
+@pytest.mark.usefixtures("in_this_process")
+def test_segmentation_has_a_line_for_each_size(program: Program) -> None:
+    found = program("segmentation", "--edges 64,96")
     assert [run["edge"] for run in found["runs"]] == [64, 96]
     assert all(run["segments"] > 0 and run["peak"] >= run["peak_after"] for run in found["runs"])
     assert segmentation.report(found).count("\n| ") == 2 + len(found["runs"])
-    put_results(tmp_path / "out.json", {"segmentation": found})
+
+
+def test_results_are_kept_with_the_machine(tmp_path: Path) -> None:
+    put_results(tmp_path / "out.json", {"segmentation": {"runs": [1]}})
     document = json.loads((tmp_path / "out.json").read_text())
-    assert document["segmentation"] == found
+    assert document["segmentation"] == {"runs": [1]}
     assert document["machine"]["cpus"] >= 1
 
 
@@ -151,8 +198,9 @@ def test_a_process_that_fails_ends_the_benchmark() -> None:
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_tile_is_measured_by_size_and_threads() -> None:
-    found = tile.measure((64,), (1, 2), ("boosted",), resolution=100)
+def test_a_tile_is_measured_by_size_and_threads(program: Program) -> None:
+    """Each in a process of its own, as everything that is measured."""
+    found = program("tile", "--edges 64 --threads 1,2 --models boosted --resolution 100")
     one, two = found["runs"]
     assert (one["threads"], two["threads"]) == (1, 2)
     assert one["mapped_hectares"] == two["mapped_hectares"] > 0
@@ -178,7 +226,7 @@ def run_here(name: str, request: dict[str, Any]) -> Usage:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, cache: None) -> None:
     """Measured work runs in the process of the tests, which keeps its CPUs and its heap."""
-    for module in (network, reference, seams, segmentation, tile):
+    for module in (expressions, network, reference, seams, segmentation, tile):
         monkeypatch.setattr(module, "run_module", run_here)
     for module in (part, job):
         for name in ("keep_cpus", "keep_heap_small"):
@@ -186,8 +234,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, cache: None) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_the_published_way_gives_the_same_mask(models: Models) -> None:
-    found = reference.measure(models, (48, 96), resolution=100)
+def test_the_published_way_gives_the_same_mask(program: Program) -> None:
+    found = program("reference", "--edges 48,96 --resolution 100")
     assert [run["equal"]["mask"] for run in found["runs"]] == [1.0, 1.0]
     assert found["runs"][1]["published"]["segments"] > 1
     text = reference.report(found)
@@ -202,8 +250,8 @@ def test_the_published_way_gives_the_same_mask(models: Models) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_job_over_a_network_needs_no_more_than_it_must() -> None:
-    found = network.measure((("boosted", 100, (0,)),), resolution=100, moto_resolution=100)
+def test_a_job_over_a_network_needs_no_more_than_it_must(program: Program) -> None:
+    found = program("network", "--quick")
     places = {(run["place"], run["requests"] > 0) for run in found["runs"]}
     assert places == {("local", False), ("http, 0 ms", True), ("s3, 0 ms", True), ("moto", True)}
     for run in found["runs"]:
@@ -288,54 +336,18 @@ def test_every_model_file_is_measured() -> None:
     assert files.report(found).count("\n| ") == 1 + len(found["files"])
 
 
-TINY: dict[str, dict[str, Any]] = {
-    "expressions": {"rows": 8, "rounds": 1, "edge": 64},
-    "files": {"rounds": 1},
-    "forest": {"width": 72, "rounds": 2, "seconds": 0, "real": Path("absent")},
-    "operating": {"messages": (3, 5), "records": 7},
-    "network": {"cases": (("boosted", 100, (0,)),), "resolution": 100, "moto_resolution": None},
-    "reference": {"edges": (48, 96)},
-    "segmentation": {"edges": (64, 96)},
-    "tile": {"edges": (64,), "threads": (1,), "recipes": ("boosted",)},
-}
-
-
-def run_program(
-    module: Any, words: list[str], models: Models, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Run a program of the benchmarks as the command line would, on models that are at hand."""
-    monkeypatch.setattr(module, "fit_models", lambda *_: models, raising=False)
-    monkeypatch.setattr("sys.argv", ["benchmark", *words])
-    module.main()
-
-
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("expressions", "--quick --resolution 100 --samples absent"),
         ("files", "--rounds 1"),
-        ("forest", "--quick"),
-        ("network", "--resolution 100 --quick"),
         ("operating", "--quick"),
-        ("reference", "--edges 48,96 --resolution 100"),
         ("seams", "--resolution 100 --recipes boosted"),
-        ("segmentation", "--edges 64,96"),
-        ("tile", "--edges 64 --threads 1 --models boosted --resolution 100"),
     ],
 )
-def test_every_benchmark_is_a_program_of_its_own(
-    name: str, words: str, models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(expressions, "QUICK", TINY["expressions"])
-    monkeypatch.setattr(forest, "QUICK", TINY["forest"])
-    monkeypatch.setattr(network, "QUICK", TINY["network"])
-    monkeypatch.setattr(operating, "QUICK", TINY["operating"])
-    monkeypatch.chdir(tmp_path)
-    output = tmp_path / "out.json"
-    module = import_module(f"benchmarks.{name}")
-    run_program(module, [*words.split(), "--output", str(output)], models, monkeypatch)
-    assert json.loads(output.read_text()).keys() == {"machine", name}
+def test_other_benchmarks_are_programs_too(name: str, words: str, program: Program) -> None:
+    assert program(name, words)
 
 
 @pytest.mark.usefixtures("in_this_process")

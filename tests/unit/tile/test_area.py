@@ -25,7 +25,7 @@ from cropmask.task import Period, Task
 from cropmask.tile import area as area_module
 from cropmask.tile.area import MAX_PIXELS, AreaJob, load_area_task, prepare_area, run_area
 from cropmask.tile.run import TileResult, run_tile
-from tests.demo_run import EASTERN, YEAR, Results
+from tests.demo_run import EASTERN, RESOLUTION, YEAR, Results
 from tests.servers import serve_files
 from tests.stac_validation import assert_valid
 
@@ -49,7 +49,7 @@ def in_degrees(polygon: shapely.Geometry) -> shapely.Geometry:
     return shapely.transform(polygon, lambda at: np.column_stack(project.transform(*at.T)))
 
 
-def site_of(results: Results, output: Path, resolution: int = 100, **more: object) -> Site:
+def site_of(results: Results, output: Path, resolution: int = RESOLUTION, **more: object) -> Site:
     options = {
         "catalog": results.world,
         "output": output,
@@ -101,7 +101,10 @@ def test_mask_and_prob_are_those_of_the_tiles(
 ) -> None:
     site = site_of(results, tmp_path / "out", resolution)
     area = map_one(in_degrees(ACROSS), YEAR, site)
-    tiles = {tile: run_tile(Task(tile, "eastern", YEAR), site) for tile in EASTERN}
+    # At 100 m the tiles are there.
+    output = results.folder if resolution == RESOLUTION else tmp_path / "out"
+    whole = site_of(results, output, resolution)
+    tiles = {tile: run_tile(Task(tile, "eastern", YEAR), whole) for tile in EASTERN}
     polygons = load_area(in_degrees(ACROSS))
     window = GridWindow.around(polygons.bounds, resolution)
     for band in ("prob", "mask"):

@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, demo_cache: Path) -> Site:
     folder = tmp_path_factory.mktemp("extras")
-    return open_site({}, {"cache": demo_cache, "output": folder, "resolution": 60, "threads": 2})
+    return open_site({}, {"cache": demo_cache, "output": folder, "resolution": 100, "threads": 2})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_dissimilarity_is_the_distance_to_the_nearest_sample(pixels, site, model
     job = prepare(TASK, site, recipe=model)
     limits, known = job.basis.region.limits, read_model(model).applicability
     assert known is not None
-    box = geobox(DEMO_TILE, 60)
+    box = geobox(DEMO_TILE, 100)
     with open_layers(job.sources, box, boundary=job.basis.boundary, limits=limits) as layers:
         columns = [FEATURES.index(name) for name in known.features]
         samples = (known.samples.astype(float) - known.center) * known.factor
@@ -112,7 +112,7 @@ def test_the_published_bands_do_not_change(tile, pixels, site, model, tmp_path):
 def test_the_item_describes_them(tile, pixels):
     item = json.loads(Path(tile.item).read_text())
     assert_valid(item)
-    properties, hectares = item["properties"], 0.36
+    properties, hectares = item["properties"], 1.0
     assert properties["cropmask:bands"] == ["calibrated", "spread", "dissimilarity"]
     assert properties["cropmask:calibration"] == {"eastern": "table"}
     figures, valid = properties["cropmask:statistics"], pixels["prob"] != NODATA
@@ -154,9 +154,9 @@ def test_an_overwritten_result_leaves_no_band_behind(site, model, tmp_path):
 def test_an_area_has_the_pixels_of_its_tile(tile, pixels, site, model):
     area = cropmask.map_area(AREA, "2019", site=site, model=model, bands=ALL, name="here")
     dataset = area.open("mask", *(band.name for band in EXTRA_BANDS))
-    box, whole = dataset.odc.geobox, geobox(DEMO_TILE, 60)
-    row = round((whole.transform.f - box.transform.f) / 60)
-    column = round((box.transform.c - whole.transform.c) / 60)
+    box, whole = dataset.odc.geobox, geobox(DEMO_TILE, 100)
+    row = round((whole.transform.f - box.transform.f) / 100)
+    column = round((box.transform.c - whole.transform.c) / 100)
     window = (slice(row, row + box.shape[0]), slice(column, column + box.shape[1]))
     inside = dataset["mask"].values != NODATA
     assert inside.any()
