@@ -42,6 +42,7 @@ test-faults: .venv/.dev  ## kills, failing servers, full disks: tests that take 
 
 drill: .venv/.dev  ## a made-up region of 388 tiles, mapped by two workers of which one is killed every 20 s
 	$(BIN)/python -m tests.faults.drill
+	$(BIN)/python -m tests.faults.nightdrill
 
 lint: .venv/.dev  ## format, lint, types, import map
 	$(BIN)/ruff format --check .

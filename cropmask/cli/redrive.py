@@ -101,7 +101,7 @@ def _resume_stopped(
 
     store = site.store()
     limits = (Reason.OVER_BUDGET, Reason.TOO_MANY_TILES)
-    for record, control in find_waiting_runs(store, site, letters):
+    for record, control in find_waiting_runs(store, letters):
         if control.state is RunState.STOPPED and control.reason not in limits:
             changed = resume_run(store, queue, record, site, datetime.now(UTC), {})
             held = format_count(changed.tiles, "held tile")

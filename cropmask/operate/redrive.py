@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from cropmask.errors import CropmaskError, Reason, Rejected
+from cropmask.errors import Reason, Rejected
 from cropmask.fleet.control import RunControl, load_control
 from cropmask.fleet.recordfiles import load_run
 from cropmask.fleet.records import RunRecord
+from cropmask.product import FAMILY
 from cropmask.queue.protocol import DeadLetter, Queue
-from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 from cropmask.task import Order
 
@@ -129,23 +129,17 @@ def _act(
 
 
 def find_waiting_runs(
-    store: Store, site: Site, letters: Iterable[DeadLetter]
+    store: Store, letters: Iterable[DeadLetter]
 ) -> tuple[tuple[RunRecord, RunControl], ...]:
     """Runs of some dead letters that are not going on, by name: theirs would be put aside."""
-    places = set()
-    for letter in letters:
-        try:
-            order = Order.parse(letter.message.body, letter.message.attributes)
-            product = site.region(order.task.region).product
-        except CropmaskError:  # of a region that only its workers know
-            continue
-        places.add((product.name, str(order.task.period), order.run))
-    found = []
-    for place in sorted(places):
-        control = load_control(store, *place)
-        if not control.is_running:
-            found.append((load_run(store, *place), control))
-    return tuple(found)
+    fields = [found for found in map(find_fields, letters) if "run" in found]
+    places = {(f"{FAMILY}_{one['region']}", one["period"], one["run"]) for one in fields}
+    controls = {place: load_control(store, *place) for place in sorted(places)}
+    return tuple(
+        (load_run(store, *place), control)
+        for place, control in controls.items()
+        if not control.is_running
+    )
 
 
 def group_letters(letters: Iterable[DeadLetter]) -> tuple[LetterGroup, ...]:
