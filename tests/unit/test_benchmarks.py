@@ -32,6 +32,7 @@ from benchmarks import (
     seams,
     segmentation,
     tile,
+    years,
 )
 from benchmarks.measure import Usage, put_results, run_module, table
 from benchmarks.models import Models, draw_scene, fit_models, load_real_scene
@@ -51,6 +52,7 @@ TINY: dict[str, dict[str, Any]] = {
     "reference": {"edges": (48, 96)},
     "segmentation": {"edges": (64, 96)},
     "tile": {"edges": (64,), "threads": (1,), "recipes": ("boosted",)},
+    "years": {"seeds": 1, "years": (6,), "edge": 128},
 }
 
 
@@ -79,7 +81,7 @@ def run_program(
 
 @pytest.fixture
 def program(models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
-    for module in (expressions, forest, network, operating):
+    for module in (expressions, forest, network, operating, years):
         monkeypatch.setattr(module, "QUICK", TINY[module.__name__.rpartition(".")[2]])
     monkeypatch.chdir(tmp_path)
 
@@ -401,3 +403,31 @@ def test_coverage_is_a_program_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("sys.argv", ["coverage", "--quick", "--output", str(output)])
     coverage.main()
     assert json.loads(output.read_text()).keys() == {"machine", "coverage"}
+
+
+def test_years_smoothed_find_changes_better_than_two_masks(program: Program) -> None:
+    found = program("years", "--quick")
+    assert [(run["years"], run["fallow"] > 0) for run in found["runs"]] == [(6, False), (6, True)]
+    ways = [seed["ways"] for seed in found["runs"][0]["seeds"]]
+    for name in ("precision", "F1"):
+        means = {way: np.mean([seed[way][name] for seed in ways]) for way in years.WAYS}
+        assert means["series"] > means["naive"]
+    text = years.report(found)
+    assert text.count("\n| 6, ") == 9
+    assert "| 6, fallow, truth |" in text
+    assert years.summarize([0.2, 0.4]) == pytest.approx((0.3, 0.104, 0.496))
+
+
+def test_made_up_years_change_at_the_rates_of_their_world() -> None:
+    world = years.World(gain=0.1, loss=0.2, fallow=0.5)
+    made = years.draw_years(1, world, 6, edge=128)
+    before, after = made.use[:-1], made.use[1:]
+    assert after[~before].mean() == pytest.approx(0.1, abs=0.05)
+    assert (~after)[before].mean() == pytest.approx(0.2, abs=0.08)
+    assert made.prob[made.use].mean() > made.prob[~made.use].mean() + 10
+    assert years.compare(np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 1], bool)) == {
+        "precision": 0.5,
+        "recall": 1 / 3,
+        "F1": 0.4,
+        "share": 0.5,
+    }
