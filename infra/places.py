@@ -94,6 +94,16 @@ class Places:
         return f"{self.cluster}/{image}"
 
     @property
+    def alarms(self) -> str:
+        """Name of the topic that people listen to, and of the alias of its key."""
+        return f"{self.cluster}-alarms"
+
+    @property
+    def alarm_topic(self) -> str:
+        """ARN of that topic."""
+        return self.arn("sns", self.alarms)
+
+    @property
     def results_prefix(self) -> str:
         """Prefix of the keys of results."""
         return f"{FAMILY}/"

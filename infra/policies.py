@@ -112,6 +112,23 @@ def describe_cluster(places: Places) -> iam.PolicyStatement:
     )
 
 
+def tell_people(places: Places) -> list[iam.PolicyStatement]:
+    """Publish to the topic of the alarms, whose key is known by its alias only."""
+    service = f"sns.{places.settings.region}.amazonaws.com"
+    return [
+        _may("TellPeople", ["sns:Publish"], [places.alarm_topic]),
+        _may(
+            "EncryptMessages",
+            ["kms:Decrypt", "kms:GenerateDataKey"],
+            [places.arn("kms", "key/*")],
+            {
+                "StringEquals": {"kms:ViaService": service},
+                "ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{places.alarms}"},
+            },
+        ),
+    ]
+
+
 def put_metrics() -> iam.PolicyStatement:
     """Put metrics of the workers' own namespace; CloudWatch knows no finer resource."""
     return iam.PolicyStatement(

@@ -92,6 +92,23 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Campaigns:
+    """Regions that are mapped every year by themselves, once their GeoMAD is complete."""
+
+    regions: tuple[str, ...]
+    hour: int
+    """Of the day, UTC, at which each asks the catalog, a few minutes after each other."""
+    resolution: int
+    """Pixel size in meters; 10 is the product."""
+    canary: int
+    """Tiles of a region that are judged before the rest is sent."""
+    missing: int
+    """Tiles of a region that may stay without a result."""
+    max_cost: int
+    """Dollars that a region may cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
     """What runs the tiles."""
 
@@ -113,6 +130,8 @@ class Workers:
     """Whether steps of Argo Workflows get a role; Argo itself is installed by somebody else."""
     index: Index | None
     """How results are indexed into a datacube; None: not from here."""
+    campaigns: Campaigns | None
+    """What is mapped every year by itself; None: people submit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

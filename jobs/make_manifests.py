@@ -108,7 +108,7 @@ def make_files() -> dict[str, list[dict[str, Any]]]:
             workflow.make_cron_workflow(region, schedule) for region, schedule in _schedules()
         ],
         "campaign-cronjobs.yaml": [
-            workflow.make_campaign_cron_job(indexer, region, schedule)
+            workflow.make_campaign_cron_job(indexer, workflow.make_parameters(region), schedule)
             for region, schedule in _schedules()
         ],
     }

@@ -59,9 +59,9 @@ _RESOURCES: Final = MappingProxyType(
 )
 
 
-def make_parameters(region: str) -> dict[str, str]:
-    """Parameters of a region's campaign of the year before this one."""
-    return {**PARAMETERS, "region": region, "period": "last"}
+def make_parameters(region: str, changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Parameters of a region's campaign of the year before this one, with some changed."""
+    return {**PARAMETERS, "region": region, "period": "last", **(changes or {})}
 
 
 def make_command(values: Mapping[str, str], *words: str) -> tuple[str, ...]:
@@ -128,12 +128,15 @@ def make_cron_workflow(region: str, schedule: str, namespace: str = contract.NAM
     return make_document(api, "CronWorkflow", _name(region), namespace, spec=spec)
 
 
-def make_campaign_cron_job(worker: WorkerPod, region: str, schedule: str) -> Manifest:
-    """CronJob of a region's campaigns, for clusters without Argo; one at a time.
+def make_campaign_cron_job(
+    worker: WorkerPod, parameters: Mapping[str, str], schedule: str
+) -> Manifest:
+    """CronJob of the campaigns that some parameters describe, without Argo; one at a time.
 
     The pod is like a worker's, of an image with Open Data Cube's tools if results are indexed.
     """
-    command = make_command(make_parameters(region), "--when-complete")
+    region = parameters["region"]
+    command = make_command(parameters, "--when-complete")
     pod = replace(
         worker,
         service_account=WORKFLOW,

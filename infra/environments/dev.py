@@ -40,6 +40,7 @@ SETTINGS = Settings(
         operators=(),
         workflows=False,
         index=None,
+        campaigns=None,
     ),
     budget=Budget(dollars=500, emails=("cropmask-operators@example.org",)),
     alarms=Alarms(

@@ -4,6 +4,7 @@ from infra.offers import CAPE_TOWN
 from infra.settings import (
     Alarms,
     Budget,
+    Campaigns,
     Cluster,
     Data,
     Images,
@@ -53,6 +54,17 @@ SETTINGS = Settings(
             schedule="15 3 * * *",
             image=None,
             database="10.41.0.0/16",
+        ),
+        campaigns=Campaigns(
+            regions=(
+                *("central", "eastern", "indian_ocean", "northern"),
+                *("sahel", "southeast", "southern", "western"),
+            ),
+            hour=4,
+            resolution=10,
+            canary=10,
+            missing=0,
+            max_cost=100,
         ),
     ),
     budget=Budget(dollars=5_000, emails=("cropmask-operators@example.org",)),

@@ -49,6 +49,7 @@ class ObservabilityStack(CropmaskStack):
         key = kms.Key(
             self,
             "TopicKey",
+            alias=self.places.alarms,
             description=f"Alarms of {APP} {self.settings.name}",
             enable_key_rotation=True,
             removal_policy=RemovalPolicy.DESTROY,
@@ -63,7 +64,12 @@ class ObservabilityStack(CropmaskStack):
             "kms:GenerateDataKey*",
         )
         topic = sns.Topic(
-            self, "Topic", master_key=key, enforce_ssl=True, display_name=f"{APP} alarms"
+            self,
+            "Topic",
+            topic_name=self.places.alarms,  # whoever publishes to it has no other way to know it
+            master_key=key,
+            enforce_ssl=True,
+            display_name=f"{APP} alarms",
         )
         # A policy of one's own, as TLS needs, replaces the one by which alarms may publish.
         topic.add_to_resource_policy(

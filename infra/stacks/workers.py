@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from aws_cdk import aws_eks_v2 as eks
@@ -13,12 +14,12 @@ from cropmask.kube import namespace as ns
 from cropmask.kube.index import INDEX_COMMAND, make_database_policy, make_index_cron_job
 from cropmask.kube.manifests import WorkerPod, make_labels
 from cropmask.kube.scaled import make_scaled_job
-from cropmask.kube.workflow import WORKFLOW
+from cropmask.kube.workflow import WORKFLOW, make_campaign_cron_job, make_parameters
 from infra import policies
 from infra.documents import apply_documents, as_cluster
 from infra.naming import CropmaskStack, acknowledge, wildcard
 from infra.pod_identity import PodRole
-from infra.settings import Index, Settings
+from infra.settings import Campaigns, Index, Settings
 from infra.stacks.cluster import ClusterStack
 from infra.stacks.images import find_image
 
@@ -29,10 +30,11 @@ class WorkersStack(CropmaskStack):
     def __init__(self, scope: Construct, settings: Settings, cluster: ClusterStack) -> None:
         super().__init__(scope, settings, "workers", "namespace, roles and workers")
         self._cluster = as_cluster(cluster.cluster)
+        self._images: dict[str, str] = {}
         self._namespace = self._apply("Namespace", ns.make_namespace())
         self._apply(
             "Limits",
-            ns.make_quota(settings.workers.most),
+            ns.make_quota(settings.workers.most + self._count_campaigns()),
             ns.make_limit_range(),
             ns.make_network_policy(),
         )
@@ -49,8 +51,10 @@ class WorkersStack(CropmaskStack):
         scaled.node.add_dependency(worker_role)
         if settings.workers.index is not None:
             self._index(settings.workers.index)
-        if settings.workers.workflows:
-            self._workflow_role()
+        if settings.workers.workflows or settings.workers.campaigns:
+            workflow_role = self._workflow_role()
+            if settings.workers.campaigns is not None:
+                self._campaigns(settings.workers.campaigns).node.add_dependency(workflow_role)
         self._operator_role()
 
     def _apply(self, id: str, *documents: dict[str, Any]) -> eks.KubernetesManifest:  # noqa: A002
@@ -67,6 +71,7 @@ class WorkersStack(CropmaskStack):
             contract.ENV_QUEUE: self.places.tasks.url,
             contract.ENV_DEAD_LETTERS: self.places.dead_letters.url,
             contract.ENV_METRICS: contract.METRICS_NAMESPACE,
+            contract.ENV_TOPIC: self.places.alarm_topic,
             contract.ENV_CPU_HOUR_PRICE: str(workers.cpu_hour_price),
             contract.ENV_MAX_MINUTES: str(workers.max_minutes),
             contract.ENV_IDLE_EXIT: str(contract.LEASE_SECONDS),
@@ -82,7 +87,10 @@ class WorkersStack(CropmaskStack):
         )
 
     def _image(self, stage: str, named: str | None) -> str:
-        return find_image(self, stage, named, self.settings.cluster.architecture)
+        if stage not in self._images:  # each is built once
+            architecture = self.settings.cluster.architecture
+            self._images[stage] = find_image(self, stage, named, architecture)
+        return self._images[stage]
 
     def _scaled_job(self) -> dict[str, Any]:
         workers = self.settings.workers
@@ -129,17 +137,54 @@ class WorkersStack(CropmaskStack):
         job = self._apply("Index", cron, make_database_policy(index.database))
         job.node.add_dependency(role)
 
-    def _workflow_role(self) -> None:
+    def _count_campaigns(self) -> int:
+        campaigns = self.settings.workers.campaigns
+        return len(campaigns.regions) if campaigns else 0
+
+    def _campaigns(self, campaigns: Campaigns) -> eks.KubernetesManifest:
+        """A schedule for each region; the workers of the queue do the computing."""
+        index = self.settings.workers.index
+        image = (
+            self._image("worker", self.settings.workers.image)
+            if index is None
+            else self._image("indexer", index.image)
+        )
+        pod = replace(self._worker(image), any_node=True)
+        changes = {
+            "resolution": str(campaigns.resolution),
+            "canary": str(campaigns.canary),
+            "missing": str(campaigns.missing),
+            "max-cost": str(campaigns.max_cost),
+            "index": "false" if index is None else "true",
+        }
+        return self._apply(
+            "Campaigns",
+            *(
+                make_campaign_cron_job(
+                    pod, make_parameters(region, changes), f"{7 * at} {campaigns.hour} * * *"
+                )
+                for at, region in enumerate(campaigns.regions)
+            ),
+        )
+
+    def _workflow_role(self) -> PodRole:
         """What steps of a workflow use; the workers of the queue do the computing."""
         statements = [
             policies.send_tasks(self.places),
             policies.count_dead_letters(self.places),
             *policies.write_results(self.places),
+            *policies.tell_people(self.places),
         ]
         role = self._pod_role("Workflow", WORKFLOW, statements)
         self._explain_objects(
             role, "Steps write runs and the catalog beside results.", models=False
         )
+        acknowledge(
+            role,
+            "The name of a key is known after it was made; conditions name its alias and SNS.",
+            wildcard(self.places.arn("kms", "key/*")),
+        )
+        return role
 
     def _operator_role(self) -> None:
         """What people use: send, watch, redrive; and Jobs of their own in the namespace."""

@@ -20,7 +20,9 @@ def copied() -> set[str]:
 def test_images_are_built_and_pushed_by_the_deployment(dev: Synthesized, prod: Synthesized) -> None:
     assert set(dev.images()) == {"worker"}
     assert set(prod.images()) == {"worker", "indexer"}  # prod indexes
-    cron = prod.manifest("CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    cron = prod.manifest("CronJob", "cropmask-indexer")["spec"]["jobTemplate"]["spec"]["template"][
+        "spec"
+    ]
     assert cron["containers"][0]["image"] == prod.image("indexer")
 
 

@@ -41,6 +41,7 @@ PARTS_OF_NAMES = {
     r"arn:aws:logs:[\w-]+:\d{12}:log-group:/aws/containerinsights/cropmask-\w+/\*": (
         "the add-on makes a log group for each kind of log"
     ),
+    r"arn:aws:kms:[\w-]+:\d{12}:key/\*": "conditions name the key's alias, and SNS",
     r"<Fn::GetAtt:ClusterKubectlProviderHandler\w+\.Arn>:\*": "versions of CDK's own function",
 }
 """Wildcards within a name, and why they are there."""

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 from cropmask import contract
 from cropmask.kube.manifests import WorkerPod, make_labels, make_pod
 from cropmask.kube.namespace import CONFIG_MAP
 from infra.places import Places
-from infra.settings import Settings
+from infra.settings import Settings, load_settings
 from infra.tests.synthesized import Synthesized
 from tests.references import missing_references
+
+MODELS = Path(__file__).parents[2] / "models"
 
 
 def test_the_namespace_admits_restricted_pods_only(cloud: Synthesized) -> None:
@@ -56,7 +60,9 @@ def test_the_namespace_holds_all_workers_and_no_end_of_pods(
     cloud: Synthesized, settings: Settings
 ) -> None:
     hard = cloud.manifest("ResourceQuota")["spec"]["hard"]
-    assert settings.workers.most < int(hard["pods"]) < settings.workers.most + 10
+    regions = settings.workers.campaigns.regions if settings.workers.campaigns else ()
+    most = settings.workers.most + len(regions)
+    assert most < int(hard["pods"]) < most + 10
     assert int(hard["requests.cpu"]) >= settings.workers.most * contract.WORKER_CPUS
 
 
@@ -114,7 +120,7 @@ def test_every_reference_names_something_that_exists(cloud: Synthesized) -> None
 
 def test_results_are_indexed_where_the_settings_say_so(dev: Synthesized, prod: Synthesized) -> None:
     assert [found for found in dev.manifests() if found["kind"] == "CronJob"] == []
-    cron = prod.manifest("CronJob")
+    cron = prod.manifest("CronJob", "cropmask-indexer")
     assert cron["spec"]["concurrencyPolicy"] == "Forbid"
     pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "cropmask-indexer"
@@ -123,6 +129,50 @@ def test_results_are_indexed_where_the_settings_say_so(dev: Synthesized, prod: S
     assert database["valueFrom"]["secretKeyRef"]["name"] == "cropmask-datacube"
     rule = prod.manifest("NetworkPolicy", "cropmask-indexer")["spec"]["egress"][0]
     assert rule["ports"] == [{"protocol": "TCP", "port": 5432}]
+
+
+def test_regions_are_mapped_by_themselves_where_the_settings_say_so(
+    dev: Synthesized, prod: Synthesized
+) -> None:
+    def campaigns(cloud: Synthesized) -> dict[str, dict[str, Any]]:
+        found = [one for one in cloud.manifests() if one["kind"] == "CronJob"]
+        named = {one["metadata"]["name"]: one["spec"] for one in found}
+        named.pop("cropmask-indexer", None)
+        return named
+
+    assert campaigns(dev) == {}
+    settings = load_settings("prod")
+    wanted = settings.workers.campaigns
+    assert wanted is not None
+    assert set(wanted.regions) == {file.parent.name for file in MODELS.glob("*/region.toml")}
+    found = campaigns(prod)
+    assert set(found) == {f"cropmask-{name.replace('_', '-')}" for name in wanted.regions}
+    assert len({spec["schedule"] for spec in found.values()}) == len(wanted.regions)
+    for spec in found.values():
+        assert spec["concurrencyPolicy"] == "Forbid"
+        pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+        assert pod["serviceAccountName"] == "cropmask-workflow"
+        assert "nodeSelector" not in pod, "it waits for days, on the nodes of the controllers"
+        (container,) = pod["containers"]
+        assert container["image"] == prod.image("indexer")
+        words = container["command"]
+        assert {"--when-complete", "--canary=10", "--resolution=10", "--max-cost=100"} <= {*words}
+        assert "--index=true" in words
+        assert "--period=last" in words
+
+
+def test_campaigns_may_tell_people_by_the_topic_of_the_alarms(prod: Synthesized) -> None:
+    topic = prod.one("AWS::SNS::Topic")
+    told = prod.manifest("ConfigMap")["data"][contract.ENV_TOPIC]
+    assert told == f"arn:aws:sns:af-south-1:222222222222:{topic['TopicName']}"
+    alias = prod.one("AWS::KMS::Alias", "observability")["AliasName"]
+    (role,) = [r for r in prod.resources("AWS::IAM::Role") if r.id.startswith("WorkflowRole")]
+    policy = role.properties["Policies"][0]["PolicyDocument"]["Statement"]
+    by_name = {statement["Sid"]: statement for statement in policy}
+    assert by_name["TellPeople"]["Resource"] == told
+    condition = by_name["EncryptMessages"]["Condition"]
+    assert condition["ForAnyValue:StringEquals"] == {"kms:ResourceAliases": alias}
+    assert condition["StringEquals"] == {"kms:ViaService": "sns.af-south-1.amazonaws.com"}
 
 
 def test_workers_wait_for_their_namespace_and_role(cloud: Synthesized) -> None:
