@@ -54,9 +54,9 @@ class ExitCode(IntEnum):
     MEMORY = 12, "the memory limit was exceeded", "with more memory"
     MISCONFIGURED = (
         13,
-        "configuration or credentials are wrong, or a worker met the same failure on 10 tiles in a "
-        "row: unreadable region file, output that cannot be written, no such catalog, access to "
-        "catalog or output denied, credentials missing, expired or unknown",
+        "configuration or credentials are wrong, or a worker met the same failure on 10 tiles of "
+        "several runs in a row: unreadable region file, output that cannot be written, no such "
+        "catalog, access to catalog or output denied, credentials missing, expired or unknown",
         "no, stop everything",
     )
     PLAN_HAS_CHANGES = (
@@ -80,7 +80,7 @@ GRACE_SECONDS = 100
 TIME_LIMIT_SECONDS = 3600
 """Time after which an attempt is stopped."""
 BREAKER_TILES = 10
-"""Different tiles in a row that fail for the same reason, at which a worker stops."""
+"""Different tiles of a run in a row that fail for the same reason, at which it is stopped."""
 BACKOFF_SECONDS = 15
 """First wait before a failed task is tried again; doubles with every receive."""
 LONGEST_BACKOFF_SECONDS = 900
@@ -217,7 +217,7 @@ ENVIRONMENT_VARIABLES = {
     ENV_MAX_MINUTES: "minutes after which a worker takes no more tasks",
     ENV_IDLE_EXIT: "seconds without a task after which a worker leaves",
     ENV_TIME_LIMIT: "seconds after which an attempt is stopped",
-    ENV_BREAKER: "different tiles in a row with the same failure at which a worker stops; 0: never",
+    ENV_BREAKER: "different tiles of a run in a row with the same failure that stop it; 0: never",
     ENV_HEARTBEAT: "file that a worker touches while it is alive",
     ENV_METRICS: "CloudWatch namespace of the worker's metrics; none are put without it",
     ENV_SQS_ENDPOINT: "SQS endpoint, for stand-ins of AWS",

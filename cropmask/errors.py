@@ -57,7 +57,7 @@ class Reason(StrEnum):
 
     Each member carries what an operator does about tiles that failed for it, or None where only
     the command that raises it ever says it: its message then holds the advice. ``is_shared`` says
-    whether the same on many different tiles in a row stops a worker. That is not so of what a tile
+    whether the same on many different tiles in a row stops their run. That is not so of what a tile
     may well have by itself (no GeoMAD, outside the region), of what is wrong with a message, and of
     what passes (a server that is down, a worker that is stopped).
     """

@@ -72,9 +72,9 @@ def encode_reasons() -> str:
 A reason groups failures in records, dead letters and reports: `cropmask status` and
 `cropmask redrive` count by it. The third column says which reasons open the
 [circuit breaker](../workers.md#the-circuit-breaker): the same on many different tiles in a row
-stops a worker.
+stops their run.
 
-{encode_table(("reason", "what to do", "stops a worker"), rows)}
+{encode_table(("reason", "what to do", "stops a run"), rows)}
 Of these, the message of the error says what to do: {others}.
 """
 

@@ -115,8 +115,8 @@ Exit codes
     envvar=contract.ENV_BREAKER,
     type=options.WholeNumber(0),
     default=contract.BREAKER_TILES,
-    help="Stop with 13 after so many different tiles in a row that fail for the same reason, if it "
-    "is none that a tile may have by itself; 0 to go on.",
+    help="Stop a run of which so many different tiles in a row fail for the same reason, if it is "
+    "none that a tile may have by itself; leave with 13 if they are of several runs; 0 to go on.",
 )
 @click.option(
     "--heartbeat",
