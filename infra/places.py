@@ -7,10 +7,14 @@ outlived its stack.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cropmask.contract import APP
 from cropmask.product import FAMILY
 from infra.settings import Settings
+
+BUDGETS_REGION: Final = "us-east-1"
+"""Budgets are of the whole account; CloudFormation makes them in few regions."""
 
 
 @dataclass(frozen=True, slots=True)

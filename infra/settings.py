@@ -5,6 +5,7 @@ Nothing else of the application knows the name of an environment.
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -109,6 +110,20 @@ class Campaigns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """A price, and when and of what it was looked up."""
+
+    dollars: float
+    date: str
+    """Such as 2026-11-20."""
+    source: str
+
+    def __str__(self) -> str:
+        """As the package reads it."""
+        return f"{self.dollars:g}, {self.date}, {self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
     """What runs the tiles."""
 
@@ -119,8 +134,8 @@ class Workers:
     None: it is built and pushed when this environment is deployed."""
     most: int
     """Most workers at the same time."""
-    cpu_hour_price: float
-    """Dollars for an hour of one CPU, for estimates of cost; from the price list of the nodes."""
+    cpu_hour_price: Price
+    """Of an hour of one CPU, for estimates and limits of cost."""
     max_minutes: int
     """Minutes after which a worker takes no more tasks and leaves."""
     operators: tuple[str, ...]
@@ -203,6 +218,13 @@ class Settings:
             raise ValueError(f"{self.name}: the Kubernetes API must not be open to everybody")
         if not 1 <= len(self.budget.emails) <= 10:
             raise ValueError(f"{self.name}: a budget needs one to ten addresses that hear of it")
+        try:
+            datetime.date.fromisoformat(self.workers.cpu_hour_price.date)
+        except ValueError:
+            raise ValueError(
+                f"{self.name}: '{self.workers.cpu_hour_price.date}' is no day of a price: write it "
+                "as 2026-11-20"
+            ) from None
         self._check_images()
         self._check_types()
 

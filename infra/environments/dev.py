@@ -1,7 +1,7 @@
 """Development: small, cheap, gone with ``cdk destroy``."""
 
 from infra.offers import CAPE_TOWN
-from infra.settings import Alarms, Budget, Cluster, Data, Images, Network, Settings, Workers
+from infra.settings import Alarms, Budget, Cluster, Data, Images, Network, Price, Settings, Workers
 
 ACCOUNT = "111111111111"
 
@@ -35,7 +35,9 @@ SETTINGS = Settings(
         site="dev",
         image=None,
         most=10,
-        cpu_hour_price=0.03,
+        cpu_hour_price=Price(
+            dollars=0.0425, date="2026-07-20", source="c5.2xlarge on demand in us-east-1"
+        ),
         max_minutes=60,
         operators=(),
         workflows=False,

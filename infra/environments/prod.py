@@ -10,6 +10,7 @@ from infra.settings import (
     Images,
     Index,
     Network,
+    Price,
     Settings,
     Workers,
 )
@@ -46,7 +47,9 @@ SETTINGS = Settings(
         site="prod",
         image=None,
         most=120,
-        cpu_hour_price=0.03,
+        cpu_hour_price=Price(
+            dollars=0.0425, date="2026-07-20", source="c5.2xlarge on demand in us-east-1"
+        ),
         max_minutes=120,
         operators=(),
         workflows=True,

@@ -8,10 +8,9 @@ from aws_cdk import aws_budgets as budgets
 from constructs import Construct
 
 from infra.naming import CropmaskStack
+from infra.places import BUDGETS_REGION
 from infra.settings import Settings
 
-BUDGETS_REGION: Final = "us-east-1"
-"""Budgets are of the whole account; CloudFormation makes them in few regions."""
 _SPENT: Final = (50, 80, 100)
 """Percent of the budget that were spent, at which people hear of it."""
 _EXPECTED: Final = 100

@@ -175,7 +175,7 @@ def _cost(settings: Settings) -> cw.IWidget:
     """Seconds of tiles, on the CPUs of a worker, at the price of the settings."""
     hour = Duration.hours(1)
     seconds = f"SUM({_search(settings, contract.METRIC_SECONDS, 'Sum', hour)})"
-    dollars = f"{contract.WORKER_CPUS} * {settings.workers.cpu_hour_price} / 3600"
+    dollars = f"{contract.WORKER_CPUS} * {settings.workers.cpu_hour_price.dollars} / 3600"
     return _graph(
         "Estimated cost of computing, USD an hour",
         _expression(f"{seconds} * {dollars}", "USD", hour),
@@ -190,7 +190,7 @@ def _cost_by_run(places: Places) -> cw.IWidget:
     """
     workers = places.settings.workers
     line = "log_processed"  # what the add-on makes of a line that is JSON
-    dollars = f"{contract.WORKER_CPUS} * {workers.cpu_hour_price} / 3600"
+    dollars = f"{contract.WORKER_CPUS} * {workers.cpu_hour_price.dollars} / 3600"
     return cw.LogQueryWidget(
         title="Runs in the time shown: estimated cost of computing, USD",
         log_group_names=[places.pod_logs],

@@ -22,6 +22,7 @@ from infra.pod_identity import PodRole
 from infra.settings import Campaigns, Index, Settings
 from infra.stacks.cluster import ClusterStack
 from infra.stacks.images import find_image
+from infra.variables import operator_variables
 
 
 class WorkersStack(CropmaskStack):
@@ -64,19 +65,12 @@ class WorkersStack(CropmaskStack):
         return manifest
 
     def _variables(self) -> dict[str, str]:
-        workers = self.settings.workers
         return {
-            contract.ENV_ENVIRONMENT: workers.site,
-            contract.ENV_OUTPUT: self.places.output,
-            contract.ENV_QUEUE: self.places.tasks.url,
-            contract.ENV_DEAD_LETTERS: self.places.dead_letters.url,
+            **operator_variables(self.settings),
             contract.ENV_METRICS: contract.METRICS_NAMESPACE,
             contract.ENV_TOPIC: self.places.alarm_topic,
-            contract.ENV_CPU_HOUR_PRICE: str(workers.cpu_hour_price),
-            contract.ENV_MAX_MINUTES: str(workers.max_minutes),
+            contract.ENV_MAX_MINUTES: str(self.settings.workers.max_minutes),
             contract.ENV_IDLE_EXIT: str(contract.LEASE_SECONDS),
-            "AWS_REGION": self.settings.region,
-            "AWS_DEFAULT_REGION": self.settings.region,
         }
 
     def _worker(self, image: str) -> WorkerPod:

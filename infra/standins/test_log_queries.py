@@ -89,6 +89,6 @@ def test_runs_cost_what_their_records_say() -> None:
     records = [load_attempt(at.store, key) for key in keys]
     assert len(heard.lines) > 2 * len(records) >= 8
     spent = sum(record.seconds or 0 for record in records) * contract.WORKER_CPUS
-    assert row["usd"] == pytest.approx(Price(0.03).of(spent))
+    assert row["usd"] == pytest.approx(Price(dollars).of(spent))
     assert (row["run"], row["attempts"]) == ("night-1", len(records))
     assert (row["done"], row["failed"]) == (2, 1)

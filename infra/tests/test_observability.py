@@ -61,7 +61,9 @@ def test_cost_is_seconds_on_the_cpus_of_a_worker_at_the_price(
         for metric in widget["properties"].get("metrics", ())
     ]
     assert cost.startswith("SUM(SEARCH(")
-    assert cost.endswith(f" * {contract.WORKER_CPUS} * {settings.workers.cpu_hour_price} / 3600")
+    assert cost.endswith(
+        f" * {contract.WORKER_CPUS} * {settings.workers.cpu_hour_price.dollars} / 3600"
+    )
 
 
 def test_the_cost_of_runs_is_read_where_pods_write_and_operators_may_ask(
@@ -72,7 +74,7 @@ def test_the_cost_of_runs_is_read_where_pods_write_and_operators_may_ask(
     (group,) = re.findall(r"'(.+)'", source)
     groups = [found["LogGroupName"] for found in cloud.properties("AWS::Logs::LogGroup", "cluster")]
     assert group in groups
-    price = f" * {contract.WORKER_CPUS} * {settings.workers.cpu_hour_price} / 3600 as usd"
+    price = f" * {contract.WORKER_CPUS} * {settings.workers.cpu_hour_price.dollars} / 3600 as usd"
     assert price in commands
     operator = cloud.named("AWS::IAM::Role", "RoleName", "operator")
     (policy,) = operator["Policies"]
