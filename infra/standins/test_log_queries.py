@@ -15,6 +15,7 @@ from cropmask.fleet.recordfiles import find_attempts, load_attempt
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.site.price import Price
 from cropmask.task import Order
+from infra.settings import load_settings
 from infra.standins.dashboards import widgets_of
 from infra.standins.logqueries import as_pod_line, query_logs
 from tests.workers import Office, make_order
@@ -89,6 +90,7 @@ def test_runs_cost_what_their_records_say() -> None:
     records = [load_attempt(at.store, key) for key in keys]
     assert len(heard.lines) > 2 * len(records) >= 8
     spent = sum(record.seconds or 0 for record in records) * contract.WORKER_CPUS
+    dollars = load_settings("dev").workers.cpu_hour_price.dollars
     assert row["usd"] == pytest.approx(Price(dollars).of(spent))
     assert (row["run"], row["attempts"]) == ("night-1", len(records))
     assert (row["done"], row["failed"]) == (2, 1)
