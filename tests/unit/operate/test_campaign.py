@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cropmask.catalog.build import Built
+from cropmask.catalog.build import Built, build_results
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.fleet.control import change_control, load_control, pause, resume, stop
 from cropmask.fleet.recordfiles import load_run
@@ -43,6 +43,8 @@ ANYTHING = Canary(1, (0.0, 100.0), (0.0, 100.0))
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RegionWorld:
     monkeypatch.chdir(tmp_path)
     examine(monkeypatch, FINE)
+    built = Built({PRODUCT: len(TILES)}, 0, 0, ())  # pictures are drawn in one test only
+    monkeypatch.setattr("cropmask.operate.campaign.build_results", lambda *_, **__: built)
     return make_region(tmp_path / "world", TILES)
 
 
@@ -82,7 +84,10 @@ def detail_of(campaign: Campaign, step: str) -> str:
     return next(one.detail for one in campaign.record.steps if one.step == step)
 
 
-def test_a_year_from_preflight_to_report(world: RegionWorld) -> None:
+def test_a_year_from_preflight_to_report(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cropmask.operate.campaign.build_results", build_results)
     mails = Mails()
     campaign = open_one(world, mails, canary=ANYTHING)
     assert campaign.run() is StepState.DONE
@@ -91,6 +96,8 @@ def test_a_year_from_preflight_to_report(world: RegionWorld) -> None:
     assert detail_of(campaign, "plan").startswith("4 tiles to compute, 0 unchanged")
     assert detail_of(campaign, "canary") == "1 tile passed"
     assert detail_of(campaign, "reconcile") == "4 of 4 results are there"
+    assert detail_of(campaign, "catalog") == f"4 items of {PRODUCT} linked"
+    assert Path("out/catalog.json").exists()
     assert mails.subjects == ["begins", "is done"]
     assert "crop_mask_testland 1.0.0, 2019--P1Y, in out" in mails.sent[0][1]
     assert "wait: 4 of 4 tiles done" in mails.sent[1][1]
@@ -340,8 +347,6 @@ def test_killed_at_any_write_it_goes_on_where_it_was(
     world: RegionWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_region(tmp_path / "small", TILES[:2])
-    built = Built({PRODUCT: 2}, 2, 1, ())
-    monkeypatch.setattr("cropmask.operate.campaign.build_results", lambda *_, **__: built)
     every = count_writes(monkeypatch, world, None)
     assert every > 15
     for most in range(every):
