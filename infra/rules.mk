@@ -1,4 +1,4 @@
-# The cloud and the image: make infra-check, make image, make test-image.
+# The cloud and the image: make infra-check, make image, make test-image, make test-arm64.
 
 INFRA := .venv-infra
 CLOUDS := $(patsubst infra/environments/%.py,%,$(filter-out %/__init__.py,$(wildcard infra/environments/*.py)))
@@ -55,13 +55,16 @@ node_modules/.ready: package-lock.json $(INFRA)/.ready
 	@$(WITH_NODE) node $(INFRA)/bin/$(NODE)/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund
 	@touch $@
 
-.PHONY: image test-image manifests
+.PHONY: image test-image test-arm64 manifests
 
 image:  ## the worker's image, with docker, podman or buildah
 	bash jobs/build.sh
 
 test-image:  ## build it on a base made here and run the demo in it (root, buildah, podman, runc, mmdebstrap)
 	bash jobs/test_image.sh
+
+test-arm64: .venv/.dev  ## emulate arm64 and compare the bytes of the made-up tile (root, mmdebstrap, qemu-user-static)
+	bash jobs/test_arm64.sh
 
 manifests: .venv/.dev  ## print jobs/*.yaml anew
 	$(BIN)/python -m jobs.make_manifests

@@ -187,7 +187,11 @@ def _hung(queue: QueuePlace) -> cw.IMetric:
 
 
 def _silent(queue: QueuePlace, environment: str) -> cw.IMetric:
-    """1 for five minutes in which there were tasks and no worker said that it was alive."""
+    """1 for five minutes in which there were tasks and no worker said that it was alive.
+
+    Should CloudWatch not fill a metric that nobody has put for long, this stays silent, and that
+    nothing completes is heard after an hour: SQS counts by itself.
+    """
     return cw.MathExpression(
         expression="IF(waiting + flying > 0 AND FILL(alive, 0) == 0, 1, 0)",
         using_metrics={

@@ -96,7 +96,7 @@ def test_a_search_gives_a_series_for_each_metric(recording: Recording) -> None:
         evaluate(f"SEARCH('{words}', 'Sum', 60)", recording)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     with serve_aws() as url:
         yield url
