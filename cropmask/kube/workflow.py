@@ -53,7 +53,13 @@ PARAMETERS: Final[Mapping[str, str]] = MappingProxyType(
 """Parameters of a workflow and their usual values, as texts."""
 _NOT_OPTIONS: Final = ("version", "parallelism")
 """Parameters that the commands are not told: the tag of the images, and the number of workers."""
-WORKER_COMMAND: Final = (contract.APP, "worker", "--stay", str(STAY_SECONDS))
+_DEADLINE: Final = 3 * DAY
+"""Seconds that a workflow may take, or a campaign of a schedule: the next one goes on."""
+# Limits of the settings are those of workers that others replace.
+WORKER_COMMAND: Final = (
+    *(contract.APP, "worker", "--stay", str(STAY_SECONDS), "--idle-exit", str(STAY_SECONDS)),
+    *("--max-minutes", str(_DEADLINE // 60)),
+)
 _RESOURCES: Final = MappingProxyType(
     {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}
 )
@@ -88,7 +94,7 @@ def make_workflow_template(worker: WorkerPod, indexer_image: str) -> Manifest:
         # Steps do not talk to Kubernetes; what reports their end does.
         "automountServiceAccountToken": False,
         "executor": {"serviceAccountName": WORKFLOW},
-        "activeDeadlineSeconds": 3 * DAY,
+        "activeDeadlineSeconds": _DEADLINE,
         "ttlStrategy": {"secondsAfterCompletion": 7 * DAY},
         "podGC": {"strategy": "OnWorkflowSuccess"},
         "podMetadata": {"labels": dict(APP_LABELS)},
@@ -153,8 +159,7 @@ def make_campaign_cron_job(
     job = {
         "backoffLimit": 5,
         "podFailurePolicy": make_failure_policy("campaign"),
-        # What is not done by then goes on the next day.
-        "activeDeadlineSeconds": 3 * DAY,
+        "activeDeadlineSeconds": _DEADLINE,
         "ttlSecondsAfterFinished": 7 * DAY,
         "template": template,
     }

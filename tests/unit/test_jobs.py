@@ -210,7 +210,8 @@ def test_steps_are_commands_that_take_the_parameters(step: str) -> None:
     values = {**workflow.PARAMETERS, "tiles": "x215y075,x216y075", "overwrite": "true"}
     found = parse(templates()[step]["container"]["command"], values)
     if step == workflow.WORKERS:
-        assert found["stay"] == workflow.STAY_SECONDS
+        assert found["stay"] == found["idle_exit"] == workflow.STAY_SECONDS
+        assert found["max_minutes"] == 3 * 24 * 60
         return
     assert (found["region"], str(found["period"])) == ("eastern", "2019--P1Y")
     assert [str(tile) for tile in found["tiles"]] == ["x215y075", "x216y075"]
