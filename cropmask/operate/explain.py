@@ -105,6 +105,11 @@ class Explanation:
             return "an attempt is running"
         if last.key.state.is_done:
             return f"it was done and its item is gone since; to make it anew: {self._submit()}"
+        if last.key.state is State.HELD:
+            back = self.commands.line("run resume", last.key.run)
+            return f"it is held, as its run waits ({_why(last)}); to have that go on: {back}"
+        if last.key.state is State.CANCELED:
+            return f"its run was canceled ({_why(last)}); to send it all the same: {self._submit()}"
         reason = (last.record and last.record.reason) or Reason.UNKNOWN
         advice = advise_failure(
             last.key.state, reason, last.key.tile, self.commands, self.task.region
@@ -117,6 +122,10 @@ class Explanation:
         seamless = ("--seamless",) if self.seamless else ()
         words = ("--tiles", str(self.task.tile), *made, *bands, *seamless)
         return self.commands.line_for("submit", self.task.region, self.task.period, *words)
+
+
+def _why(attempt: Attempt) -> str:
+    return (attempt.record and attempt.record.error) or "nobody said why"
 
 
 def find_task(

@@ -159,4 +159,4 @@ def test_the_docs_name_the_reasons_that_count() -> None:
     assert set(re.findall(r"^\| `([^`]+)` \|.*\| yes \|$", table, re.MULTILINE)) == set(SHARED)
     text = (REPOSITORY / "docs" / "workers.md").read_text()
     passage = text.partition("## The circuit breaker")[2].partition("##")[0]
-    assert f"{BREAKER_TILES} different tiles in a row" in passage
+    assert f"{BREAKER_TILES} different tiles of a run in a row" in passage

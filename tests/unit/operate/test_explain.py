@@ -117,6 +117,18 @@ def test_the_last_attempt_failed(tmp_path: Path, demo_cache: Path) -> None:
     assert [one.key.attempt for one in found.attempts] == ["00000001", "00000002"]
 
 
+def test_a_tile_whose_run_waits_or_was_canceled(tmp_path: Path, demo_cache: Path) -> None:
+    store = FolderStore(tmp_path)
+    put_records(store, RUN, [attempt(State.HELD, 1, 1, error="the catalog moves")])
+    assert tell(tmp_path, demo_cache).verdict == (
+        "it is held, as its run waits (the catalog moves); to have that go on: "
+        f"cropmask run resume {RUN.run} --output {tmp_path}"
+    )
+    put_records(store, RUN, [attempt(State.CANCELED, 2, 2, error="wrong year")])
+    verdict = tell(tmp_path, demo_cache).verdict
+    assert "its run was canceled (wrong year); to send it all the same: cropmask submit" in verdict
+
+
 def test_an_attempt_that_has_not_ended(tmp_path: Path, demo_cache: Path) -> None:
     begun = attempt(State.PROCESSING)
     now = replace(begun, started=datetime.now(UTC).isoformat(), lease_seconds=300.0)
