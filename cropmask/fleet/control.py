@@ -94,6 +94,7 @@ class RunControl:
         try:
             found = read_object(text)
             known = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+            known |= {name: one_line(text) for name, text in known.items() if type(text) is str}
             known["state"] = RunState(known["state"])
             control = check_fields(cls, {**known, "number": number})
             numbers = (control.max_cost, control.max_tiles, control.cpu_hour_price)

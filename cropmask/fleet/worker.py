@@ -159,7 +159,11 @@ class OrderRunner:
         finally:
             if signs is not None:
                 signs.wait()  # else it could write that the attempt is running after its end
-            self._write_down(lease, record, outcome, verdict, self.clock.now() - began)
+            if record is None:
+                region = None if order is None or product is None else order.task.region
+                self._note_unbegun(lease, region, outcome, verdict)
+            else:
+                self._write_down(record, outcome, verdict, self.clock.now() - began)
         if not early:
             follow(verdict, outcome)
         return verdict
@@ -229,19 +233,17 @@ class OrderRunner:
                 error=Interrupted(f"a fault of the program: {what}", reason=Reason.FAULT)
             )
 
+    def _note_unbegun(
+        self, lease: Lease, region: str | None, outcome: Outcome, verdict: Verdict
+    ) -> None:
+        """Log and count a message of which no attempt has begun; ``region`` if it has one."""
+        log.error("message %s: %s", lease.message_id, describe(outcome, verdict))
+        self.metrics.add(_COUNTED[verdict.state], 1, region=region)
+
     def _write_down(
-        self,
-        lease: Lease,
-        record: AttemptRecord | None,
-        outcome: Outcome,
-        verdict: Verdict,
-        seconds: float,
+        self, record: AttemptRecord, outcome: Outcome, verdict: Verdict, seconds: float
     ) -> None:
         text = describe(outcome, verdict)
-        if record is None:
-            log.error("message %s: %s", lease.message_id, text)
-            self.metrics.add(_COUNTED[verdict.state], 1, region=None)
-            return
         ended = self.journal.end(record, outcome, verdict, seconds)
         figures = {
             "state": str(ended.state),

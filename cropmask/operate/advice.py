@@ -84,10 +84,15 @@ def advise_control(
     said = f"is {control.state} since {control.since} by {control.by}: {control.why}"
     if control.state is RunState.CANCELED:
         return f"{said}; its orders are dropped as they are received"
-    more = {Reason.OVER_BUDGET: ("--max-cost", "USD"), Reason.TOO_MANY_TILES: ("--max-tiles", "N")}
-    words = next((words for reason, words in more.items() if control.reason == reason), ())
-    once = "" if control.state is RunState.PAUSED or words else "once that is mended, "
-    return f"{said}; {once}to have it go on: {commands.line('run resume', run, *words)}"
+    words: tuple[str, ...] = ()
+    then = "to have it go on"
+    if control.reason == Reason.OVER_BUDGET and control.max_cost:
+        then, words = f"{then} with twice as much", ("--max-cost", f"{2 * control.max_cost:g}")
+    elif control.reason == Reason.TOO_MANY_TILES and control.max_tiles:
+        then, words = f"{then} with twice as many", ("--max-tiles", str(2 * control.max_tiles))
+    elif control.state is RunState.STOPPED:
+        then = f"once that is mended, {then}"
+    return f"{said}; {then}: {commands.line('run resume', run, *words)}"
 
 
 def _advise_unfinished(

@@ -101,6 +101,9 @@ def test_a_run_is_paused_listed_and_resumed(folder: Path) -> None:
         "6",
         "0",
     ]
+    assert "paused: the catalog moves" in said("status", "--watch"), (
+        "nobody waits for a run that waits"
+    )
     assert "goes on; 6 held tiles sent again" in said("run", "resume", "night-1")
     assert "was going on already; 0 held tiles" in said("run", "resume", "night-1")
     work(folder)
@@ -162,7 +165,7 @@ def test_a_run_over_its_budget_needs_more_to_go_on(folder: Path) -> None:
     status = said("status")
     assert "cost    $0.60 so far: 120% of $0.50, 12.0 CPU hours" in status
     assert "(as it was submitted)" in status
-    assert "cropmask run resume night-1 --max-cost USD" in status
+    assert "go on with twice as much: cropmask run resume night-1 --max-cost 1" in status
     document = json.loads(said("status", "--json"))
     assert document["spent_share"] == pytest.approx(1.2)
     assert document["control"]["max_cost"] == 0.5

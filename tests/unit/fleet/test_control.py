@@ -193,6 +193,14 @@ def test_a_document_that_is_none_is_named(text: str) -> None:
     assert caught.value.reason is Reason.BAD_RECORD
 
 
+def test_what_is_said_in_a_document_fits_a_terminal() -> None:
+    store = MemoryStore()
+    text = document(why="lunch\n\x1b[31mnow", by="me\x07")
+    store.put(f"{control_folder(*RUN)}0001.json", text.encode(), "application/json")
+    assert load_control(store, *RUN).why == "lunch ?[31mnow"
+    assert load_control(store, *RUN).by == "me?"
+
+
 def test_what_a_later_version_says_and_files_of_others_are_left_alone() -> None:
     store = MemoryStore()
     folder = control_folder(*RUN)

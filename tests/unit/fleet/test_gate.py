@@ -188,6 +188,7 @@ def test_a_word_that_cannot_be_read_parks_the_orders_of_its_run_alone() -> None:
     (letter,) = at.queue.dead_letters()
     assert letter.reason == "bad record"
     assert "control/0001.json" in str(letter.error)
+    assert ("TilesInvalid", 1, "eastern") in at.metrics.values, "its message is no poison"
 
 
 def test_a_store_that_does_not_answer_leaves_what_is_known() -> None:
