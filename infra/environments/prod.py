@@ -46,7 +46,7 @@ SETTINGS = Settings(
     workers=Workers(
         site="prod",
         image=None,
-        most=120,
+        most=160,
         cpu_hour_price=Price(
             dollars=0.0425, date="2026-07-20", source="c5.2xlarge on demand in us-east-1"
         ),

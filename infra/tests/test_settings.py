@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
-from infra.settings import known_environments, load_settings
+from infra.offers import CAPE_TOWN
+from infra.settings import architecture_of, known_environments, load_settings
 from infra.tests.synthesized import CDK_OUT, PARTS, load
 
 INFRA = Path(__file__).parents[1]
+DEV = load_settings("dev")
+UNDATED = dataclasses.replace(DEV.workers.cpu_hour_price, date="lately")
 NAMES = {"cropmask", "cropmask.contract", "cropmask.product", "cropmask.kube.manifests"}
 
 
@@ -34,16 +37,59 @@ def test_an_unknown_environment_is_one_line() -> None:
     [
         ({"name": "Dev!"}, "cannot name an environment"),
         ({"account": "123"}, "12 digits"),
-        ({"network": dataclasses.replace(load_settings("dev").network, zones=("a",))}, "two avail"),
+        ({"network": dataclasses.replace(DEV.network, zones=("a",))}, "two avail"),
         (
-            {"cluster": dataclasses.replace(load_settings("dev").cluster, endpoint_from=("::/0",))},
+            {"cluster": dataclasses.replace(DEV.cluster, endpoint_from=("::/0",))},
             "open to everybody",
         ),
+        ({"network": dataclasses.replace(DEV.network, zones=("af-south-1a", "b"))}, "letters"),
+        ({"budget": dataclasses.replace(DEV.budget, emails=())}, "one to ten addresses"),
+        (
+            {"workers": dataclasses.replace(DEV.workers, image="cropmask:0.1.0")},
+            "no image by digest",
+        ),
+        (
+            {"workers": dataclasses.replace(DEV.workers, cpu_hour_price=UNDATED)},
+            "no day of a price",
+        ),
+        ({"cluster": dataclasses.replace(DEV.cluster, architecture="arm64")}, "no arm64 processor"),
+        ({"cluster": dataclasses.replace(DEV.cluster, types=CAPE_TOWN[:8])}, "too few for spot"),
+        (
+            {"cluster": dataclasses.replace(DEV.cluster, types=(*CAPE_TOWN, "c5.xlarge"))},
+            "one size",
+        ),
+        ({"cluster": dataclasses.replace(DEV.cluster, types=("big", *CAPE_TOWN))}, "no instance"),
     ],
 )
 def test_settings_that_would_fail_later_fail_now(change: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         dataclasses.replace(load_settings("dev"), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("type_", "architecture"),
+    [
+        ("c5.2xlarge", "x86_64"),
+        ("c7i-flex.2xlarge", "x86_64"),
+        ("m6gd.2xlarge", "arm64"),
+        ("c8gn.2xlarge", "arm64"),
+        ("g5.xlarge", "x86_64"),
+    ],
+)
+def test_types_say_their_processor(type_: str, architecture: str) -> None:
+    assert architecture_of(type_) == architecture
+
+
+def test_another_account_needs_no_answer_of_aws() -> None:
+    """Nothing is kept that AWS answered, and nothing is left to ask."""
+    assert not (INFRA.parent / "cdk.context.json").exists()
+    for environment in known_environments():
+        manifest = json.loads((CDK_OUT / environment / "manifest.json").read_text())
+        assert "missing" not in manifest
+
+
+def test_a_deployment_asks_about_security_only() -> None:
+    assert json.loads((INFRA.parent / "cdk.json").read_text())["requireApproval"] == "broadening"
 
 
 def test_nothing_but_the_settings_knows_an_environment() -> None:
@@ -76,6 +122,7 @@ import json, sys
 from aws_cdk import App
 from infra.app import build
 from infra.naming import SHARED_RUN, tag_everything
+from infra.offers import CAPE_TOWN
 from infra.settings import load_settings
 heavy = [m for m in ("numpy", "pydantic", "boto3", "rasterio") if m in sys.modules]
 context = json.load(open("cdk.json"))["context"]
