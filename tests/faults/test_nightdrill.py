@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,10 @@ from cropmask.fleet.records import State
 from cropmask.fleet.worker import Clock, OrderRunner, Rules, Worker
 from cropmask.machine.heartbeat import Heartbeat
 from cropmask.machine.signals import Stop
+from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue
 from cropmask.site.site import open_site
+from cropmask.store.doors import open_store
 from cropmask.task import Order, Task
 from cropmask.testing.metrics import MemoryMetrics
 from cropmask.tile.job import prepare
@@ -83,10 +85,12 @@ class Here:
 @pytest.mark.faults
 @pytest.mark.timeout(120)
 def test_a_small_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = make_region(tmp_path / "world", block(5, 2))
-    drill = NightDrill(str(world.region), 10, world.catalog, canary=2, poisoned=4, breaker=3)
+    world = make_region(tmp_path / "world", block(4, 2))
+    drill = NightDrill(str(world.region), 8, world.catalog, canary=2, poisoned=3, breaker=2)
     with open_cloud(monkeypatch, tmp_path) as queue:
         monkeypatch.setenv("CROPMASK_REGION_FILES", str(world.region))
+        for open_one in (open_store, open_queue):  # clients of AWS take long to make
+            monkeypatch.setattr(f"cropmask.site.site.{open_one.__name__}", cache(open_one))
         hands = Here(world, drill.breaker, monkeypatch)
         figures = run_night(drill, hands, queue)
     assert not find_night_faults(figures, drill), figures
