@@ -6,6 +6,7 @@
 # make docs   the documentation as a site in build/site, offline; broken links fail
 # make check  format, lint, types, import map, tests
 # make infra-check  the same for the cloud: templates, rules, assertions, stand-ins
+# make preflight ENV=dev  what an account lacks for an environment, before anything is created
 
 # The first Python that really runs and is new enough.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \

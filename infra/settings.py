@@ -283,7 +283,7 @@ def load_settings(name: str) -> Settings:
     """
     if name not in known_environments():
         known = ", ".join(known_environments())
-        raise ValueError(f"no environment '{name}': choose with -c env=NAME one of {known}")
+        raise ValueError(f"no environment '{name}': choose one of {known}")
     settings: Settings = import_module(f"infra.environments.{name}").SETTINGS
     if settings.name != name:
         raise ValueError(f"environments/{name}.py says that it is '{settings.name}'")

@@ -5,7 +5,6 @@ Exit codes: 0 ready; 2 no such environment; 13 AWS cannot be asked; 20 something
 
 from __future__ import annotations
 
-import argparse
 import platform
 import shutil
 import subprocess
@@ -110,10 +109,9 @@ def _try(check: Check, ask: Ask) -> Iterator[Finding]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print what was found about the environment on the command line."""
-    parser = argparse.ArgumentParser(prog="make preflight ENV=", description=__doc__)
-    parser.add_argument("environment")
+    named = sys.argv[1:] if arguments is None else arguments
     try:
-        settings = load_settings(parser.parse_args(arguments).environment)
+        settings = load_settings(named[0] if named else "")
     except ValueError as error:
         return _stop(str(error), ExitCode.USAGE)
     try:
@@ -146,7 +144,7 @@ def report(ask: Ask) -> int:
 
 
 def _stop(why: str, code: ExitCode) -> int:
-    print(f"cropmask: {why}", file=sys.stderr)  # noqa: T201 (a command)
+    print(f"cropmask: {' '.join(why.split())}", file=sys.stderr)  # noqa: T201 (a command)
     return int(code)
 
 

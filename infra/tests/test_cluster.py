@@ -244,8 +244,13 @@ def test_the_autoscaler_prefers_spot(cloud: Synthesized, settings: Settings) -> 
         assert re.fullmatch(pattern, f"eks-{group(cloud, name)['NodegroupName']}-8ec7b1f2")
 
 
-def test_the_kubernetes_version_is_one_of_standard_support(cloud: Synthesized) -> None:
-    assert cloud.one("AWS::EKS::Cluster")["Version"] == pins.KUBERNETES == "1.36"
+def test_kubectl_of_deployments_is_of_the_clusters_version(cloud: Synthesized) -> None:
+    version = cloud.one("AWS::EKS::Cluster")["Version"]
+    assert version == pins.KUBERNETES
+    layer = f"kubectl-v{version.partition('.')[2]}=="
+    assert layer in (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    layers = cloud.properties("AWS::Lambda::LayerVersion", "cluster")
+    assert any(f"kubectl {version}." in made["Description"] for made in layers)
 
 
 def test_only_one_role_of_ours_administers_the_cluster(
