@@ -47,6 +47,20 @@ def load_boundary(path: Path, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geom
         return _parse(load_geojson(path, limits), path, limits)
 
 
+def load_outline(path: Path, limits: ReadLimits = USUAL_LIMITS) -> list[Any]:
+    """What a boundary's file says, as it stands there: its coordinate system, and its polygons.
+
+    Projected coordinates differ between processors in their last bits, some nanometers; this does
+    not, so whoever wants to know whether a boundary has changed looks here.
+
+    Raises Misconfigured if the file cannot be read or is no GeoJSON.
+    """
+    with blame_configuration():
+        document = load_geojson(path, limits)
+        polygons = [[found["type"], found["coordinates"]] for found in _polygons(document)]
+        return [document.get("crs"), *polygons]
+
+
 def load_area(area: object, limits: ReadLimits = USUAL_LIMITS) -> shapely.Geometry:
     """Polygons that somebody names in one of several ways, as one valid shape in EPSG:6933.
 

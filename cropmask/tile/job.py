@@ -21,7 +21,7 @@ from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.results.colorfile import FittedColors
 from cropmask.results.finder import Place, find_item, make_place
 from cropmask.site.site import Inputs, Site
-from cropmask.sources.boundary import load_boundary
+from cropmask.sources.boundary import load_boundary, load_outline
 from cropmask.sources.catalogs import Catalog
 from cropmask.sources.search import Identify, Sources, find_sources
 from cropmask.stac.item import ResultItem
@@ -196,7 +196,7 @@ def make_basis(
     site: Site,
 ) -> Basis:
     """What all tasks of a region share, of parts that are open."""
-    digest = digest_json(boundary.wkb_hex)
+    digest = digest_json(load_outline(inputs.boundary, site.read.limits))
     return Basis(region, *model, site.resolution, site.bands, inputs, boundary, digest)
 
 

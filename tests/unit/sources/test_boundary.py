@@ -12,7 +12,7 @@ from pyproj import Transformer
 
 from cropmask.contract import ExitCode
 from cropmask.errors import Misconfigured
-from cropmask.sources.boundary import load_boundary
+from cropmask.sources.boundary import load_boundary, load_outline
 
 FROM_DEGREES = Transformer.from_crs("OGC:CRS84", "EPSG:6933", always_xy=True)
 
@@ -249,3 +249,16 @@ def test_a_pipe_and_wild_numbers_are_one_line(tmp_path: Path) -> None:
     wild.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     with pytest.raises(Misconfigured):
         load_boundary(wild)
+
+
+def test_an_outline_is_what_the_file_says_and_nothing_computed_of_it(tmp_path):
+    def outline(document, **how):
+        path = tmp_path / "polygons.geojson"
+        path.write_text(json.dumps(document, **how), encoding="utf-8")
+        return load_outline(path)
+
+    known = outline(feature(DEGREES))
+    assert known == [None, ["Polygon", DEGREES["coordinates"]]]
+    assert outline(feature(DEGREES, name="other words"), indent=2) == known
+    assert outline(feature(square(30, -2, 31.000001, -1))) != known
+    assert outline({**feature(DEGREES), "crs": crs("EPSG:4326")}) != known
