@@ -104,7 +104,7 @@ def map_tile(
     region
         Name of a region, or path of a region file.
     period
-        A calendar year: ``2019`` or ``2019--P1Y``.
+        A calendar year, ``2019`` or ``2019--P1Y``, or a season, ``2020-07--P1Y``.
     site
         Where inputs are and results go; default what ``open_site()`` finds in the environment:
         without any configuration the made-up world at 60 m, and ``./output``.
@@ -176,7 +176,7 @@ def map_area(
         Path of a GeoJSON file, a GeoJSON object, a geometry in degrees such as one of shapely, or
         a box ``(west, south, east, north)`` in degrees.
     period
-        A calendar year: ``2019`` or ``2019--P1Y``.
+        A calendar year, ``2019`` or ``2019--P1Y``, or a season, ``2020-07--P1Y``.
     region
         Name of a region, or path of a region file; ``auto`` maps each pixel with the model of the
         region that it lies in, the first one by name where regions overlap.
@@ -236,7 +236,7 @@ def plan(
     region
         Name of a region, or path of a region file.
     period
-        A calendar year: ``2019`` or ``2019--P1Y``.
+        A calendar year, ``2019`` or ``2019--P1Y``, or a season, ``2020-07--P1Y``.
     site
         Where inputs are and results go; default what ``open_site()`` finds in the environment.
     model

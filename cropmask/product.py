@@ -26,6 +26,10 @@ Recipe = Literal["forest", "boosted", "robust"]
 on features that were chosen on places held out."""
 RECIPES: Final[tuple[Recipe, ...]] = get_args(Recipe)
 
+HalfOrder = Literal["calendar", "season"]
+"""Which half-year a model's features of ``S1`` are of: January to June always, or that with which
+the period begins."""
+
 Rgba = tuple[int, int, int, int]
 TRANSPARENT: Final[Rgba] = (0, 0, 0, 0)
 GROUND: Final[Rgba] = (112, 112, 112, 255)

@@ -43,7 +43,7 @@ from cropmask.errors import (
     find_closest,
     write_command,
 )
-from cropmask.product import Product, Recipe
+from cropmask.product import HalfOrder, Product, Recipe
 
 REGION_FILE: Final = "region.toml"
 SAMPLES: Final = "SAMPLES.txt"
@@ -84,9 +84,9 @@ class Ancillary(_Value):
     """Layers beside GeoMAD; a mask whose layer is absent is not applied, and the item says so."""
 
     rain_first_half: RasterAddress
-    """Cumulative rain January to June, mm; a feature."""
+    """Cumulative rain January to June, mm; a feature of whichever half-year that is."""
     rain_second_half: RasterAddress
-    """Cumulative rain July to December, mm; a feature."""
+    """Cumulative rain July to December, mm; a feature of whichever half-year that is."""
     slope: RasterAddress
     """Slope in percent; a feature."""
     protected_areas: Layer | None = None
@@ -156,6 +156,9 @@ class Region(_Value):
     ancillary: Ancillary | None = None
     """The region's own layers, all of them, instead of the site's."""
     limits: Limits = Limits()
+    half_years: HalfOrder = "calendar"
+    """Which half of a season from July to June is the first one of the region's models: with
+    ``calendar`` January to June, as in calendar years; with ``season`` July to December."""
     _file: Path | None = PrivateAttr(default=None)
     """Where it was read from, unless it came with the package."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import RECIPES, Recipe, format_bands, parse_bands
+from cropmask.product import RECIPES, HalfOrder, Recipe, format_bands, parse_bands
 
 _PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])", re.ASCII)
 _YEAR: Final = re.compile(r"\d{4}", re.ASCII)
@@ -24,7 +24,10 @@ MAX_BODY: Final = 1000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
-    """Whole months from the first day of one; prints as ``2019--P1Y`` or ``2019-07--P6M``."""
+    """Whole months from the first day of one.
+
+    Prints as ``2019--P1Y``, ``2020-07--P1Y`` or ``2019-07--P6M``.
+    """
 
     start: date
     """First day, the first of a month."""
@@ -51,17 +54,18 @@ class Period:
 
     @classmethod
     def year_of(cls, text: str) -> Period:
-        """Period of a map: one calendar year.
+        """Period of a map: a calendar year, or a season from July to June.
 
         Raises
         ------
         Rejected
-            If the text is no period, or not one calendar year.
+            If the text is no period, or neither of these.
         """
         period = cls.parse(text)
-        if period.months != 12 or period.start.month != 1:
+        if period.months != 12 or period.start.month not in (1, 7):
             raise Rejected(
-                f"'{text}' is not a calendar year: a crop mask needs one, like 2019--P1Y",
+                f"'{text}' is not a calendar year, nor twelve months from July: a crop mask needs "
+                "one, like 2019--P1Y or 2020-07--P1Y",
                 reason=Reason.BAD_PERIOD,
             )
         return period
@@ -82,6 +86,18 @@ class Period:
         half = self.months // 2
         return Period(self.start, half), Period(_add_months(self.start, half), half)
 
+    def order_halves(self, order: HalfOrder) -> tuple[Period, Period]:
+        """The halves as a model knows them: its first one, then its second."""
+        early, late = self.halves
+        if order == "calendar" and early.start.month > late.start.month:
+            return late, early
+        return early, late
+
+    @property
+    def calendar_year(self) -> Period:
+        """The calendar year that it begins in."""
+        return Period(date(self.start.year, 1, 1), 12)
+
     @property
     def interval(self) -> tuple[str, str]:
         """Start and end as RFC 3339 timestamps, to the last microsecond of the last day."""
@@ -89,14 +105,19 @@ class Period:
 
     @property
     def words(self) -> str:
-        """The period for people: a calendar year is just ``2019``."""
-        is_year = self.months == 12 and self.start.month == 1
-        return f"{self.start.year:04d}" if is_year else str(self)
+        """The period for people: ``2019``, or ``July 2020 to June 2021``."""
+        if self.months != 12:
+            return str(self)
+        if self.start.month == 1:
+            return f"{self.start.year:04d}"
+        return f"{self.start:%B %Y} to {self.end:%B %Y}"
 
     def __str__(self) -> str:
-        if self.months % 12 == 0 and self.start.month == 1:
-            return f"{self.start.year:04d}--P{self.months // 12}Y"
-        return f"{self.start.year:04d}-{self.start.month:02d}--P{self.months}M"
+        is_years = self.months % 12 == 0
+        start = f"{self.start.year:04d}"
+        if not is_years or self.start.month != 1:
+            start += f"-{self.start.month:02d}"
+        return f"{start}--P{self.months // 12}Y" if is_years else f"{start}--P{self.months}M"
 
 
 def _add_months(day: date, months: int) -> date:

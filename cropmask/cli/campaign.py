@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LAST: Final = "last"
 """Instead of a year: the calendar year before this one."""
+LAST_SEASON: Final = "last-season"
+"""Instead of a year: the newest twelve months from July to June that are over."""
 ALL: Final = "all"
 """Instead of names of tiles: every tile of the region."""
 _COLORS: Final = {"done": "green", "waiting": "yellow", "failed": "red"}
@@ -45,10 +47,13 @@ Examples
 
 
 def _read_period(text: str) -> Period:
-    from cropmask.operate.campaign import last_year
+    from cropmask.operate.campaign import last_season, last_year
 
+    today = datetime.now(UTC).date()
     if text == LAST:
-        return last_year(datetime.now(UTC).date())
+        return last_year(today)
+    if text == LAST_SEASON:
+        return last_season(today)
     return Period.year_of(text)
 
 
@@ -62,7 +67,8 @@ def _read_tiles(text: str) -> Any:  # noqa: ANN401 (a list of tiles)
     "--period",
     type=options.parsed("period", _read_period),
     default=LAST,
-    help=f"Year of the map, such as 2019--P1Y or 2019; '{LAST}' is the one before this year.",
+    help=f"Year of the map, such as 2019--P1Y or 2019; '{LAST}' is the one before this year, "
+    f"'{LAST_SEASON}' the newest from July to June that is over.",
 )
 @options.model_option
 @options.resolution_option

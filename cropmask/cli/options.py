@@ -309,6 +309,9 @@ BOX: Final = parsed("west,south,east,north", _parse_box)
 TILE: Final = parsed("tile", Tile.parse, _suggest_tiles)
 TILES: Final = parsed("tiles", read_tiles, _suggest_more_tiles, "file")
 PERIOD: Final = parsed("period", Period.year_of, _suggest_years)
+PERIOD_HELP: Final = (
+    "Year of the map, such as 2019--P1Y or 2019; or its season from July to June, 2020-07--P1Y."
+)
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
 BANDS: Final = parsed("bands", _read_bands, _suggest_bands)
@@ -366,9 +369,7 @@ region_option = click.option(
     help="Region, such as eastern, or the path of a region.toml of your own. 'cropmask models "
     "list' shows the regions.",
 )
-period_option = click.option(
-    "--period", default="2019--P1Y", type=PERIOD, help="Year of the map, such as 2019--P1Y or 2019."
-)
+period_option = click.option("--period", default="2019--P1Y", type=PERIOD, help=PERIOD_HELP)
 
 
 def _check_variables(

@@ -130,7 +130,7 @@ def cancel(name: str, why: str | None, as_json: bool, **where: Any) -> None:  # 
 
 @run.command(name="list")
 @click.option("--region", type=options.REGION, help="[default: all]")
-@click.option("--period", type=options.PERIOD, help="Year of the map, such as 2019--P1Y or 2019.")
+@click.option("--period", type=options.PERIOD, help=options.PERIOD_HELP)
 @click.option("--last", type=options.WholeNumber(1), default=20, help="No more than so many.")
 @options.output_option
 @options.config_option

@@ -45,7 +45,7 @@ QUEUE_LAG = timedelta(seconds=65)
 
 @click.command()
 @click.option("--region", type=options.REGION, help="[default: that of the newest run]")
-@click.option("--period", type=options.PERIOD, help="Year of the map, such as 2019--P1Y or 2019.")
+@click.option("--period", type=options.PERIOD, help=options.PERIOD_HELP)
 @click.option("--run", type=options.RUN, help="Name of the run.  [default: the newest]")
 @click.option(
     "--watch", is_flag=True, help="Show it anew until nothing remains that somebody will try."

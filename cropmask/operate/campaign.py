@@ -106,9 +106,15 @@ def last_year(today: date) -> Period:
     return Period(date(today.year - 1, 1, 1), 12)
 
 
+def last_season(today: date) -> Period:
+    """The newest season from July to June that is over on a day."""
+    return Period(date(today.year - (1 if today.month > 6 else 2), 7, 1), 12)
+
+
 def name_campaign(region: Region, period: Period) -> str:
     """The usual name of the campaign of a region and year: one for each version of the product."""
-    words = (region.name, period.words, region.product.version.replace(".", "-"))
+    begin = str(period).removesuffix("--P1Y")
+    words = (region.name, begin, region.product.version.replace(".", "-"))
     return parse_run_id("-".join(words).replace("_", "-"))
 
 

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cropmask.errors import list_some
+from cropmask.task import Period
 from cropmask.training.samplecheck import (
     Leak,
     Repeats,
@@ -22,7 +23,7 @@ from cropmask.training.samplecheck import (
 from cropmask.training.samples import Samples, find_left_out
 
 NOWHERE: Final = "no region"
-_PERIOD: Final = re.compile(r'"period": "(\d{4})-')
+_PERIOD: Final = re.compile(r'"period": "([-\dPY]+)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,12 @@ def _count_other_years(samples: Samples) -> int | None:
     dates, found = samples.origins.dates, _PERIOD.search("\n".join(samples.remarks[:1]))
     if dates is None or found is None:
         return None
-    return sum(date[:1].isdigit() and date[:4] != found[1] for date in dates)
+    period = Period.parse(found[1])
+    start, end = str(period.start), str(period.end)
+    return sum(
+        date[:1].isdigit() and not start[: len(date)] <= date[:10] <= end[: len(date)]
+        for date in dates
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,13 +114,14 @@ def extract(
     points
         Places with classes; rows are written in their order.
     region
-        Its limits say whether a pixel needs both half-years. Places may lie outside of it.
+        Its limits say whether a pixel needs both half-years, and it says which half of a season is
+        the model's first. Places may lie outside of it.
     inputs
         GeoMAD and layers of the region.
     site
         Pixel size, and how inputs are read.
     period
-        Calendar year of GeoMAD.
+        Year of GeoMAD: a calendar year, or a season from July to June.
     out
         File to write; parts of it wait in a folder of the same name with ``.parts``.
     at
@@ -172,6 +173,8 @@ def extract(
         parts.remove()
         raise _nothing(entries, period, inputs)
     facts = {"period": str(period), "resolution": site.resolution, "region": region.name}
+    if period != period.calendar_year:
+        facts["first_half"] = str(period.order_halves(region.half_years)[0])
     facts |= {"polygons": at, "software": VERSION, "key": key}
     replace_file(out, _encode(entries, facts, expressions).encode())
     parts.remove()
@@ -257,6 +260,8 @@ def _make_key(
 ) -> str:
     """Digest of everything that was asked for."""
     asked: list[object] = [VERSION, names, str(period), site.resolution, at, inputs.catalog]
+    if period != period.calendar_year:
+        asked.append(region.half_years)
     asked += [inputs.ancillary.model_dump(mode="json"), region.limits.require_both_halves]
     asked += [
         [
@@ -400,6 +405,7 @@ class _Reader:
         self, region: Region, inputs: Inputs, site: Site, period: Period, names: Sequence[str]
     ) -> None:
         self._names = names
+        self._order = region.half_years
         self._limits = Limits(
             min_coverage_percent=0, require_both_halves=region.limits.require_both_halves
         )
@@ -480,7 +486,12 @@ class _Reader:
         options = self._site.read
         try:
             sources = find_sources(
-                self._catalog, tile, self._period, self._ancillary, options=options
+                self._catalog,
+                tile,
+                self._period,
+                self._ancillary,
+                order=self._order,
+                options=options,
             )
         except Rejected as error:
             if error.reason is not Reason.MISSING_GEOMAD:

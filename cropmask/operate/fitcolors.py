@@ -91,7 +91,7 @@ def fit_region_colors(
     tiles = tiles_within(boundary)
     progress("search", 0.0)
     catalog = gather(open_catalog(inputs.catalog, site.read), {(GEOMAD, period)}, tiles)
-    reader = _Reader(catalog, period, site, need_both=region.limits.require_both_halves)
+    reader = _Reader(catalog, period, site, region)
     samples, left_out = _take_samples(reader, tiles, progress)
     try:
         colors = fit_colors(samples.values())
@@ -164,17 +164,20 @@ def _sort(
 class _Reader:
     """Reads NDVI of windows of tiles; many tiles at the same time."""
 
-    def __init__(self, catalog: Catalog, period: Period, site: Site, *, need_both: bool) -> None:
+    def __init__(self, catalog: Catalog, period: Period, site: Site, region: Region) -> None:
         self._catalog = catalog
         self._period = period
         self._site = site
-        self._need_both = need_both
+        self._order = region.half_years
+        self._need_both = region.limits.require_both_halves
 
     def find(self, tile: Tile) -> Halves | Reason:
         """GeoMAD of a tile, or the reason if it has none to use."""
         return self._try(
             tile,
-            lambda: find_geomads(self._catalog, tile, self._period, strict=self._site.read.strict),
+            lambda: find_geomads(
+                self._catalog, tile, self._period, self._order, strict=self._site.read.strict
+            ),
         )
 
     def read(self, tile: Tile, halves: Halves) -> NDArray[np.int16] | Reason:

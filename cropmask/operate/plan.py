@@ -155,7 +155,7 @@ class _Search:
         ancillary = self.basis.inputs.ancillary
         layers = [getattr(ancillary, name) for name in type(ancillary).model_fields]
         wanted: set[Wanted] = {
-            (layer.collection, self.period if layer.dated else None)
+            (layer.collection, self.period.calendar_year if layer.dated else None)
             for layer in layers
             if isinstance(layer, StacLayer)
         }

@@ -22,6 +22,7 @@ from odc.geo.xr import spatial_dims
 from cropmask.core.scaling import KEPT, LAYER, Kept, Scaling, is_as_kept
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Half, Strip
 from cropmask.errors import Reason, Rejected, find_closest
+from cropmask.product import HalfOrder
 from cropmask.sources.bands import ALIASES
 
 BANDS: Final = (*REFLECTANCE, *DEVIATION)
@@ -75,30 +76,62 @@ class LoadedInputs:
 
 
 def parse_halves(
-    first: xr.Dataset | xr.DataArray, second: xr.Dataset | xr.DataArray
+    first: xr.Dataset | xr.DataArray,
+    second: xr.Dataset | xr.DataArray,
+    order: HalfOrder | None = None,
 ) -> tuple[LoadedGrid, tuple[xr.Variable, ...]]:
-    """Grid and bands of both half-years.
+    """Grid and bands of a model's half-years; ``order`` is that of the model, if it is known.
 
-    Raises Rejected if a band is missing, is there twice or has a type that cannot be meant, or if
-    the half-years are not on one grid with a CRS.
+    Raises Rejected if a band is missing, is there twice or has a type that cannot be meant, if
+    the half-years are not on one grid with a CRS, or if their times say that they are exchanged.
     """
     grid, bands = _parse_half(first, "first_half")
     other, later = _parse_half(second, "second_half")
     _check_same(other, grid, "second_half")
-    _check_order(first, second)
+    _check_order(first, second, order)
     return grid, (*bands, *later)
 
 
-def _check_order(first: xr.Dataset | xr.DataArray, second: xr.Dataset | xr.DataArray) -> None:
+def _check_order(
+    first: xr.Dataset | xr.DataArray, second: xr.Dataset | xr.DataArray, order: HalfOrder | None
+) -> None:
     """Refuse half-years whose times, where they have one each, say that they are exchanged."""
-    times = [half.coords["time"] for half in (first, second) if "time" in half.coords]
-    moments = [time.values.reshape(-1)[0] for time in times if time.size == 1]
-    if len(moments) == 2 and type(moments[0]) is type(moments[1]) and moments[0] > moments[1]:
+    moments = [moment for moment in map(_find_time, (first, second)) if moment is not None]
+    if len(moments) != 2 or type(moments[0]) is not type(moments[1]):
+        return
+    said = f"first_half is of {moments[0]!s:.10}, second_half of {moments[1]!s:.10}"
+    is_late, is_other_late = map(is_late_half, (first, second))
+    is_turned = is_other_late and not is_late and moments[0] > moments[1]
+    is_season = is_turned and moments[0] - moments[1] < np.timedelta64(365, "D")
+    if is_season and order == "season":
         raise Rejected(
-            f"first_half is of {moments[0]!s:.10}, second_half of {moments[1]!s:.10}: give January "
-            "to June first, then July to December of the same year",
+            f"{said}: the region's model has the half first with which a season begins: exchange "
+            "them",
             reason=Reason.BAD_VALUE,
         )
+    if moments[0] > moments[1] and not is_season:
+        raise Rejected(
+            f"{said}: give January to June first, then July to December of the same year",
+            reason=Reason.BAD_VALUE,
+        )
+    if order == "calendar" and is_late and not is_other_late:
+        raise Rejected(
+            f"{said}: the region's model has January to June first, in seasons too: exchange them",
+            reason=Reason.BAD_VALUE,
+        )
+
+
+def is_late_half(half: xr.Dataset | xr.DataArray) -> bool:
+    """Whether the time of a half-year, if it has one, is in July to December."""
+    moment = _find_time(half)
+    if not isinstance(moment, np.datetime64):
+        return False
+    return bool(moment.astype("datetime64[M]").astype(int) % 12 > 5)
+
+
+def _find_time(half: xr.Dataset | xr.DataArray) -> Any:  # noqa: ANN401 (any kind of time)
+    time = half.coords.get("time")
+    return time.values.reshape(-1)[0] if time is not None and time.size == 1 else None
 
 
 def parse_layer(layer: LayerValues, name: str, grid: LoadedGrid) -> xr.Variable | float:

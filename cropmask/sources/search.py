@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from cropmask.core.scaling import LAYER, UNDECLARED, Declared, Kept, name_unusual
 from cropmask.errors import (
@@ -22,6 +22,7 @@ from cropmask.errors import (
     blame_configuration,
 )
 from cropmask.grid import Tile
+from cropmask.product import HalfOrder
 from cropmask.region import Ancillary, StacLayer
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity
 from cropmask.sources.bands import (
@@ -94,11 +95,12 @@ class Sources:
     tile: Tile
     period: Period
     first: GeoMad
-    """January to June."""
+    """The model's first half-year, that of its features ``S1``."""
     second: GeoMad
-    """July to December."""
+    """The model's second half-year."""
     ancillary: Mapping[str, LayerSource]
-    """By the names of :class:`~cropmask.region.Ancillary`, every one of them."""
+    """By the names of :class:`~cropmask.region.Ancillary`, every one of them; rain is that of the
+    model's half-years."""
     options: ReadOptions
 
     @property
@@ -174,12 +176,15 @@ def find_sources(
     period: Period,
     ancillary: Ancillary,
     *,
+    order: HalfOrder = "calendar",
     masks: bool = True,
     options: ReadOptions | None = None,
     collection: str = GEOMAD,
 ) -> Sources:
     """Items and rasters that a tile is computed from, at any resolution.
 
+    ``order`` says which half of a season is the model's first. Dated layers of a season are those
+    of the calendar year that it begins in: its second half has none until that year is over.
     Without ``masks``, layers that only mask are not looked for.
 
     Raises Rejected if a half-year is missing or doubled, a band is missing, the CRS is wrong, or a
@@ -190,7 +195,9 @@ def find_sources(
     place = open_catalog(catalog, options) if isinstance(catalog, str) else catalog
     layers_named = (getattr(ancillary, name) for name in (*FEATURE_LAYERS, *MASK_LAYERS))
     named = [layer for layer in layers_named if isinstance(layer, str)]
-    first, second = find_geomads(place, tile, period, strict=options.strict, collection=collection)
+    first, second = find_geomads(
+        place, tile, period, order, strict=options.strict, collection=collection
+    )
     unused = MASK_LAYERS if not masks else ()
     layers = {
         name: LayerSource(None, "not looked for")
@@ -198,6 +205,8 @@ def find_sources(
         else _layer(place, name, getattr(ancillary, name), tile, period, strict=options.strict)
         for name in (*FEATURE_LAYERS, *MASK_LAYERS)
     }
+    if first.period.start.month != 1:
+        swap_rain(layers)
     return Sources(
         tile, period, first, second, MappingProxyType(layers), options.at(place.address, named)
     )
@@ -207,16 +216,24 @@ def find_geomads(
     place: Catalog,
     tile: Tile,
     period: Period,
+    order: HalfOrder = "calendar",
     *,
     strict: bool = False,
     collection: str = GEOMAD,
 ) -> tuple[GeoMad, GeoMad]:
-    """GeoMAD of the two half-years; raises as :func:`find_sources`."""
+    """GeoMAD of the model's two half-years; raises as :func:`find_sources`."""
     items = _items_of_tile(place, collection, tile, period)
     first, second = (
-        _half(place, collection, tile, half, items, strict=strict) for half in period.halves
+        _half(place, collection, tile, half, items, strict=strict)
+        for half in period.order_halves(order)
     )
     return first, second
+
+
+def swap_rain(layers: MutableMapping[str, Any]) -> None:
+    """Have rain of July to December be that of the model's first half-year, and the reverse."""
+    first, second, _ = FEATURE_LAYERS
+    layers[first], layers[second] = layers[second], layers[first]
 
 
 def _items_of_tile(
@@ -293,7 +310,7 @@ def _layer(
         return LayerSource(None, "not configured for this region")
     if isinstance(layer, str):
         return LayerSource(layer)
-    when = period if layer.dated else None
+    when = period.calendar_year if layer.dated else None
     items = [
         item
         for item in _covering(place.find_items(layer.collection, tile, when), tile)

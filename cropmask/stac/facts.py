@@ -143,6 +143,9 @@ class MapFacts:
     """By region, where calibrated percentages are from."""
     seamless: Document | None = None
     """Colors shared with other maps, and the neighbors in the margin; None for a map by itself."""
+    half_years: Document | None = None
+    """Of a season: the model's half-years, and the year of dated layers; None of a calendar year,
+    where nothing can be meant but its own."""
 
     @property
     def title(self) -> str:

@@ -204,6 +204,8 @@ def _extras(facts: MapFacts) -> Document:
     said: Document = {"cropmask:bands": list(facts.bands)} if facts.bands else {}
     if facts.seamless is not None:
         said["cropmask:seamless"] = facts.seamless
+    if facts.half_years is not None:
+        said["cropmask:half_years"] = facts.half_years
     if facts.calibrations:
         said["cropmask:calibration"] = dict(sorted(facts.calibrations.items()))
     return said
@@ -323,11 +325,13 @@ class ResultItem:
 
     @property
     def attribution(self) -> Attribution:
-        """What it says of license and providers, and the year of the Sentinel data in it."""
+        """What it says of license and providers, and the years of the Sentinel data in it."""
         said = parse_attribution(self.document)
-        year = self.properties["start_datetime"][:4]
-        noticed = NOTICE in str(self.properties.get("attribution")) and year.isdecimal()
-        return replace(said, sensed=(int(year),) if noticed else None)
+        years = {self.properties[f"{end}_datetime"][:4] for end in ("start", "end")}
+        noticed = NOTICE in str(self.properties.get("attribution"))
+        if not (noticed and all(map(str.isdecimal, years))):
+            return replace(said, sensed=None)
+        return replace(said, sensed=tuple(sorted(map(int, years))))
 
 
 def parse_item(key: str, text: bytes) -> ResultItem | None:

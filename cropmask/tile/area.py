@@ -52,6 +52,7 @@ from cropmask.tile.extras import make_extras
 from cropmask.tile.itemfacts import (
     date_inputs,
     make_calibrations,
+    make_half_years,
     make_model_facts,
     make_sources,
 )
@@ -369,6 +370,7 @@ def _prepare_part(
             basis.inputs.ancillary,
             basis.inputs.catalog,
             site.read,
+            order=basis.region.half_years,
         )
         return AreaPart(basis, polygons, jobs, window, seam.margin, seam)
     tiles = [GridWindow.of_tile(task.tile, site.resolution) for task in tasks]
@@ -489,6 +491,7 @@ def _make_facts(
 ) -> AreaFacts:
     geometry, bounds = describe_polygons(job.task.polygons)
     sources = {source.href: source for each in job.jobs for source in make_sources(each)}
+    halves = [(each, make_half_years(each)) for each in job.jobs]
     return AreaFacts(
         name=job.task.name,
         digest=job.task.digest,
@@ -510,4 +513,5 @@ def _make_facts(
         bands=job.bands,
         calibrations=calibrations,
         seamless=seamless,
+        half_years={each.basis.region.name: found for each, found in halves if found} or None,
     )

@@ -30,6 +30,7 @@ from cropmask.pixels.datasets import (
     LoadedGrid,
     LoadedInputs,
     StripMaker,
+    is_late_half,
     parse_halves,
     parse_layer,
 )
@@ -39,7 +40,7 @@ from cropmask.product import MASK, NODATA, PROB, Recipe
 from cropmask.region import Limits, Region, load_region, region_names
 from cropmask.remote.fetch import ReadOptions
 from cropmask.site.site import Site
-from cropmask.sources.search import FEATURE_LAYERS
+from cropmask.sources.search import FEATURE_LAYERS, swap_rain
 from cropmask.tile.open import describe_band
 
 _CRS_NAME: Final = "spatial_ref"
@@ -81,7 +82,8 @@ def predict(
     Parameters
     ----------
     first_half, second_half
-        GeoMAD of January to June and of July to December: the nine reflectances (x 10 000, nodata
+        GeoMAD of January to June and of July to December, or of a season's halves as the region
+        file orders them: the nine reflectances (x 10 000, nodata
         0 or NaN) and ``sdev``, ``edev``, ``bcdev`` as GeoMAD stores them (nodata NaN), by these
         names or as ``B02`` ... ``B12``, ``SMAD``, ``EMAD``, ``BCMAD``. Both on one grid of any CRS;
         axes beside ``y`` and ``x`` have one place.
@@ -233,7 +235,7 @@ def _parse(
     site: Site | None,
 ) -> LoadedInputs:
     """Everything on one grid; layers that are not given are those of the site."""
-    grid, bands = parse_halves(first, second)
+    grid, bands = parse_halves(first, second, region.half_years if region else None)
     layers = {
         name: parse_layer(layer, name, grid)
         for name, layer in zip(FEATURE_LAYERS, given, strict=True)
@@ -242,7 +244,7 @@ def _parse(
     missing = [name for name in FEATURE_LAYERS if name not in layers]
     if missing:
         chunks = next((band.chunks for band in bands if band.chunks is not None), None)
-        layers |= _find_layers(missing, grid, chunks, region, site)
+        layers |= _find_layers(missing, grid, chunks, region, site, is_late=is_late_half(first))
     rain_first, rain_second, slope = (layers[name] for name in FEATURE_LAYERS)
     return LoadedInputs(grid, bands, (rain_first, rain_second, slope))
 
@@ -253,8 +255,13 @@ def _find_layers(
     chunks: tuple[tuple[int, ...], ...] | None,
     region: Region | None,
     site: Site | None,
+    *,
+    is_late: bool,
 ) -> dict[str, xr.Variable]:
-    """Layers of a site on the grid: read now, or by blocks where the bands have these."""
+    """Layers of a site on the grid: read now, or by blocks where the bands have these.
+
+    ``is_late`` says that the model's first half-year is July to December.
+    """
     if site is None or region is None:
         needs = "site=cropmask.open_site() to read them where they are"
         raise Rejected(
@@ -263,7 +270,10 @@ def _find_layers(
             reason=Reason.NO_LAYER,
         )
     inputs = site.inputs(region)
-    hrefs = {name: str(getattr(inputs.ancillary, name)) for name in names}
+    places = inputs.ancillary.model_dump()
+    if is_late:
+        swap_rain(places)
+    hrefs = {name: str(places[name]) for name in names}
     options = site.read.at(inputs.catalog, hrefs.values())
     rows, columns = (_number(grid, axis, chunks) for axis in (0, 1))
     found = {}

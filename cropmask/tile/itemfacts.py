@@ -50,7 +50,21 @@ def make_facts(
         bands=basis.bands,
         calibrations=make_calibrations(basis, model),
         seamless=seamless,
+        half_years=make_half_years(job),
     )
+
+
+def make_half_years(job: Job) -> Document | None:
+    """Which half-years of a season the model has taken for its own; None of a calendar year."""
+    period = job.task.period
+    if period == period.calendar_year:
+        return None
+    return {
+        "order": job.basis.region.half_years,
+        "first": str(job.sources.first.period),
+        "second": str(job.sources.second.period),
+        "dated_layers": str(period.calendar_year),
+    }
 
 
 def make_calibrations(basis: Basis, model: Model) -> dict[str, str]:
@@ -76,7 +90,7 @@ def make_model_facts(basis: Basis) -> ModelFacts:
 
 def make_sources(job: Job) -> tuple[Source, ...]:
     """GeoMAD items of a job, in order of time."""
-    geomads = job.sources.first, job.sources.second
+    geomads = sorted((job.sources.first, job.sources.second), key=lambda half: half.period)
     return tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads)
 
 

@@ -220,7 +220,14 @@ def prepare_on(
     region = basis.region
     if not intersects(basis.boundary, task.tile):
         raise Rejected(_outside(task, region, basis.inputs), reason=Reason.OUTSIDE_REGION)
-    sources = find_sources(catalog, task.tile, task.period, basis.inputs.ancillary, options=options)
+    sources = find_sources(
+        catalog,
+        task.tile,
+        task.period,
+        basis.inputs.ancillary,
+        order=region.half_years,
+        options=options,
+    )
     inputs = sources.fingerprint(identify)
     geomad = {name: inputs[name] for name in inputs if name.split("/")[0] in ("first", "second")}
     seam, seam_parts = None, {}
@@ -234,6 +241,7 @@ def prepare_on(
             catalog,
             options,
             identify_neighbor,
+            order=region.half_years,
         )
         seam_parts = seam.key_parts
     bands = {"bands": list(basis.bands), "cell": CELL_METERS}

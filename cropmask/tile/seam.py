@@ -24,6 +24,7 @@ from cropmask.pixels.joined import JoinedLayers, TilePart
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
+from cropmask.product import HalfOrder
 from cropmask.region import Ancillary, Limits, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.remote.limits import EndlessSearch
@@ -111,6 +112,8 @@ def find_seam(
     catalog: str | Catalog,
     options: ReadOptions,
     identify: Identify = find_identity,
+    *,
+    order: HalfOrder = "calendar",
 ) -> Seam:
     """Find the inputs of the tiles around a window of some that are mapped.
 
@@ -122,7 +125,9 @@ def find_seam(
     neighbors, missing, identities = [], {}, {}
     for tile in sorted(set(margin.tiles) - set(mapped)):
         try:
-            found = find_sources(catalog, tile, period, ancillary, masks=False, options=options)
+            found = find_sources(
+                catalog, tile, period, ancillary, order=order, masks=False, options=options
+            )
             identities[str(tile)] = found.fingerprint(identify)
         except EndlessSearch:
             raise

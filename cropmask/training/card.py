@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,7 +15,7 @@ from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.container import replace_file
 from cropmask.modelfile.model import SUFFIX, Fitted, ModelManifest, ModelSource, TrainingData
-from cropmask.product import METHOD_URL, RECIPES, Recipe
+from cropmask.product import METHOD_URL, RECIPES, HalfOrder, Recipe
 from cropmask.region import Region
 from cropmask.training.cardtext import print_card
 from cropmask.training.figures import PublishedFigures, Validation, Value, load_published
@@ -27,6 +28,12 @@ USES: Final = (
     "Mapping annual cropland extent at 10 m in the region the samples come from, from the two "
     "half-year Sentinel-2 GeoMADs of one year.",
 )
+_SEASONS: Final[Mapping[HalfOrder, str]] = {
+    "calendar": "In a season from July to June the features `S1` are of January to June and `S2` "
+    "of July to December, as in calendar years.",
+    "season": "In a season from July to June the features `S1` are of July to December, with "
+    "which it begins, and `S2` of January to June.",
+}
 LIMITS: Final = (
     "Not for other regions: the samples describe this region's crops and climate only.",
     "Cropland here is land sown and harvested at least once within a year; tree crops, pasture "
@@ -111,6 +118,7 @@ def make_card(region: Region) -> Card:
         region=region.name,
         title=region.title,
         published=load_published().get(region.name),
+        uses=(*USES, _SEASONS[region.half_years]),
         license=owed.license or OTHER_LICENSE,
         credit=owner.name if owner else "",
         credit_url=(owner.url or "") if owner else "",

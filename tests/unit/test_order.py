@@ -16,7 +16,11 @@ from cropmask.product import RECIPES
 from cropmask.task import Order, Period, Task, make_run_id, parse_run_id
 
 tiles = st.builds(Tile, st.integers(0, 360), st.integers(0, 152))
-periods = st.integers(1985, 2100).map(lambda year: Period.year_of(str(year)))
+periods = st.builds(
+    lambda year, month: Period.year_of(f"{year}-{month}--P1Y"),
+    st.integers(1985, 2100),
+    st.sampled_from(("01", "07")),
+)
 runs = st.from_regex(r"[a-z0-9][a-z0-9-]{0,38}[a-z0-9]", fullmatch=True)
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(
     lambda moment: moment.replace(tzinfo=UTC)

@@ -17,7 +17,11 @@ TASKS = st.builds(
     Task,
     st.builds(Tile, st.integers(0, AFRICA_10.columns - 1), st.integers(0, AFRICA_10.rows - 1)),
     st.from_regex("[a-z][a-z0-9_]{0,40}", fullmatch=True),
-    st.builds(Period, st.builds(date, st.integers(1, 9980), st.just(1), st.just(1)), st.just(12)),
+    st.builds(
+        Period,
+        st.builds(date, st.integers(1, 9980), st.sampled_from((1, 7)), st.just(1)),
+        st.just(12),
+    ),
 )
 
 
@@ -27,10 +31,12 @@ TASKS = st.builds(
         ("2019--P1Y", "2019--P1Y", date(2019, 1, 1), date(2019, 12, 31)),
         ("2019", "2019--P1Y", date(2019, 1, 1), date(2019, 12, 31)),
         ("2019-01--P12M", "2019--P1Y", date(2019, 1, 1), date(2019, 12, 31)),
+        ("2020-07--P1Y", "2020-07--P1Y", date(2020, 7, 1), date(2021, 6, 30)),
+        ("2020-07--P12M", "2020-07--P1Y", date(2020, 7, 1), date(2021, 6, 30)),
         ("2019-01--P6M", "2019-01--P6M", date(2019, 1, 1), date(2019, 6, 30)),
         ("2019-07--P6M", "2019-07--P6M", date(2019, 7, 1), date(2019, 12, 31)),
         ("2020-02--P1M", "2020-02--P1M", date(2020, 2, 1), date(2020, 2, 29)),
-        ("2019-07--P9Y", "2019-07--P108M", date(2019, 7, 1), date(2028, 6, 30)),
+        ("2019-07--P9Y", "2019-07--P9Y", date(2019, 7, 1), date(2028, 6, 30)),
     ],
 )
 def test_periods_parse_and_print(text, printed, start, end):
@@ -92,10 +98,26 @@ def test_interval_is_written_as_the_published_items_do():
     assert Period.parse("2019").interval == ("2019-01-01T00:00:00Z", "2019-12-31T23:59:59.999999Z")
 
 
-@pytest.mark.parametrize("text", ["2019-01--P6M", "2019-02--P12M", "2019--P2Y"])
-def test_a_map_needs_one_calendar_year(text):
-    with pytest.raises(Rejected, match="is not a calendar year"):
+@pytest.mark.parametrize("text", ["2019-01--P6M", "2019-02--P12M", "2019--P2Y", "2019-07--P2Y"])
+def test_a_map_needs_a_calendar_year_or_a_season(text):
+    with pytest.raises(Rejected, match="is not a calendar year, nor twelve months from July"):
         Period.year_of(text)
+
+
+def test_a_season_has_the_halves_of_two_years():
+    season = Period.year_of("2020-07--P1Y")
+    assert [str(half) for half in season.halves] == ["2020-07--P6M", "2021-01--P6M"]
+    assert season.order_halves("season") == season.halves
+    assert season.order_halves("calendar") == season.halves[::-1]
+    assert (str(season.calendar_year), str(season.before)) == ("2020--P1Y", "2019-07--P1Y")
+    assert season.words == "July 2020 to June 2021"
+
+
+@pytest.mark.parametrize("order", ["calendar", "season"])
+def test_the_halves_of_a_calendar_year_have_one_order(order):
+    year = Period.year_of("2019")
+    assert year.order_halves(order) == year.halves
+    assert (year.calendar_year, year.words) == (year, "2019")
 
 
 @given(TASKS)

@@ -90,7 +90,7 @@ def make_world(
     resolution
         Pixel size of GeoMAD in meters: 10, 20, 60 or 100. The land is the same at each.
     period
-        Calendar year; one item a tile and half of it.
+        Calendar year, or season from July; one item a tile and half of it.
     seed
         Another number is another land.
     boundary
@@ -125,7 +125,7 @@ def make_world(
         )
         halves = [(tile, number) for tile in tiles for number in (0, 1)]
         for done, (tile, number) in enumerate(halves):
-            half = period.halves[number]
+            half = period.order_halves("calendar")[number]
             files = write_half(
                 folder / item_folder(tile, half),
                 item_stem(tile, half),

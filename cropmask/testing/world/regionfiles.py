@@ -155,7 +155,7 @@ class RegionWriter:
         scenes = tuple(map(self._scene, range(self.scenes)))
         halves = [(tile, k) for tile in scenes for k in (0, 1)]
         for done, (tile, number) in enumerate(halves):
-            half = self.period.halves[number]
+            half = self.period.order_halves("calendar")[number]
             stem = item_stem(tile, half)
             self.bands[tile, half] = write_half(
                 folder, stem, tile, self.resolution, number, seed=self.seed

@@ -81,7 +81,7 @@ def make_region_world(
     resolution
         Pixel size of GeoMAD in meters: 10, 20, 60 or 100.
     period
-        Calendar year; one item a tile and half of it.
+        Calendar year, or season from July; one item a tile and half of it.
     scenes
         How many different scenes there are; which one a tile shows follows from its name.
     seed

@@ -20,6 +20,7 @@ from cropmask.fleet.records import Canary, State
 from cropmask.operate.campaign import (
     Campaign,
     CampaignRequest,
+    last_season,
     last_year,
     name_campaign,
     open_campaign,
@@ -413,7 +414,11 @@ def test_another_version_is_another_campaign(world: RegionWorld) -> None:
 
 def test_names_of_campaigns() -> None:
     assert name_campaign(load_region("indian_ocean"), YEAR) == "indian-ocean-2019-1-1-0"
+    season = last_season(date(2027, 7, 1))
+    assert name_campaign(load_region("southern"), season) == "southern-2026-07-1-1-0"
     assert str(last_year(date(2027, 1, 1))) == "2026--P1Y"
+    assert str(season) == "2026-07--P1Y"
+    assert str(last_season(date(2027, 6, 30))) == "2025-07--P1Y"
 
 
 def test_a_document_that_is_none_says_so(world: RegionWorld) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -453,6 +454,45 @@ def test_halves_that_are_exchanged_are_refused(first: xr.Dataset, second: xr.Dat
     xr.testing.assert_identical(predict(early, late).prob, predict(first, second).prob)
     with pytest.raises(Rejected, match="give January to June first"):
         predict(late, early)
+
+
+@pytest.mark.parametrize("order", ["calendar", "season"])
+def test_the_halves_of_a_season_are_given_as_the_region_orders_them(
+    first: xr.Dataset, second: xr.Dataset, tmp_path: Path, order: str
+) -> None:
+    file = tmp_path / "region.toml"
+    shutil.copytree(load_region("eastern").boundary.parent, tmp_path, dirs_exist_ok=True)
+    file.write_text(f'half_years = "{order}"\n{file.read_text()}')
+    days = {"calendar": ("2021-01-01", "2020-07-01"), "season": ("2020-07-01", "2021-01-01")}
+    early, late = (
+        half.expand_dims(time=[np.datetime64(day, "ns")])
+        for half, day in zip((first, second), days[order], strict=True)
+    )
+    expected = predict(first, second).prob
+    xr.testing.assert_identical(cropmask.predict(early, late, str(file), **LAYERS).prob, expected)
+    with pytest.raises(Rejected, match=r"first_half is of 202.*: exchange them"):
+        cropmask.predict(late, early, str(file), **LAYERS)
+
+
+def test_rain_of_a_site_is_that_of_the_half_year(
+    results: Results, site: Site, window: GridWindow
+) -> None:
+    plain = [half.isel(time=0, drop=True) for half in load_halves(results, window)]
+    late, early = (
+        half.assign_coords(time=np.datetime64(day, "ns"))
+        for half, day in zip(plain, ("2020-07-01", "2021-01-01"), strict=True)
+    )
+    folder = results.models / "eastern"
+    text = (folder / "region.toml").read_text()
+    file = folder / "season.toml"
+    file.write_text(f'half_years = "season"\n{text}')
+    year = cropmask.features(*plain, str(file), site=site)
+    season = cropmask.features(late, early, str(file), site=site)
+    file.unlink()
+    assert_array_equal(season.rain_S1, year.rain_S2)
+    assert_array_equal(season.rain_S2, year.rain_S1)
+    assert_array_equal(season.blue_S1, year.blue_S1)
+    assert (year.rain_S1 != year.rain_S2).any()
 
 
 def test_lazy_arrays_are_read_block_by_block(first: xr.Dataset, second: xr.Dataset) -> None:
