@@ -179,8 +179,8 @@ def test_a_forest_that_differs_is_not_timed(models: Models) -> None:
         forest.check_exact(wrong, strip, forest.rank_blocks(wrong, strip), x)
 
 
-@pytest.mark.usefixtures("in_this_process")
 def test_segmentation_has_a_line_for_each_size(program: Program) -> None:
+    """Each in a process of its own, whose peak is that of the segmentation alone."""
     found = program("segmentation", "--edges 64,96")
     assert [run["edge"] for run in found["runs"]] == [64, 96]
     assert all(run["segments"] > 0 and run["peak"] >= run["peak_after"] for run in found["runs"])
