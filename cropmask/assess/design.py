@@ -53,8 +53,8 @@ class Stratum(_Strict):
 
     name: Words
     region: Words
-    map_class: Annotated[int, Field(ge=0, le=1)]
-    """Of the band that is sampled: 1 crop, 0 not."""
+    map_class: Annotated[int, Field(ge=0, le=3)]
+    """Of the band that is sampled: 1 crop, 0 not; of a sample of change, that of two maps."""
     pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)]
     hectares: Annotated[float, Field(gt=0)]
     sampled: Annotated[int, Field(ge=0)]
@@ -83,6 +83,9 @@ class SampleDesign(_Strict):
     version: Words
     """Of the products; several are joined by a comma."""
     period: Words
+    since: Words | None = None
+    """First period of a sample of change, which ends with ``period``; None where one map was
+    sampled."""
     band: SampledBand
     """The band whose classes are sampled: ``mask`` or ``filtered``."""
     resolution: Annotated[int, Field(ge=1, le=int(AFRICA_10.size))]
@@ -108,6 +111,14 @@ class SampleDesign(_Strict):
     """SHA-256 of the polygons, if districts are strata."""
     synthetic: bool = False
     software: Words = ""
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Columns that labels are written into: one, or one for each year of a change."""
+        if self.since is None:
+            return ("class",)
+        years = (period.removesuffix("--P1Y") for period in (self.since, self.period))
+        return tuple(f"class_{year}" for year in years)
 
     @property
     def run_keys(self) -> dict[tuple[str, str], str]:
@@ -147,13 +158,17 @@ class Sample:
     """Class of the band ``filtered``."""
     district: NDArray[np.str_]
     """Name of the district, empty without districts."""
+    change: NDArray[np.int64] | None = None
+    """Class of change by the two maps of a sample of change; None where one was sampled."""
 
     def __len__(self) -> int:
         return len(self.id)
 
     @property
     def mapped(self) -> NDArray[np.int64]:
-        """Class of the band that was sampled."""
+        """Class of the band that was sampled, or of change."""
+        if self.change is not None:
+            return self.change
         return self.mask if self.design.band == "mask" else self.filtered
 
     @property
@@ -165,7 +180,8 @@ class Sample:
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
-        return {each.name: getattr(self, each.name) for each in fields(self)[1:]}
+        every = {each.name: getattr(self, each.name) for each in fields(self)[1:]}
+        return {name: array for name, array in every.items() if array is not None}
 
     def take(self, points: NDArray[Any]) -> Self:
         """Some of the points, by mask or by number."""
@@ -219,7 +235,8 @@ def parse_sample(document: Mapping[str, Any]) -> Sample:
     if not isinstance(features, list) or not 0 < len(features) <= MAX_POINTS:
         raise ValueError(f"it has no points, or more than {MAX_POINTS:,}")
     numbers = {stratum.name: number for number, stratum in enumerate(design.strata)}
-    points = [_parse_point(at, feature, numbers) for at, feature in enumerate(features, 1)]
+    whole = _WHOLE if design.since is None else {**_WHOLE, "change": 256}
+    points = [_parse_point(at, feature, numbers, whole) for at, feature in enumerate(features, 1)]
     for point, feature in zip(points, features, strict=True):
         chance = design.strata[point["stratum"]].inclusion_probability
         if feature["properties"].get("inclusion_probability") != chance:
@@ -228,7 +245,7 @@ def parse_sample(document: Mapping[str, Any]) -> Sample:
             )
     columns: dict[str, NDArray[Any]] = {
         name: np.array([point[name] for point in points], kind)
-        for kind, names in ((np.int64, (*_WHOLE, "stratum")), (np.float64, _REAL), (str, _TEXT))
+        for kind, names in ((np.int64, (*whole, "stratum")), (np.float64, _REAL), (str, _TEXT))
         for name in names
     }
     sample = Sample(design, **columns)
@@ -253,6 +270,9 @@ def parse_design(document: object) -> SampleDesign:
 
 def _check_strata(design: SampleDesign) -> None:
     """ValueError if numbers of strata contradict each other: areas and chances are made of them."""
+    classes = 2 if design.since is None else 4
+    if any(stratum.map_class >= classes for stratum in design.strata):
+        raise ValueError("design.strata: a map_class is one of change, and no change was sampled")
     if sorted({*design.prob_edges}) != [*design.prob_edges]:
         raise ValueError("design.prob_edges: each is larger than the one before")
     for stratum in design.strata:
@@ -276,14 +296,16 @@ def _hectares(pixels: int, resolution: int) -> float:
     return pixels * resolution**2 / 10_000
 
 
-def _parse_point(at: int, feature: object, numbers: Mapping[str, int]) -> dict[str, Any]:
+def _parse_point(
+    at: int, feature: object, numbers: Mapping[str, int], whole: Mapping[str, float]
+) -> dict[str, Any]:
     try:
         lon, lat = feature["geometry"]["coordinates"]  # type: ignore[index]
         said = {**feature["properties"], "lon": lon, "lat": lat}  # type: ignore[index]
         point: dict[str, Any] = {"stratum": numbers[said["stratum"]]}
         for name in _TEXT:
             point[name] = _check_line(_of(str, said[name]))
-        for name in _WHOLE:
+        for name in whole:
             point[name] = _of(int, said[name])
         for name in _REAL:
             point[name] = float(_of((int, float), said[name]))
@@ -295,7 +317,7 @@ def _parse_point(at: int, feature: object, numbers: Mapping[str, int]) -> dict[s
         raise ValueError(f"point {at} has a coordinate that is no number")
     if not (point["id"] and point["plot"] and max(len(point[name]) for name in _TEXT) <= MAX_NAME):
         raise ValueError(f"point {at} has an empty name, or one of over {MAX_NAME} characters")
-    if not all(0 <= point[name] < limit for name, limit in _WHOLE.items()):
+    if not all(0 <= point[name] < limit for name, limit in whole.items()):
         raise ValueError(f"point {at} has a class, row or column that no pixel has")
     return point
 

@@ -15,6 +15,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cropmask.assess.change import CHANGE_NAMES
 from cropmask.assess.design import MAX_STRATA, SampledBand, SampleDesign
 from cropmask.core.extras import is_unlike
 from cropmask.errors import Reason, Rejected
@@ -60,6 +61,8 @@ class Stratifier:
 
     band: SampledBand
     """Band whose classes are sampled, 1 crop, 0 not."""
+    since: bool = False
+    """Whether strata are classes of change, from an earlier map to a later one."""
     edges: tuple[int, ...] = ()
     """Percentages of ``prob`` at which a stratum ends and the next begins, growing."""
     buffer: int = 0
@@ -73,11 +76,17 @@ class Stratifier:
         """What a sample was stratified by; ``districts`` are names, where these are strata."""
         return cls(
             design.band,
+            design.since is not None,
             design.prob_edges,
             design.edge_pixels,
             "dissimilarity" in design.factors,
             tuple(districts) if "district" in design.factors else (),
         )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes that are sampled, in the order of their numbers."""
+        return CHANGE_NAMES if self.since else CLASS_NAMES
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -94,7 +103,7 @@ class Stratifier:
     def factors(self) -> tuple[str, ...]:
         """What strata differ by."""
         parts = {
-            "class": True,
+            "change" if self.since else "class": True,
             "prob": bool(self.edges),
             "edge": self.buffer > 0,
             "dissimilarity": self.unlike,
@@ -105,7 +114,7 @@ class Stratifier:
     @property
     def names(self) -> tuple[tuple[str, int], ...]:
         """Name and class of every stratum, in the order of their numbers."""
-        found: list[tuple[str, int]] = [(name, code) for code, name in enumerate(CLASS_NAMES)]
+        found: list[tuple[str, int]] = [(name, code) for code, name in enumerate(self.class_names)]
         for parts in self._parts:
             found = [(f"{name}, {part}", code) for part in parts for name, code in found]
         return tuple(found)
@@ -126,7 +135,7 @@ class Stratifier:
     def code(self, strip: MapStrip) -> Codes:
         """Number of the stratum of every pixel ``(y, x)``, :data:`UNSEEN` for nodata."""
         classes = strip.middle(self.band)
-        code, scale = classes.astype(np.int32), len(CLASS_NAMES)
+        code, scale = classes.astype(np.int32), len(self.class_names)
         for parts, values in zip(self._parts, self._values(strip), strict=True):
             code += np.multiply(values, scale, dtype=np.int32)
             scale *= len(parts)
@@ -147,7 +156,12 @@ class Stratifier:
             yield np.where(strip.districts == UNSEEN, len(self.districts), strip.districts)
 
     def check(self) -> None:
-        """Rejected if there are more strata than anybody can label."""
+        """Rejected if there are more strata than anybody can label, or edges of changes."""
+        if self.since and self.buffer:
+            raise Rejected(
+                "edges are those of the classes of one map: a sample of change has none of its own",
+                reason=Reason.BAD_VALUE,
+            )
         count = len(self.names)
         if count > MAX_STRATA:
             raise Rejected(

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cropmask.assess.area import AreaEstimate, estimate_area, estimate_areas_by_domain
+from cropmask.assess.change import CHANGE_NAMES
 from cropmask.assess.choices import LEVEL, IntervalMethod
 from cropmask.assess.design import Sample, SampleDesign
 from cropmask.assess.districts import Districts
@@ -88,6 +89,11 @@ class Evidence:
         return find_unlabeled(self.design, dict(zip(names, self.labeled.tolist(), strict=True)))
 
     @property
+    def classes(self) -> Mapping[int, str]:
+        """Names of the classes by value: those of the map, or of change."""
+        return CLASSES if self.design.since is None else dict(enumerate(CHANGE_NAMES))
+
+    @property
     def design(self) -> SampleDesign:
         """How the sample was drawn."""
         return self.sample.design
@@ -115,7 +121,10 @@ class Evidence:
     def _sum_classes(self, pixels: Integers) -> Integers:
         """Pixels ``(..., stratum)`` by the class of the map, ``(..., class)``."""
         is_class = np.array(
-            [[self.design.strata[n].map_class == value for value in CLASSES] for n in self.strata]
+            [
+                [self.design.strata[n].map_class == value for value in self.classes]
+                for n in self.strata
+            ]
         )
         return np.asarray(pixels @ is_class.astype(np.int64))
 
@@ -160,7 +169,7 @@ class Evidence:
             pixels=self.pixels if pixels is None else pixels,
             domains=None if domains is None else domains[chosen],
             plots=self.plots_of_labeled,
-            classes=CLASSES,
+            classes=self.classes,
         )
 
     def count_districts(self, counted: DistrictCounts) -> Confusion:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
+from cropmask.assess.change import combine_classes
 from cropmask.assess.design import Sample, SampleDesign, SampledTile, find_centers, make_strata
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import (
@@ -43,6 +44,8 @@ from cropmask.task import Period, Task
 
 PLOT_SHIFTS: Final = {1: ((0, 0),), 3: tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))}
 """Rows and columns of the points of a plot from its middle."""
+SINCE: Final = "since"
+"""Stands for the sampled band of the earlier map, among the bands of a sample of change."""
 _ORDER: Final = 2**32
 """Number of the random stream that orders points, beyond those of strata."""
 
@@ -78,6 +81,8 @@ class Frame:
     missing: tuple[str, ...]
     """Tiles of the regions that have no result."""
     options: ReadOptions
+    since: Period | None = None
+    """That of the earlier maps, where change is sampled."""
 
     @property
     def resolution(self) -> int:
@@ -95,8 +100,11 @@ def find_frame(
     period: Period,
     bands: Sequence[str],
     options: ReadOptions,
+    since: Period | None = None,
 ) -> Frame:
     """Finished tiles of regions, each with its product and the tiles that it has.
+
+    With ``since``, those that are finished in that period as well, for a sample of change.
 
     Raises
     ------
@@ -104,31 +112,56 @@ def find_frame(
         If nothing is finished, a tile has not these bands, pixel sizes differ, or tiles of a region
         are maps of different models.
     """
-    found, missing = [], []
+    periods = (period,) if since is None else (since, period)
+    opened: list[list[FrameTile]] = [[] for _ in periods]
+    missing: list[str] = []
     for name, (product, expected) in sorted(regions.items()):
-        wanted = set(expected)
-        datasets = [
-            each
-            for each in find_datasets(store, product, str(period))
-            if each.is_finished and each.tile in wanted
-        ]
-        missing += sorted(str(tile) for tile in wanted - {each.tile for each in datasets})
-        found += map_threads(partial(_open_tile, store, name, bands), datasets)
+        every = [_find_finished(store, product, each, expected) for each in periods]
+        there = set.intersection(*({dataset.tile for dataset in some} for some in every))
+        missing += sorted(str(tile) for tile in set(expected) - there)
+        for tiles, some in zip(opened, every, strict=True):
+            datasets = [dataset for dataset in some if dataset.tile in there]
+            tiles += map_threads(partial(_open_tile, store, name, bands), datasets)
+    found = opened[-1]
     if not found:
         places = ", ".join(store.uri(product.folder) for product, _ in regions.values())
         raise Rejected(
-            f"no tile of {period} is finished in {places}: map the region first",
+            f"no tile of {' and of '.join(map(str, periods))} is finished in {places}: map the "
+            "region first",
             reason=Reason.NO_RESULTS,
         )
-    sizes = sorted({each.resolution for each in found})
+    sizes = sorted({each.resolution for tiles in opened for each in tiles})
     if len(sizes) > 1:
         raise Rejected(
             f"tiles have pixels of {' and '.join(map(str, sizes))} m: map all of them at one size",
             reason=Reason.CHANGED,
         )
-    _check_models(found)
+    for tiles in opened:
+        _check_models(tiles)
+    if since is not None:
+        first, last = opened
+        found = [_join_years(a, b, bands[0]) for a, b in zip(first, last, strict=True)]
     products = tuple(product for _, (product, _) in sorted(regions.items()))
-    return Frame(products, period, _divide(found, bands[0]), tuple(missing), options)
+    return Frame(products, period, _divide(found, bands[0]), tuple(missing), options, since)
+
+
+def _find_finished(
+    store: Store, product: Product, period: Period, expected: Sequence[Tile]
+) -> list[Dataset]:
+    wanted = set(expected)
+    every = find_datasets(store, product, str(period))
+    return [each for each in every if each.is_finished and each.tile in wanted]
+
+
+def _join_years(since: FrameTile, until: FrameTile, band: str) -> FrameTile:
+    """A tile of two years, with the earlier one's band beside those of the later one."""
+    return replace(
+        until,
+        run_key=f"{since.run_key} {until.run_key}",
+        synthetic=since.synthetic or until.synthetic,
+        hrefs={**until.hrefs, SINCE: since.hrefs[band]},
+        bytes={**until.bytes, SINCE: since.bytes[band]},
+    )
 
 
 def _check_models(tiles: Sequence[FrameTile]) -> None:
@@ -205,7 +238,8 @@ class FrameReader:
         window = GridWindow.of_tile(tile.tile, tile.resolution)
         halo = self._stratifier.buffer
         names = self._stratifier.bands
-        with _Open(tile, names, self._frame.options) as rasters:
+        earlier = (SINCE,) if self._stratifier.since else ()
+        with _Open(tile, (*names, *earlier), self._frame.options) as rasters:
             numbers = range(-(-window.rows // STRIP_ROWS)) if only is None else only
             for number in numbers:
                 row = number * STRIP_ROWS
@@ -215,6 +249,9 @@ class FrameReader:
                 }
                 bands[names[0]] = rasters.read_classes(names[0], row - halo, rows + 2 * halo)
                 rasters.leave_out(bands[names[0]], row - halo)
+                if earlier:
+                    since = rasters.read_classes(SINCE, row - halo, rows + 2 * halo)
+                    bands[names[0]] = combine_classes(since, bands[names[0]])
                 part = window.part(row, 0, rows, window.columns)
                 yield MapStrip(bands, row, rows, halo, self._number_districts(part))
 
@@ -436,7 +473,10 @@ def draw_sample(
         places = np.concatenate(reader.find(tile, asked))
         strata = np.concatenate([each.stratum for each in by_tile[number]])
         order = np.lexsort((places[:, 1], places[:, 0]))  # whatever strips they were found in
-        return _read_points(tile, places[order], strata[order], choice.plot_pixels, frame.options)
+        band = stratifier.band if stratifier.since else None
+        return _read_points(
+            tile, places[order], strata[order], choice.plot_pixels, frame.options, band
+        )
 
     found = []
     with open_reading_threads(frame.options) as pool:
@@ -460,6 +500,8 @@ class _Points:
     column: NDArray[np.int64]
     mask: NDArray[np.int64]
     filtered: NDArray[np.int64]
+    change: NDArray[np.int64]
+    """Class of change; that of the map where no change is sampled."""
 
 
 def _read_points(
@@ -468,19 +510,25 @@ def _read_points(
     strata: NDArray[np.int64],
     plot_pixels: int,
     options: ReadOptions,
+    changed: str | None = None,
 ) -> _Points:
-    """Points of plots with the map's values; those off the tile or of nodata are no points."""
+    """Points of plots with the map's values; those off the tile or of nodata are no points.
+
+    ``changed`` is the band whose change is sampled, if one is.
+    """
     edge = GridWindow.of_tile(tile.tile, tile.resolution).rows
     shifts = np.array(PLOT_SHIFTS[plot_pixels])
     plots, numbers = np.divmod(np.arange(len(places) * len(shifts)), len(shifts))
     row, column = (places[plots] + shifts[numbers]).T
     inside = (row >= 0) & (row < edge) & (column >= 0) & (column < edge)
     plots, numbers, row, column = (each[inside] for each in (plots, numbers, row, column))
-    with _Open(tile, ("mask", "filtered"), options) as rasters:
-        mask = rasters.read_places("mask", row, column)
-        filtered = rasters.read_places("filtered", row, column)
-    seen = mask != NODATA
-    arrays = (plots, numbers, strata[plots], row, column, mask, filtered)
+    names = ("mask", "filtered", *((SINCE,) if changed else ()))
+    with _Open(tile, names, options) as rasters:
+        values = {name: rasters.read_places(name, row, column) for name in names}
+    mask, filtered = values["mask"], values["filtered"]
+    change = combine_classes(values[SINCE], values[changed]) if changed else mask
+    seen = change != NODATA
+    arrays = (plots, numbers, strata[plots], row, column, mask, filtered, change)
     return _Points(*(each[seen].astype(np.int64) for each in arrays))
 
 
@@ -497,6 +545,7 @@ def _make_design(
         products=tuple(product.name for product in frame.products),
         version=", ".join(sorted({each.version for each in frame.tiles})),
         period=str(frame.period),
+        since=None if frame.since is None else str(frame.since),
         band=stratifier.band,
         resolution=size,
         factors=(("region",) if len(regions) > 1 else ()) + stratifier.factors,
@@ -536,8 +585,10 @@ def _join(
     order = np.lexsort((np.concatenate([each.shift for each in found]), names[plot]))
     parts: dict[str, NDArray[Any]] = {
         name: np.concatenate([getattr(points, name) for points in found])[order]
-        for name in ("shift", "stratum", "row", "column", "mask", "filtered")
+        for name in ("shift", "stratum", "row", "column", "mask", "filtered", "change")
     }
+    if design.since is None:
+        del parts["change"]
     at = np.repeat(np.arange(len(found)), [len(points.row) for points in found])[order]
     width = len(str(sum(plots)))
     plot_ids = np.array([f"{number:0{width}d}" for number in names[plot][order]])

@@ -43,6 +43,8 @@ class PointColumns:
     date: str | None = None
     crop_values: tuple[str, ...] = ()
     other_values: tuple[str, ...] = ()
+    since: str | None = None
+    """Column of the classes of the first year, for a sample of change."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

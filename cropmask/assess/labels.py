@@ -7,7 +7,7 @@ labeled, and labels that are no class are all counted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from cropmask.assess.change import combine_classes
 from cropmask.assess.design import Sample
 from cropmask.assess.labelpoints import (
     LabeledPoint,
@@ -56,6 +57,9 @@ class Labels:
     """Ids of points with two labels that differ: they have none."""
     unplaced: int = 0
     """Labels by id from files without coordinates: they may be those of another sample."""
+    since: Labels | None = None
+    """Those of the first year, for a sample of change; the others are of the last year, but for
+    ``reference``, which is the class of change."""
 
     @property
     def is_labeled(self) -> NDArray[np.bool_]:
@@ -73,6 +77,11 @@ class Labels:
         yield f"{total - self.missing:,} of {total:,} points have a class"
         joined = f"{self.by_id:,} by id"
         yield f"  joined         {joined}{f', {self.by_place:,} by place' if self.by_place else ''}"
+        if self.since is not None:
+            first, last = (found.report for found in (self.since, self))
+            counts = [sum(report.unknown.values()) + report.unlabeled for report in (first, last)]
+            if any(counts):
+                yield f"  without class  {counts[0]:,} in the first year, {counts[1]:,} in the last"
         if self.unplaced:
             yield (
                 f"  by id alone    {self.unplaced:,} labels have no coordinates: nobody can tell "
@@ -145,6 +154,37 @@ def join_labels(
     points, report = collect_points(files, columns, find_place=find_place, **options)
     _check_words(report, files[0])
     return _join(sample, numbers, points, report, unplaced, files[0])
+
+
+def join_change_labels(
+    sample: Sample,
+    files: Sequence[Path],
+    columns: PointColumns | None = None,
+    **options: Any,  # noqa: ANN401 (of load_points)
+) -> Labels:
+    """Classes of change of labels in two columns, of the first and the last year of a sample.
+
+    The columns are those that the design names, such as ``class_2019`` and ``class_2024``, unless
+    ``columns`` names others. A point has a class if both years have one. Raises as
+    :func:`join_labels`.
+    """
+    columns = columns or PointColumns()
+    names = zip((columns.since, columns.label), sample.design.label_columns, strict=True)
+    since, until = (
+        join_labels(sample, files, replace(columns, label=given or usual), **options)
+        for given, usual in names
+    )
+    known = since.is_labeled & until.is_labeled
+    if not known.any():
+        raise Rejected(
+            f"points file {files[0]}: no point has a class in both years: label the first and the "
+            "last year of each point",
+            reason=Reason.BAD_SAMPLES,
+        )
+    reference = np.full(len(sample), UNLABELED, np.int64)
+    reference[known] = combine_classes(since.reference[known], until.reference[known])
+    contradicted = tuple(dict.fromkeys((*since.contradicted, *until.contradicted)))
+    return replace(until, reference=reference, contradicted=contradicted, since=since)
 
 
 def _check_words(report: LabelReport, path: Path) -> None:

@@ -31,6 +31,22 @@ def refuse_unknown_design(what: str) -> NoReturn:
     )
 
 
+def check_change(design: SampleDesign, *, asked: bool) -> None:
+    """Rejected if figures of change are asked of a sample of one map, or the reverse."""
+    if asked and design.since is None:
+        raise Rejected(
+            f"the sample was drawn from the map of {design.period} alone, so it has no strata of "
+            "change: draw one with 'cropmask sample --since'",
+            reason=Reason.BAD_SAMPLES,
+        )
+    if not asked and design.since is not None:
+        raise Rejected(
+            f"the sample is one of change, from {design.since} to {design.period}: "
+            "'cropmask area --change' takes it",
+            reason=Reason.BAD_SAMPLES,
+        )
+
+
 def check_map(design: SampleDesign, frame: Frame) -> None:
     """Rejected if strata are of another map than the results, or do not cover what there is.
 

@@ -50,7 +50,7 @@ CREATE TABLE gpkg_geometry_columns (table_name TEXT NOT NULL UNIQUE REFERENCES
   srs_id INTEGER NOT NULL, z TINYINT NOT NULL, m TINYINT NOT NULL,
   PRIMARY KEY (table_name, column_name));
 CREATE TABLE {LAYER} (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, geom POINT,
-  id TEXT NOT NULL, plot TEXT NOT NULL, class TEXT, labeler TEXT, note TEXT);
+  id TEXT NOT NULL, plot TEXT NOT NULL, {{classes}}, labeler TEXT, note TEXT);
 CREATE TABLE {DOCUMENT} (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, document TEXT);
 """
 _MADE: Final = "1970-01-01T00:00:00.000Z"
@@ -58,11 +58,15 @@ _MADE: Final = "1970-01-01T00:00:00.000Z"
 
 
 def encode_geopackage(sample: Sample) -> bytes:
-    """GeoPackage 1.3 with a layer of points, whose column ``class`` is to be filled in."""
+    """GeoPackage 1.3 with a layer of points, whose column of classes is to be filled in.
+
+    It is called ``class``; a sample of change has two, of the first year and the last.
+    """
     lon, lat = sample.lon.tolist(), sample.lat.tolist()
     box = (min(lon), min(lat), max(lon), max(lat)) if lon else (0.0, 0.0, 0.0, 0.0)
     with closing(sqlite3.connect(":memory:")) as base:
-        base.executescript(_SCHEMA)
+        names = sample.design.label_columns
+        base.executescript(_SCHEMA.format(classes=", ".join(f'"{name}" TEXT' for name in names)))
         base.executemany(
             "INSERT INTO gpkg_spatial_ref_sys VALUES (?, ?, ?, ?, ?, NULL)",
             [

@@ -26,11 +26,13 @@ from cropmask.cli.evidence import (
 )
 from cropmask.cli.output import print_result, put_text, refuse_other_file
 from cropmask.operate.formats import format_count
+from cropmask.task import Period
 
 if TYPE_CHECKING:
     from cropmask.assess.area import AreaEstimate
+    from cropmask.assess.change import ChangeEstimate
     from cropmask.assess.report import LandPart
-    from cropmask.operate.assessment import AssessRequest
+    from cropmask.operate.assessment import Assessment, AssessRequest
 
 _DATA_MARK = '"mark": "cropmask report"'
 """Is in the JSON of every report."""
@@ -50,6 +52,17 @@ _DATA_MARK = '"mark": "cropmask report"'
     is_flag=True,
     help="No area of the whole: also where tiles of the region have no result.",
 )
+@click.option(
+    "--change",
+    is_flag=True,
+    help="Area of gain and loss of cropland between two years, from a 'cropmask sample --since'.",
+)
+@click.option(
+    "--label-since",
+    type=options.NAME,
+    help="With --change: column of the classes of the first year; --label is that of the last.  "
+    "[default: such as class_2019 and class_2024]",
+)
 @figure_options
 @options.json_option
 @options.place_options
@@ -61,13 +74,21 @@ def area(**given: Any) -> None:  # noqa: ANN401 (options)
     figure: points of which nobody knows how they were drawn, that trained the model (--training),
     strata of another map, strata with fewer than two labels, land that the sample does not cover.
 
+    With --change, gain and loss of cropland and their difference, from the labels of two years, and
+    beside them, marked as biased, what the maps of these years differ by.
+
     \b
     Examples:
       cropmask area --sample sample.geojson --labels labels.csv
       cropmask area --sample sample.geojson --labels labels.csv --region eastern \\
         --districts counties.gpkg --name-column COUNTY --training samples.txt
+      cropmask area --change --sample change.geojson --labels labels.csv
     """
     check_districts(given)
+    if given["change"] and given["districts"] is not None:
+        raise click.UsageError("--change is of whole regions: leave --districts out")
+    if given["label_since"] and not given["change"]:
+        raise click.UsageError("--label-since is of --change")
     if not given["labels"]:
         raise click.UsageError("give the --labels of the sample's points")
     if given["districts_only"] and given["districts"] is None:
@@ -77,6 +98,9 @@ def area(**given: Any) -> None:  # noqa: ANN401 (options)
     as_json: bool = given["as_json"]
     site, request = open_request(given)
     found = open_assessment(site, request)
+    if given["change"]:
+        _print_change(found, as_json=as_json)
+        return
     whole = None if given["districts_only"] else found.estimate_area()
     counted = parts = None
     if request.districts is not None:
@@ -99,6 +123,69 @@ def area(**given: Any) -> None:  # noqa: ANN401 (options)
         *_say_training(request),
     )
     print_result(document, lines, as_json=as_json)
+
+
+def _print_change(found: Assessment, *, as_json: bool) -> None:
+    from cropmask.assess.change import estimate_change
+
+    change = estimate_change(found.estimate_area())
+    document = {
+        **describe_evidence(found),
+        "area": _encode_area(change.area),
+        "net_gain_hectares": encode_estimated(change.net),
+        "map_difference_times_biased": {
+            name: dict(zip(("estimate", "low", "high"), times, strict=True))
+            for name, times in _find_biases(change).items()
+        },
+    }
+    lines = (*say_labels(found), *_say_change(change, found), *_say_training(found.request))
+    print_result(document, lines, as_json=as_json)
+
+
+def _find_biases(change: ChangeEstimate) -> dict[str, list[float | None]]:
+    """How many times the estimate the maps differ by, and the ends of that; None is no number."""
+    from cropmask.core.series import GAIN, LOSS
+
+    return {change.area.classes[at]: encode_numbers(change.find_bias(at)) for at in (GAIN, LOSS)}
+
+
+def _say_change(change: ChangeEstimate, found: Assessment) -> Iterator[str]:
+    from cropmask.core.series import GAIN, LOSS, STABLE_CROP, STABLE_OTHER
+
+    area, total = change.area, float(change.area.total_hectares)
+    first, last = (Period.parse(text).words for text in _years_of(found))
+    yield f"Cropland from {first} to {last}, {100 * area.hectares.level:g} % intervals"
+    figures = {
+        "gain": area.hectares.at(GAIN),
+        "loss": area.hectares.at(LOSS),
+        "gain less loss": change.net,
+        "cropland in both": area.hectares.at(STABLE_CROP),
+        "other in both": area.hectares.at(STABLE_OTHER),
+    }
+    for title, figure in figures.items():
+        ends = f"{float(figure.low):,.0f} to {float(figure.high):,.0f} ha"
+        yield f"  {title:<18}{float(figure.estimate):>14,.0f} ha, {ends}"
+    yield (
+        f"  of {total:,.0f} ha mapped in both years; stratified estimator, "
+        f"{format_count(int(area.points), 'point')}"
+    )
+    yield "  BIASED, not for publication: the difference of the two maps"
+    for name, (times, least, most) in _find_biases(change).items():
+        mapped = float(area.mapped_hectares[area.classes.index(name)])
+        yield f"    {name:<16}{mapped:>14,.0f} ha, {_say_times(times, least, most)}"
+
+
+def _years_of(found: Assessment) -> tuple[str, str]:
+    design = found.design
+    assert design.since is not None
+    return design.since, design.period
+
+
+def _say_times(times: float | None, least: float | None, most: float | None) -> str:
+    if times is None or least is None:
+        return "where the sample has none"
+    upper = "" if most is None else f" to {most:.2g}"
+    return f"{times:.2g} times the estimate ({least:.2g}{upper or ' or more'} within its interval)"
 
 
 def _encode_area(found: AreaEstimate) -> Encoded:

@@ -150,6 +150,7 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
             None,
             options.split_names(given["crop_values"]),
             options.split_names(given["other_values"]),
+            given.get("label_since"),
         ),
         region=given.get("region"),
         districts=load_given_districts(given, limits),
@@ -158,6 +159,7 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
         level=given["level"],
         min_points=given.get("min_points") or MIN_POINTS,
         accept_unlabeled=given["accept_unlabeled"],
+        change=given.get("change", False),
     )
 
 
@@ -198,6 +200,7 @@ def describe_evidence(found: Assessment) -> dict[str, Any]:
     return {
         "regions": [*found.zones],
         "period": design.period,
+        **({} if design.since is None else {"since": design.since}),
         "band": design.band,
         "synthetic": design.synthetic,
         "points": len(found.evidence.sample),

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 )
 @options.period_option
 @click.option(
+    "--since",
+    type=options.PERIOD,
+    help="Sample change: strata are what the maps of this year and of --period say together.",
+)
+@click.option(
     "--band",
     type=click.Choice(["filtered", "mask"]),
     default="filtered",
@@ -43,14 +48,14 @@ if TYPE_CHECKING:
 @click.option(
     "--standard-error",
     type=options.FiniteNumber(0, 0.5, min_open=True),
-    help="In place of --points: standard error that the share of crop is to have, such as 0.01.",
+    help="In place of --points: standard error that the share of crop, or of change, is to have, "
+    "such as 0.01.",
 )
 @click.option(
     "--expect",
     type=options.SHARES,
-    default="0.8,0.05",
-    show_default=True,
-    help="Share of crop to expect where the map says crop, and where it does not.",
+    help="Share of crop to expect where the map says crop, and where it does not; with --since, of "
+    "change where the maps differ, and where they agree.  [default: 0.8,0.05; 0.3,0.02]",
 )
 @click.option(
     "--allocation",
@@ -118,13 +123,15 @@ def sample(**given: Any) -> None:  # noqa: ANN401 (options)
 
     Strata are classes of the map, and what is asked for beside. Every pixel of the finished tiles
     is counted, so the chance of each point to be drawn is known exactly; equal seeds and equal maps
-    give equal samples. Then label the points, and run 'cropmask assess' and 'cropmask area'.
+    give equal samples. Then label the points, and run 'cropmask assess' and 'cropmask area'. With
+    --since it is a sample of change: label both years, and run 'cropmask area --change'.
 
     \b
     Examples:
       cropmask sample --region eastern --points 600 --allocation equal --out points.geojson
       cropmask sample --region eastern --standard-error 0.01 --allocation neyman --ceo ceo.csv
       cropmask sample --region eastern --points 900 --districts districts.gpkg --name-column NAME
+      cropmask sample --region eastern --since 2019 --period 2024 --points 600 --allocation equal
     """
     from cropmask.operate.sample import find_cost, make_sample, open_frame
 
@@ -162,6 +169,7 @@ def _check_options(given: dict[str, Any]) -> None:
     if given["out"].suffix.lower() not in (".geojson", ".json", ".gpkg"):
         raise click.UsageError(f"'{given['out']}' is neither .geojson nor .gpkg")
     check_districts(given)
+    _check_since(given)
     if given["ceo"] and given["ceo"].suffix.lower() != ".csv":
         raise click.UsageError(f"'{given['ceo']}' is no .csv")
     if not given["dry_run"]:
@@ -169,6 +177,16 @@ def _check_options(given: dict[str, Any]) -> None:
             if not path.absolute().parent.is_dir():
                 raise click.UsageError(f"the folder of '{path}' is not there")
             refuse_other_file(path, mark)
+
+
+def _check_since(given: dict[str, Any]) -> None:
+    since, period = given["since"], given["period"]
+    if since is None:
+        return
+    if since.end >= period.start:
+        raise click.UsageError(f"--since {since} must be over before --period {period} begins")
+    if given["edge_meters"]:
+        raise click.UsageError("--edge-meters is of one map: leave it out, or --since")
 
 
 def _marks(out: Path, ceo: Path | None) -> dict[Path, bytes]:
@@ -188,11 +206,14 @@ def _points_beside(ceo: Path) -> Path:
 
 def _make_request(given: dict[str, Any], limits: ReadLimits) -> SampleRequest:
     from cropmask.assess.draw import Stratifier
-    from cropmask.operate.sample import SampleRequest
+    from cropmask.operate.sample import EXPECTED, EXPECTED_CHANGE, SampleRequest
 
+    since = given["since"]
+    usual = EXPECTED if since is None else EXPECTED_CHANGE
     districts = load_given_districts(given, limits)
     stratifier = Stratifier(
         given["band"],
+        since=since is not None,
         edges=given["prob_strata"] or (),
         unlike=given["unlike"],
         districts=districts.names if districts else (),
@@ -204,7 +225,8 @@ def _make_request(given: dict[str, Any], limits: ReadLimits) -> SampleRequest:
         standard_error=given["standard_error"],
         allocation=given["allocation"],
         minimum=given["minimum"],
-        expected=given["expect"][::-1],
+        expected=given["expect"][::-1] if given["expect"] else usual,
+        since=since,
         seed=given["seed"],
         plot_pixels=int(given["plots"]),
         partial=given["partial"],
@@ -252,7 +274,8 @@ def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Itera
     design = drawn.design
     unit = "point" if design.plot_pixels == 1 else "plot"
     number = sum(stratum.sampled for stratum in design.strata)
-    yield f"{format_count(number, unit)} in {len(design.strata)} strata of {design.band}"
+    what = design.band if design.since is None else f"change from {design.since} ({design.band})"
+    yield f"{format_count(number, unit)} in {len(design.strata)} strata of {what}"
     if design.synthetic:
         yield "SYNTHETIC: the map is of the made-up world."
     for stratum in design.strata:
@@ -260,11 +283,15 @@ def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Itera
     yield f"          {design.unseen_hectares:>17,.0f} ha  of the tiles are nodata: not sampled"
     error = expect_error(drawn, request)
     other, crop = request.expected
+    share, here = ("crop", "mapped crop") if design.since is None else ("change", "mapped change")
     yield (
-        f"Expected standard error of the share of crop: {100 * error:.2f} percentage points, if "
-        f"{crop:g} of mapped crop and {other:g} of the rest is crop"
+        f"Expected standard error of the share of {share}: {100 * error:.2f} percentage points, if "
+        f"{crop:g} of {here} and {other:g} of the rest is {share}"
     )
     for path in files:
         yield f"  file     {path}"
-    line = write_command("assess", "--sample", str(files[0]), "--labels", "LABELS.csv")
-    yield f"Next: label the points (docs/labeling.md), then {line}"
+    command = ("assess",) if design.since is None else ("area", "--change")
+    line = write_command(*command, "--sample", str(files[0]), "--labels", "LABELS.csv")
+    columns = " and ".join(design.label_columns)
+    said = "" if design.since is None else f" in the columns {columns}"
+    yield f"Next: label the points{said} (docs/labeling.md), then {line}"

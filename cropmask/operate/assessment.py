@@ -30,9 +30,10 @@ from cropmask.assess.evidence import (
 )
 from cropmask.assess.frame import Frame, find_frame, read_at
 from cropmask.assess.labelpoints import LabelReport, PointColumns, collect_points
-from cropmask.assess.labels import Labels, join_labels
+from cropmask.assess.labels import Labels, join_change_labels, join_labels
 from cropmask.assess.matrix import count_labels
 from cropmask.assess.refusals import (
+    check_change,
     check_districts,
     check_map,
     check_region,
@@ -91,6 +92,8 @@ class AssessRequest:
     min_points: int = MIN_POINTS
     accept_unlabeled: bool = False
     """Whether strata may have many points without a class."""
+    change: bool = False
+    """Whether figures are of change between two years."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +175,7 @@ def open_assessment(site: Site, request: AssessRequest) -> Assessment:
         refuse_unknown_design(str(request.sample or request.labels[0]))
     sample = load_sample(request.sample, site.read.limits)
     design = sample.design
+    check_change(design, asked=request.change)
     zones = _find_zones(site, design, request.region)
     chosen = design.regions
     if request.region is not None:
@@ -184,7 +188,8 @@ def open_assessment(site: Site, request: AssessRequest) -> Assessment:
     }
     frame = _find_frame(site, design, zones, boundaries)
     check_map(design, frame)
-    labels = join_labels(sample, request.labels, request.columns, limits=site.read.limits)
+    join = join_change_labels if request.change else join_labels
+    labels = join(sample, request.labels, request.columns, limits=site.read.limits)
     if request.training is not None:
         known = sample.take(labels.is_labeled)
         check_training(known.id.tolist(), known.x, known.y, design.resolution, request.training)
@@ -215,7 +220,9 @@ def _find_frame(
 ) -> Frame:
     bands = Stratifier.of_design(design).bands_of_points
     wanted = {name: (zone.product, tiles_within(boundaries[name])) for name, zone in zones.items()}
-    return find_frame(site.store(), wanted, Period.year_of(design.period), bands, site.read_results)
+    since = None if design.since is None else Period.year_of(design.since)
+    period = Period.year_of(design.period)
+    return find_frame(site.store(), wanted, period, bands, site.read_results, since)
 
 
 def _digest(files: Sequence[Path]) -> str:

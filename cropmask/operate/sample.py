@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from cropmask.assess.design import MAX_POINTS, Sample
 from cropmask.assess.districts import Districts
-from cropmask.assess.draw import STRIP_ROWS, Stratifier
+from cropmask.assess.draw import CROP, STRIP_ROWS, Stratifier
 from cropmask.assess.frame import (
     PLOT_SHIFTS,
+    SINCE,
     Choice,
     Frame,
     FrameCounts,
@@ -35,6 +36,8 @@ from cropmask.task import Period
 
 EXPECTED: Final = (0.05, 0.8)
 """Shares of crop that are expected where the map says other, and where it says crop."""
+EXPECTED_CHANGE: Final = (0.02, 0.3)
+"""Shares of change that are expected where two maps agree, and where they differ."""
 _SHOWN: Final = 3
 """Names that a message lists."""
 
@@ -55,7 +58,10 @@ class SampleRequest:
     minimum: int = 30
     """Points, or plots, that each stratum gets at least."""
     expected: tuple[float, float] = EXPECTED
-    """Share of crop expected in strata of other and of crop."""
+    """Share of crop expected in strata of other and of crop; of change, in strata where maps agree
+    and where they differ."""
+    since: Period | None = None
+    """First year of a sample of change."""
     seed: int = 0
     plot_pixels: int = 1
     partial: bool = False
@@ -86,7 +92,7 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
     zones = [site.region(name) for name in dict.fromkeys(regions)]
     wanted = {zone.name: (zone.product, expected_tiles(site, zone)) for zone in zones}
     bands = request.stratifier.bands_of_points
-    frame = find_frame(site.store(), wanted, period, bands, site.read_results)
+    frame = find_frame(site.store(), wanted, period, bands, site.read_results, request.since)
     if frame.missing and not request.partial:
         names = list_some(frame.missing, _SHOWN)
         raise Rejected(
@@ -106,6 +112,8 @@ def find_cost(frame: Frame, request: SampleRequest) -> SampleCost:
         counts = pool.submit(reader.count, frame.tiles[0]).result()
     each = time.perf_counter() - began
     names, threads = request.stratifier.bands, frame.options.threads
+    if frame.since is not None:
+        names = (*names, SINCE)
     edge = int(AFRICA_10.size) // frame.resolution
     strip = edge * (STRIP_ROWS + 2 * request.stratifier.buffer) * (len(names) + 16)
     return SampleCost(
@@ -172,8 +180,13 @@ def _check_districts(counts: FrameCounts, request: SampleRequest) -> None:
 
 
 def expect_rates(counts: FrameCounts, request: SampleRequest) -> NDArray[np.float64]:
-    """Share of crop that is expected in each stratum, by what the map says there."""
-    return np.array([request.expected[map_class] for _, _, map_class in counts.names])
+    """Share of crop, or of change, that is expected in each stratum, by what the map says there."""
+    return np.array([expect_rate(map_class, request) for _, _, map_class in counts.names])
+
+
+def expect_rate(map_class: int, request: SampleRequest) -> float:
+    """The same of one class of the map, or of change."""
+    return request.expected[map_class > CROP if request.since is not None else map_class == CROP]
 
 
 def allocate_points(counts: FrameCounts, request: SampleRequest) -> NDArray[np.int64]:
@@ -208,6 +221,6 @@ def expect_error(sample: Sample, request: SampleRequest) -> float:
     strata = sample.design.strata
     return expected_standard_error(
         [stratum.pixels for stratum in strata],
-        [request.expected[stratum.map_class] for stratum in strata],
+        [expect_rate(stratum.map_class, request) for stratum in strata],
         [stratum.sampled for stratum in strata],
     )
