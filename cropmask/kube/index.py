@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import Final
 
 from cropmask import contract
-from cropmask.kube.manifests import DAY, Manifest, WorkerPod, make_document, make_pod
+from cropmask.kube.manifests import (
+    DAY,
+    Manifest,
+    WorkerPod,
+    make_cron_job,
+    make_document,
+    make_pod,
+)
 from cropmask.kube.namespace import INDEXER, make_egress
 
 DATABASE_SECRET: Final = f"{contract.APP}-datacube"
@@ -44,16 +51,7 @@ def make_index_cron_job(worker: WorkerPod, command: Sequence[str], schedule: str
         "ttlSecondsAfterFinished": 7 * DAY,
         "template": template,
     }
-    spec = {
-        "schedule": schedule,
-        "timeZone": "Etc/UTC",
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": 3600,
-        "successfulJobsHistoryLimit": 3,
-        "failedJobsHistoryLimit": 3,
-        "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
-    }
-    return make_document("batch/v1", "CronJob", INDEXER, worker.namespace, labels, spec=spec)
+    return make_cron_job(INDEXER, worker.namespace, schedule, labels, job)
 
 
 def database_variable(*, optional: bool = False) -> Manifest:

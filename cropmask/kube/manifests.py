@@ -167,6 +167,28 @@ def make_indexed_job(
     return make_job(name, worker, spec)
 
 
+def make_cron_job(
+    name: str, namespace: str, schedule: str, labels: Mapping[str, str], job: Manifest
+) -> Manifest:
+    """CronJob that starts a Job of this specification, never two at a time.
+
+    Parameters
+    ----------
+    schedule
+        Cron's five fields, UTC.
+    """
+    spec = {
+        "schedule": schedule,
+        "timeZone": "Etc/UTC",
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 3600,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 3,
+        "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
+    }
+    return make_document("batch/v1", "CronJob", name, namespace, labels, spec=spec)
+
+
 def make_pod(worker: WorkerPod) -> Manifest:
     """Pod template of a worker: restricted, read-only but for two folders, stopped gently."""
     node = {} if worker.any_node else _batch_node()

@@ -21,6 +21,7 @@ from cropmask.kube.manifests import (
     RETRIED,
     Manifest,
     WorkerPod,
+    make_cron_job,
     make_document,
     make_failure_policy,
     make_pod,
@@ -163,16 +164,7 @@ def make_campaign_cron_job(
         "ttlSecondsAfterFinished": 7 * DAY,
         "template": template,
     }
-    spec = {
-        "schedule": schedule,
-        "timeZone": "Etc/UTC",
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": 3600,
-        "successfulJobsHistoryLimit": 3,
-        "failedJobsHistoryLimit": 3,
-        "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
-    }
-    return make_document("batch/v1", "CronJob", _name(region), worker.namespace, labels, spec=spec)
+    return make_cron_job(_name(region), worker.namespace, schedule, labels, job)
 
 
 def _name(region: str) -> str:
