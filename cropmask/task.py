@@ -80,6 +80,15 @@ class Period:
         """The period of the same length that ends when this one begins."""
         return Period(_add_months(self.start, -self.months), self.months)
 
+    def find_between(self, last: Period) -> tuple[Period, ...]:
+        """Periods of the same length after it, one after the other, that end before another."""
+        found = []
+        after = Period(_add_months(self.start, self.months), self.months)
+        while after.end < last.start:
+            found.append(after)
+            after = Period(_add_months(after.start, after.months), after.months)
+        return tuple(found)
+
     @property
     def halves(self) -> tuple[Period, Period]:
         """The first and the second half of the period."""

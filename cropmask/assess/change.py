@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +24,19 @@ _CODES[:2, :2] = [[STABLE_OTHER, GAIN], [LOSS, STABLE_CROP]]
 def combine_classes(since: NDArray[np.integer], until: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Class of change of the classes of two years, any shape; nodata where one of them has none."""
     return np.asarray(_CODES[since, until])
+
+
+def find_flicker(years: Sequence[NDArray[np.uint8]]) -> NDArray[np.bool_]:
+    """Where classes of years, first to last, change more often than their two ends differ.
+
+    A year without data contradicts nothing; the ends have data wherever it matters.
+    """
+    known, changes = years[0].copy(), np.zeros(years[0].shape, np.uint8)
+    for classes in years[1:]:
+        is_seen = classes != NODATA
+        changes += is_seen & (classes != known)
+        known = np.where(is_seen, classes, known)
+    return np.asarray(changes > (years[0] != years[-1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

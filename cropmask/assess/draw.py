@@ -25,6 +25,8 @@ STRIP_ROWS: Final = 512
 """Rows that are read together: those of a block of the results."""
 UNSEEN: Final = -1
 """Stratum of pixels that are not sampled."""
+FLICKER: Final = "flicker"
+"""Stands for a band of what changes more often than two maps differ, 1 where it does."""
 OTHER, CROP = 0, 1
 CLASS_NAMES: Final = ("other", "crop")
 ELSEWHERE: Final = "elsewhere"
@@ -70,6 +72,8 @@ class Stratifier:
     unlike: bool = False
     """Whether land outside the training data is a stratum, by the band ``dissimilarity``."""
     districts: tuple[str, ...] = ()
+    flicker: bool = False
+    """Whether a change that the years between contradict is a stratum, of a sample of change."""
 
     @classmethod
     def of_design(cls, design: SampleDesign, districts: Sequence[str] = ()) -> Self:
@@ -81,6 +85,7 @@ class Stratifier:
             design.edge_pixels,
             "dissimilarity" in design.factors,
             tuple(districts) if "district" in design.factors else (),
+            "flicker" in design.factors,
         )
 
     @property
@@ -107,6 +112,7 @@ class Stratifier:
             "prob": bool(self.edges),
             "edge": self.buffer > 0,
             "dissimilarity": self.unlike,
+            "flicker": self.flicker,
             "district": bool(self.districts),
         }
         return tuple(name for name, is_used in parts.items() if is_used)
@@ -129,6 +135,8 @@ class Stratifier:
             yield ("inside", "edge")
         if self.unlike:
             yield ("like the samples", "unlike the samples")
+        if self.flicker:
+            yield ("steady", "flicker")
         if self.districts:
             yield (*self.districts, ELSEWHERE)
 
@@ -151,6 +159,8 @@ class Stratifier:
             ]
         if self.unlike:
             yield is_unlike(strip.middle("dissimilarity"))
+        if self.flicker:
+            yield strip.middle(FLICKER)
         if self.districts:
             assert strip.districts is not None
             yield np.where(strip.districts == UNSEEN, len(self.districts), strip.districts)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from cropmask.assess.change import combine_classes
+from cropmask.assess.change import combine_classes, find_flicker
 from cropmask.assess.design import Sample, SampleDesign, SampledTile, find_centers, make_strata
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import (
     CROP,
+    FLICKER,
     STRIP_ROWS,
     Bytes,
     Codes,
@@ -46,6 +47,8 @@ PLOT_SHIFTS: Final = {1: ((0, 0),), 3: tuple((y, x) for y in (-1, 0, 1) for x in
 """Rows and columns of the points of a plot from its middle."""
 SINCE: Final = "since"
 """Stands for the sampled band of the earlier map, among the bands of a sample of change."""
+BETWEEN: Final = "between "
+"""Begins the names of the same band of the years between, before the period."""
 _ORDER: Final = 2**32
 """Number of the random stream that orders points, beyond those of strata."""
 
@@ -91,7 +94,13 @@ class Frame:
 
     def bytes_of(self, bands: Sequence[str]) -> int:
         """Size of the files of some bands."""
-        return sum(each.bytes[name] for each in self.tiles for name in bands)
+        return sum(each.bytes.get(name, 0) for each in self.tiles for name in bands)
+
+    @property
+    def earlier(self) -> tuple[str, ...]:
+        """Names of the sampled band of the years before the last, in any tile."""
+        names = {name for each in self.tiles for name in each.hrefs}
+        return tuple(sorted(name for name in names if name == SINCE or name.startswith(BETWEEN)))
 
 
 def find_frame(
@@ -101,10 +110,12 @@ def find_frame(
     bands: Sequence[str],
     options: ReadOptions,
     since: Period | None = None,
+    between: Sequence[Period] = (),
 ) -> Frame:
     """Finished tiles of regions, each with its product and the tiles that it has.
 
-    With ``since``, those that are finished in that period as well, for a sample of change.
+    With ``since``, those that are finished in that period as well, for a sample of change; with
+    ``between``, each has the maps of these years as far as there are any.
 
     Raises
     ------
@@ -140,7 +151,11 @@ def find_frame(
         _check_models(tiles)
     if since is not None:
         first, last = opened
-        found = [_join_years(a, b, bands[0]) for a, b in zip(first, last, strict=True)]
+        more = _find_between(store, regions, between, bands[0])
+        found = [
+            _join_years(a, more.get((a.region, a.tile), {}), b, bands[0])
+            for a, b in zip(first, last, strict=True)
+        ]
     products = tuple(product for _, (product, _) in sorted(regions.items()))
     return Frame(products, period, _divide(found, bands[0]), tuple(missing), options, since)
 
@@ -153,14 +168,48 @@ def _find_finished(
     return [each for each in every if each.is_finished and each.tile in wanted]
 
 
-def _join_years(since: FrameTile, until: FrameTile, band: str) -> FrameTile:
-    """A tile of two years, with the earlier one's band beside those of the later one."""
+def _find_between(
+    store: Store,
+    regions: Mapping[str, tuple[Product, Sequence[Tile]]],
+    periods: Sequence[Period],
+    band: str,
+) -> dict[tuple[str, Tile], dict[str, FrameTile]]:
+    """Tiles of the years between, by region and tile, then by the name of their band."""
+    found: dict[tuple[str, Tile], dict[str, FrameTile]] = {}
+    for period in periods:
+        for name, (product, expected) in regions.items():
+            datasets = _find_finished(store, product, period, expected)
+            tiles = map_threads(partial(_open_tile, store, name, (band,)), datasets)
+            _check_models(tiles)
+            for each in tiles:
+                found.setdefault((name, each.tile), {})[f"{BETWEEN}{period}"] = each
+    if periods and not found:
+        raise Rejected(
+            f"no tile is finished in a year between ({', '.join(map(str, periods))}), which tell "
+            "what flickers: map one, or leave flicker out of the strata",
+            reason=Reason.NO_RESULTS,
+        )
+    return found
+
+
+def _join_years(
+    since: FrameTile, between: Mapping[str, FrameTile], until: FrameTile, band: str
+) -> FrameTile:
+    """A tile of several years, with the band of the earlier ones beside those of the last."""
+    earlier = {SINCE: since, **between}
+    every = [*earlier.values(), until]
+    if len({each.resolution for each in every}) > 1:
+        raise Rejected(
+            f"the maps of tile {until.tile} of {until.region} have pixels of several sizes: map "
+            "all years at one size",
+            reason=Reason.CHANGED,
+        )
     return replace(
         until,
-        run_key=f"{since.run_key} {until.run_key}",
-        synthetic=since.synthetic or until.synthetic,
-        hrefs={**until.hrefs, SINCE: since.hrefs[band]},
-        bytes={**until.bytes, SINCE: since.bytes[band]},
+        run_key=" ".join(each.run_key for each in every),
+        synthetic=any(each.synthetic for each in every),
+        hrefs={**until.hrefs, **{name: each.hrefs[band] for name, each in earlier.items()}},
+        bytes={**until.bytes, **{name: each.bytes[band] for name, each in earlier.items()}},
     )
 
 
@@ -238,7 +287,9 @@ class FrameReader:
         window = GridWindow.of_tile(tile.tile, tile.resolution)
         halo = self._stratifier.buffer
         names = self._stratifier.bands
-        earlier = (SINCE,) if self._stratifier.since else ()
+        earlier = [SINCE] if self._stratifier.since else []
+        if self._stratifier.flicker:
+            earlier += sorted(name for name in tile.hrefs if name.startswith(BETWEEN))
         with _Open(tile, (*names, *earlier), self._frame.options) as rasters:
             numbers = range(-(-window.rows // STRIP_ROWS)) if only is None else only
             for number in numbers:
@@ -250,8 +301,10 @@ class FrameReader:
                 bands[names[0]] = rasters.read_classes(names[0], row - halo, rows + 2 * halo)
                 rasters.leave_out(bands[names[0]], row - halo)
                 if earlier:
-                    since = rasters.read_classes(SINCE, row - halo, rows + 2 * halo)
-                    bands[names[0]] = combine_classes(since, bands[names[0]])
+                    years = [rasters.read_classes(name, row, rows) for name in earlier]
+                    years.append(bands[names[0]])
+                    bands[names[0]] = combine_classes(years[0], years[-1])
+                    bands[FLICKER] = find_flicker(years).astype(np.uint8)
                 part = window.part(row, 0, rows, window.columns)
                 yield MapStrip(bands, row, rows, halo, self._number_districts(part))
 

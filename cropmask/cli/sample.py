@@ -87,6 +87,11 @@ if TYPE_CHECKING:
     help="A stratum of its own for land outside the training data; needs the band dissimilarity.",
 )
 @click.option(
+    "--flicker",
+    is_flag=True,
+    help="With --since: a stratum of its own for what the maps of the years between contradict.",
+)
+@click.option(
     "--districts",
     type=options.FILE,
     help="GeoJSON or GeoPackage of polygons with names: each is divided into strata of its own.",
@@ -182,9 +187,13 @@ def _check_options(given: dict[str, Any]) -> None:
 def _check_since(given: dict[str, Any]) -> None:
     since, period = given["since"], given["period"]
     if since is None:
+        if given["flicker"]:
+            raise click.UsageError("--flicker is of --since")
         return
     if since.end >= period.start:
         raise click.UsageError(f"--since {since} must be over before --period {period} begins")
+    if given["flicker"] and not since.find_between(period):
+        raise click.UsageError(f"no year lies between --since {since} and --period {period}")
     if given["edge_meters"]:
         raise click.UsageError("--edge-meters is of one map: leave it out, or --since")
 
@@ -214,6 +223,7 @@ def _make_request(given: dict[str, Any], limits: ReadLimits) -> SampleRequest:
     stratifier = Stratifier(
         given["band"],
         since=since is not None,
+        flicker=given["flicker"],
         edges=given["prob_strata"] or (),
         unlike=given["unlike"],
         districts=districts.names if districts else (),

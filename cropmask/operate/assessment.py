@@ -222,7 +222,8 @@ def _find_frame(
     wanted = {name: (zone.product, tiles_within(boundaries[name])) for name, zone in zones.items()}
     since = None if design.since is None else Period.year_of(design.since)
     period = Period.year_of(design.period)
-    return find_frame(site.store(), wanted, period, bands, site.read_results, since)
+    between = since.find_between(period) if since and "flicker" in design.factors else ()
+    return find_frame(site.store(), wanted, period, bands, site.read_results, since, between)
 
 
 def _digest(files: Sequence[Path]) -> str:

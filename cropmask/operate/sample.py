@@ -16,7 +16,6 @@ from cropmask.assess.districts import Districts
 from cropmask.assess.draw import CROP, STRIP_ROWS, Stratifier
 from cropmask.assess.frame import (
     PLOT_SHIFTS,
-    SINCE,
     Choice,
     Frame,
     FrameCounts,
@@ -92,7 +91,9 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
     zones = [site.region(name) for name in dict.fromkeys(regions)]
     wanted = {zone.name: (zone.product, expected_tiles(site, zone)) for zone in zones}
     bands = request.stratifier.bands_of_points
-    frame = find_frame(site.store(), wanted, period, bands, site.read_results, request.since)
+    since = request.since
+    between = since.find_between(period) if since and request.stratifier.flicker else ()
+    frame = find_frame(site.store(), wanted, period, bands, site.read_results, since, between)
     if frame.missing and not request.partial:
         names = list_some(frame.missing, _SHOWN)
         raise Rejected(
@@ -112,8 +113,7 @@ def find_cost(frame: Frame, request: SampleRequest) -> SampleCost:
         counts = pool.submit(reader.count, frame.tiles[0]).result()
     each = time.perf_counter() - began
     names, threads = request.stratifier.bands, frame.options.threads
-    if frame.since is not None:
-        names = (*names, SINCE)
+    names = (*names, *frame.earlier)
     edge = int(AFRICA_10.size) // frame.resolution
     strip = edge * (STRIP_ROWS + 2 * request.stratifier.buffer) * (len(names) + 16)
     return SampleCost(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from cropmask.task import Period, RunKey, Task
 from tests.results import make_facts
 
 TILES = (Tile(215, 75), Tile(216, 75))
-SINCE, UNTIL = Period.year_of("2019"), Period.year_of("2024")
+SINCE, BETWEEN, UNTIL = (Period.year_of(year) for year in ("2019", "2021", "2024"))
 PLAIN = Product("plain", "1.0.0")
 EDGE = 960
 COLUMNS = ("class_2019", "class_2024")
@@ -49,6 +51,8 @@ class Land:
     """Class of change ``(y, x)``."""
     maps: dict[Tile, NDArray[np.uint8]]
     """The same by the two maps."""
+    years: dict[Tile, list[NDArray[np.uint8]]]
+    """Maps of all years that there are, the first to the last."""
 
     def site(self) -> Site:
         """Where the maps are."""
@@ -79,10 +83,10 @@ class Land:
             rows.append((name, *(("non-crop", "crop")[crop] for crop in years_of(change))))
         return rows
 
-    def draw(self, seed: int, points: int = 240) -> Sample:
+    def draw(self, seed: int, points: int = 240, *, flicker: bool = False) -> Sample:
         """A sample of change."""
         request = SampleRequest(
-            Stratifier("filtered", since=True),
+            Stratifier("filtered", since=True, flicker=flicker),
             points=points,
             allocation="equal",
             seed=seed,
@@ -108,7 +112,7 @@ def land(tmp_path_factory: pytest.TempPathFactory) -> Land:
     """Land of which 2 % change; maps err in patches of 4 x 4 pixels, 10 % each year."""
     folder = tmp_path_factory.mktemp("change")
     rng = np.random.default_rng(4)
-    truth, maps = {}, {}
+    truth, maps, years = {}, {}, {}
     for tile in TILES:
         first = (rng.random((60, 60)) < 0.3).repeat(16, 0).repeat(16, 1)
         turned = (rng.random((60, 60)) < 0.02).repeat(16, 0).repeat(16, 1)
@@ -118,11 +122,16 @@ def land(tmp_path_factory: pytest.TempPathFactory) -> Land:
         mapped[0][:40], mapped[1][:, :20] = 255, 255
         for period, pixels in zip((SINCE, UNTIL), mapped, strict=True):
             put_map(folder, tile, period, pixels)
+        years[tile] = mapped
+        if tile == TILES[0]:  # the other one has no map of the year between
+            middle = rng.choice([0, 1, 255], (240, 240)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+            put_map(folder, tile, BETWEEN, middle)
+            years[tile] = [mapped[0], middle, mapped[1]]
         maps[tile] = combine_classes(*mapped)
         truth[tile] = np.where(maps[tile] == 255, 255, combine_classes(*np.uint8(true)))
     (folder / "catalog").mkdir()
     write_region(folder / "models" / "plain", TILES)
-    return Land(folder, truth, maps)
+    return Land(folder, truth, maps, years)
 
 
 def put_map(folder: Path, tile: Tile, period: Period, mask: NDArray[np.uint8]) -> None:
@@ -165,6 +174,37 @@ def test_strata_are_the_difference_of_the_maps_counted_exactly(land: Land) -> No
     assert sample.change.tolist() == [land.maps[tile][row, column] for tile, row, column in places]
     keys = {tile.run_key for tile in design.tiles}
     assert keys == {f"{'2019' * 16} {'2024' * 16}"}
+
+
+def test_what_the_years_between_contradict_is_a_stratum_of_its_own(
+    land: Land, tmp_path: Path
+) -> None:
+    sample = land.draw(5, 320, flicker=True)
+    assert sample.design.factors == ("change", "flicker")
+    counted: Counter[str] = Counter()
+    for tile in TILES:
+        stacked = np.stack(land.years[tile], -1).reshape(-1, len(land.years[tile]))
+        for years, pixels in zip(*np.unique(stacked, axis=0, return_counts=True), strict=True):
+            counted[name_years(tuple(years.tolist()))] += int(pixels)
+    counted.pop("")
+    assert {each.name: each.hectares for each in sample.design.strata} == counted
+    assert {tile.run_key.count(" ") for tile in sample.design.tiles} == {1, 2}
+    found = open_assessment(land.site(), land.write(tmp_path, sample))
+    change = estimate_change(found.estimate_area())
+    gain = change.area.hectares.at(GAIN)
+    assert gain.low <= land.hectares(GAIN, land.truth) <= gain.high
+    assert change.area.mapped_hectares[GAIN] == land.hectares(GAIN, land.maps)
+
+
+def name_years(years: tuple[int, ...]) -> str:
+    """Stratum of a pixel by its classes in all years; empty if it is not sampled."""
+    if 255 in (years[0], years[-1]):
+        return ""
+    seen = [crop for crop in years if crop != 255]
+    changes = sum(a != b for a, b in pairwise(seen))
+    names = {(0, 0): "stable other", (1, 1): "stable crop", (0, 1): "gain", (1, 0): "loss"}
+    steady = "steady" if changes == (years[0] != years[-1]) else "flicker"
+    return f"{names[years[0], years[-1]]}, {steady}"
 
 
 def test_a_sample_of_change_is_read_back_from_both_kinds_of_files(
@@ -277,6 +317,8 @@ def test_what_is_no_sample_of_change_or_no_other_figure_is_refused(
     [
         (("--since", "2024"), "--since 2024--P1Y must be over before --period 2024--P1Y begins"),
         (("--since", "2019", "--edge-meters", "200"), "--edge-meters is of one map"),
+        (("--since", "2023", "--flicker"), "no year lies between --since 2023--P1Y and --period"),
+        (("--flicker",), "--flicker is of --since"),
         (("--since", "2018"), "no tile of 2018--P1Y and of 2024--P1Y is finished"),
     ],
 )
