@@ -23,8 +23,8 @@ _CHUNK: Final = 1 << 20
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
-def file_route(store: Store) -> BaseRoute:
-    """The files of a store below ``/files/``."""
+def file_route(store: Store, below: str = FILES_PATH) -> BaseRoute:
+    """The files of a store below a path."""
 
     def file(request: Request) -> Response:
         key = plain_key(request.path_params["key"])
@@ -52,7 +52,7 @@ def file_route(store: Store) -> BaseRoute:
         content = chain((next(parts),), parts) if length else ()
         return _FileResponse(content, status_code=status, headers=headers, media_type=kind)
 
-    return Route(f"{FILES_PATH}{{key:path}}", file, methods=["GET", "HEAD"])
+    return Route(f"{below}{{key:path}}", file, methods=["GET", "HEAD"])
 
 
 def plain_key(key: str) -> str:

@@ -29,6 +29,7 @@ from cropmask.catalog.browser import CONFIG, POLICY, PREFIX, make_config
 from cropmask.catalog.documents import load_document, parse_object
 from cropmask.catalog.files import file_route, plain_key
 from cropmask.catalog.guard import Guard, Visitors
+from cropmask.catalog.mappage import CONFIG_FILE, make_map_page, make_map_policy
 from cropmask.catalog.pages import PAGE_POLICY, make_document_page
 from cropmask.errors import CropmaskError, Reason, Rejected
 from cropmask.stac.collection import ROOT_KEY
@@ -71,6 +72,23 @@ def make_browser_app(
             Mount(PREFIX.rstrip("/"), _BrowserFiles(directory=browser, html=True)),
         ]
     return _make_app(routes, visitors)
+
+
+def make_map_app(store: Store, library: Path, visitors: Visitors = LOOPBACK) -> ASGIApp:
+    """The folder of a web map at the root; its pages are made anew of what it says they show.
+
+    So nothing runs but the program of this version, whatever the folder holds.
+    """
+    store = confine(store)
+    headers = {"Content-Security-Policy": make_map_policy(library), "Cache-Control": "no-cache"}
+
+    def page(_: Request) -> Response:
+        config = load_document(store, CONFIG_FILE)
+        return HTMLResponse(make_map_page(config, library), headers=headers)
+
+    return _make_app(
+        [Route("/", page), Route("/index.html", page), file_route(store, "/")], visitors
+    )
 
 
 class _BrowserFiles(StaticFiles):

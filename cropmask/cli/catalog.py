@@ -323,8 +323,9 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
     """Look at a catalog and its maps in STAC Browser.
 
     PLACE is a folder or s3://bucket/prefix of results; 'cropmask catalog build --results PLACE'
-    links what is there. STAC Browser is built on first use, which needs Node.js with npm and
-    takes two minutes; without Node.js there are plain pages.
+    links what is there. A folder that 'cropmask web' has made is shown as the map that it is.
+    STAC Browser is built on first use, which needs Node.js with npm and takes two minutes; without
+    Node.js there are plain pages.
 
     \b
     Examples:
@@ -335,7 +336,8 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
 
     require_web_packages()
     from cropmask.catalog.browser import ensure_browser
-    from cropmask.catalog.web import make_browser_app
+    from cropmask.catalog.mappage import CONFIG_FILE, ensure_map_library
+    from cropmask.catalog.web import make_browser_app, make_map_app
     from cropmask.stac.collection import ROOT_KEY
 
     site, store = _open_place(place)
@@ -345,6 +347,12 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
         click.echo(folder)
         return
     if not store.exists(ROOT_KEY):
+        if store.exists(CONFIG_FILE):
+            with show_progress() as progress:
+                library = ensure_map_library(site.cache, progress)
+            make_map = partial(make_map_app, store, library)
+            _serve(make_map, _Listening(**where), "{address}/", launch=launch)
+            return
         raise _no_catalog(site, store.uri(ROOT_KEY))
     browser = None
     if not plain:

@@ -60,6 +60,8 @@ STAGES: Final = {
     "check": "checking",
     "publish": "publishing",
     "index": "indexing",
+    "map tiles": "cutting tiles of the map",
+    "map archive": "fetching MapLibre from npm",
     "browser archive": "fetching STAC Browser from npm",
     "browser packages": "fetching the packages it needs",
     "browser build": "compiling STAC Browser",

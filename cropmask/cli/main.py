@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "sample": ("cropmask.cli.sample", "Draw points of a map at random, for people to label."),
     "mosaic": ("cropmask.cli.mosaic", "Make a quick look of a region, also while it is computed."),
     "show": ("cropmask.cli.show", "Draw a result with legend and title."),
+    "web": ("cropmask.cli.web", "Make a web page of a region's maps, with a slider of years."),
     "ls": ("cropmask.cli.results", "List results."),
     "sync": ("cropmask.cli.results", "Copy results between folders and S3."),
     "rm": ("cropmask.cli.results", "Delete results."),

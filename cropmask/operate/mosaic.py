@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -110,16 +111,19 @@ class Mosaic:
 
 
 def make_grid(
-    tiles: Iterable[Tile], meters: int | None = None, most: int = MAX_PIXELS
+    tiles: Iterable[Tile],
+    meters: int | None = None,
+    most: int = MAX_PIXELS,
+    sizes: Sequence[int] = MOSAIC_RESOLUTIONS,
 ) -> MosaicGrid:
-    """Grid over tiles; by default the finest of at most ``most`` pixels an edge."""
+    """Grid over tiles; by default the finest of at most ``most`` pixels an edge, of ``sizes``."""
     found = tuple(tiles)
     if not found:
         raise Rejected("the region has no tile: look at its boundary", reason=Reason.NO_TILES)
     west, north = min(tile.x for tile in found), max(tile.y for tile in found)
     columns = max(tile.x for tile in found) - west + 1
     rows = north - min(tile.y for tile in found) + 1
-    grids = [MosaicGrid(size, west, north, columns, rows) for size in MOSAIC_RESOLUTIONS]
+    grids = [MosaicGrid(size, west, north, columns, rows) for size in sizes]
     if meters is not None:
         return next(grid for grid in grids if grid.meters == meters)
     fitting = (grid for grid in grids if max(grid.geobox.shape) <= most)
@@ -179,7 +183,6 @@ def make_mosaic(
             f"--bands +{band.name}",
             reason=Reason.NO_RESULTS,
         )
-    unreadable = []
     collection = find_collection(store, product.name)
     synthetic = is_synthetic(collection)
     tags = {"TIFFTAG_IMAGEDESCRIPTION": _describe(product, period, band, synthetic)}
@@ -188,17 +191,8 @@ def make_mosaic(
         tags["TIFFTAG_COPYRIGHT"] = credit
     with TemporaryDirectory(prefix="cropmask-") as temporary:
         folder = Path(temporary)
-        raw, cog, picture = (folder / name for name in ("raw.tif", "mosaic.tif", "mosaic.png"))
-        with _open_raw(raw, grid) as raster:
-            raster.update_tags(**tags)
-            set_colors(raster, band)
-            for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, grid, options)):
-                if pixels is None:
-                    unreadable.append(tile)
-                else:
-                    raster.write(pixels, 1, window=grid.window(tile))
-                progress((done + 1) / len(datasets))
-        copy_cog(raw, cog, band)
+        cog, picture = folder / "mosaic.tif", folder / "mosaic.png"
+        unreadable = write_mosaic(store, datasets, band, grid, cog, tags, options, progress)
         if has_matplotlib():
             facts = [f"{len(datasets) - len(unreadable):,} of {len(wanted):,} tiles"]
             facts += [f"Pixels of {grid.meters} m", *([MADE_UP] if synthetic else [])]
@@ -215,10 +209,40 @@ def make_mosaic(
         grid,
         len(datasets) - len(unreadable),
         len(wanted),
-        tuple(unreadable),
+        unreadable,
         synthetic,
         has_matplotlib(),
     )
+
+
+def write_mosaic(
+    store: Store,
+    datasets: Sequence[Dataset],
+    band: Band,
+    grid: MosaicGrid,
+    path: Path,
+    tags: Mapping[str, str] = MappingProxyType({}),
+    options: ReadOptions | None = None,
+    progress: ShareDone = lambda _share: None,
+) -> tuple[Tile, ...]:
+    """Write a COG of datasets side by side, from overviews; those that cannot be read are told.
+
+    A file beside it, ``.raw``, is there meanwhile.
+    """
+    raw = path.with_suffix(".raw")
+    unreadable = []
+    with _open_raw(raw, grid) as raster:
+        raster.update_tags(**tags)
+        set_colors(raster, band)
+        for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, grid, options)):
+            if pixels is None:
+                unreadable.append(tile)
+            else:
+                raster.write(pixels, 1, window=grid.window(tile))
+            progress((done + 1) / len(datasets))
+    copy_cog(raw, path, band)
+    raw.unlink()
+    return tuple(unreadable)
 
 
 def read_mosaic(
@@ -229,7 +253,7 @@ def read_mosaic(
     Raises Interrupted if a tile cannot be read.
     """
     pixels = np.full(grid.geobox.shape, NODATA, np.uint8)
-    for tile, found in _read_all(store, list(datasets), band, grid, options):
+    for tile, found in _read_all(store, datasets, band, grid, options):
         if found is None:
             raise Interrupted(f"tile {tile} cannot be read now: try again")
         pixels[grid.window(tile).toslices()] = found
@@ -278,7 +302,7 @@ def _open_raw(path: Path, grid: MosaicGrid) -> Any:  # noqa: ANN401 (rasterio is
 
 def _read_all(
     store: Store,
-    datasets: list[Dataset],
+    datasets: Sequence[Dataset],
     band: Band,
     grid: MosaicGrid,
     options: ReadOptions | None,

@@ -199,6 +199,13 @@ def write_rgba(path: Path, pixels: NDArray[np.uint8]) -> None:
         _save(raster, path, driver="PNG", ZLEVEL="9")
 
 
+def encode_gray(values: NDArray[np.uint8]) -> bytes:
+    """PNG of values, uint8 ``(y, x)``, as they are."""
+    with _raster(values[np.newaxis], None) as raster, MemoryFile() as encoded:
+        rasterio.shutil.copy(raster, encoded.name, driver="PNG", ZLEVEL="6")
+        return bytes(encoded.getbuffer())
+
+
 def load_file_facts(path: Path) -> FileFacts:
     """Name, size and digests of a written file."""
     digests = hashlib.sha256(), hashlib.sha1(usedforsecurity=False)

@@ -58,13 +58,14 @@ def make_page(
     lang: str = "en",
     script: str = "",
     pictures: str = "'self'",
+    more: str = "",
 ) -> str:
     """A whole page, on which nothing runs but its own ``script``.
 
     ``heading`` is more for its ``head``; ``pictures`` says where they may be from, as a content
-    security policy does.
+    security policy does, and ``more`` are further directives of it.
     """
-    policy = make_policy(style, script, pictures)
+    policy = make_policy(style, script, pictures, more)
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -80,12 +81,12 @@ def make_page(
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def make_policy(style: str, script: str = "", pictures: str = "'self'") -> str:
+def make_policy(style: str, script: str = "", pictures: str = "'self'", more: str = "") -> str:
     """Content security policy of a page: its own style, its own script if any, and pictures."""
     code = f"script-src {_digest(script)}; " if script else ""
     return (
         f"default-src 'none'; style-src {_digest(style)}; {code}img-src {pictures}; "
-        "base-uri 'none'; form-action 'none'"
+        f"{more}{'; ' if more else ''}base-uri 'none'; form-action 'none'"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         packed.addfile(entry, io.BytesIO(b"hi"))
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ARCHIVE", str(archive))
-    monkeypatch.setattr(browser, "_SHA256", sha256(archive.read_bytes()).hexdigest())
+    digest = sha256(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(browser, "_PACKAGE", replace(browser._PACKAGE, sha256=digest))
     monkeypatch.setenv("CROPMASK_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 

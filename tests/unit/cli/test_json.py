@@ -29,6 +29,7 @@ LISTS_NOTHING = {
     "demo": "makes a world",
     "mosaic": "draws a picture",
     "show": "draws a picture",
+    "web": "writes a page",
     "train": "makes a model, and its card",
     "models import": "makes a model file, and its card",
     "report": "writes a page, and its JSON beside it",
