@@ -124,7 +124,13 @@ def land(tmp_path_factory: pytest.TempPathFactory) -> Land:
             put_map(folder, tile, period, pixels)
         years[tile] = mapped
         if tile == TILES[0]:  # the other one has no map of the year between
-            middle = rng.choice([0, 1, 255], (240, 240)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+            middle = (
+                np.random.default_rng(5)
+                .choice([0, 1, 255], (240, 240))
+                .astype(np.uint8)
+                .repeat(4, 0)
+                .repeat(4, 1)
+            )
             put_map(folder, tile, BETWEEN, middle)
             years[tile] = [mapped[0], middle, mapped[1]]
         maps[tile] = combine_classes(*mapped)

@@ -15,13 +15,18 @@ import rasterio
 import shapely
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from pyproj import Transformer
 
 import cropmask
+from cropmask.assess.labelpoints import LabeledPoint
 from cropmask.attribution import UNSTATED
 from cropmask.cli.main import cropmask as main
 from cropmask.fleet.recordfiles import load_runs
 from cropmask.grid import CRS
+from cropmask.operate.checksamples import check_samples
+from cropmask.operate.extract import extract
 from cropmask.operate.plan import make_plan
+from cropmask.operate.show import draw_result
 from cropmask.region import load_region
 from cropmask.site.site import Site, open_site
 from cropmask.sources.search import FEATURE_LAYERS
@@ -30,6 +35,7 @@ from cropmask.stac.item import parse_item
 from cropmask.store.folder import FolderStore
 from cropmask.task import Order, Period, Task
 from cropmask.tile.run import run_tile
+from cropmask.training.samples import load_samples
 from tests.results import make_facts, put_facts
 from tests.worlds import TILE, World, make_world
 
@@ -220,3 +226,42 @@ def test_commands_of_a_run_take_a_season(
     run("catalog", "build", "--results", "results")
     links = json.loads(store.get("crop_mask_plot/collection.json"))["links"]
     assert sum("/2020-07--P1Y/" in link["href"] for link in links) == 1
+
+
+@pytest.mark.parametrize(("order", "half"), [("calendar", 1), ("season", 0)])
+def test_samples_of_a_season_have_its_features_in_the_regions_order(
+    seasons: Seasons, tmp_path: Path, order: str, half: int
+) -> None:
+    site = seasons.site(order, tmp_path / "a")
+    region, world = site.region("plot"), seasons.world
+    rows, columns = np.nonzero(
+        (world.halves[0].reflectance[0] > 0) & (world.halves[1].reflectance[0] > 0)
+    )
+    left, _, _, top = world.tile.bounds
+    to_degrees = Transformer.from_crs(CRS, "OGC:CRS84", always_xy=True)
+    points = []
+    for name, at, date in (("in", 500, "2021-03"), ("before", 900, "2020-03-01")):
+        x = left + RESOLUTION * (world.column + columns[at] + 0.5)
+        y = top - RESOLUTION * (world.row + rows[at] + 0.5)
+        lon, lat = to_degrees.transform(x, y)
+        points.append(LabeledPoint(name, len(points), shapely.Point(x, y), lon, lat, date))
+    out = tmp_path / "samples.txt"
+    extract(points, region, site.inputs(region), site, SEASON, out)
+    samples = load_samples(out)
+    stored = world.halves[half].reflectance[0][rows[[500, 900]], columns[[500, 900]]]
+    np.testing.assert_allclose(samples.features[:, 0], stored / 10_000, rtol=1e-6)
+    first = ("2020-07--P6M", "2021-01--P6M")[half]
+    assert f'"first_half": "{first}"' in samples.remarks[0]
+    assert check_samples(samples, {}).other_years == 1
+
+
+def test_a_season_is_shown_with_its_own_half_years(seasons: Seasons, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    site = seasons.site("calendar", tmp_path / "a")
+    item = run_tile(Task(TILE, "plot", SEASON), site).item
+    drawn = draw_result(item, site)
+    words = [text.get_text() for text in drawn.figure.texts]
+    assert words[1:3] == [
+        "Sentinel-2, July to December 2020",
+        "Sentinel-2, January to June 2021",
+    ]
