@@ -45,6 +45,8 @@ class Page:
             if answer.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(str(answer["params"]["exceptionDetails"]))
             if answer.get("id") == self._count:
+                if "navigated" in str(answer.get("error")):
+                    return {"exceptionDetails": "the page went away meanwhile"}
                 assert "error" not in answer, answer
                 return answer["result"]
 
