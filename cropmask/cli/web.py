@@ -10,6 +10,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
+from cropmask.errors import write_command
 from cropmask.grid import MOSAIC_RESOLUTIONS, RESOLUTIONS
 
 if TYPE_CHECKING:
@@ -93,11 +94,12 @@ def web(
 def _say(made: WebMap) -> Iterator[str]:
     from cropmask.operate.web import INDEX, MAX_OFFLINE_BYTES, OFFLINE
 
+    browse = write_command("browse", made.place)
     yield (
         f"{made.product}: {', '.join(made.layers)} of {', '.join(made.years)}, pixels of "
         f"{made.meters} m, {made.tiles:,} web tiles, {made.archive_bytes / 1e6:.1f} MB"
     )
-    yield f"  page         {made.place}/{INDEX}: below a web server, or by 'cropmask browse'"
+    yield f"  page         {made.place}/{INDEX}: below a web server, or by '{browse}'"
     if made.offline:
         yield f"  from a disk  {made.place}/{OFFLINE}"
     else:
