@@ -289,7 +289,8 @@ def _see(document: StacFile, site: Site, box: GeoBox) -> list[Panel]:
     interval = interval_of(document)
     if interval is None:
         raise Rejected(f"{document.href} has no dates", reason=Reason.BAD_ITEM)
-    halves = Period(interval[0].replace(month=7 if interval[0].month > 6 else 1, day=1), 12).halves
+    first = interval[0]
+    halves = Period.parse(f"{first.year:04d}-{7 if first.month > 6 else 1:02d}--P1Y").halves
     geomads = _find_geomads(document, site, halves)
     for half, found in geomads.items():
         if not found:

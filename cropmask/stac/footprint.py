@@ -119,12 +119,14 @@ def _simplify(
         tolerance = max(abs(after - before) for before, after in pairwise(longitudes))
         boxes = _boxes(blocks, longitudes, latitudes)
         if len(boxes) <= MAX_BOXES:
-            # What is cut off by the second step was added by the first.
-            grown = shapely.buffer(shapely.union_all(boxes), tolerance, join_style="mitre")
+            # What is cut off by the second step was added by the first, but for rare shapes.
+            needed = shapely.union_all(boxes)
+            grown = shapely.buffer(needed, tolerance, join_style="mitre")
             found = shapely.intersection(shapely.simplify(grown, tolerance), window)
             found = _without_small_holes(found, HOLE_SHARE * window.area)
             found = shapely.set_precision(found, _GRID)
-            if found.area > 0 and shapely.get_num_coordinates(found) <= MAX_CORNERS:
+            is_small = 0 < shapely.get_num_coordinates(found) <= MAX_CORNERS
+            if is_small and shapely.covers(found, shapely.buffer(needed, -2 * _GRID)):
                 return found
         starts = [np.arange(0, edge, 2) for edge in blocks.shape]
         for axis, each in enumerate(starts):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -100,6 +100,10 @@ def test_a_hole_worth_telling_stays() -> None:
 @given(
     st.lists(st.tuples(*[st.integers(0, EDGE - 1)] * 2, *[st.integers(1, 400)] * 2), min_size=1),
     st.sampled_from(TILES),
+)
+@example(
+    [(0, 38, 172, 1), (171, 0, 286, 1), (247, 19, 324, 1), (475, 57, 210, 1), (779, 19, 86, 1)],
+    Tile(215, 75),
 )
 @settings(max_examples=60)
 def test_it_holds_whatever_is_valid(fields: list[tuple[int, int, int, int]], tile: Tile) -> None:
