@@ -16,7 +16,7 @@ TOOLS := .uv
 UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv
 BIN := .venv/bin
 # Tests wait for processes and servers now and then, those of faults half of their time.
-WORKERS ?= $(call processors,+ 1)
+WORKERS ?= $(call processors,+ 2)
 FAULT_WORKERS ?= $(call processors,* 2)
 processors = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) $(1))')
 # The slow files begin first (tests/conftest.py): not those with the most tests.
