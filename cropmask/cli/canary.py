@@ -48,18 +48,40 @@ def make_canary(given: Mapping[str, Any]) -> Canary | None:
     from cropmask.fleet.records import Canary
 
     if not given["canary"]:
+        for name in ("canary_crop", "canary_nodata"):
+            if given[name]:
+                raise click.UsageError(f"--{name.replace('_', '-')} is of a canary: add --canary")
         return None
     return Canary(given["canary"], given["canary_crop"], given["canary_nodata"])
 
 
 def change_canary(record: RunRecord, given: Mapping[str, Any]) -> RunRecord:
-    """A run that goes on, with what options say of its canary."""
+    """A run that goes on, with what options say of its canary.
+
+    Raises Rejected if they ask for another one than it began with.
+    """
     canary = record.canary
+    _refuse_other(record, given["canary"])
     if canary is None or given["canary"] == 0:
         return replace(record, canary=None)
     crop = given["canary_crop"] or canary.crop
     nodata = given["canary_nodata"] or canary.nodata
     return replace(record, canary=replace(canary, crop=crop, nodata=nodata))
+
+
+def _refuse_other(record: RunRecord, number: int | None) -> None:
+    """Raise Rejected if a canary is asked for that would not be waited for."""
+    from cropmask.errors import Reason, Rejected
+
+    if not number or record.sent == len(record.tiles) or number >= len(record.tiles):
+        return
+    has = record.canary.tiles if record.canary else 0
+    if number != has:
+        began = f"a canary of {format_count(has, 'tile')}" if has else "no canary"
+        raise Rejected(
+            f"run {record.run} was begun with {began}, not of {number:,}: leave --canary out",
+            reason=Reason.BAD_VALUE,
+        )
 
 
 def warn_of_silence(worker: str) -> Callable[[CanaryVerdict], None]:

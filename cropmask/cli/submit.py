@@ -186,6 +186,8 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
         raise click.UsageError("give a plan, or --region")
     if given["canary"] and given["direct"]:
         raise click.UsageError("--canary sends the rest later, which needs a queue: no --direct")
+    if not (given["resume"] or given["run"]):
+        make_canary(given)  # a wrong one is said before anything is planned
     if given["watch"] and not given["workers"]:
         raise click.UsageError("--watch follows a Job: add --workers")
     _submit(_make_plan(given) if given["plan_file"] is None else _open_plan(given))

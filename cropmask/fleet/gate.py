@@ -146,8 +146,8 @@ def find_excess(
     dollars = price.of(spending.cpu_seconds)
     if control.max_cost is not None and dollars >= control.max_cost:
         return Reason.OVER_BUDGET, (
-            f"it has cost {_format(dollars)} at ${price.dollars:g} per CPU hour, and may cost "
-            f"{_format(control.max_cost)}"
+            f"it has cost {write_dollars(dollars)} at ${price.dollars:g} per CPU hour, "
+            f"and may cost {write_dollars(control.max_cost)}"
         )
     tiles = len(spending.tiles)
     if is_new_tile and control.max_tiles is not None and tiles >= control.max_tiles:
@@ -164,6 +164,6 @@ def price_of(control: RunControl, usual: Price) -> Price:
     return Price(control.cpu_hour_price, is_default=False, setting="as it was submitted")
 
 
-def _format(dollars: float) -> str:
+def write_dollars(dollars: float) -> str:
     """Dollars that differ where their limit is small."""
     return f"${dollars:,.2f}" if dollars >= 0.1 else f"${dollars:.2g}"

@@ -304,7 +304,7 @@ class RunRecord:
     models: str | None = None
     """Folder of regions, if not the package's."""
     queue: str | None = None
-    """URL of the queue that it was sent to, if not a folder."""
+    """Queue that it was sent to; None if it is the folder beside the results, or not known."""
     bands: str | None = None
     """Extra bands, such as ``+spread``; None for none."""
     seamless: bool = False

@@ -246,6 +246,7 @@ class Campaign:
         words += ["--overwrite"] if request.overwrite else []
         words += ["--missing", str(request.missing)] if request.missing else []
         words += ["--index"] if request.index else []
+        words += _canary_words(request.canary)
         for name, limit in request.limits.items():
             words += [f"--{name.replace('_', '-')}", f"{limit:g}"]
         return self.site.commands.line_for("campaign", request.region, request.period, *words)
@@ -523,6 +524,16 @@ def _describe_way(
 ) -> str:
     words = [recipe, f"{resolution} m", bands, "seamless" if seamless else None]
     return ", ".join(filter(None, [*words, "overwrite" if overwrite else None]))
+
+
+def _canary_words(canary: Canary | None) -> list[str]:
+    """Options that ask for a canary."""
+    if canary is None:
+        return []
+    words = ["--canary", str(canary.tiles)]
+    for name, bounds in (("crop", canary.crop), ("nodata", canary.nodata)):
+        words += [f"--canary-{name}", "{:g},{:g}".format(*bounds)] if bounds else []
+    return words
 
 
 def _text(moment: datetime) -> str:

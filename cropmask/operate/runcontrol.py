@@ -17,7 +17,7 @@ from cropmask.fleet.control import (
     pause,
     resume,
 )
-from cropmask.fleet.gate import find_excess
+from cropmask.fleet.gate import find_excess, write_dollars
 from cropmask.fleet.recordfiles import (
     find_attempts,
     latest_states,
@@ -29,7 +29,7 @@ from cropmask.fleet.records import AttemptKey, AttemptRecord, RunRecord, State, 
 from cropmask.fleet.spending import RunLedger
 from cropmask.grid import Tile
 from cropmask.machine.stages import ShareDone
-from cropmask.operate.formats import format_count, format_dollars
+from cropmask.operate.formats import format_count
 from cropmask.operate.planfile import Need, Plan
 from cropmask.operate.status import count_states, mark_unsent, tile_statuses
 from cropmask.queue.protocol import Message, Queue
@@ -71,8 +71,8 @@ def check_estimate(record: RunRecord, plan: Plan, price: Price, limits: RunLimit
     dollars, most = plan.estimate.dollars_of(number, price), limits.get("max_cost")
     if most is not None and dollars > most:
         raise Rejected(
-            f"{format_count(number, 'tile')} may cost {format_dollars(dollars)} at {price}, from "
-            f"{plan.estimate.basis}, and --max-cost allows {format_dollars(most)}: name fewer "
+            f"{format_count(number, 'tile')} may cost {write_dollars(dollars)} at {price}, from "
+            f"{plan.estimate.basis}, and --max-cost allows {write_dollars(most)}: name fewer "
             "tiles, or allow more",
             reason=Reason.OVER_BUDGET,
         )
@@ -170,7 +170,9 @@ def _refuse_excess(
     if excess is not None:
         reason, why = excess
         option = "--max-cost" if reason is Reason.OVER_BUDGET else "--max-tiles"
-        raise Rejected(f"run {record.run} cannot go on: {why}; give {option} more", reason=reason)
+        raise Rejected(
+            f"run {record.run} cannot go on: {why}; give more with {option}", reason=reason
+        )
 
 
 def _send_held(store: Store, queue: Queue, record: RunRecord, progress: ShareDone) -> int:

@@ -34,8 +34,8 @@ from cropmask.queue.protocol import Message, Queue
 from cropmask.region import is_region_file
 from cropmask.remote.address import is_remote
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, absolute
-from cropmask.site.site import Site
-from cropmask.store.protocol import Store
+from cropmask.site.site import QUEUE_FOLDER, Site
+from cropmask.store.protocol import Store, store_place
 
 BATCH: Final = 50
 """Messages that are sent between two notes of how far it is."""
@@ -148,7 +148,7 @@ def send(
         messages = messages[: record.canary.tiles]
     key = run_key_of(record.product, record.period, record.run)
     is_new = record.sent == 0 and not store.exists(key)
-    record = replace(record, queue=queue.address if is_remote(queue.address) else None)
+    record = replace(record, queue=_name_queue(store, queue))
     put_run(store, record)
     while record.sent < len(messages):
         progress(record.sent / len(messages))
@@ -173,6 +173,17 @@ def send(
             )
     progress(1.0)
     return record
+
+
+def _name_queue(store: Store, queue: Queue) -> str | None:
+    """Queue of a run, to find it again; None if it is the usual one, or results are elsewhere."""
+    place = store_place(store)
+    if is_remote(queue.address):
+        return queue.address
+    if "://" in place or "://" in queue.address:
+        return None
+    address = absolute(queue.address)
+    return None if address == absolute(str(Path(place) / QUEUE_FOLDER)) else address
 
 
 def _refuse_canceled(store: Store, record: RunRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from cropmask.cli.status import status
 from cropmask.cli.submit import submit
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Rejected
-from cropmask.fleet.recordfiles import find_runs, load_run
-from cropmask.fleet.records import State
+from cropmask.fleet.recordfiles import find_runs, load_run, put_run
+from cropmask.fleet.records import Canary, State
 from cropmask.fleet.taskfile import load_order
 from cropmask.kube.manifests import job_name
 from cropmask.operate.planfile import Need, Plan
@@ -291,6 +292,8 @@ def test_pods_that_could_not_do_it_are_not_started(world: RegionWorld) -> None:
         (("--region", "eastern", "--watch"), "add --workers"),
         (("--region", "eastern", "--canary", "3", "--direct"), "needs a queue: no --direct"),
         (("--region", "eastern", "--canary-crop", "60,5"), "no pair of growing percentages"),
+        (("--region", "eastern", "--canary-crop", "5,60"), "add --canary"),
+        (("--region", "eastern", "--canary-nodata", "0,9"), "--canary-nodata is of a canary"),
     ],
 )
 def test_wrong_command_lines(words: tuple[str, ...], said: str) -> None:
@@ -438,6 +441,19 @@ def test_a_canary_that_fails_leaves_the_rest_unsent_until_somebody_says_so(
     assert again[:2] == ["cropmask", "submit"]
     assert "Run first: 3 tiles" in run(submit, *again[2:]).output
     assert len(bodies(FolderQueue(Path("out/_queue")))) == 1
+
+
+@pytest.mark.parametrize(("canary", "began"), [(None, "no canary"), (2, "a canary of 2 tiles")])
+def test_a_run_goes_on_with_the_canary_that_it_began_with(
+    world: RegionWorld, canary: int | None, began: str
+) -> None:
+    store = FolderStore(Path("out"))
+    run(submit, *words_of(world), "--run", "first")
+    record = load_run(store, PRODUCT, "2019--P1Y", "first")
+    put_run(store, replace(record, sent=0, canary=Canary(canary) if canary else None))
+    with pytest.raises(Rejected, match=f"begun with {began}, not of 1: leave --canary out"):
+        run(submit, *words_of(world), "--run", "first", "--canary", "1")
+    assert len(bodies(FolderQueue(Path("out/_queue")))) == 3, "nothing more was sent"
 
 
 def test_other_bounds_judge_a_canary_anew(

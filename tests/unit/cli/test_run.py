@@ -63,14 +63,16 @@ def sent(folder: Path, run: str = "night-1", **more: Any) -> RunRecord:
 
 
 def work(
-    folder: Path, outcome: Callable[[str], Outcome] = lambda _: Outcome(State.SUCCEEDED)
+    folder: Path,
+    outcome: Callable[[str], Outcome] = lambda _: Outcome(State.SUCCEEDED),
+    queue: FolderQueue | None = None,
 ) -> None:
     """A worker, until the queue is empty."""
     journal = Journal(FolderStore(folder), open_site())
     runner = OrderRunner(
         lambda order, *_: outcome(str(order.task.tile)), journal, MemoryMetrics(), Clock()
     )
-    queue = FolderQueue(folder / "_queue")
+    queue = queue or FolderQueue(folder / "_queue")
     Worker(queue, runner, Rules(idle_exit=0), Heartbeat(None), Stop()).run()
 
 
@@ -108,6 +110,17 @@ def test_a_run_is_paused_listed_and_resumed(folder: Path) -> None:
     assert "was going on already; 0 held tiles" in said("run", "resume", "night-1")
     work(folder)
     assert states(folder, record) == [State.SUCCEEDED] * 6
+
+
+def test_held_orders_go_back_to_the_folder_that_they_came_from(folder: Path) -> None:
+    store, queue = FolderStore(folder), FolderQueue(folder.parent / "elsewhere")
+    record = send(make_run(TILES, "night-1", sent=0), store, queue)
+    said("run", "pause", "night-1")
+    work(folder, queue=queue)
+    assert states(folder, record) == [State.HELD] * 6
+    assert f"6 held tiles sent again to {queue.address}" in said("run", "resume", "night-1")
+    assert queue.counts().visible == len(TILES)
+    assert not (folder / "_queue").exists()
 
 
 def test_a_run_is_canceled_for_good(folder: Path) -> None:
@@ -173,7 +186,7 @@ def test_a_run_over_its_budget_needs_more_to_go_on(folder: Path) -> None:
     assert error.reason is Reason.OVER_BUDGET
     assert str(error) == (
         "run night-1 cannot go on: it has cost $0.60 at $0.05 per CPU hour, and may cost $0.50; "
-        "give --max-cost more"
+        "give more with --max-cost"
     )
     assert "it may cost $2.00" in said("run", "resume", "night-1", "--max-cost", "2")
     work(folder)
@@ -209,7 +222,7 @@ def test_a_run_that_needs_more_than_it_may_is_not_sent(folder: Path, tmp_path: P
     assert str(error).startswith("the run has 4 tiles, and --max-tiles allows 3: name fewer with")
     error = refused(*where, "--max-cost", "0.01")
     assert error.reason is Reason.OVER_BUDGET
-    assert str(error).startswith("4 tiles may cost $0.01 at $0.05 per CPU hour (default of 2026-")
+    assert str(error).startswith("4 tiles may cost $0.012 at $0.05 per CPU hour (default of 2026-")
     assert "and --max-cost allows $0.01" in str(error)
     assert not list(FolderStore(folder).list("_runs/"))
     assert FolderQueue(folder / "_queue").counts().waiting == 0

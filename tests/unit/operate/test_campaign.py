@@ -199,6 +199,7 @@ def test_the_command_of_a_message_asks_for_the_same(
     examine(monkeypatch, [Check("queue", "failed", "no such queue", 13)])
     mails = Mails()
     asked = {"tiles": TILES[:3], "overwrite": True, "recipe": "boosted", "missing": 2}
+    asked |= {"canary": Canary(2, (5.0, 60.5))}
     open_one(world, mails, **asked).run()
     line = shlex.split(mails.sent[0][1].rpartition("or by: ")[2])
     examine(monkeypatch, FINE)
@@ -206,6 +207,8 @@ def test_the_command_of_a_message_asks_for_the_same(
     found = json.loads(done.output)
     assert (found["run"], done.exit_code) == (RUN, 0)
     assert found["asked"] == "boosted, 10 m, overwrite, only x200y070 x200y071 x201y070"
+    record = load_run(Turns(world).site.store(), PRODUCT, PERIOD, RUN)
+    assert record.canary == Canary(2, (5.0, 60.5))
 
 
 def test_a_canary_that_fails_stops_it_until_somebody_sends_the_rest(world: RegionWorld) -> None:

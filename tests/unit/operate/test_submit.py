@@ -34,8 +34,10 @@ from cropmask.operate.submit import (
     send,
 )
 from cropmask.product import RECIPES
+from cropmask.queue.folder import FolderQueue
 from cropmask.queue.protocol import Message
 from cropmask.site.site import Site, open_site
+from cropmask.store.folder import FolderStore
 from cropmask.task import Order, Period, Task
 from cropmask.testing.cluster import MemoryCluster
 from cropmask.testing.queue import MemoryQueue
@@ -360,8 +362,13 @@ def complaint(body: str, attributes: dict[str, str]) -> str:
     return ""
 
 
-def test_a_run_says_which_queue_it_is_in_unless_that_is_a_folder() -> None:
+def test_a_run_says_which_queue_it_is_in_unless_that_is_the_usual_folder(tmp_path: Path) -> None:
     store, remote = MemoryStore(), MemoryQueue()
     remote.address = "https://sqs.af-south-1.amazonaws.com/123456789012/cropmask"
     assert send(run_of(3), store, remote).places["queue"] == remote.address
     assert "queue" not in send(run_of(3), store, MemoryQueue()).places
+    folder, usual, other = FolderStore(tmp_path), tmp_path / "_queue", tmp_path / "other"
+    assert "queue" not in send(run_of(3), folder, FolderQueue(usual)).places
+    assert send(run_of(3), folder, FolderQueue(other)).places["queue"] == str(other)
+    with patch.object(MemoryStore, "uri", lambda _, key: f"s3://bucket/{key}"):
+        assert "queue" not in send(run_of(3), store, FolderQueue(other)).places
