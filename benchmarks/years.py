@@ -204,7 +204,7 @@ def report(found: Result) -> str:
     """Tables in Markdown."""
     rows = []
     for run in found["runs"]:
-        case = f"{run['years']}{', fallow' if run['fallow'] else ''}"
+        case = _name_case(run)
         for way in WAYS:
             figures = [[seed["ways"][way][name] for seed in run["seeds"]] for name in _FIGURES]
             rows.append((f"{case}, {way}", *map(_range_text, figures)))
@@ -212,8 +212,7 @@ def report(found: Result) -> str:
     head = ("years, way", *_FIGURES[:3], "share changed")
     more = []
     for run in found["runs"]:
-        seeds = run["seeds"]
-        case = f"{run['years']}{', fallow' if run['fallow'] else ''}"
+        seeds, case = run["seeds"], _name_case(run)
         held = [
             [s["rates"][name][1] <= true <= s["rates"][name][2] for s in seeds]
             for name, true in zip(("gain", "loss"), run["rates"], strict=True)
@@ -229,6 +228,10 @@ def report(found: Result) -> str:
 
 
 _FIGURES: Final = ("precision", "recall", "F1", "share")
+
+
+def _name_case(run: Result) -> str:
+    return f"{run['years']}{', fallow' if run['fallow'] else ''}"
 
 
 def _range_text(values: list[float]) -> str:

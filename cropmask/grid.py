@@ -26,6 +26,8 @@ RESOLUTIONS: Final = (10, 20, 60, 100)
 """Pixel sizes in meters; each divides a tile evenly."""
 MOSAIC_RESOLUTIONS: Final = (100, 200, 400, 800, 1600, 3200)
 """Pixel sizes of a quick look of a region, in meters; each divides a tile evenly."""
+WEB_RESOLUTIONS: Final = tuple(sorted({*RESOLUTIONS, *MOSAIC_RESOLUTIONS}))
+"""Pixel sizes of a web map, in meters."""
 
 
 @dataclass(frozen=True, slots=True)

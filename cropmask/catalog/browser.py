@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
-from cropmask.catalog.npm import NpmPackage, fetch_package, require_node, run_npm
-from cropmask.errors import Misconfigured
+from cropmask.catalog.npm import NpmPackage, fetch_package, keep, run_npm
 from cropmask.grid import CRS
 from cropmask.machine.stages import Progress, tell_nobody
 
@@ -58,20 +56,10 @@ def ensure_browser(cache: Path, progress: Progress = tell_nobody) -> Path:
     folder = browser_folder(cache)
     if is_built(cache):
         return folder
-    require_node()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".stac-browser-", dir=folder.parent) as name:
-            _build(Path(name), folder, progress)
-    except OSError as error:
-        raise Misconfigured(
-            f"STAC Browser cannot be kept in {cache}: {error.strerror}: name a folder that can be "
-            "written in CROPMASK_CACHE"
-        ) from None
-    return folder
+    return keep(folder, _PACKAGE.title, partial(_build, progress))
 
 
-def _build(work: Path, folder: Path, progress: Progress) -> None:
+def _build(progress: Progress, work: Path) -> Path:
     source = fetch_package(_PACKAGE, work, progress)
     for name in _FILES:
         shutil.copyfile(_LOCKED / name, source / name)
@@ -82,8 +70,7 @@ def _build(work: Path, folder: Path, progress: Progress) -> None:
     text = page.read_text(encoding="utf-8")
     script = f'<head><script src="{PREFIX}{CONFIG}"></script>'
     page.write_text(text.replace("<head>", script, 1), encoding="utf-8")
-    with suppress(OSError):  # another process was faster
-        (source / "dist").rename(folder)
+    return source / "dist"
 
 
 def make_config(catalog: str, title: str) -> str:

@@ -11,14 +11,12 @@ import json
 import shutil
 from base64 import b64encode
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
-from cropmask.catalog.npm import NpmPackage, fetch_package, require_node
-from cropmask.errors import Misconfigured
+from cropmask.catalog.npm import NpmPackage, fetch_package, keep
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.html import Html, make_page, make_policy, tag
 from cropmask.stac.facts import Document
@@ -70,26 +68,20 @@ def ensure_map_library(cache: Path, progress: Progress = tell_nobody) -> Path:
     folder = map_library_folder(cache)
     if folder.is_dir():
         return folder
-    require_node()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".map-", dir=folder.parent) as name:
-            whole = Path(name) / "whole"
-            whole.mkdir()
-            for package, files in _FILES.items():
-                work = Path(name) / package.title
-                work.mkdir()
-                source = fetch_package(package, work, progress)
-                for file in files:
-                    shutil.copyfile(source / file, whole / Path(file).name)
-            with suppress(OSError):  # another process was faster
-                whole.rename(folder)
-    except OSError as error:
-        raise Misconfigured(
-            f"MapLibre cannot be kept in {cache}: {error.strerror}: name a folder that can be "
-            "written in CROPMASK_CACHE"
-        ) from None
-    return folder
+    return keep(folder, _MAPLIBRE.title, partial(_gather, progress))
+
+
+def _gather(progress: Progress, work: Path) -> Path:
+    """Fetch the packages, and put what is needed of them into one folder."""
+    whole = work / "whole"
+    whole.mkdir()
+    for package, files in _FILES.items():
+        unpacked = work / package.title
+        unpacked.mkdir()
+        source = fetch_package(package, unpacked, progress)
+        for file in files:
+            shutil.copyfile(source / file, whole / Path(file).name)
+    return whole
 
 
 def make_map_page(

@@ -8,8 +8,10 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from cropmask.errors import Interrupted, Misconfigured, Reason
@@ -38,7 +40,6 @@ class NpmPackage:
     """Of the archive as npm has it."""
     stage: str
     """Stage of progress in which it is fetched."""
-
     title: str
     """As people know it."""
 
@@ -59,6 +60,34 @@ def _doubt_node() -> str | None:
     if not version.isdecimal() or int(version) < _NODE:
         return f"Node.js {said.stdout.strip() or 'here'} is older than {_NODE}"
     return None
+
+
+def keep(folder: Path, title: str, make: Callable[[Path], Path]) -> Path:
+    """A folder of a cache that is not there yet, as ``make`` leaves it in another one.
+
+    ``title`` names in an error what is kept.
+
+    Raises
+    ------
+    Misconfigured
+        Without Node.js, or if the cache cannot be written.
+    Interrupted
+        If npm cannot fetch what is needed.
+    """
+    require_node()
+    cache = folder.parent
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{folder.name}-", dir=cache) as name:
+            made = make(Path(name))
+            with suppress(OSError):  # another process was faster
+                made.rename(folder)
+    except OSError as error:
+        raise Misconfigured(
+            f"{title} cannot be kept in {cache}: {error.strerror}: name a folder that can be "
+            "written in CROPMASK_CACHE"
+        ) from None
+    return folder
 
 
 def fetch_package(package: NpmPackage, work: Path, progress: Progress) -> Path:

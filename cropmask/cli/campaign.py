@@ -131,9 +131,9 @@ def campaign(**given: Any) -> None:  # noqa: ANN401 (as click has them)
     from cropmask.machine.notices import open_notices
     from cropmask.operate.campaign import open_campaign
     from cropmask.operate.campaignfile import CampaignStep, StepState
-    from cropmask.site.site import SITE_OPTIONS, open_site
+    from cropmask.site.site import open_site
 
-    site = open_site(options={name: given[name] for name in given if name in SITE_OPTIONS})
+    site = open_site(options=options.pick_site_options(given))
     is_json = given["as_json"]
     tell = (lambda _record: None) if is_json else _print_step
     notices = open_notices(given["topic"])

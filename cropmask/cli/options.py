@@ -532,3 +532,10 @@ machine_options = combine(
 def pick_limits(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of :data:`limit_options` that were given."""
     return {name: given[name] for name in ("max_cost", "max_tiles") if given[name] is not None}
+
+
+def pick_site_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a command's options that say where things are, and how they are reached."""
+    from cropmask.site.site import SITE_OPTIONS
+
+    return {name: value for name, value in given.items() if name in SITE_OPTIONS}

@@ -87,7 +87,7 @@ def resume(name: str, as_json: bool, **where: Any) -> None:  # noqa: ANN401 (as 
     limits = options.pick_limits(where)
     site, store, record = _open(name, where)
     if where["queue"] is None and record.queue is not None:  # that to which it was sent
-        site = open_site(options={**_pick_site_options(where), "queue": record.queue})
+        site = open_site(options={**options.pick_site_options(where), "queue": record.queue})
     with show_progress(quiet=as_json) as progress:
         changed = resume_run(
             store,
@@ -175,7 +175,7 @@ def _open(name: str, where: dict[str, Any]) -> tuple[Site, Store, RunRecord]:
     from cropmask.region import load_region
     from cropmask.site.site import open_site
 
-    site = open_site(options=_pick_site_options(where))
+    site = open_site(options=options.pick_site_options(where))
     store = site.store()
     region, period = where["region"], where["period"]
     product = load_region(region, site.models).product.name if region else None
@@ -189,10 +189,6 @@ def _open(name: str, where: dict[str, Any]) -> tuple[Site, Store, RunRecord]:
             reason=Reason.UNKNOWN_RUN,
         )
     return site, store, record
-
-
-def _pick_site_options(where: dict[str, Any]) -> dict[str, Any]:
-    return {key: where.get(key) for key in ("output", "config", "queue")}
 
 
 def _print(record: RunRecord, changed: RunChange, lines: Sequence[str], *, as_json: bool) -> None:

@@ -193,19 +193,12 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
     _submit(_make_plan(given) if given["plan_file"] is None else _open_plan(given))
 
 
-def _pick_site_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the command's options that say where things are, and how they are reached."""
-    from cropmask.site.site import SITE_OPTIONS
-
-    return {name: value for name, value in given.items() if name in SITE_OPTIONS}
-
-
 def _make_plan(given: dict[str, Any]) -> Submission:
     """The run of a region, planned now unless it goes on."""
     from cropmask.region import load_region
     from cropmask.site.site import open_site
 
-    site = open_site(options=_pick_site_options(given))
+    site = open_site(options=options.pick_site_options(given))
     region = given["region"]
     if given["resume"] or given["run"]:
         product = load_region(region, site.models).product.name
@@ -239,7 +232,7 @@ def _open_plan(given: dict[str, Any]) -> Submission:
         "seamless": plan.seamless,
         "strict_inputs": plan.strict_inputs or None,
     }
-    site = open_site(options={**_pick_site_options(given), **answers})
+    site = open_site(options={**options.pick_site_options(given), **answers})
     if site.catalog != plan.catalog:
         look = site.commands.line("config", leave_out=("catalog", "output", "env"))
         raise Misconfigured(
@@ -304,7 +297,7 @@ def _submit(submission: Submission) -> None:
     if submission.plan is not None:
         check_estimate(record, submission.plan, site.price, limits)
     pods = _read_pods(given)
-    key = task_file_key(record.product, record.period, record.run)
+    key = task_file_key(*record.place)
     task_file = site.store().uri(key) if given["direct"] else None
     manifest = make_run_job(record, site, pods, task_file) if pods else None
     obstacles = (
@@ -441,7 +434,7 @@ def _advising(submission: Submission) -> Iterator[None]:
     try:
         yield
     except STOPPED:
-        record = load_run(site.store(), record.product, record.period, record.run)
+        record = load_run(site.store(), *record.place)
         raise Drained(f"stopped by a signal: {advise_resume(record, site.commands)}") from None
 
 

@@ -11,7 +11,7 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
 from cropmask.errors import write_command
-from cropmask.grid import MOSAIC_RESOLUTIONS, RESOLUTIONS
+from cropmask.grid import WEB_RESOLUTIONS
 
 if TYPE_CHECKING:
     from cropmask.operate.web import WebMap
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--pixel-size",
-    type=click.Choice(sorted({*RESOLUTIONS, *MOSAIC_RESOLUTIONS})),
+    type=click.Choice(WEB_RESOLUTIONS),
     help="Meters.  [default: that of the results, or so that the longest edge has at most 16384 "
     "pixels]",
 )

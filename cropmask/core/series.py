@@ -63,6 +63,11 @@ class SeriesModel:
             raise ValueError("shares of the first year must sum to 1")
 
     @property
+    def rates(self) -> NDArray[np.float64]:
+        """``(state, state one year later)``: their probabilities; rows sum to 1."""
+        return np.array([[1 - self.gain, self.gain], [self.loss, 1 - self.loss]])
+
+    @property
     def table(self) -> NDArray[np.float64]:
         """``(kind, state, 256)``: the evidence of each byte; of nodata and what is no percentage 1.
 
@@ -143,9 +148,8 @@ def smooth_years(
     path = np.zeros(size, np.uint32)
     crop = np.full((years, size), NODATA, np.uint8)
     found = np.full((5, size), NODATA, np.uint8)
-    rates = np.array([[1 - model.gain, model.gain], [model.loss, 1 - model.loss]])
     limits = (sure_percent / 100, least_years)
-    _smooth(yearly, values, model.table, model.start, rates, limits, path, crop, found)
+    _smooth(yearly, values, model.table, model.start, model.rates, limits, path, crop, found)
     classes, years_in_crop, changed, flickers, observed = found.reshape(5, *shape)
     return SmoothedYears(
         path.reshape(shape),

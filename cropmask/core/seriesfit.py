@@ -144,8 +144,7 @@ def _improve(
     sequences: NDArray[np.uint8], weights: NDArray[np.float64], model: SeriesModel
 ) -> SeriesModel:
     """One round: what is expected of states and changes, and the model that fits it."""
-    table = model.table
-    rates = np.array([[1 - model.gain, model.gain], [model.loss, 1 - model.loss]])
+    table, rates = model.table, model.rates
     seen = [table[kind][:, sequences] for kind in range(len(table))]  # (state, year, sequence)
     ahead = [_go_ahead(one, start, rates) for one, start in zip(seen, model.start, strict=True)]
     scale = weights / sum(one[:, -1].sum(axis=0) for one in ahead)

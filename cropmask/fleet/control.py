@@ -16,14 +16,14 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
 from cropmask.errors import Interrupted, Reason, Rejected, one_line
-from cropmask.fleet.records import run_folder
-from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
+from cropmask.fleet.records import run_folder, write_moment
+from cropmask.fleet.strictjson import check_fields, describe_fault, read_known
 from cropmask.store.protocol import Store
 
 _JSON: Final = "application/json"
@@ -92,8 +92,7 @@ class RunControl:
         Raises Rejected if it is none.
         """
         try:
-            found = read_object(text)
-            known = {field.name: found[field.name] for field in fields(cls) if field.name in found}
+            known = read_known(cls, text)
             known |= {name: one_line(text) for name, text in known.items() if type(text) is str}
             known["state"] = RunState(known["state"])
             control = check_fields(cls, {**known, "number": number})
@@ -130,7 +129,7 @@ def pause(run: str, why: str) -> ControlChange:
     """A run that is running waits; raises Rejected if it was canceled."""
 
     def change(known: RunControl) -> RunControl | None:
-        _refuse_canceled(run, known)
+        refuse_canceled(run, known)
         if not known.is_running:
             return None
         reason = Reason.RUN_PAUSED
@@ -146,7 +145,7 @@ def resume(run: str, limits: Mapping[str, float | int | None]) -> ControlChange:
     """
 
     def change(known: RunControl) -> RunControl | None:
-        _refuse_canceled(run, known)
+        refuse_canceled(run, known)
         changed = replace(known, state=RunState.RUNNING, reason=None, why=None, **limits)  # type: ignore[arg-type]
         return None if changed == known else changed
 
@@ -165,10 +164,12 @@ def cancel(why: str) -> ControlChange:
     return change
 
 
-def _refuse_canceled(run: str, known: RunControl) -> None:
+def refuse_canceled(run: str, known: RunControl) -> None:
+    """Raise Rejected if a run was canceled."""
     if known.state is RunState.CANCELED:
         raise Rejected(
-            f"run {run} was canceled, which is for good: submit what is still wanted",
+            f"run {run} was canceled, which is for good: submit what is still wanted as a run of "
+            "its own",
             reason=Reason.RUN_CANCELED,
         )
 
@@ -231,7 +232,7 @@ def change_control(
     Rejected, Misconfigured
         As :func:`load_control`, and what ``change`` raises.
     """
-    since = now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    since = write_moment(now.astimezone(UTC))
     host, token = socket.gethostname(), secrets.token_hex(4)
     ours: RunControl | None = None
     for _ in range(_ROUNDS):

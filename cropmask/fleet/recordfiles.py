@@ -25,6 +25,7 @@ from cropmask.fleet.records import (
     State,
     run_folder,
     run_key_of,
+    write_moment,
 )
 from cropmask.grid import Tile
 from cropmask.product import Product, format_bands
@@ -141,7 +142,7 @@ def load_attempt(store: Store, key: AttemptKey) -> AttemptRecord:
 
 def put_run(store: Store, record: RunRecord) -> None:
     """Write the document of a run."""
-    key = run_key_of(record.product, record.period, record.run)
+    key = run_key_of(*record.place)
     store.put(key, record.to_json().encode(), _JSON)
 
 
@@ -272,7 +273,7 @@ class Journal:
             run=order.run,
             attempt=secrets.token_hex(4),
             state=state,
-            started=_text(self.now()),
+            started=write_moment(self.now()),
             receives=receives,
             message=message,
             lease_seconds=self.lease_seconds,
@@ -323,7 +324,7 @@ class Journal:
 
     def renew(self, record: AttemptRecord) -> None:
         """Write that an attempt is still running."""
-        self._put(replace(record, renewed=_text(self.now())))
+        self._put(replace(record, renewed=write_moment(self.now())))
 
     def end(
         self, record: AttemptRecord, outcome: Outcome, verdict: Verdict, seconds: float
@@ -332,7 +333,7 @@ class Journal:
         ended = replace(
             record,
             state=verdict.state,
-            ended=_text(self.now()),
+            ended=write_moment(self.now()),
             seconds=round(seconds, 3),
             exit_code=int(outcome.exit_code),
             reason=None if outcome.error is None else outcome.error.reason,
@@ -392,7 +393,3 @@ def find_versions() -> Mapping[str, str]:
     """Versions of the software and of the packages that matter for it."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
     return {"cropmask": VERSION, "python": platform.python_version(), **versions}
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 
 from cropmask.contract import LEASE_SECONDS, RUNS, TIME_LIMIT_SECONDS
 from cropmask.errors import Reason, Rejected
-from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
+from cropmask.fleet.strictjson import check_fields, describe_fault, read_known
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import FAMILY, RECIPES, parse_bands
 from cropmask.region import is_region_file
@@ -108,6 +108,11 @@ class AttemptKey:
             found["period"],
             found["run"],
         )
+
+
+def write_moment(moment: datetime) -> str:
+    """A moment (UTC) as documents have it: RFC 3339, to the microsecond."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def run_folder(product: str, period: str, run: str = "") -> str:
@@ -236,7 +241,7 @@ class AttemptRecord:
         Raises Rejected if it is no record of an attempt.
         """
         try:
-            found = _known_fields(cls, text)
+            found = read_known(cls, text)
             found["state"] = State(found["state"])
             found["stages"] = tuple(found.get("stages", ()))
             record = check_fields(cls, found)
@@ -366,7 +371,7 @@ class RunRecord:
         Raises Rejected if it is none.
         """
         try:
-            found = _known_fields(cls, text)
+            found = read_known(cls, text)
             found["tiles"] = tuple(found["tiles"])
             if found.get("canary") is not None:
                 found["canary"] = Canary.parse(found["canary"])
@@ -383,14 +388,3 @@ class RunRecord:
                 f"the document is no run ({describe_fault(error)})", reason=Reason.BAD_RECORD
             ) from None
         return record
-
-
-def _known_fields(kind: type, text: str | bytes) -> dict[str, Any]:
-    """What a document says of the fields of a dataclass; what a later version added is left out."""
-    found = read_object(text)
-    return {name: found[name] for name in _names_of(kind) if name in found}
-
-
-@cache
-def _names_of(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from typing import Any, Final, TypeVar, get_type_hints
 
@@ -29,6 +30,20 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
     return found
+
+
+def read_known(kind: type, text: str | bytes) -> dict[str, Any]:
+    """What a JSON object says of the fields of a dataclass; what a later version added is left out.
+
+    Raises ValueError as :func:`read_object`.
+    """
+    found = read_object(text)
+    return {name: found[name] for name in _names_of(kind) if name in found}
+
+
+@cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def describe_fault(error: Exception) -> str:

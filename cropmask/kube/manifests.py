@@ -167,6 +167,17 @@ def make_indexed_job(
     return make_job(name, worker, spec)
 
 
+ONE_AT_A_TIME: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": 3600,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 3,
+    }
+)
+"""Of whatever is started by a schedule, Jobs and workflows alike."""
+
+
 def make_cron_job(
     name: str, namespace: str, schedule: str, labels: Mapping[str, str], job: Manifest
 ) -> Manifest:
@@ -180,10 +191,7 @@ def make_cron_job(
     spec = {
         "schedule": schedule,
         "timeZone": "Etc/UTC",
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": 3600,
-        "successfulJobsHistoryLimit": 3,
-        "failedJobsHistoryLimit": 3,
+        **ONE_AT_A_TIME,
         "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
     }
     return make_document("batch/v1", "CronJob", name, namespace, labels, spec=spec)

@@ -18,6 +18,7 @@ from cropmask.kube.index import database_variable
 from cropmask.kube.manifests import (
     APP_LABELS,
     DAY,
+    ONE_AT_A_TIME,
     RETRIED,
     Manifest,
     WorkerPod,
@@ -121,10 +122,7 @@ def make_cron_workflow(region: str, schedule: str, namespace: str = contract.NAM
     spec = {
         "schedules": [schedule],
         "timezone": "Etc/UTC",
-        "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": 3600,
-        "successfulJobsHistoryLimit": 3,
-        "failedJobsHistoryLimit": 3,
+        **ONE_AT_A_TIME,
         "workflowSpec": {
             "workflowTemplateRef": {"name": contract.APP},
             "entrypoint": CAMPAIGN,
@@ -199,15 +197,13 @@ def _step(name: str, worker: WorkerPod, indexer_image: str) -> Manifest:
     is_index = name == "index"
     command = make_command(_said_by_workflow(), "--until", name)
     image = indexer_image if is_index else worker.image
-    return _template(name, worker, image, command, component=name, has_database=is_index)
+    return _template(name, worker, image, command, has_database=is_index)
 
 
 def _whole(worker: WorkerPod, indexer_image: str) -> Manifest:
     """A whole campaign in one pod, for schedules: what is not complete is no failure there."""
     command = make_command(_said_by_workflow(), "--when-complete")
-    return _template(
-        CAMPAIGN, worker, indexer_image, command, component=CAMPAIGN, has_database=True
-    )
+    return _template(CAMPAIGN, worker, indexer_image, command, has_database=True)
 
 
 def _worker_template(worker: WorkerPod) -> Manifest:
@@ -215,7 +211,7 @@ def _worker_template(worker: WorkerPod) -> Manifest:
     usual = replace(
         worker, service_account=contract.SERVICE_ACCOUNT, any_node=False, heartbeat=False
     )
-    template = _template(WORKERS, usual, worker.image, WORKER_COMMAND, component=WORKERS)
+    template = _template(WORKERS, usual, worker.image, WORKER_COMMAND)
     pod = make_pod(usual)["spec"]
     template["container"]["resources"] = pod["containers"][0]["resources"]
     named = ("nodeSelector", "tolerations")
@@ -229,7 +225,6 @@ def _template(
     image: str,
     command: tuple[str, ...],
     *,
-    component: str,
     has_database: bool = False,
 ) -> Manifest:
     (container,) = make_pod(replace(worker, heartbeat=False))["spec"]["containers"]
@@ -244,7 +239,7 @@ def _template(
     codes = ", ".join(str(int(code)) for code in (ExitCode.DRAINED, *RETRIED))
     return {
         "name": name,
-        "metadata": {"labels": {"app.kubernetes.io/component": component}},
+        "metadata": {"labels": {"app.kubernetes.io/component": name}},
         "retryStrategy": {
             "limit": "3",
             "retryPolicy": "Always",

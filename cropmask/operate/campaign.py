@@ -41,11 +41,10 @@ from cropmask.operate.runs import load_run_status
 from cropmask.operate.status import RunStatus
 from cropmask.operate.submit import make_run, send
 from cropmask.operate.waiting import (
-    EVERY_SECONDS,
-    EVERY_SECONDS_HERE,
     Calendar,
     Emptiness,
     Silence,
+    pause_between_looks,
     wait_for_canary,
 )
 from cropmask.product import Product, Recipe, format_bands
@@ -356,7 +355,7 @@ class Campaign:
                 is_left = status.counts["PROCESSING"] or status.counts["HELD"]
                 if status.remaining == 0 or (is_empty and not is_left):
                     return self._judge(status)
-                calendar.sleep(EVERY_SECONDS if queue.lag_seconds else EVERY_SECONDS_HERE)
+                calendar.sleep(pause_between_looks(queue))
 
     def _judge(self, status: RunStatus) -> StepOutcome:
         left = len(status.tiles) - status.done

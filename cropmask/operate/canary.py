@@ -167,7 +167,7 @@ def judge_canary(
     judged = []
     for tile in first:
         found = states.get(tile, TileStatus(tile, State.PENDING))
-        shares = now.get(tile) if _is_done(found) else None
+        shares = now.get(tile) if found.is_done else None
         known = CanaryTile(tile, found.state, shares, before.get(tile))
         problem = _find_failure(found, shares, is_given_up=is_given_up)
         judged.append(replace(known, problem=problem or _compare(known, bounds)))
@@ -184,10 +184,6 @@ def find_first(record: RunRecord) -> tuple[Tile, ...]:
     return tuple(map(Tile.parse, record.tiles[:number]))
 
 
-def _is_done(found: TileStatus) -> bool:
-    return found.state in (State.SUCCEEDED, State.SKIPPED)
-
-
 def _find_failure(found: TileStatus, shares: Shares | None, *, is_given_up: bool) -> str | None:
     if found.state == State.INVALID:
         return "its task was rejected"
@@ -197,7 +193,7 @@ def _find_failure(found: TileStatus, shares: Shares | None, *, is_given_up: bool
         return f"it failed {format_count(found.attempts, 'time')}"
     if found.state == State.PENDING and is_given_up:
         return "its task is no longer in the queue"
-    return "its result is not there" if _is_done(found) and shares is None else None
+    return "its result is not there" if found.is_done and shares is None else None
 
 
 def _find_bounds(record: RunRecord, *, is_compared: bool) -> dict[str, PercentBounds]:
@@ -269,7 +265,7 @@ def look_at_canary(
 
 def find_stop(store: Store, record: RunRecord) -> str | None:
     """Why the tiles of a run are not done any more, in a line; None if they are, or it waits."""
-    control = load_control(store, record.product, record.period, record.run)
+    control = load_control(store, *record.place)
     if control.state not in (RunState.CANCELED, RunState.STOPPED):
         return None
     return f"run {record.run} was {control.state}: {control.why or control.reason}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 from cropmask.errors import Interrupted, Reason, Rejected, write_command
 from cropmask.fleet.control import (
@@ -32,13 +31,11 @@ from cropmask.machine.stages import ShareDone
 from cropmask.operate.formats import format_count
 from cropmask.operate.planfile import Need, Plan
 from cropmask.operate.status import count_states, mark_unsent, tile_statuses
+from cropmask.operate.submit import BATCH
 from cropmask.queue.protocol import Message, Queue
 from cropmask.site.price import Price
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
-
-BATCH: Final = 50
-"""Held orders that are sent between two notes of how far it is."""
 
 RunLimits = Mapping[str, float | int | None]
 """``max_cost`` and ``max_tiles`` that are to hold from now on; the others stay."""

@@ -105,7 +105,7 @@ def load_run_status(store: Store, record: RunRecord, now: datetime) -> RunStatus
 
     Attempts whose workers have died count as failed, and are written down so.
     """
-    found = tuple(find_attempts(store, record.product, record.period, record.run))
+    found = tuple(find_attempts(store, *record.place))
     ends = close_lost(store, found, now)
     keys = tuple(ends[key].key if key in ends else key for key in latest_states(found))
     control = load_control(store, *record.place)

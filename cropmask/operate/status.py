@@ -40,6 +40,11 @@ class TileStatus:
     latest: AttemptKey | None = None
     """The attempt that counts."""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether its result is there."""
+        return State(self.state).is_done
+
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
@@ -99,7 +104,7 @@ class RunStatus:
     @property
     def done(self) -> int:
         """Tiles whose result is there."""
-        return sum(tile.state in ("SUCCEEDED", "SKIPPED") for tile in self.tiles)
+        return sum(tile.is_done for tile in self.tiles)
 
     @property
     def remaining(self) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.fleet.control import RunState, load_control
+from cropmask.fleet.control import load_control, refuse_canceled
 from cropmask.fleet.recordfiles import load_runs, put_run
 from cropmask.fleet.records import Canary, RunRecord, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
@@ -142,11 +142,11 @@ def send(
     Interrupted
         If one of them fails; the message says how to go on.
     """
-    _refuse_canceled(store, record)
+    refuse_canceled(record.run, load_control(store, *record.place))
     messages = make_messages(record)
     if canary_only and record.canary is not None:
         messages = messages[: record.canary.tiles]
-    key = run_key_of(record.product, record.period, record.run)
+    key = run_key_of(*record.place)
     is_new = record.sent == 0 and not store.exists(key)
     record = replace(record, queue=_name_queue(store, queue))
     put_run(store, record)
@@ -186,20 +186,10 @@ def _name_queue(store: Store, queue: Queue) -> str | None:
     return None if address == absolute(str(Path(place) / QUEUE_FOLDER)) else address
 
 
-def _refuse_canceled(store: Store, record: RunRecord) -> None:
-    control = load_control(store, *record.place)
-    if control.state is RunState.CANCELED:
-        raise Rejected(
-            f"run {record.run} was canceled, which is for good: submit what is still wanted as a "
-            "run of its own",
-            reason=Reason.RUN_CANCELED,
-        )
-
-
 def put_task_file(record: RunRecord, store: Store) -> str:
     """Write a run and its task file, for pods that know no queue; the file's address."""
     put_run(store, record)
-    key = task_file_key(record.product, record.period, record.run)
+    key = task_file_key(*record.place)
     return put_orders(store, key, record.orders())
 
 

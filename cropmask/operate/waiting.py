@@ -16,8 +16,8 @@ from cropmask.product import Product
 from cropmask.queue.protocol import Queue
 from cropmask.store.protocol import Store
 
-EVERY_SECONDS: Final = 10.0
-EVERY_SECONDS_HERE: Final = 0.5
+_EVERY_SECONDS: Final = 10.0
+_EVERY_SECONDS_HERE: Final = 0.5
 """Between two looks at the records of a run, and where asking costs next to nothing."""
 
 
@@ -65,6 +65,11 @@ class Emptiness:
         return (now - self._since).total_seconds() >= self.queue.lag_seconds
 
 
+def pause_between_looks(queue: Queue) -> float:
+    """Seconds between two looks at the records of a run that a queue has tasks of."""
+    return _EVERY_SECONDS if queue.lag_seconds else _EVERY_SECONDS_HERE
+
+
 def wait_for_canary(
     store: Store,
     queue: Queue,
@@ -90,4 +95,4 @@ def wait_for_canary(
         tell(verdict)
         if verdict.state is not CanaryState.WAITING:
             return verdict
-        calendar.sleep(EVERY_SECONDS if queue.lag_seconds else EVERY_SECONDS_HERE)
+        calendar.sleep(pause_between_looks(queue))

@@ -21,7 +21,7 @@ from cropmask.catalog.mappage import (
     make_map_page,
 )
 from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.grid import CRS, MOSAIC_RESOLUTIONS, RESOLUTIONS, Tile
+from cropmask.grid import CRS, RESOLUTIONS, WEB_RESOLUTIONS, Tile
 from cropmask.machine.stages import Progress
 from cropmask.operate.mosaic import MosaicGrid, make_grid, write_mosaic
 from cropmask.product import ALL_BANDS, FILTERED, NODATA_TITLE, Band, Product, hex_color
@@ -44,8 +44,6 @@ MAX_WEB_PIXELS: Final = 16_384
 """Pixels of the longest edge of a web map, if no pixel size is asked for."""
 MAX_OFFLINE_BYTES: Final = 64 << 20
 """Archives of a web map that are within one page for a disk as well."""
-WEB_RESOLUTIONS: Final = tuple(sorted({*RESOLUTIONS, *MOSAIC_RESOLUTIONS}))
-"""Pixel sizes of a web map, in meters."""
 INDEX: Final = "index.html"
 OFFLINE: Final = "offline.html"
 _PMTILES_TYPE: Final = "application/vnd.pmtiles"
@@ -169,7 +167,7 @@ def make_web(
     reports
         Numbers of districts to show beside the map.
     meters
-        Pixel size, one of :data:`WEB_RESOLUTIONS`; by default the finest of at most
+        Pixel size, one of :data:`~cropmask.grid.WEB_RESOLUTIONS`; by default the finest of at most
         :data:`MAX_WEB_PIXELS` pixels an edge, and none finer than the results.
 
     Raises
@@ -286,7 +284,7 @@ def _describe(
     files: dict[Band, dict[str, str]] = {}
     for band, period, _ in shown:
         files.setdefault(band, {})[Period.parse(period).words] = _archive_name(band, period)
-    bounds = _outline(grid, [])[0]
+    bounds, outline = _outline(grid, [each.tile for each in datasets])
     return {
         "title": mark_title(f"Cropland, {region}", synthetic=synthetic),
         "synthetic": synthetic,
@@ -294,7 +292,7 @@ def _describe(
         "years": sorted({year for found in files.values() for year in found}),
         "zoom": deepest_zoom(grid.meters),
         "bounds": bounds,
-        "outline": _outline(grid, [each.tile for each in datasets])[1],
+        "outline": outline,
         "offline": OFFLINE if offline else None,
         "layers": [_describe_layer(band, found) for band, found in files.items()],
         "reports": [

@@ -8,7 +8,7 @@ pixels are found by two lookups.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,6 @@ from rasterio.windows import Window
 
 from cropmask.errors import Misconfigured, Reason
 from cropmask.grid import CRS
-from cropmask.machine.stages import ShareDone
 from cropmask.product import NODATA
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.results.cog import encode_gray
@@ -54,9 +53,7 @@ def _pixel_meters(zoom: int) -> float:
     return _WORLD_METERS / TILE_PIXELS / 2.0**zoom
 
 
-def write_tiles(
-    mosaic: Path, path: Path, name: str, progress: ShareDone = lambda _share: None
-) -> int:
+def write_tiles(mosaic: Path, path: Path, name: str) -> int:
     """Cut a mosaic into a PMTiles archive of all zooms; the number of its tiles.
 
     Parameters
@@ -79,17 +76,20 @@ def write_tiles(
 
     with rasterio.open(mosaic) as raster:
         west, south, east, north = raster.bounds
-        last = deepest_zoom(round(raster.res[0]))
-        overviews = raster.overviews(1)
+        meters, overviews = raster.res[0], raster.overviews(1)
+    last = deepest_zoom(round(meters))
+    to_grid = Transformer.from_crs(4326, CRS, always_xy=True)
     bounds = _degrees((west, south, east, north))
     count = 0
     with translate_os_errors(path, "written"), path.open("wb") as file:
         writer: Any = Writer(file)  # type: ignore[no-untyped-call]
         for zoom in range(last + 1):
-            for tile_id, values in _cut(mosaic, overviews, zoom, bounds):
+            wanted = _pixel_meters(zoom) / meters
+            fitting = [at for at, factor in enumerate(overviews) if factor <= 1.2 * wanted]
+            level = {"overview_level": fitting[-1]} if fitting else {}
+            for tile_id, values in _cut(mosaic, level, zoom, bounds, to_grid):
                 writer.write_tile(tile_id, encode_gray(values))
                 count += 1
-            progress(4.0 ** (zoom - last))
         if not count:  # all nodata: an archive has at least one tile
             writer.write_tile(0, encode_gray(np.full((TILE_PIXELS,) * 2, NODATA, np.uint8)))
         edges = [round(1e7 * degrees) for degrees in bounds]
@@ -110,15 +110,15 @@ def write_tiles(
 
 
 def _cut(
-    mosaic: Path, overviews: list[int], zoom: int, bounds: tuple[float, ...]
+    mosaic: Path,
+    level: Mapping[str, int],
+    zoom: int,
+    bounds: tuple[float, ...],
+    to_grid: Transformer,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Tiles of a zoom that are not all nodata, in the order of an archive."""
     from pmtiles.tile import zxy_to_tileid
 
-    with rasterio.open(mosaic) as whole:
-        wanted = _pixel_meters(zoom) / whole.res[0]
-    fitting = [at for at, factor in enumerate(overviews) if factor <= 1.2 * wanted]
-    level = {"overview_level": fitting[-1]} if fitting else {}
     first, last = _tile_of(bounds[0], bounds[3], zoom), _tile_of(bounds[2], bounds[1], zoom)
     ids = sorted(
         (zxy_to_tileid(zoom, x, y), x, y)
@@ -127,18 +127,23 @@ def _cut(
     )
     with rasterio.open(mosaic, **level) as raster:
         for tile_id, x, y in ids:
-            values = _read_tile(raster, zoom, x, y)
+            values = _read_tile(raster, zoom, x, y, to_grid)
             if values is not None:
                 yield tile_id, values
 
 
-def _read_tile(raster: Any, zoom: int, x: int, y: int) -> NDArray[np.uint8] | None:  # noqa: ANN401 (rasterio is untyped)
+def _read_tile(
+    raster: Any,  # noqa: ANN401 (rasterio is untyped)
+    zoom: int,
+    x: int,
+    y: int,
+    to_grid: Transformer,
+) -> NDArray[np.uint8] | None:
     """Values of a tile ``(y, x)``; None if all of it is nodata."""
     centers = (np.arange(TILE_PIXELS) + 0.5) / TILE_PIXELS
     turns = 2.0**zoom
     longitudes = (x + centers) / turns * 360 - 180
     latitudes = np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * (y + centers) / turns))))
-    to_grid = Transformer.from_crs(4326, CRS, always_xy=True)
     easts, norths = to_grid.transform(longitudes, latitudes)
     left, _, _, top = raster.bounds
     columns = np.floor((easts - left) / raster.res[0]).astype(int)

@@ -138,8 +138,9 @@ def make_alarms(places: Places) -> list[Alarm]:
     ]
 
 
-def _count(metric: str, environment: str, label: str, period: Duration = _HOUR) -> cw.IMetric:
-    return _select("SUM", metric, environment, label, period)
+def _count(metric: str, environment: str, label: str) -> cw.IMetric:
+    """Sum of an hour."""
+    return _select("SUM", metric, environment, label, _HOUR)
 
 
 def _select(
