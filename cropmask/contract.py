@@ -109,6 +109,9 @@ WORKER_DISK = "6Gi"
 METRICS_NAMESPACE = "CropMask"
 COLORS = "_colors"
 """Folder of colors that tiles share in the store of results; no product is named so."""
+SERIES = "_series"
+"""Folder of what series of a region are smoothed with, in the store of results; no product is named
+so."""
 RUNS = "_runs"
 """Folder of runs and attempts in the store of results; no product is named so."""
 

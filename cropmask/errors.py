@@ -205,6 +205,15 @@ class Reason(StrEnum):
         "submit without the band 'dissimilarity', or train a model that has it",
         _SHARED,
     )
+    NO_SERIES = (
+        "no series",
+        "fit the rates of change of the region once, with the command 'series fit'",
+        _SHARED,
+    )
+    TOO_FEW_YEARS = (
+        "too few years",
+        "map more years of the tile: a series needs five; until then there is nothing to do",
+    )
     NO_COLORS = (
         "no colors",
         "fit the colors that tiles share, with the command 'colors fit', or submit with --per-tile",

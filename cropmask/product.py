@@ -13,10 +13,19 @@ from typing import Final, Literal, get_args
 SYNTHETIC: Final = "synthetic"
 """Producer (``odc:producer``) of inputs that are made up; what is made of them is, too."""
 NODATA: Final = 255
-"""Nodata of every band, in files, items and product definitions."""
+"""Nodata of every band of bytes, in files, items and product definitions."""
+NODATA_16: Final = 65535
+"""The same of bands of two bytes, which only series have."""
 NODATA_TITLE: Final = "No data"
 
 FAMILY: Final = "crop_mask"
+SERIES_FAMILY: Final = "crop_series"
+"""Products of several years, made of the masks of each."""
+FAMILIES: Final = (FAMILY, SERIES_FAMILY)
+LEAST_SERIES: Final = 5
+"""Years that a series needs: with three, nothing that changed is told from what flickers."""
+MOST_SERIES: Final = 15
+"""Years that the bits of a pixel have room for, beside nodata."""
 METHOD_URL: Final = (
     "https://docs.digitalearthafrica.org/en/latest/data_specs/Cropland_extent_specs.html"
 )
@@ -49,7 +58,7 @@ class ClassValue:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """One uint8 band of the product."""
+    """One band of a product."""
 
     name: str
     """Measurement name, asset key and file name suffix."""
@@ -64,8 +73,15 @@ class Band:
     """Name by which other programs know nearly the same ramp; None for a class band."""
     aliases: tuple[str, ...]
     """Other names in the Open Data Cube, as published."""
-    overview: Literal["mode", "average"]
+    overview: Literal["mode", "average", "nearest"]
     """How overviews are made: classes are never averaged."""
+    dtype: Literal["uint8", "uint16"] = "uint8"
+    """Type of its pixels."""
+
+    @property
+    def nodata(self) -> int:
+        """Its value where nothing is known."""
+        return NODATA if self.dtype == "uint8" else NODATA_16
 
     @property
     def palette(self) -> dict[int, Rgba]:
@@ -212,6 +228,93 @@ DISSIMILARITY: Final = Band(
 EXTRA_BANDS: Final = (CALIBRATED, SPREAD, DISSIMILARITY)
 """Bands that a dataset has where they are asked for."""
 ALL_BANDS: Final = (*BANDS, *EXTRA_BANDS)
+
+_YEARS = ((2017, "#440154"), (2022, "#3b528b"), (2027, "#21918c"), (2032, "#5ec962"))
+_YEAR_RAMP: Final = tuple((year, _opaque(code)) for year, code in _YEARS)
+
+
+def _count_band(name: str, title: str, description: str, unit: str) -> Band:
+    """A band of a series that counts years."""
+    return Band(
+        name=name,
+        title=title,
+        description=description,
+        unit=unit,
+        classes=(),
+        ramp=((0, _opaque("#440154")), (MOST_SERIES, _opaque("#fde725"))),
+        ramp_name="viridis",
+        aliases=(f"crop_{name}",),
+        overview="nearest",
+    )
+
+
+def _year_band(name: str, title: str, description: str) -> Band:
+    """A band of a series that names a calendar year."""
+    return Band(
+        name=name,
+        title=title,
+        description=f"{description}; 0 where there is none.",
+        unit="year",
+        classes=(),
+        ramp=_YEAR_RAMP,
+        ramp_name="viridis",
+        aliases=(f"crop_{name}",),
+        overview="nearest",
+        dtype="uint16",
+    )
+
+
+HISTORY: Final = Band(
+    name="history",
+    title="Crop by year",
+    description=(
+        "State of each year given all years: bit 0 is set where the first year is crop, bit 1 "
+        "where the second is, and so on."
+    ),
+    unit="1",
+    classes=(),
+    ramp=((0, _opaque("#000000")), (2**MOST_SERIES - 1, _opaque("#ffffff"))),
+    ramp_name="gray",
+    aliases=("crop_history",),
+    overview="nearest",
+    dtype="uint16",
+)
+CHANGE_CLASS: Final = Band(
+    name="class",
+    title="Change of cropland",
+    description=(
+        "What became of the pixel over the years. A flag, no area: an area of change comes from "
+        "a sample with change strata."
+    ),
+    unit="1",
+    classes=(
+        ClassValue(0, "stable-other", "Never cropland", TRANSPARENT),
+        ClassValue(1, "stable-crop", "Always cropland", _opaque("#1B9E4B")),
+        ClassValue(2, "gain", "Became cropland", _opaque("#2166AC")),
+        ClassValue(3, "loss", "No longer cropland", _opaque("#D6604D")),
+        ClassValue(4, "uncertain", "Uncertain", _opaque("#F4D35E")),
+    ),
+    ramp=(),
+    ramp_name=None,
+    aliases=("crop_change",),
+    overview="mode",
+)
+SERIES_BANDS: Final = (
+    CHANGE_CLASS,
+    HISTORY,
+    _count_band("years", "Years in crop", "Years that are crop given all years.", "years"),
+    _year_band("first", "First year in crop", "First year that is crop given all years"),
+    _year_band("last", "Last year in crop", "Last year that is crop given all years"),
+    _year_band("changed", "Year of change", "First year after the last change of state"),
+    _count_band(
+        "flickers",
+        "Flickers",
+        "Changes of the yearly masks that the states given all years do not have.",
+        "1",
+    ),
+    _count_band("observed", "Years with data", "Years whose mask has data here.", "years"),
+)
+"""Bands of a series."""
 Mark = Literal["pale", "hatched"]
 """How land outside the training data of its model is drawn."""
 MARKS: Final[tuple[Mark, ...]] = get_args(Mark)
@@ -221,7 +324,7 @@ NO_EXTRA: Final = "none"
 
 def find_band(name: str) -> Band:
     """Band of a name; KeyError if there is none."""
-    return {band.name: band for band in ALL_BANDS}[name]
+    return {band.name: band for band in (*ALL_BANDS, *SERIES_BANDS)}[name]
 
 
 def parse_bands(text: str) -> tuple[str, ...]:
@@ -260,16 +363,32 @@ COG_TYPE: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One product: the crop mask of one region in one version."""
+    """One product: the crop mask, or the series of masks, of one region in one version."""
 
     region: str
     version: str
     """Semantic version, such as ``1.0.0``."""
+    family: str = FAMILY
+    """:data:`FAMILY`, or :data:`SERIES_FAMILY`."""
 
     @property
     def name(self) -> str:
         """Collection id and Open Data Cube product name, such as ``crop_mask_eastern``."""
-        return f"{FAMILY}_{self.region}"
+        return f"{self.family}_{self.region}"
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it is of several years."""
+        return self.family == SERIES_FAMILY
+
+    @property
+    def series(self) -> Product:
+        """The series of its region in the same version."""
+        return Product(self.region, self.version, SERIES_FAMILY)
+
+    def bands(self, extras: Iterable[str] = ()) -> tuple[Band, ...]:
+        """Its bands, with extra ones, which no series has."""
+        return SERIES_BANDS if self.is_series else with_extras(extras)
 
     @property
     def folder(self) -> str:
@@ -291,3 +410,13 @@ class Product:
     def item_name(self, tile: str, period: str) -> str:
         """Name of the STAC item, whose presence is the only sign of a finished dataset."""
         return self.file_name(tile, period, ".stac-item.json")
+
+
+def find_family(name: str) -> str:
+    """Family of the name of a product."""
+    return SERIES_FAMILY if name.startswith(f"{SERIES_FAMILY}_") else FAMILY
+
+
+def find_region(name: str) -> str:
+    """Region of the name of a product."""
+    return name.removeprefix(f"{find_family(name)}_")

@@ -13,7 +13,18 @@ from typing import Any, Final
 
 from cropmask.errors import Reason, Rejected, write_command
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import RECIPES, HalfOrder, Recipe, format_bands, parse_bands
+from cropmask.product import (
+    FAMILY,
+    LEAST_SERIES,
+    MOST_SERIES,
+    RECIPES,
+    SERIES_FAMILY,
+    HalfOrder,
+    Product,
+    Recipe,
+    format_bands,
+    parse_bands,
+)
 
 _PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])", re.ASCII)
 _YEAR: Final = re.compile(r"\d{4}", re.ASCII)
@@ -46,7 +57,11 @@ class Period:
         match = _PERIOD.fullmatch(f"{text}--P1Y" if _YEAR.fullmatch(text) else text)
         year, month, count, unit = match.groups() if match else ("0", None, "0", "Y")
         months = int(count) * (12 if unit == "Y" else 1)
-        if not (1 <= int(year) <= 9988 and 1 <= int(month or 1) <= 12 and 1 <= months <= 120):
+        if not (
+            1 <= int(year) <= 9988
+            and 1 <= int(month or 1) <= 12
+            and 1 <= months <= 12 * MOST_SERIES
+        ):
             raise Rejected(
                 f"'{text}' is not a period: write it like 2019--P1Y", reason=Reason.BAD_PERIOD
             )
@@ -69,6 +84,51 @@ class Period:
                 reason=Reason.BAD_PERIOD,
             )
         return period
+
+    @classmethod
+    def of_task(cls, text: str) -> Period:
+        """Period of a task: that of a map, or several whole years such as ``2019--P6Y``.
+
+        Raises
+        ------
+        Rejected
+            If the text is no period, or neither of these, or of too few or too many years.
+        """
+        period = cls.parse(text)
+        return period.check_series() if period.is_series else cls.year_of(text)
+
+    def check_series(self) -> Period:
+        """The period itself, if a series can be of it.
+
+        Raises
+        ------
+        Rejected
+            If it is not so many whole calendar years.
+        """
+        years = self.months / 12
+        if self.start.month != 1 or self.months % 12:
+            raise Rejected(
+                f"'{self}' is no series of calendar years: write it like 2019--P6Y",
+                reason=Reason.BAD_PERIOD,
+            )
+        if years < LEAST_SERIES:
+            raise Rejected(
+                f"{years:.0f} years are too few for a series, which needs {LEAST_SERIES}: with "
+                "three, all change vanishes, since nothing tells it from errors of the maps; map "
+                "more years, such as 2019--P5Y",
+                reason=Reason.BAD_PERIOD,
+            )
+        return self
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it is longer than a year."""
+        return self.months > 12
+
+    @property
+    def years(self) -> tuple[Period, ...]:
+        """Its whole years, each a period."""
+        return tuple(Period(_add_months(self.start, at), 12) for at in range(0, self.months, 12))
 
     @property
     def end(self) -> date:
@@ -134,6 +194,16 @@ def _add_months(day: date, months: int) -> date:
     return date(total // 12, total % 12 + 1, 1)
 
 
+def choose_product(product: Product, period: Period | None) -> Product:
+    """Product that has results of a period: the series of a region's, or itself."""
+    return product.series if period is not None and period.is_series else product
+
+
+def name_product(region: str, period: Period) -> str:
+    """Name of the product that has results of a region and period, whatever its version."""
+    return f"{SERIES_FAMILY if period.is_series else FAMILY}_{region}"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Task:
     """One tile of one region and period."""
@@ -182,7 +252,7 @@ class Task:
         return cls(
             Tile.parse(document["tile"]),
             parse_region_name(document["region"]),
-            Period.year_of(document["period"]),
+            Period.of_task(document["period"]),
         )
 
 

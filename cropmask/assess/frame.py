@@ -35,6 +35,7 @@ from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, GridWindow, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
+from cropmask.pixels.resultrows import read_result_rows
 from cropmask.product import NODATA, Product
 from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.threads import map_threads
@@ -337,7 +338,7 @@ class _Open:
 
     def read(self, name: str, row: int, rows: int) -> Bytes:
         """Rows of a band over all columns, nodata beyond the tile."""
-        return _read_rows(self._rasters[name], row, rows, self._edge)
+        return read_result_rows(self._rasters[name], row, rows, self._edge)
 
     def read_classes(self, name: str, row: int, rows: int) -> Bytes:
         """Rows of a band of classes; Rejected if it has a value that is none."""
@@ -354,7 +355,7 @@ class _Open:
     def leave_out(self, pixels: Bytes, row: int) -> None:
         """Set to nodata what a region that comes before has mapped."""
         for raster in self._before:
-            pixels[_read_rows(raster, row, len(pixels), self._edge) != NODATA] = NODATA
+            pixels[read_result_rows(raster, row, len(pixels), self._edge) != NODATA] = NODATA
 
     def read_places(
         self, name: str, row: NDArray[np.int64], column: NDArray[np.int64]
@@ -401,24 +402,6 @@ def read_at(
             known = found[:, here]
             found[:, here] = np.where(known == NODATA, values, known)
     return found
-
-
-def _read_rows(raster: GdalRaster, row: int, rows: int, edge: int) -> Bytes:
-    def read(opened: Any) -> Bytes:  # noqa: ANN401 (rasterio is untyped)
-        if opened.shape != (edge, edge) or opened.dtypes[0] != "uint8":
-            raise Rejected(
-                f"{raster.href} has {opened.height} x {opened.width} pixels of {opened.dtypes[0]}, "
-                f"its item says {edge} x {edge} of uint8: map the tile again",
-                reason=Reason.CHANGED,
-            )
-        out = np.full((rows, opened.width), NODATA, np.uint8)
-        first, last = max(row, 0), min(row + rows, opened.height)
-        if first < last:
-            window = Window(0, first, opened.width, last - first)
-            out[first - row : last - row] = opened.read(1, window=window)
-        return out
-
-    return raster.use(read)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

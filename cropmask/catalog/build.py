@@ -24,7 +24,15 @@ from cropmask.catalog.static import (
 from cropmask.catalog.thumbnails import draw_results, wants_pictures
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
-from cropmask.product import EXTRA_BANDS, FAMILY, MODELS, Product
+from cropmask.product import (
+    EXTRA_BANDS,
+    FAMILY,
+    MODELS,
+    SERIES_FAMILY,
+    Product,
+    find_family,
+    find_region,
+)
 from cropmask.region import region_names
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.results.finder import find_json
@@ -137,7 +145,9 @@ def build_results(
         if parquet:
             located = [make_absolute(item.document, store.uri(item.key)) for item in items]
             files.append(CatalogFile(f"{product}/{PARQUET}", encode_parquet(located)))
-    model_files, model_collections = make_models(list(regions.values()), place=None)
+    model_files, model_collections = make_models(
+        list({one.name: one for one in regions.values()}.values()), place=None
+    )
     files += model_files
     files += make_shared(layers, store.uri, styled)
     # What links comes after what it links to.
@@ -177,10 +187,12 @@ def _load_known(
     products: Iterable[str], models: Path | None, limits: ReadLimits
 ) -> dict[str, CatalogRegion]:
     """Regions of products, as far as the models folder has them."""
-    wanted = {product.removeprefix(f"{FAMILY}_") for product in products}
+    products = tuple(products)
+    wanted = {find_region(product) for product in products}
     names = [name for name in region_names(models) if name in wanted]
     regions = load_regions(models, names, limits) if names else ()
-    return {region.product.name: region for region in regions}
+    known = {region.name: region for region in regions}
+    return {name: known[find_region(name)] for name in products if find_region(name) in known}
 
 
 def _with_late_ones(store: Store, product: str, listed: Sequence[ResultItem]) -> list[ResultItem]:
@@ -246,11 +258,12 @@ def _base_collection(
 ) -> Document:
     """Collection of the region, or the one that the worker put where the region is not known."""
     if region is not None:
-        title, known, bounds = region.title, region.product, region.bounds
+        title, version, bounds = region.title, region.product.version, region.bounds
     else:
-        name = product.removeprefix(f"{FAMILY}_")
-        title = title_of_region(find_json(store, f"{product}/collection.json")) or name
-        known, bounds = Product(name, items[-1].version), tuple(items[0].document["bbox"])
+        title = title_of_region(find_json(store, f"{product}/collection.json"))
+        version, bounds = items[-1].version, tuple(items[0].document["bbox"])
+    known = Product(find_region(product), version, find_family(product))
+    title = title or known.region
     return make_collection(
         title,
         known,
@@ -280,15 +293,18 @@ def _credit(region: CatalogRegion | None, items: Sequence[ResultItem]) -> Attrib
 def _layer(
     collection: Document, region: CatalogRegion | None, items: Sequence[ResultItem]
 ) -> MapLayer:
-    resolution = min(item.resolution for item in items)
+    name, resolution = str(collection["id"]), min(item.resolution for item in items)
     synthetic = any(item.synthetic for item in items)
     attribution = _credit(region, items)
     bands = _extra_bands(items, all)
     if region is not None:
         layer = region.layer(resolution)
-        return replace(layer, synthetic=synthetic, attribution=attribution, bands=bands)
-    name = str(collection["id"]).removeprefix(f"{FAMILY}_")
-    title, product = title_of_region(collection), Product(name, str(collection["version"]))
+        named = layer.product.series if find_family(name) == SERIES_FAMILY else layer.product
+        return replace(
+            layer, product=named, synthetic=synthetic, attribution=attribution, bands=bands
+        )
+    title = title_of_region(collection)
+    product = Product(find_region(name), str(collection["version"]), find_family(name))
     bounds = tuple(collection["extent"]["spatial"]["bbox"][0])
     return MapLayer(product, title, (), bounds, resolution, synthetic, attribution, bands)
 

@@ -13,7 +13,7 @@ from typing import Final
 from cropmask.attribution import Attribution
 from cropmask.catalog.regions import CatalogRegion, RegionModel, credit_model, describe_model
 from cropmask.catalog.thumbnails import draw_region, draw_regions
-from cropmask.product import FAMILY, with_extras
+from cropmask.product import FAMILIES, SERIES_BANDS, with_extras
 from cropmask.stac.collection import (
     ROOT_KEY,
     THUMBNAIL,
@@ -40,7 +40,7 @@ from cropmask.stac.services import (
 )
 from cropmask.stac.styles import STYLE_KINDS, make_qml, make_sld, style_file
 
-CHILD: Final = re.compile(rf"\./({FAMILY}_[a-z0-9_]+)/collection\.json")
+CHILD: Final = re.compile(rf"\./((?:{'|'.join(FAMILIES)})_[a-z0-9_]+)/collection\.json")
 """Links of the root catalog to collections; the group is the collection's name."""
 PRODUCTS: Final = "products.csv"
 RELATED: Final = {
@@ -108,7 +108,8 @@ def make_shared(
     """
     makers = {"qml": make_qml, "sld": make_sld}
     extras = {name for layer in layers for name in layer.bands}
-    for band in with_extras({*extras, *styled}):
+    series = SERIES_BANDS if any(layer.product.is_series for layer in layers) else ()
+    for band in (*with_extras({*extras, *styled}), *series):
         for kind in STYLE_KINDS:
             yield text_file(style_file(band, kind), makers[kind](band))
     places = {}
@@ -120,8 +121,9 @@ def make_shared(
         )
         yield text_file(key, definition)
     yield text_file(PRODUCTS, make_products_csv(places))
-    yield text_file(OWS_FILE, make_ows_config(layers))
-    yield json_file(TERRIA_FILE, make_terria_group(layers))
+    masks = [layer for layer in layers if not layer.product.is_series]
+    yield text_file(OWS_FILE, make_ows_config(masks))
+    yield json_file(TERRIA_FILE, make_terria_group(masks))
 
 
 def make_models(

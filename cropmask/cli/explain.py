@@ -24,7 +24,9 @@ _region_option = click.option(
     "--region", type=options.REGION, help="[default: that of the newest run with the tile]"
 )
 _period_option = click.option(
-    "--period", type=options.PERIOD, help="Year of the map, such as 2019.  [default: as the region]"
+    "--period",
+    type=options.TASK_PERIOD,
+    help="Year of the map, such as 2019.  [default: as the region]",
 )
 
 

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "validate": ("cropmask.cli.train", "Cross-validate a region's model."),
     "samples": ("cropmask.cli.samples", "Make samples of labeled places, and check them."),
     "colors": ("cropmask.cli.colors", "Fit the colors that seamless tiles share."),
+    "series": ("cropmask.cli.series", "What changed between years, and what only flickered."),
     "assess": ("cropmask.cli.assess", "Say how right a map is, from labeled points."),
     "area": ("cropmask.cli.area", "Estimate the area of cropland, with its interval."),
     "report": ("cropmask.cli.area", "Write a page of area and accuracy for people who decide."),

@@ -312,6 +312,9 @@ PERIOD: Final = parsed("period", Period.year_of, _suggest_years)
 PERIOD_HELP: Final = (
     "Year of the map, such as 2019--P1Y or 2019; or its season from July to June, 2020-07--P1Y."
 )
+TASK_PERIOD: Final = parsed("period", Period.of_task, _suggest_years)
+"""Also one of several years: of a series."""
+TASK_PERIOD_HELP: Final = f"{PERIOD_HELP} Several years, such as 2019--P6Y, are a series."
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
 BANDS: Final = parsed("bands", _read_bands, _suggest_bands)
@@ -370,6 +373,9 @@ region_option = click.option(
     "list' shows the regions.",
 )
 period_option = click.option("--period", default="2019--P1Y", type=PERIOD, help=PERIOD_HELP)
+task_period_option = click.option(
+    "--period", default="2019--P1Y", type=TASK_PERIOD, help=TASK_PERIOD_HELP
+)
 
 
 def _check_variables(
@@ -450,7 +456,7 @@ seamless_option = click.option(
 )
 model_option = click.option("--model", type=RECIPE, default="forest", help=f"{_MODEL_HELP}.")
 task_options = combine(
-    period_option, model_option, resolution_option, bands_option, seamless_option
+    task_period_option, model_option, resolution_option, bands_option, seamless_option
 )
 """What to map, and how."""
 tile_options = combine(

@@ -15,7 +15,7 @@ from cropmask.contract import ExitCode
 from cropmask.grid import RESOLUTIONS
 from cropmask.operate.formats import format_bytes, format_count
 from cropmask.product import RECIPES
-from cropmask.task import Period
+from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
     from cropmask.operate.reconcile import Finding, Reconciliation
@@ -34,7 +34,7 @@ _COLORS: Final = {
 
 @click.command()
 @options.region_option
-@options.period_option
+@options.task_period_option
 @click.option("--verify", is_flag=True, help="Read every file and compare its SHA-256, too.")
 @click.option("--all", "every", is_flag=True, help="Print every tile that is not ok.")
 @options.json_option
@@ -65,7 +65,7 @@ def reconcile(
     with show_progress() as progress:
         found = compare(
             site.store(),
-            zone.product,
+            choose_product(zone.product, period),
             period,
             expected,
             verify=verify,

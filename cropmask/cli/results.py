@@ -15,7 +15,7 @@ from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
 from cropmask.operate.formats import format_bytes, format_count
-from cropmask.task import Period
+from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
     from cropmask.operate.transfer import CopyResult
@@ -28,7 +28,7 @@ _PRINTED_DATASETS: Final = 20
 """Datasets that are printed before deleting."""
 
 _year_option = click.option(
-    "--period", type=options.PERIOD, help="Only this year, such as 2019.  [default: all]"
+    "--period", type=options.TASK_PERIOD, help="Only this year, such as 2019.  [default: all]"
 )
 
 
@@ -65,6 +65,7 @@ def ls(
       cropmask ls
       cropmask ls --region eastern --period 2019 --tiles x215y075
     """
+    from cropmask.product import FAMILIES
     from cropmask.region import load_region
     from cropmask.results.finder import find_products
     from cropmask.site.site import open_site
@@ -72,7 +73,9 @@ def ls(
     site = open_site(options=site_options)
     store = site.store()
     products = (
-        find_products(store) if region is None else (load_region(region, site.models).product,)
+        tuple(found for family in FAMILIES for found in find_products(store, family))
+        if region is None
+        else (choose_product(load_region(region, site.models).product, period),)
     )
     found = tuple(
         dataset for product in products for dataset in _find(store, product, period, tiles)
@@ -152,7 +155,7 @@ def sync(
     from_store, to_store = site.store(), open_store(target, site.write)
     if from_store.uri("x") == to_store.uri("x"):
         raise click.UsageError("SOURCE and TARGET are the same place")
-    product = load_region(region, site.models).product
+    product = choose_product(load_region(region, site.models).product, period)
     found = _find(from_store, product, period, tiles)
     if not dry_run:
         to_store.check_writable()
@@ -230,7 +233,7 @@ def rm(
 
     site = open_site(options=site_options)
     store = site.store()
-    product = load_region(region, site.models).product
+    product = choose_product(load_region(region, site.models).product, period)
     found = _find(store, product, period, tiles)
     print_result(_describe_datasets(found), _format_removed(found, dry_run), as_json=as_json)
     if dry_run or not found:

@@ -13,7 +13,7 @@ from cropmask.cli.console import show_progress
 from cropmask.cli.output import pick, print_result, print_table
 from cropmask.errors import Reason, Rejected
 from cropmask.operate.formats import format_count, format_dollars
-from cropmask.task import Period
+from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
     from cropmask.fleet.control import RunControl
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _run_options = options.combine(
     click.argument("name", metavar="RUN", type=options.RUN),
     click.option("--region", type=options.REGION, help="If several regions have such a run."),
-    click.option("--period", type=options.PERIOD, help="If it has such a run for several years."),
+    click.option(
+        "--period", type=options.TASK_PERIOD, help="If it has such a run for several years."
+    ),
     options.output_option,
     options.config_option,
     options.json_option,
@@ -130,7 +132,7 @@ def cancel(name: str, why: str | None, as_json: bool, **where: Any) -> None:  # 
 
 @run.command(name="list")
 @click.option("--region", type=options.REGION, help="[default: all]")
-@click.option("--period", type=options.PERIOD, help=options.PERIOD_HELP)
+@click.option("--period", type=options.TASK_PERIOD, help=options.TASK_PERIOD_HELP)
 @click.option("--last", type=options.WholeNumber(1), default=20, help="No more than so many.")
 @options.output_option
 @options.config_option
@@ -154,7 +156,9 @@ def list_(
     from cropmask.site.site import open_site
 
     site = open_site(options=site_options)
-    product = load_region(region, site.models).product.name if region else None
+    product = (
+        choose_product(load_region(region, site.models).product, period).name if region else None
+    )
     found = list_runs(site.store(), product, str(period) if period else None, last)
     if as_json:
         print_result([_describe_summary(one) for one in found], (), as_json=True)
@@ -178,7 +182,9 @@ def _open(name: str, where: dict[str, Any]) -> tuple[Site, Store, RunRecord]:
     site = open_site(options=options.pick_site_options(where))
     store = site.store()
     region, period = where["region"], where["period"]
-    product = load_region(region, site.models).product.name if region else None
+    product = (
+        choose_product(load_region(region, site.models).product, period).name if region else None
+    )
     year = str(period) if period else None
     record, others = find_run(store, RunQuery(product, year, name, region, site.commands))
     same = [other for other in others if other.run == name]

@@ -23,7 +23,7 @@ from cropmask.operate.formats import (
     format_moment,
     format_rate,
 )
-from cropmask.task import Period
+from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
     from cropmask.operate.status import RunStatus
@@ -45,7 +45,7 @@ QUEUE_LAG = timedelta(seconds=65)
 
 @click.command()
 @click.option("--region", type=options.REGION, help="[default: that of the newest run]")
-@click.option("--period", type=options.PERIOD, help=options.PERIOD_HELP)
+@click.option("--period", type=options.TASK_PERIOD, help=options.TASK_PERIOD_HELP)
 @click.option("--run", type=options.RUN, help="Name of the run.  [default: the newest]")
 @click.option(
     "--watch", is_flag=True, help="Show it anew until nothing remains that somebody will try."
@@ -90,7 +90,9 @@ def status(
         refuse_other_file(html, MARK.encode())
     site = open_site(options=site_options)
     store = site.store()
-    product = load_region(region, site.models).product.name if region else None
+    product = (
+        choose_product(load_region(region, site.models).product, period).name if region else None
+    )
     year = str(period) if period else None
     record, others = find_run(store, RunQuery(product, year, run, region, site.commands))
     # The run says where its inputs are; the command line goes before it.

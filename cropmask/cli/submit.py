@@ -32,6 +32,7 @@ from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Reason, Rejected
 from cropmask.operate.formats import format_count
 from cropmask.product import NO_EXTRA
+from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
     from cropmask.fleet.records import RunRecord
@@ -201,7 +202,7 @@ def _make_plan(given: dict[str, Any]) -> Submission:
     site = open_site(options=options.pick_site_options(given))
     region = given["region"]
     if given["resume"] or given["run"]:
-        product = load_region(region, site.models).product.name
+        product = choose_product(load_region(region, site.models).product, given["period"]).name
         known = _find_run(site, product, str(given["period"]), given)
         if known is not None:
             return Submission(change_canary(known, given), site, None, given)
@@ -394,7 +395,7 @@ def _judge(submission: Submission) -> CanaryVerdict:
     from cropmask.operate.waiting import wait_for_canary
 
     record, site, as_json = submission.record, submission.site, submission.given["as_json"]
-    product = site.region(record.region).product
+    product = choose_product(site.region(record.region).product, Period.parse(record.period))
     worker = site.commands.line("worker", *region_words(record))
     if not as_json:
         what = f"the canary, {record.sent} of {format_count(len(record.tiles), 'tile')}, is sent"

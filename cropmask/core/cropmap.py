@@ -66,6 +66,12 @@ class Statistics:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extras"}
         return {**own, **self.extras}
 
+    @property
+    def means(self) -> dict[str, float | None]:
+        """Means of bands, by name."""
+        found = {name.removeprefix("mean_"): value for name, value in self.extras.items()}
+        return {**found, "prob": self.mean_probability}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidArea:

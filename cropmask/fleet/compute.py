@@ -8,6 +8,7 @@ import os
 import pickle
 import tempfile
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from cropmask.site.site import Site
 from cropmask.tile.job import Basis, open_basis
 from cropmask.tile.memory import open_stages
 from cropmask.tile.run import run_tile
+from cropmask.tile.series import run_series
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +86,11 @@ def _run(parent: Parent, work: ChildWork, stages: Stages) -> Outcome:
             raise refusal
 
     basis = _find_basis(parent, work, site, stages)
-    result = run_tile(
-        work.order.task,
+    task = work.order.task
+    path = run_series if task.period.is_series else partial(run_tile, recipe=work.order.recipe)
+    result = path(
+        task,
         site,
-        recipe=work.order.recipe,
         overwrite=work.order.overwrite,
         stages=stages,
         check=check,

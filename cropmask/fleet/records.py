@@ -21,7 +21,7 @@ from cropmask.contract import LEASE_SECONDS, RUNS, TIME_LIMIT_SECONDS
 from cropmask.errors import Reason, Rejected
 from cropmask.fleet.strictjson import check_fields, describe_fault, read_known
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import FAMILY, RECIPES, parse_bands
+from cropmask.product import RECIPES, find_region, parse_bands
 from cropmask.region import is_region_file
 from cropmask.task import Order, Period, Task, parse_run_id
 
@@ -332,7 +332,7 @@ class RunRecord:
         """Orders of the run, in the sequence of its tiles; they name the region by its name."""
         region = self.region
         if is_region_file(region):
-            region = self.product.removeprefix(f"{FAMILY}_")
+            region = find_region(self.product)
         recipe = next(recipe for recipe in RECIPES if recipe == self.recipe)
         period = Period.parse(self.period)
         bands = parse_bands(self.bands or "")

@@ -45,7 +45,7 @@ from cropmask.machine.signals import Stop
 from cropmask.product import Product
 from cropmask.queue.lease import LeaseKeeper
 from cropmask.queue.protocol import Lease, Message, Queue
-from cropmask.task import Order
+from cropmask.task import Order, choose_product
 
 NAP_SECONDS: Final = 0.25
 """Longest sleep, so that a signal is heard soon."""
@@ -132,7 +132,9 @@ class OrderRunner:
         aside: Verdict | None = None
         try:
             order = Order.parse(lease.message.body, lease.message.attributes)
-            product = self.journal.site.region(order.task.region).product
+            product = choose_product(
+                self.journal.site.region(order.task.region).product, order.task.period
+            )
             aside = self._put_aside(order, product, lease)
             if aside is None:
                 record = self.journal.begin(

@@ -59,7 +59,7 @@ from cropmask.grid import tiles_within
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.mosaic import make_grid, read_mosaic
 from cropmask.operate.reconcile import expected_tiles
-from cropmask.product import FAMILY, FILTERED, MASK, NODATA, find_band
+from cropmask.product import FILTERED, MASK, NODATA, find_band, find_region
 from cropmask.region import Region
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import find_datasets, find_item, make_place
@@ -208,7 +208,7 @@ def open_assessment(site: Site, request: AssessRequest) -> Assessment:
 def _find_zones(site: Site, design: SampleDesign, argument: str | None) -> dict[str, Region]:
     """Regions of the products of a sample; one of them may be named by its file."""
     named = {} if argument is None else {zone.name: zone for zone in (site.region(argument),)}
-    names = [product.removeprefix(f"{FAMILY}_") for product in design.products]
+    names = [find_region(product) for product in design.products]
     return {name: named[name] if name in named else site.region(name) for name in names}
 
 

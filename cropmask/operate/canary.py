@@ -273,7 +273,7 @@ def find_stop(store: Store, record: RunRecord) -> str | None:
 
 def _list_versions(store: Store, product: Product) -> list[Product]:
     """A product in its version, then in others, the newest first."""
-    others = [found for found in find_products(store) if found.name == product.name]
+    others = [found for found in find_products(store, product.family) if found.name == product.name]
     return [product, *(found for found in reversed(others) if found != product)]
 
 

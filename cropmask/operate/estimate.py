@@ -12,7 +12,7 @@ from cropmask.fleet.recordfiles import find_attempts, load_attempts
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.operate.formats import format_count
 from cropmask.operate.status import choose_sample
-from cropmask.product import Recipe
+from cropmask.product import SERIES_FAMILY, Recipe, find_family
 from cropmask.site.price import Price, occupied_seconds
 from cropmask.store.protocol import Store
 
@@ -32,6 +32,13 @@ DEFAULTS: Final[dict[tuple[str, int], tuple[float, float]]] = {
 }
 """Seconds and bytes of a tile by recipe and resolution, as measured in docs/performance.md on two
 threads, reading local files."""
+SERIES_DEFAULTS: Final[dict[int, tuple[float, float]]] = {
+    10: (60, 0.9e9),
+    20: (17, 0.6e9),
+    60: (3, 0.4e9),
+    100: (2, 0.4e9),
+}
+"""The same of a tile of a series of six years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,12 @@ def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles:
     Records of the product count; without any, those of other regions; without any of these, the
     figures of :data:`DEFAULTS`.
     """
-    others = (name for name in store.folders(f"{RUNS}/") if name != product)
+    family = find_family(product)
+    others = (
+        name
+        for name in store.folders(f"{RUNS}/")
+        if name != product and find_family(name) == family
+    )
     for products, words in (((product,), product), (others, "other regions")):
         records = [
             record
@@ -89,7 +101,9 @@ def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles:
         ]
         if records:
             return _from_records(records, tiles, words)
-    return _default(recipe, resolution, tiles)
+    if family == SERIES_FAMILY:
+        return _default(SERIES_DEFAULTS[resolution], tiles)
+    return _default(DEFAULTS[recipe, resolution], tiles)
 
 
 def _load_sample(store: Store, products: Iterable[str]) -> list[AttemptRecord]:
@@ -111,8 +125,8 @@ def _from_records(records: list[AttemptRecord], tiles: int, words: str) -> Estim
     return Estimate(tiles, seconds, occupied, memory, len(records), basis)
 
 
-def _default(recipe: Recipe, resolution: int, tiles: int) -> Estimate:
-    seconds, memory = DEFAULTS[recipe, resolution]
+def _default(measured: tuple[float, float], tiles: int) -> Estimate:
+    seconds, memory = measured
     words = (
         "what was measured on 2 CPUs with local files (docs/performance.md), as no earlier tile of "
         "this recipe and resolution is known"

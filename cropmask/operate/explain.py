@@ -18,7 +18,7 @@ from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
-from cropmask.task import Period, Task
+from cropmask.task import Period, Task, choose_product
 from cropmask.tile.job import prepare
 from cropmask.tile.runkey import list_changes
 
@@ -137,10 +137,12 @@ def find_task(
     """
     if region is not None and period is not None:
         return Task(tile, region, period)
-    product = load_region(region, site.models).product.name if region else None
+    product = (
+        choose_product(load_region(region, site.models).product, period).name if region else None
+    )
     for record in reversed(load_runs(store, product, str(period) if period else None)):
         if str(tile) in record.tiles:
-            return Task(tile, record.region, Period.year_of(record.period))
+            return Task(tile, record.region, Period.of_task(record.period))
     raise Rejected(
         f"no run has tile {tile}: name its --region and --period", reason=Reason.UNKNOWN_RUN
     )
@@ -148,7 +150,7 @@ def find_task(
 
 def find_task_attempts(store: Store, site: Site, task: Task) -> tuple[Attempt, ...]:
     """Attempts of a task with their documents, by start."""
-    product = load_region(task.region, site.models).product
+    product = choose_product(load_region(task.region, site.models).product, task.period)
     keys = find_tile_attempts(store, product.name, str(task.period), task.tile)
     loaded = load_attempts(store, keys)
     attempts = (_attempt_of(key, loaded.get(key)) for key in keys)
@@ -174,7 +176,7 @@ def explain(
         The result asked for; default as in the last attempt, else as the site says.
     """
     store = site.store()
-    product = load_region(task.region, site.models).product
+    product = choose_product(load_region(task.region, site.models).product, task.period)
     attempts = find_task_attempts(store, site, task)
     last = next((a.record for a in reversed(attempts) if a.record), None)
     made_with = next((name for name in RECIPES if last and name == last.recipe), RECIPES[0])

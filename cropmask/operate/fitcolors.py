@@ -120,11 +120,11 @@ def choose_tiles(tiles: Sequence[Tile], most: int = MOST_TILES) -> tuple[Tile, .
     return tuple(tiles[index * len(tiles) // most] for index in range(most))
 
 
-def choose_windows(box: GeoBox) -> tuple[Window, ...]:
-    """Windows of a tile that pixels are taken of."""
-    size = min(WINDOW_PIXELS, *(edge // ACROSS for edge in box.shape))
+def choose_windows(box: GeoBox, across: int = ACROSS) -> tuple[Window, ...]:
+    """Windows of a tile that pixels are taken of, so many along each edge."""
+    size = min(WINDOW_PIXELS, *(edge // across for edge in box.shape))
     rows, columns = (
-        [(2 * number + 1) * edge // (2 * ACROSS) - size // 2 for number in range(ACROSS)]
+        [(2 * number + 1) * edge // (2 * across) - size // 2 for number in range(across)]
         for edge in box.shape
     )
     return tuple(Window(row, column, size, size) for row in rows for column in columns)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import rasterio
@@ -22,7 +22,7 @@ from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.product import COG_TYPE, NODATA, Band, Product
 from cropmask.remote.fetch import ReadOptions
-from cropmask.results.cog import BLOCK, copy_cog, read_reduced, set_colors, write_picture
+from cropmask.results.cog import copy_cog, open_raw, read_reduced, write_picture
 from cropmask.results.figure import (
     MAP_PIXELS,
     Panel,
@@ -231,9 +231,7 @@ def write_mosaic(
     """
     raw = path.with_suffix(".raw")
     unreadable = []
-    with _open_raw(raw, grid) as raster:
-        raster.update_tags(**tags)
-        set_colors(raster, band)
+    with open_raw(raw, grid.geobox, band, tags, compress="DEFLATE") as raster:
         for done, (tile, pixels) in enumerate(_read_all(store, datasets, band, grid, options)):
             if pixels is None:
                 unreadable.append(tile)
@@ -275,29 +273,6 @@ def _draw(
 def _title(product: Product, period: Period, collection: Document | None) -> str:
     region = title_of_region(collection or {}) or product.region
     return mark_title(f"Cropland {period.words}, {region}", synthetic=is_synthetic(collection))
-
-
-def _open_raw(path: Path, grid: MosaicGrid) -> Any:  # noqa: ANN401 (rasterio is untyped)
-    """A file to fill tile by tile; what is never written takes no room and reads as nodata."""
-    height, width = grid.geobox.shape
-    return rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=1,
-        height=height,
-        width=width,
-        dtype="uint8",
-        nodata=NODATA,
-        crs=CRS,
-        transform=grid.geobox.transform,
-        tiled=True,
-        blockxsize=BLOCK,
-        blockysize=BLOCK,
-        compress="DEFLATE",
-        SPARSE_OK="TRUE",
-        BIGTIFF="IF_SAFER",
-    )
 
 
 def _read_all(

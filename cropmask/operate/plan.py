@@ -30,10 +30,11 @@ from cropmask.sources.bands import GEOMAD
 from cropmask.sources.catalogs import Catalog, open_catalog
 from cropmask.sources.gather import Wanted, gather
 from cropmask.store.protocol import Store
-from cropmask.task import Period, Task
-from cropmask.tile.job import Basis, open_basis, prepare_on
+from cropmask.task import Period, Task, choose_product
+from cropmask.tile.job import Basis, Job, open_basis, prepare_on
 from cropmask.tile.runkey import Change, ChangeCause, list_changes
 from cropmask.tile.seam import grow, require_colors
+from cropmask.tile.series import SeriesJob, prepare_series, require_series
 
 
 def make_plan(
@@ -76,7 +77,8 @@ def make_plan(
     is_whole = only is None and area is None
     store = site.store()
     progress("search", 0.0)
-    search = _Search(basis, region, period, site, store, tiles)
+    kind = _SeriesSearch if period.is_series else _Search
+    search = kind(basis, region, period, site, store, tiles)
     planned = search.run(progress)
     if is_whole:
         planned += [TilePlan(tile, Need.ORPHAN) for tile in search.there - set(every)]
@@ -94,10 +96,10 @@ def make_plan(
         whole_region=is_whole,
         made=now.isoformat(timespec="seconds"),
         tiles=tuple(sorted(planned, key=lambda planned: planned.tile)),
-        estimate=estimate(store, basis.region.product.name, recipe, site.resolution, work),
+        estimate=estimate(store, search.product.name, recipe, site.resolution, work),
         strict_inputs=site.read.strict,
-        bands=format_bands(site.bands) if site.bands else None,
-        seamless=site.seamless,
+        bands=format_bands(site.bands) if site.bands and not period.is_series else None,
+        seamless=site.seamless and not period.is_series,
     )
 
 
@@ -146,9 +148,14 @@ class _Search:
         self.store = store
         self.tiles = tiles
         self.options = site.read
+        self.product = choose_product(basis.region.product, period)
+        self.there = find_results(store, self.product, period)
+        self._open(site)
+
+    def _open(self, site: Site) -> None:
+        """Open what all tiles need."""
         self.identify = cache(find_identity)
-        self.fitted = require_colors(site, basis.region, period)
-        self.there = find_results(store, basis.region.product, period)
+        self.fitted = require_colors(site, self.basis.region, self.period)
         self.catalog = self._gather()
 
     def _gather(self) -> Catalog:
@@ -177,19 +184,23 @@ class _Search:
             self.plan, self.tiles, lambda done, every: progress("search", done / every)
         )
 
+    def _prepare(self, task: Task) -> Job | SeriesJob:
+        """What a tile is made of."""
+        return prepare_on(
+            self.basis,
+            task,
+            self.catalog,
+            self.options,
+            self.identify,
+            fitted=self.fitted,
+            identify_neighbor=self.identify,
+        )
+
     def plan(self, tile: Tile) -> TilePlan:
         """One tile."""
         task = Task(tile, self.region, self.period)
         try:
-            job = prepare_on(
-                self.basis,
-                task,
-                self.catalog,
-                self.options,
-                self.identify,
-                fitted=self.fitted,
-                identify_neighbor=self.identify,
-            )
+            job = self._prepare(task)
         except EndlessSearch:  # so it is for every tile
             raise
         except Rejected as error:
@@ -208,3 +219,13 @@ class _Search:
             return planned
         changes = list_changes(item.properties, job.parts, job.words)
         return replace(planned, need=Need.CHANGED if changes else Need.UNCHANGED, changes=changes)
+
+
+class _SeriesSearch(_Search):
+    """The same of a series: its inputs are results of years."""
+
+    def _open(self, site: Site) -> None:
+        self.series = require_series(site, self.basis.region, self.period)
+
+    def _prepare(self, task: Task) -> Job | SeriesJob:
+        return prepare_series(task, self.basis, self.series, self.store)

@@ -15,7 +15,7 @@ from cropmask.fleet.strictjson import check_fields, describe_fault, read_object
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.operate.estimate import Estimate
 from cropmask.product import Product, Recipe, parse_bands
-from cropmask.task import Period
+from cropmask.task import Period, choose_product
 from cropmask.tile.runkey import Change, ChangeCause
 
 PLAN_FORMAT: Final = 1
@@ -89,7 +89,7 @@ class Plan:
     @property
     def product(self) -> Product:
         """Product of the region."""
-        return Product(self.name, self.version)
+        return choose_product(Product(self.name, self.version), self.period)
 
     @property
     def counts(self) -> dict[Need, int]:
@@ -126,7 +126,7 @@ class Plan:
                 found.pop("counts", None), dict
             ):
                 raise ValueError(f"it does not say that its format is {PLAN_FORMAT}")
-            found["period"] = Period.year_of(_text(found, "period"))
+            found["period"] = Period.of_task(_text(found, "period"))
             found["estimate"] = check_fields(Estimate, found["estimate"])
             found["tiles"] = tuple(map(_parse_tile, found["tiles"]))
             plan = check_fields(cls, found)

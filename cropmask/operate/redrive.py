@@ -14,10 +14,9 @@ from cropmask.errors import Reason, Rejected
 from cropmask.fleet.control import RunControl, load_control
 from cropmask.fleet.recordfiles import load_run
 from cropmask.fleet.records import RunRecord
-from cropmask.product import FAMILY
 from cropmask.queue.protocol import DeadLetter, Queue
 from cropmask.store.protocol import Store
-from cropmask.task import Order
+from cropmask.task import Order, Period, name_product
 
 FIELDS: Final = ("reason", "run", "region", "tile", "period")
 """What dead letters are chosen by."""
@@ -133,7 +132,10 @@ def find_waiting_runs(
 ) -> tuple[tuple[RunRecord, RunControl], ...]:
     """Runs of some dead letters that are not going on, by name: theirs would be put aside."""
     fields = [found for found in map(find_fields, letters) if "run" in found]
-    places = {(f"{FAMILY}_{one['region']}", one["period"], one["run"]) for one in fields}
+    places = {
+        (name_product(one["region"], Period.of_task(one["period"])), one["period"], one["run"])
+        for one in fields
+    }
     controls = {place: load_control(store, *place) for place in sorted(places)}
     return tuple(
         (load_run(store, *place), control)

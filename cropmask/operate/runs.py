@@ -26,7 +26,7 @@ from cropmask.operate.status import (
     mark_unsent,
     tile_statuses,
 )
-from cropmask.product import FAMILY
+from cropmask.product import find_region
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store, store_place
@@ -54,7 +54,7 @@ def _advise_first(query: RunQuery) -> str:
     """How to start the first run, as far as it is known of what."""
     if query.product is None:
         return "start one with submit, or "
-    region = query.region or query.product.removeprefix(f"{FAMILY}_")
+    region = query.region or find_region(query.product)
     period = ("--period", query.period) if query.period else ()
     line = query.commands.line("submit", "--region", region, *period)
     return f"start one with '{line}', or "

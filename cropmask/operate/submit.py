@@ -29,7 +29,7 @@ from cropmask.operate.canary import choose_spread
 from cropmask.operate.formats import format_count
 from cropmask.operate.plan import find_results
 from cropmask.operate.planfile import Need, Plan
-from cropmask.product import FAMILY
+from cropmask.product import find_region
 from cropmask.queue.protocol import Message, Queue
 from cropmask.region import is_region_file
 from cropmask.remote.address import is_remote
@@ -236,7 +236,7 @@ def make_run_job(
         memory=pods.memory,
         labels=make_labels(
             run=record.run,
-            region=record.product.removeprefix(f"{FAMILY}_"),
+            region=find_region(record.product),
             environment=site.environment,
         ),
         any_node=pods.any_node,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -97,13 +97,20 @@ def write_cog(
 
 
 def write_visual(path: Path, crop_map: CropMap, box: GeoBox, small: GeoBox) -> None:
-    """Write the mask in its published color as a small RGBA cloud-optimized GeoTIFF.
+    """Write the mask in its published color as a small RGBA cloud-optimized GeoTIFF."""
+    write_small(path, crop_map.mask, MASK, box, small)
 
-    A pixel of it is the most frequent class of the pixels below: cropland is opaque, everything
-    else transparent. ``small`` is its grid, ``box`` that of the map.
+
+def write_small(
+    path: Path, pixels: NDArray[np.uint8], band: Band, box: GeoBox, small: GeoBox
+) -> None:
+    """Write a band of classes in its colors as a small RGBA cloud-optimized GeoTIFF.
+
+    A pixel of it is the most frequent class of the pixels below: what has a color is opaque,
+    everything else transparent. ``small`` is its grid, ``box`` that of the map.
     """
-    classes = _reduce(crop_map.mask, box, (small.height, small.width))
-    pixels = paint_classes(classes, {found.value: found.color for found in MASK.classes})
+    classes = _reduce(pixels, box, (small.height, small.width))
+    pixels = paint_classes(classes, {found.value: found.color for found in band.classes})
     with _translate_encoding_errors(path), _raster(pixels, small) as raster:
         raster.colorinterp = _RGBA
         _save(raster, path, OVERVIEW_RESAMPLING="NEAREST", **_COG)
@@ -121,19 +128,11 @@ def write_thumbnail(
     It fills :func:`~cropmask.stac.footprint.thumbnail_box`; ``box`` is the grid of the map.
     ``likeness`` is the file of the dissimilarity: what is outside the training data is pale.
     """
-    window, pixels = box, crop_map.filtered
-    if valid is not None:
-        window = box[valid.rows, valid.columns]
-        pixels = pixels[valid.rows, valid.columns]
-    small = thumbnail_box(valid, box).shape
-    times = small[0] // window.shape[0]
-    if times > 1:
-        classes = pixels.repeat(times, axis=0).repeat(times, axis=1)
-    else:
-        classes = _reduce(pixels, window, (small[0], small[1]))
+    classes = reduce_for_thumbnail(crop_map.filtered, box, valid)
     if likeness is None:
         write_picture(path, classes, FILTERED)
         return
+    small = classes.shape
     rows, columns = (valid.rows, valid.columns) if valid else (slice(None), slice(None))
     with rasterio.open(likeness) as raster:
         window = Window.from_slices(
@@ -145,6 +144,21 @@ def write_thumbnail(
     unlike = is_unlike(values) & (painted[3] > 0)
     painted[:3, unlike] = make_pale(painted[:3, unlike])
     write_rgba(path, painted)
+
+
+def reduce_for_thumbnail(
+    pixels: NDArray[np.uint8], box: GeoBox, valid: ValidArea | None
+) -> NDArray[np.uint8]:
+    """Classes ``(y, x)`` of what is valid, as many as a thumbnail has."""
+    window = box
+    if valid is not None:
+        window = box[valid.rows, valid.columns]
+        pixels = pixels[valid.rows, valid.columns]
+    small = thumbnail_box(valid, box).shape
+    times = small[0] // window.shape[0]
+    if times > 1:
+        return pixels.repeat(times, axis=0).repeat(times, axis=1)
+    return _reduce(pixels, window, (small[0], small[1]))
 
 
 def make_pale(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -161,7 +175,33 @@ def set_colors(raster: Any, band: Band) -> None:  # noqa: ANN401 (rasterio is un
         raster.write_colormap(1, {**band.opaque_palette, NODATA: TRANSPARENT})
 
 
-def copy_cog(source: Path, path: Path, band: Band) -> None:
+def open_raw(path: Path, box: GeoBox, band: Band, tags: Mapping[str, str], **options: str) -> Any:  # noqa: ANN401 (rasterio is untyped)
+    """A file to fill part by part, for :func:`copy_cog`; what is never written reads as nodata."""
+    height, width = box.shape
+    raster = rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=1,
+        height=height,
+        width=width,
+        dtype=band.dtype,
+        nodata=band.nodata,
+        crs=str(box.crs),
+        transform=box.transform,
+        tiled=True,
+        blockxsize=BLOCK,
+        blockysize=BLOCK,
+        SPARSE_OK="TRUE",
+        BIGTIFF="IF_SAFER",
+        **options,
+    )
+    raster.update_tags(**tags)
+    set_colors(raster, band)
+    return raster
+
+
+def copy_cog(source: Path, path: Path, band: Band, *, threads: int = 1) -> None:
     """Write a raster of one band as a cloud-optimized GeoTIFF, block by block."""
     predictor = "NO" if band.classes else "YES"
     with (
@@ -169,7 +209,14 @@ def copy_cog(source: Path, path: Path, band: Band) -> None:
         rasterio.Env(GDAL_PAM_ENABLED="NO"),
         rasterio.open(source) as raster,
     ):
-        _save(raster, path, PREDICTOR=predictor, OVERVIEW_RESAMPLING=band.overview.upper(), **_COG)
+        _save(
+            raster,
+            path,
+            PREDICTOR=predictor,
+            OVERVIEW_RESAMPLING=band.overview.upper(),
+            NUM_THREADS=str(threads),
+            **_COG,
+        )
 
 
 def read_reduced(

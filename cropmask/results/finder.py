@@ -13,13 +13,12 @@ from cropmask.errors import Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.product import FAMILY, Product
 from cropmask.stac.facts import (
-    ASSET_SUFFIXES,
-    EXTRA_SUFFIXES,
     MULTIHASH_SHA256,
     SYNTHETIC_MARK,
     Document,
     find_assets,
     item_id,
+    suffixes_of,
 )
 from cropmask.stac.item import ResultItem, parse_item
 from cropmask.stac.links import ITEM_SUFFIX
@@ -94,16 +93,15 @@ class Dataset:
         Those of extra bands are named where they are there.
         """
         names = _file_names(self.product, self.tile, self.period)
+        always = find_assets(self.product.bands())
         return {
-            asset: name
-            for asset, name in names.items()
-            if asset in ASSET_SUFFIXES or name in self.entries
+            asset: name for asset, name in names.items() if asset in always or name in self.entries
         }
 
     def names_of(self, item: ResultItem) -> dict[str, str]:
         """Names of the files that its item must have, by asset key."""
         names = _file_names(self.product, self.tile, self.period)
-        return {asset: names[asset] for asset in find_assets(item.bands)}
+        return {asset: names[asset] for asset in find_assets(self.product.bands(item.bands))}
 
     @property
     def item_name(self) -> str:
@@ -140,15 +138,15 @@ class Dataset:
 def _file_names(product: Product, tile: Tile, period: str) -> dict[str, str]:
     return {
         asset: product.file_name(str(tile), period, suffix)
-        for asset, suffix in {**ASSET_SUFFIXES, **EXTRA_SUFFIXES}.items()
+        for asset, suffix in suffixes_of(product).items()
     }
 
 
-def find_products(store: Store) -> tuple[Product, ...]:
-    """Products in their versions that have a folder in a store, sorted."""
-    names = [name for name in store.folders("") if name.startswith(f"{FAMILY}_")]
+def find_products(store: Store, family: str = FAMILY) -> tuple[Product, ...]:
+    """Products of a family in their versions that have a folder in a store, sorted."""
+    names = [name for name in store.folders("") if name.startswith(f"{family}_")]
     found = [
-        Product(name.removeprefix(f"{FAMILY}_"), version.replace("-", "."))
+        Product(name.removeprefix(f"{family}_"), version.replace("-", "."), family)
         for name in names
         for version in store.folders(f"{name}/")
         if re.fullmatch(r"\d+-\d+-\d+", version)
@@ -187,7 +185,7 @@ def _parse(below: str) -> tuple[Tile, str] | None:
     if match is None:
         return None
     try:
-        place = Tile.parse(match["x"] + match["y"]), str(Period.year_of(match["period"]))
+        place = Tile.parse(match["x"] + match["y"]), str(Period.of_task(match["period"]))
     except Rejected:
         return None
     return place if place[1] == match["period"] else None

@@ -17,7 +17,7 @@ from io import BytesIO
 from typing import Final
 
 from cropmask.machine.stages import ShareDone
-from cropmask.product import FAMILY
+from cropmask.product import FAMILIES
 from cropmask.stac.item import ResultItem, parse_item, recognize_item
 from cropmask.stac.links import MAX_DOCUMENT_BYTES
 from cropmask.store.protocol import Absent, Store
@@ -25,7 +25,7 @@ from cropmask.store.protocol import Absent, Store
 CACHE_FOLDER: Final = "_catalog"
 """Folder of the cache in a store of results."""
 ITEM_KEY: Final = re.compile(
-    rf"({FAMILY}_[a-z0-9_]+)/[0-9-]+/x\d{{3}}/y\d{{3}}/[^/]+/[^/]+\.stac-item\.json"
+    rf"((?:{'|'.join(FAMILIES)})_[a-z0-9_]+)/[0-9-]+/x\d{{3}}/y\d{{3}}/[^/]+/[^/]+\.stac-item\.json"
 )
 _THREADS: Final = 16
 _CACHE_BYTES: Final = 1 << 30
@@ -85,7 +85,12 @@ def load_items(
     progress
         Told the share that is read.
     """
-    entries = [entry for entry in store.list(f"{FAMILY}_") if ITEM_KEY.fullmatch(entry.key)]
+    entries = [
+        entry
+        for family in FAMILIES
+        for entry in store.list(f"{family}_")
+        if ITEM_KEY.fullmatch(entry.key)
+    ]
     known: _Tagged = {}
     if before is not None:
         known = {item.key: (before.tags[item.key], item) for item in before.all()}

@@ -14,8 +14,16 @@ from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap, ValidArea, find_valid
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.product import DISSIMILARITY, Product, find_band, with_extras
-from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
+from cropmask.product import CHANGE_CLASS, DISSIMILARITY, Product, find_band, with_extras
+from cropmask.results.cog import (
+    load_file_facts,
+    reduce_for_thumbnail,
+    write_cog,
+    write_picture,
+    write_small,
+    write_thumbnail,
+    write_visual,
+)
 from cropmask.results.finder import Place, find_json, key_beside
 from cropmask.stac.collection import ROOT_KEY, make_root_catalog
 from cropmask.stac.datacube import make_eo3
@@ -76,10 +84,16 @@ def write_dataset(
     they are not nodata. The files are returned by asset key, in the order in which they are
     published.
     """
-    paths = _write_maps(folder, facts, crop_map, valid, threads)
-    paths["odc_metadata"] = folder / facts.file_name("odc_metadata")
-    paths["odc_metadata"].write_text(make_eo3(facts), encoding="utf-8")
-    return _with_checksums(folder, facts, paths)
+    return _describe_files(folder, facts, _write_maps(folder, facts, crop_map, valid, threads))
+
+
+def _describe_files(
+    folder: Path, facts: ItemFacts, paths: Mapping[str, Path]
+) -> dict[str, FileFacts]:
+    """Facts of bands and pictures, and of the documents beside them, which are written."""
+    document = folder / facts.file_name("odc_metadata")
+    document.write_text(make_eo3(facts), encoding="utf-8")
+    return _with_checksums(folder, facts, {**paths, "odc_metadata": document})
 
 
 def _write_maps(
@@ -100,7 +114,9 @@ def _write_maps(
     return paths
 
 
-def _with_checksums(folder: Path, facts: MapFacts, paths: dict[str, Path]) -> dict[str, FileFacts]:
+def _with_checksums(
+    folder: Path, facts: MapFacts, paths: Mapping[str, Path]
+) -> dict[str, FileFacts]:
     """Facts of files, and of one more that holds their checksums."""
     files = {key: load_file_facts(path) for key, path in paths.items()}
     checksums = folder / facts.file_name("checksums")
@@ -153,6 +169,36 @@ def put_dataset(
         files = write_dataset(local, facts, crop_map, valid, threads=threads)
         text = encode_json(make_item(facts, files, valid)).encode()
         _put_files(store, place, local, files, text, overwrite=overwrite)
+    put_catalogs(store, collection, synthetic=facts.synthetic)
+    check()
+    return _put_item(store, place, files, text)
+
+
+def put_series(
+    store: Store,
+    place: Place,
+    facts: ItemFacts,
+    classes: NDArray[np.uint8],
+    collection: Document,
+    *,
+    folder: Path,
+    overwrite: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> WrittenDataset:
+    """Publish a series as :func:`put_dataset` does a map.
+
+    ``folder`` has its bands already, and ``classes`` are the pixels ``(y, x)`` of the one that its
+    pictures show. Raises as :func:`put_dataset`.
+    """
+    valid = find_valid(classes)
+    paths = {band.name: folder / facts.file_name(band.name) for band in facts.data_bands}
+    paths |= {key: folder / facts.file_name(key) for key in ("visual", "thumbnail")}
+    write_small(paths["visual"], classes, CHANGE_CLASS, facts.box, facts.visual_box)
+    small = reduce_for_thumbnail(classes, facts.box, valid)
+    write_picture(paths["thumbnail"], small, CHANGE_CLASS)
+    files = _describe_files(folder, facts, paths)
+    text = encode_json(make_item(facts, files, valid)).encode()
+    _put_files(store, place, folder, files, text, overwrite=overwrite)
     put_catalogs(store, collection, synthetic=facts.synthetic)
     check()
     return _put_item(store, place, files, text)

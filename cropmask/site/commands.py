@@ -25,7 +25,7 @@ PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
         **dict.fromkeys(
             (
                 *("job", "plan", "reconcile", "ls", "rm", "logs", "explain", "mosaic", "show"),
-                *("colors fit", "sample", "assess", "area", "report"),
+                *("colors fit", "series", "series fit", "sample", "assess", "area", "report"),
             ),
             _PLACE,
         ),

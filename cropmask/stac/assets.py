@@ -17,7 +17,6 @@ from cropmask.product import (
     ClassValue,
     Rgba,
     hex_color,
-    with_extras,
 )
 from cropmask.stac.facts import Document
 from cropmask.stac.links import make_link
@@ -81,8 +80,8 @@ def describe_band(band: Band, resolution: int | None = None) -> Document:
         "description": band.description,
         "roles": ["data"],
         "bands": [{"name": band.name}],
-        "data_type": "uint8",
-        "nodata": NODATA,
+        "data_type": band.dtype,
+        "nodata": band.nodata,
         "unit": band.unit,
         "raster:sampling": "area",
     }
@@ -118,11 +117,22 @@ FILE_ASSETS: Final[dict[str, Document]] = {
     "checksums": {"type": "text/plain", "title": "SHA-1 of the files", "roles": ["metadata"]},
 }
 """Asset fields of the files that are not data."""
+_SERIES_VISUAL: Final = {
+    "title": "Map of change in color",
+    "description": "Reduced picture of the class: change and cropland in color, the rest "
+    "transparent",
+}
 
 
-def describe_renders(bands: Iterable[str] = ()) -> Document:
-    """How to draw each band: the ``renders`` of the render extension; ``bands`` are extra ones."""
-    return {band.name: _describe_render(band) for band in with_extras(bands)}
+def describe_file(key: str, *, is_series: bool) -> Document:
+    """Asset fields of a file that is no band."""
+    known = FILE_ASSETS[key]
+    return {**known, **_SERIES_VISUAL} if is_series and key == "visual" else known
+
+
+def describe_renders(bands: Iterable[Band]) -> Document:
+    """How to draw each band: the ``renders`` of the render extension."""
+    return {band.name: _describe_render(band) for band in bands}
 
 
 def _describe_class(found: ClassValue) -> Document:
@@ -134,7 +144,7 @@ def _describe_class(found: ClassValue) -> Document:
 
 
 def _describe_render(band: Band) -> Document:
-    described: Document = {"title": band.title, "assets": [band.name], "nodata": NODATA}
+    described: Document = {"title": band.title, "assets": [band.name], "nodata": band.nodata}
     if band.classes:
         colors = {str(value): _code(color) for value, color in band.palette.items()}
         return {**described, "resampling": "nearest", "colormap": colors}

@@ -8,7 +8,15 @@ from typing import Final
 
 from cropmask.attribution import UNSTATED, Attribution
 from cropmask.grid import CRS
-from cropmask.product import BANDS, FAMILY, Product, with_extras
+from cropmask.product import (
+    BANDS,
+    FAMILY,
+    SERIES_BANDS,
+    Product,
+    find_family,
+    find_region,
+    with_extras,
+)
 from cropmask.stac import assets
 from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC_MARK, Bounds, Document, mark_title
 from cropmask.stac.item import ResultItem
@@ -40,6 +48,16 @@ so that `prob` > 50 exactly where `mask` is 1.
 255 is nodata in all three: outside the region, protected areas, water, steep or high ground, \
 and pixels without a GeoMAD. A mask whose layer was not available is named in the item's \
 `cropmask:masks_not_applied`."""
+_SERIES_DESCRIPTION: Final = """\
+Change of cropland of {title} between years: for each pixel, the state of every year given the \
+yearly maps of all years, by a hidden Markov model whose rates of change and evidence are fitted \
+to the region.
+
+{bands}
+
+These are flags, not areas: most of what differs between two yearly maps is error, and what is \
+flagged misses most of what changed. An area of change comes from a sample with change strata. \
+Rates with their intervals are in the item's `cropmask:series`."""
 _MADE_UP: Final = (
     "SYNTHETIC: computed from a made-up world, to try the software out. Not a map of any place.\n\n"
 )
@@ -76,7 +94,8 @@ def make_collection(
     bands
         Extra bands that maps of it may have.
     """
-    description = _DESCRIPTION.format(title=region_title) + _describe_extras(bands)
+    description = _describe_product(product, region_title, bands)
+    what = "Change of cropland" if product.is_series else "Cropland extent"
     if attribution.line:
         description += f" Credit: {attribution.line}."
     names = ("projection", "raster", "classification", "render", "version")
@@ -85,7 +104,7 @@ def make_collection(
         "stac_version": assets.STAC_VERSION,
         "stac_extensions": assets.extensions(*names),
         "id": product.name,
-        "title": mark_title(f"Cropland extent, {region_title}", synthetic=synthetic),
+        "title": mark_title(f"{what}, {region_title}", synthetic=synthetic),
         "description": f"{_MADE_UP if synthetic else ''}{description}",
         "keywords": ["cropland", "agriculture", "sentinel-2", "geomad", region_title.lower()],
         "version": product.version,
@@ -101,12 +120,16 @@ def make_collection(
             "instruments": ["msi"],
             "proj:code": [CRS],
             "odc:product": [product.name],
-            "odc:product_family": [FAMILY],
+            "odc:product_family": [product.family],
         },
-        "renders": assets.describe_renders(bands),
+        "renders": assets.describe_renders(product.bands(bands)),
         "item_assets": {
-            **{band.name: assets.describe_band(band) for band in with_extras(bands)},
-            **{key: assets.FILE_ASSETS[key] for key in ASSET_SUFFIXES if key in assets.FILE_ASSETS},
+            **{band.name: assets.describe_band(band) for band in product.bands(bands)},
+            **{
+                key: assets.describe_file(key, is_series=product.is_series)
+                for key in ASSET_SUFFIXES
+                if key in assets.FILE_ASSETS
+            },
         },
         "links": [
             make_link("root", "../catalog.json"),
@@ -115,6 +138,14 @@ def make_collection(
             assets.METHOD_LINK,
         ],
     }
+
+
+def _describe_product(product: Product, title: str, extras: tuple[str, ...]) -> str:
+    """What the product is, in Markdown."""
+    if not product.is_series:
+        return _DESCRIPTION.format(title=title) + _describe_extras(extras)
+    lines = "\n".join(f"- `{band.name}`: {band.description}" for band in SERIES_BANDS)
+    return _SERIES_DESCRIPTION.format(title=title, bands=lines)
 
 
 def _describe_extras(bands: tuple[str, ...]) -> str:
@@ -138,6 +169,7 @@ def describe_assets(
     ``results`` and ``parquet`` say whether figures and stac-geoparquet of items are beside it,
     ``bands`` which extra bands its maps have.
     """
+    known_product = Product(find_region(product), "", find_family(product))
     picture = "Share of cropland by tile" if results else "Where the region is"
     definition = f"{product}.odc-product.yaml"
     known: Document = {
@@ -148,7 +180,7 @@ def describe_assets(
         known["statistics"] = _asset(STATISTICS, "Figures of every tile", "metadata")
     if parquet:
         known["items"] = _asset(PARQUET, "All items, stac-geoparquet", "collection-mirror")
-    for band in with_extras(bands):
+    for band in known_product.bands(bands):
         for kind, words in STYLE_KINDS.items():
             title = f"{words} of {band.name}"
             known[f"{kind}-{band.name}"] = _asset(f"../{style_file(band, kind)}", title, "style")

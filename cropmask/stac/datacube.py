@@ -10,7 +10,7 @@ import yaml
 
 from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
-from cropmask.product import FAMILY, NODATA, Product, with_extras
+from cropmask.product import Product
 from cropmask.stac.facts import Document, ItemFacts
 
 
@@ -30,7 +30,7 @@ def make_eo3(facts: ItemFacts) -> str:
         },
         "properties": _dataset_properties(facts),
         "measurements": {
-            band.name: {"path": facts.file_name(band.name)} for band in with_extras(facts.bands)
+            band.name: {"path": facts.file_name(band.name)} for band in facts.data_bands
         },
         "lineage": facts.lineage,
         "accessories": {
@@ -53,7 +53,7 @@ def _dataset_properties(facts: ItemFacts) -> Document:
         "odc:dataset_version": facts.product.version,
         "odc:file_format": "GeoTIFF",
         "odc:processing_datetime": facts.as_of,
-        "odc:product_family": FAMILY,
+        "odc:product_family": facts.product.family,
         "odc:region_code": str(facts.tile),
         "cropmask:run_key": str(facts.run_key),
         "cropmask:synthetic": facts.synthetic,
@@ -82,9 +82,10 @@ def make_odc_product(
     extra ones, which all datasets must have: one without is not indexed.
     """
     credit = f" Credit: {attribution.line}." if attribution.line else ""
+    what = "Change of cropland between years" if product.is_series else "Annual cropland extent"
     document: Document = {
         "name": product.name,
-        "description": f"Annual cropland extent of {region_title}.{credit}",
+        "description": f"{what} of {region_title}.{credit}",
         "metadata_type": "eo3",
         "license": attribution.license or OTHER_LICENSE,
         "metadata": {"product": {"name": product.name}},
@@ -93,11 +94,11 @@ def make_odc_product(
             {
                 "name": band.name,
                 "aliases": list(band.aliases),
-                "dtype": "uint8",
-                "nodata": NODATA,
+                "dtype": band.dtype,
+                "nodata": band.nodata,
                 "units": band.unit,
             }
-            for band in with_extras(bands)
+            for band in product.bands(bands)
         ],
     }
     return _encode_yaml(document)

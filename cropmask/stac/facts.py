@@ -16,8 +16,18 @@ from pyproj import Transformer
 from cropmask import grid
 from cropmask.attribution import UNSTATED, Attribution
 from cropmask.core.cropmap import Statistics
+from cropmask.core.seriesmap import SeriesStatistics
 from cropmask.grid import GridWindow, Tile
-from cropmask.product import AREAS, BANDS, EXTRA_BANDS, FAMILY, Product, with_extras
+from cropmask.product import (
+    AREAS,
+    BANDS,
+    EXTRA_BANDS,
+    FAMILY,
+    SERIES_BANDS,
+    Band,
+    Product,
+    with_extras,
+)
 from cropmask.task import Period, RunKey
 
 Document = dict[str, Any]
@@ -41,22 +51,29 @@ EXTRA_SUFFIXES: Final[Mapping[str, str]] = MappingProxyType(
     {band.name: f"_{band.name}.tif" for band in EXTRA_BANDS}
 )
 """The same of bands that a dataset has where they were asked for."""
+_OTHERS: Final = tuple(key for key in ASSET_SUFFIXES if key not in {band.name for band in BANDS})
+"""Files of a dataset that are no bands."""
 
 
-def find_assets(bands: Iterable[str] = ()) -> tuple[str, ...]:
-    """Asset keys of a dataset with some extra bands, in the order in which files are written."""
-    others = tuple(key for key in ASSET_SUFFIXES if key not in {band.name for band in BANDS})
-    return (*(band.name for band in with_extras(bands)), *others)
+def find_assets(bands: Iterable[Band]) -> tuple[str, ...]:
+    """Asset keys of a dataset with some bands, in the order in which files are written."""
+    return (*(band.name for band in bands), *_OTHERS)
 
 
 def area_assets(bands: Iterable[str] = ()) -> tuple[str, ...]:
-    """Those of an area, which is no dataset of a product."""
-    return tuple(key for key in find_assets(bands) if key != "odc_metadata")
+    """Those of an area, which is no dataset of a product; ``bands`` are extra ones."""
+    return tuple(key for key in find_assets(with_extras(bands)) if key != "odc_metadata")
+
+
+def suffixes_of(product: Product) -> dict[str, str]:
+    """Ends of the names of all files that a dataset of a product may have, by asset key."""
+    bands = SERIES_BANDS if product.is_series else (*BANDS, *EXTRA_BANDS)
+    return {key: suffix_of(key) for key in find_assets(bands)}
 
 
 def suffix_of(asset: str) -> str:
     """End of the name of the file of an asset."""
-    return ASSET_SUFFIXES[asset] if asset in ASSET_SUFFIXES else EXTRA_SUFFIXES[asset]
+    return ASSET_SUFFIXES.get(asset, f"_{asset}.tif")
 
 
 SYNTHETIC_MARK: Final = "SYNTHETIC "
@@ -126,7 +143,7 @@ class MapFacts:
     """Version of this package."""
     sources: tuple[Source, ...]
     """GeoMAD items, in order of time."""
-    statistics: Statistics
+    statistics: Statistics | SeriesStatistics
     run_key_parts: Mapping[str, str] = field(default_factory=dict)
     """First digits of the digest of each part of the run key."""
     masks_not_applied: Mapping[str, str] = field(default_factory=dict)
@@ -170,7 +187,17 @@ class MapFacts:
     def lineage(self) -> dict[str, list[str]]:
         """Sources as the Open Data Cube names them: those whose id is a UUID."""
         ids = [source.id for source in self.sources if _is_uuid(source.id)]
-        return {"geomad": ids} if ids else {}
+        return {self.source_name: ids} if ids else {}
+
+    @property
+    def source_name(self) -> str:
+        """What the sources are to the map, in a word."""
+        return "geomad"
+
+    @property
+    def data_bands(self) -> tuple[Band, ...]:
+        """Bands of the dataset, extra ones last."""
+        return with_extras(self.bands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +209,8 @@ class ItemFacts(MapFacts):
     model: ModelFacts
     region_title: str = ""
     """The region in words; its name if there are none."""
+    series: Document | None = None
+    """Of a series: its years, its rates with their intervals, and what its evidence is from."""
 
     @property
     def id(self) -> str:
@@ -194,7 +223,20 @@ class ItemFacts(MapFacts):
         west, south, east, north = degrees_box(*self.tile.bounds)
         place = format_place((west + east) / 2, (south + north) / 2)
         where = f"{self.region_title or self.product.region}, tile {self.tile} at {place}"
-        return mark_title(f"Cropland {self.period.words}, {where}", synthetic=self.synthetic)
+        words = f"Cropland {self.period.words}"
+        if self.product.is_series:
+            words = f"Change of cropland {self.period.start.year} to {self.period.end.year}"
+        return mark_title(f"{words}, {where}", synthetic=self.synthetic)
+
+    @property
+    def source_name(self) -> str:
+        """What the sources are to the map, in a word."""
+        return FAMILY if self.product.is_series else "geomad"
+
+    @property
+    def data_bands(self) -> tuple[Band, ...]:
+        """Bands of the dataset, extra ones last."""
+        return self.product.bands(self.bands)
 
     @property
     def label(self) -> str:

@@ -16,7 +16,7 @@ from cropmask.attribution import NOTICE, Attribution, parse_attribution
 from cropmask.core.cropmap import ValidArea
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG, Tile
-from cropmask.product import EXTRA_BANDS, FAMILY, PROB, with_extras
+from cropmask.product import EXTRA_BANDS, PROB
 from cropmask.stac import assets
 from cropmask.stac.facts import (
     AreaFacts,
@@ -53,7 +53,7 @@ def make_item(
     ValueError
         If a file is missing, too many, or has another name than its asset.
     """
-    expected = {key: facts.file_name(key) for key in find_assets(facts.bands)}
+    expected = {key: facts.file_name(key) for key in find_assets(facts.data_bands)}
     if {key: file.name for key, file in files.items()} != expected:
         raise ValueError(f"an item needs exactly these files: {expected}")
     return {
@@ -68,7 +68,7 @@ def make_item(
             "version": facts.product.version,
             **_place(facts),
             **_provenance(facts),
-            "renders": assets.describe_renders(facts.bands),
+            "renders": assets.describe_renders(facts.data_bands),
         },
         "links": _links(facts),
         "assets": {key: _asset(key, facts, files[key], valid) for key in expected},
@@ -104,7 +104,7 @@ def make_area_item(
                 for product, model in facts.models.items()
             },
             **_figures(facts),
-            "renders": assets.describe_renders(facts.bands),
+            "renders": assets.describe_renders(facts.data_bands),
         },
         "links": [*_source_links(facts), *assets.license_links(facts.attribution)],
         "assets": {key: _asset(key, facts, files[key], valid) for key in area_assets(facts.bands)},
@@ -144,7 +144,7 @@ def _place(facts: ItemFacts) -> Document:
 def _provenance(facts: ItemFacts) -> Document:
     return {
         "odc:product": facts.product.name,
-        "odc:product_family": FAMILY,
+        "odc:product_family": facts.product.family,
         "odc:region_code": str(facts.tile),
         "odc:file_format": "GeoTIFF",
         "odc:dataset_version": facts.product.version,
@@ -154,19 +154,26 @@ def _provenance(facts: ItemFacts) -> Document:
         **_key(facts),
         "cropmask:model": _name_model(facts.model),
         **_figures(facts),
+        **({"cropmask:series": facts.series} if facts.series is not None else {}),
     }
 
 
 def _process(facts: MapFacts, *models: ModelFacts) -> Document:
     recipes = " and ".join(sorted({f"'{model.recipe}'" for model in models}))
+    lineage = (
+        f"Model {recipes} on two semiannual Sentinel-2 GeoMADs, rain and slope; image segmentation "
+        "and a majority vote for 'filtered'"
+    )
+    if facts.source_name != "geomad":
+        lineage = (
+            "States of each year given the cropland maps of all years: a hidden Markov model, "
+            "forward-backward and Viterbi, with rates of change and evidence fitted to the region"
+        )
     return {
         "processing:software": {"cropmask": facts.software},
         "processing:version": facts.software,
         "processing:datetime": facts.as_of,
-        "processing:lineage": (
-            f"Model {recipes} on two semiannual Sentinel-2 GeoMADs, rain and slope; "
-            "image segmentation and a majority vote for 'filtered'"
-        ),
+        "processing:lineage": lineage,
     }
 
 
@@ -216,16 +223,14 @@ def _pixels(box: GeoBox) -> Document:
 
 
 def _asset(key: str, facts: MapFacts, file: FileFacts, valid: ValidArea | None) -> Document:
-    bands = {band.name: band for band in with_extras(facts.bands)}
+    bands = {band.name: band for band in facts.data_bands}
     described: Document = {"href": f"./{file.name}"}
     if key in bands:
         described |= assets.describe_band(bands[key], facts.resolution)
     else:
-        described |= assets.FILE_ASSETS[key]
-    if key == PROB.name:
-        described |= _statistics(facts, facts.statistics.mean_probability)
-    elif key in facts.bands:
-        described |= _statistics(facts, facts.statistics.extras.get(f"mean_{key}"))
+        described |= assets.describe_file(key, is_series=facts.source_name != "geomad")
+    if key == PROB.name or key in facts.bands:
+        described |= _statistics(facts, facts.statistics.means.get(key))
     if key == "visual":
         described |= _pixels(facts.visual_box)
     if key == "thumbnail":

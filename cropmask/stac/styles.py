@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from cropmask.product import FAMILY, Band, Rgba, hex_color
+from cropmask.product import FAMILY, SERIES_BANDS, SERIES_FAMILY, Band, Rgba, hex_color
 
 STYLE_KINDS: Final = {"qml": "QGIS style", "sld": "SLD style"}
 """Kinds of style files, by the end of their names."""
@@ -15,7 +15,12 @@ _DOCTYPE: Final = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 def style_file(band: Band, kind: str) -> str:
     """Key of a style below the root of the catalog; ``kind`` is ``qml`` or ``sld``."""
-    return f"styles/{FAMILY}_{band.name}.{kind}"
+    return f"styles/{_name(band)}.{kind}"
+
+
+def _name(band: Band) -> str:
+    family = SERIES_FAMILY if band in SERIES_BANDS else FAMILY
+    return f"{family}_{band.name}"
 
 
 def make_qml(band: Band) -> str:
@@ -75,9 +80,9 @@ def make_sld(band: Band) -> str:
     """Styled layer descriptor 1.0.0 of a band, for GeoServer, MapServer and QGIS."""
     root = ET.Element("StyledLayerDescriptor", xmlns=_SLD, version="1.0.0")
     layer = ET.SubElement(root, "NamedLayer")
-    ET.SubElement(layer, "Name").text = f"{FAMILY}_{band.name}"
+    ET.SubElement(layer, "Name").text = _name(band)
     style = ET.SubElement(layer, "UserStyle")
-    ET.SubElement(style, "Name").text = f"{FAMILY}_{band.name}"
+    ET.SubElement(style, "Name").text = _name(band)
     ET.SubElement(style, "Title").text = band.title
     rule = ET.SubElement(ET.SubElement(style, "FeatureTypeStyle"), "Rule")
     symbolizer = ET.SubElement(rule, "RasterSymbolizer")

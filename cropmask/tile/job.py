@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import shapely
 
@@ -31,6 +32,7 @@ from cropmask.tile.extras import check_extras
 from cropmask.tile.runkey import (
     OWN_COLORS,
     KeyParts,
+    RunKeyParts,
     bands_words,
     colors_words,
     digest_json,
@@ -217,9 +219,8 @@ def prepare_on(
 
     Raises Rejected if the tile is outside the region, or its inputs are not as they must be.
     """
+    require_inside(basis, task)
     region = basis.region
-    if not intersects(basis.boundary, task.tile):
-        raise Rejected(_outside(task, region, basis.inputs), reason=Reason.OUTSIDE_REGION)
     sources = find_sources(
         catalog,
         task.tile,
@@ -261,6 +262,12 @@ def prepare_on(
     return Job(task, basis, sources, parts, make_place(region.product, task), seam)
 
 
+def require_inside(basis: Basis, task: Task) -> None:
+    """Raise Rejected if a tile is not the region's."""
+    if not intersects(basis.boundary, task.tile):
+        raise Rejected(_outside(task, basis.region, basis.inputs), reason=Reason.OUTSIDE_REGION)
+
+
 def _outside(task: Task, region: Region, inputs: Inputs) -> str:
     """What is said of a tile that is not the region's."""
     if inputs.synthetic:
@@ -274,7 +281,26 @@ def _outside(task: Task, region: Region, inputs: Inputs) -> str:
     )
 
 
-def find_same(store: Store, job: Job) -> ResultItem | None:
+class Keyed(Protocol):
+    """What is to be made: a map's job, or that of a series."""
+
+    @property
+    def place(self) -> Place:
+        """Where its result goes."""
+        ...
+
+    @property
+    def parts(self) -> RunKeyParts:
+        """Parts of its run key."""
+        ...
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """Those that have words."""
+        ...
+
+
+def find_same(store: Store, job: Keyed) -> ResultItem | None:
     """Item of the same run key, if the task is done already.
 
     Raises Rejected if a result with another run key is in its place.

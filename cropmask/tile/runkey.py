@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from cropmask.product import NO_EXTRA, format_bands
 from cropmask.task import RunKey
@@ -42,6 +42,7 @@ CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
     "neighbors": ChangeCause.INPUTS,
     "geomad": ChangeCause.INPUTS,
     "ancillary": ChangeCause.INPUTS,
+    "years": ChangeCause.INPUTS,
     "features": ChangeCause.SOFTWARE,
     "code": ChangeCause.SOFTWARE,
 }
@@ -49,35 +50,14 @@ CAUSE_OF_PART: Final[Mapping[str, ChangeCause]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class KeyParts:
-    """Digests of everything that the pixels of a result depend on, 64 hexadecimal digits each."""
+class RunKeyParts:
+    """Digests of everything that the pixels of a result depend on, 64 hexadecimal digits each.
 
-    model: str
-    """The model file."""
-    region: str
-    """Name and version of the region."""
-    limits: str
-    boundary: str
-    """The region's polygons."""
-    resolution: str
-    geomad: str
-    """Ids of the two items and identities of their rasters."""
-    ancillary: str
-    """Identities of the layers beside GeoMAD."""
-    features: str
-    """Names and order of the published features; which ones a model takes its file says."""
-    code: str
-    """Version of the package."""
-    bands: str | None = None
-    """Names of extra bands and how they are made; None, and no part of the key, without any."""
-    colors: str | None = None
-    """Colors that tiles share and the margin around them; None, and no part of the key, for a tile
-    by itself."""
-    neighbors: str | None = None
-    """Identities of the neighbors' inputs; None likewise."""
+    A part that is None is no part of the key.
+    """
 
     @classmethod
-    def of(cls, **values: Any) -> KeyParts:  # noqa: ANN401 (any JSON value)
+    def of(cls, **values: Any) -> Self:  # noqa: ANN401 (any JSON value)
         """Parts of JSON values by their names: all of them, in any order.
 
         Raises TypeError if a part is missing, or there is no such part.
@@ -102,6 +82,50 @@ class KeyParts:
         """Names of the parts that are not as an item keeps them, in the order of the fields."""
         short = self.short
         return tuple(f.name for f in fields(self) if known.get(f.name) != short.get(f.name))
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesParts(RunKeyParts):
+    """Parts of a series."""
+
+    model: str
+    """How years are smoothed."""
+    region: str
+    """Name and version of the region."""
+    resolution: str
+    years: str
+    """Run keys of the maps of all years; None of a year without one."""
+    code: str
+    """Version of the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyParts(RunKeyParts):
+    """Parts of a map."""
+
+    model: str
+    """The model file."""
+    region: str
+    """Name and version of the region."""
+    limits: str
+    boundary: str
+    """The region's polygons."""
+    resolution: str
+    geomad: str
+    """Ids of the two items and identities of their rasters."""
+    ancillary: str
+    """Identities of the layers beside GeoMAD."""
+    features: str
+    """Names and order of the published features; which ones a model takes its file says."""
+    code: str
+    """Version of the package."""
+    bands: str | None = None
+    """Names of extra bands and how they are made; None, and no part of the key, without any."""
+    colors: str | None = None
+    """Colors that tiles share and the margin around them; None, and no part of the key, for a tile
+    by itself."""
+    neighbors: str | None = None
+    """Identities of the neighbors' inputs; None likewise."""
 
 
 def digest_json(value: Any) -> str:  # noqa: ANN401 (any JSON value)
@@ -129,6 +153,7 @@ class Change:
             "bands": "choice of extra bands",
             "colors": "colors of objects",
             "neighbors": "GeoMAD of neighbors",
+            "years": "maps of years",
         }
         name = words.get(self.part, self.part)
         if self.part == "item":
@@ -139,7 +164,7 @@ class Change:
 
 
 def list_changes(
-    properties: Mapping[str, Any], parts: KeyParts, words: Mapping[str, str]
+    properties: Mapping[str, Any], parts: RunKeyParts, words: Mapping[str, str]
 ) -> tuple[Change, ...]:
     """Why a result is not the one asked for now; empty if it is, since run keys are equal."""
     if properties.get("cropmask:run_key") == str(parts.key):

@@ -1,0 +1,245 @@
+"""Fits how years of a region are smoothed, before any tile of the series is made.
+
+No tile does it by itself, as of colors. The sample is a few hundred windows of tiles that have
+enough years; a window is one place, since its pixels are not independent of each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.core.series import mix_neighbors
+from cropmask.core.seriesfit import FOLDS, fit_series
+from cropmask.errors import Reason, Rejected
+from cropmask.grid import Tile, geobox, tiles_within
+from cropmask.machine.stages import Progress, tell_nobody
+from cropmask.operate.fitcolors import choose_tiles, choose_windows
+from cropmask.pixels.gdal import GdalRaster, open_reading_threads
+from cropmask.pixels.resultrows import read_result_window
+from cropmask.pixels.verify import verify_files
+from cropmask.product import CALIBRATED, LEAST_SERIES, NODATA, PROB
+from cropmask.region import Region
+from cropmask.remote.threads import map_threads
+from cropmask.results.finder import Dataset, find_datasets, find_item, make_place
+from cropmask.results.seriesfile import (
+    RegionSeries,
+    find_series,
+    put_region_series,
+    series_key,
+)
+from cropmask.site.site import Site
+from cropmask.sources.boundary import load_boundary
+from cropmask.stac.item import ResultItem
+from cropmask.task import Period, Task
+from cropmask.tile.series import make_band_source
+
+WINDOWS: Final = 300
+"""Windows that pixels are taken of, about."""
+MOST_ACROSS: Final = 18
+"""Windows of a tile along each edge, at most."""
+MOST_PIXELS: Final = 60_000
+"""Pixels of all windows, about; each is a sequence of years."""
+
+Years = Mapping[Period, ResultItem]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFit:
+    """What was fitted, or was there."""
+
+    fitted: RegionSeries
+    address: str
+    is_new: bool
+    """Whether the file was written now."""
+
+
+def fit_region_series(
+    region: Region,
+    period: Period,
+    site: Site,
+    *,
+    gain: float | None = None,
+    loss: float | None = None,
+    overwrite: bool = False,
+    progress: Progress = tell_nobody,
+) -> SeriesFit:
+    """Fit how years of a region are smoothed, and write it beside the results.
+
+    Equal maps give equal figures. What is there is kept, unless it is to be replaced: then every
+    tile that was made with it counts as changed.
+
+    Parameters
+    ----------
+    gain, loss
+        Rates a year in place of those that are fitted; evidence is fitted all the same.
+
+    Raises
+    ------
+    Rejected
+        If too few tiles have enough years, or a map is not as it must be.
+    Misconfigured
+        If the site cannot be used.
+    Interrupted
+        If something cannot be read or written now.
+    """
+    period.check_series()
+    store, product = site.store(), region.product
+    known = None if overwrite else find_series(store, product, period, site.resolution)
+    if known is not None:
+        _refuse_other_rates(known, gain, loss)
+        address = store.uri(series_key(product, period, site.resolution))
+        return SeriesFit(known, address, is_new=False)
+    store.check_writable()
+    progress("search", 0.0)
+    maps = _find_maps(site, region, period)
+    values, places, tiles = _take_samples(maps, period, site, progress)
+    count = len(np.unique(places))
+    if count < FOLDS:
+        raise Rejected(
+            f"{count} windows of {len(maps.tiles)} tiles of region {region.name} have data, and "
+            f"rates need {FOLDS}: map more of the region",
+            reason=Reason.NO_RESULTS,
+        )
+    progress("fit", 0.0)
+    found = fit_series(values, places)
+    model = replace(
+        found.model,
+        gain=found.model.gain if gain is None else gain,
+        loss=found.model.loss if loss is None else loss,
+    )
+    fitted = RegionSeries(
+        model,
+        found.gain if gain is None else None,
+        found.loss if loss is None else None,
+        maps.band,
+        tiles,
+        count,
+        values.shape[1],
+        any(item.synthetic for years in maps.tiles.values() for item in years.values()),
+    )
+    address = put_region_series(store, product, period, site.resolution, fitted)
+    return SeriesFit(fitted, address, is_new=True)
+
+
+def _refuse_other_rates(known: RegionSeries, gain: float | None, loss: float | None) -> None:
+    """Raise Rejected if rates are asked for that are not those that are there."""
+    for name, asked in (("gain", gain), ("loss", loss)):
+        there = getattr(known.model, name)
+        if asked is not None and asked != there:
+            raise Rejected(
+                f"a {name} of {there} is there already, not {asked}: add --overwrite to replace it",
+                reason=Reason.CHANGED,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Maps of a region that a series can be made of."""
+
+    tiles: Mapping[Tile, Years]
+    """Of tiles that have enough years."""
+    band: str
+    """What evidence is read of: calibrated percentages if every map has them."""
+
+
+def _find_maps(site: Site, region: Region, period: Period) -> _Maps:
+    store, product = site.store(), region.product
+    boundary = load_boundary(site.inputs(region).boundary, site.read.limits)
+    wanted = set(tiles_within(boundary))
+    by_tile: dict[Tile, list[Dataset]] = {}
+    for year in period.years:
+        for dataset in find_datasets(store, product, str(year)):
+            if dataset.is_finished and dataset.tile in wanted:
+                by_tile.setdefault(dataset.tile, []).append(dataset)
+    usable = {tile: found for tile, found in by_tile.items() if len(found) >= LEAST_SERIES}
+    if not usable:
+        most = max(map(len, by_tile.values()), default=0)
+        raise Rejected(
+            f"of {len(wanted)} tiles of region {region.name}, none has maps of {LEAST_SERIES} of "
+            f"the years {period} in {store.uri(product.folder)}; the most that one has is {most}: "
+            "map more years",
+            reason=Reason.TOO_FEW_YEARS,
+        )
+
+    def open_years(tile: Tile) -> Years:
+        years = [Period.parse(dataset.period) for dataset in usable[tile]]
+        items = {
+            year: find_item(store, make_place(product, Task(tile, region.name, year)))
+            for year in years
+        }
+        return {year: item for year, item in items.items() if item is not None}
+
+    every = map_threads(open_years, sorted(usable), lambda _done, _every: None)
+    tiles = dict(zip(sorted(usable), every, strict=True))
+    items = [item for years in tiles.values() for item in years.values()]
+    for item in items:
+        if item.resolution != site.resolution:
+            raise Rejected(
+                f"{store.uri(item.key)} has pixels of {item.resolution} m, where "
+                f"{site.resolution} m are asked for: map all years at one size",
+                reason=Reason.CHANGED,
+            )
+    is_calibrated = all(CALIBRATED.name in item.assets for item in items)
+    return _Maps(tiles, CALIBRATED.name if is_calibrated else PROB.name)
+
+
+def _take_samples(
+    maps: _Maps, period: Period, site: Site, progress: Progress
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    """``(year, pixel)`` of the evidence of some pixels, their places, and how many tiles."""
+    chosen = choose_tiles(tuple(maps.tiles))
+    across = min(max(3, math.ceil(math.sqrt(WINDOWS / len(chosen)))), MOST_ACROSS)
+    reader = _Reader(maps, period, site, across, len(chosen))
+    read = map_threads(reader.read, chosen, lambda done, every: progress("years", done / every))
+    values = np.concatenate(read, axis=1)  # (year, window, pixel)
+    places = np.repeat(np.arange(values.shape[1]), values.shape[2])
+    flat = values.reshape(len(values), -1)
+    seen = (flat != NODATA).any(axis=0)
+    return flat[:, seen], places[seen], len(chosen)
+
+
+class _Reader:
+    """Reads windows of all years of tiles; many tiles at the same time."""
+
+    def __init__(self, maps: _Maps, period: Period, site: Site, across: int, tiles: int) -> None:
+        self._maps = maps
+        self._years = period.years
+        self._site = site
+        self._store = site.store()
+        self._across = across
+        self._tiles = tiles
+
+    def read(self, tile: Tile) -> NDArray[np.uint8]:
+        """``(year, window, pixel)``: percentages mixed with their neighbors, of some pixels."""
+        box = geobox(tile, self._site.resolution)
+        windows = choose_windows(box, self._across)
+        every = self._tiles * len(windows) * windows[0].pixels
+        step = max(math.ceil(math.sqrt(every / MOST_PIXELS)), 1)
+        edge = windows[0].rows
+        picked = np.arange(min(step // 2, edge - 1), edge, step)
+        out = np.full((len(self._years), len(windows), len(picked) ** 2), NODATA, np.uint8)
+        options = self._site.read_results.at(self._site.output)
+        none = np.empty((0, edge), np.uint8)
+
+        def load(number: int) -> None:
+            item = self._maps.tiles[tile].get(self._years[number])
+            if item is None:
+                return
+            source = make_band_source(self._store, item, self._maps.band)
+            verify_files([source], options, is_whole=False)
+            with GdalRaster(source.href, options) as raster:
+                for window, values in zip(windows, out[number], strict=True):
+                    pixels = read_result_window(raster, window, box.shape[0])
+                    mixed = mix_neighbors(pixels, none, none)
+                    values[:] = mixed[np.ix_(picked, picked)].ravel()
+
+        with open_reading_threads(options) as threads:
+            for _ in threads.map(load, range(len(self._years))):
+                pass
+        return out

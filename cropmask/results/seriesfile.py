@@ -1,0 +1,189 @@
+"""What a series of a region is smoothed with, as a small file beside the results."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated, Any, Final, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cropmask.contract import SERIES
+from cropmask.core.series import SeriesModel
+from cropmask.core.seriesfit import Rate
+from cropmask.errors import Misconfigured, Reason
+from cropmask.product import CALIBRATED, PROB, Product
+from cropmask.stac.facts import Document, encode_json
+from cropmask.stac.links import JSON_TYPE
+from cropmask.store.protocol import Absent, Store
+from cropmask.task import Period
+
+FORMAT: Final = 1
+MAX_BYTES: Final = 2**20
+"""A file of ours has about 20 kB."""
+EVIDENCE_BANDS: Final = (CALIBRATED.name, PROB.name)
+"""Bands that percentages of years may be read of, the better first."""
+
+_Shares = Annotated[tuple[float, ...], Field(min_length=101, max_length=101)]
+_States = Annotated[tuple[_Shares, ...], Field(min_length=2, max_length=2)]
+_Start = Annotated[tuple[float, ...], Field(min_length=2, max_length=2)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _RateDocument(_Strict):
+    value: float
+    low: float | None
+    high: float | None
+
+
+class _SeriesDocument(_Strict):
+    series: Literal[1]
+    product: str
+    version: str
+    period: str
+    resolution: int
+    synthetic: bool
+    band: Literal["calibrated", "prob"]
+    gain: _RateDocument
+    loss: _RateDocument
+    start: Annotated[tuple[_Start, ...], Field(min_length=1, max_length=8)]
+    evidence: Annotated[tuple[_States, ...], Field(min_length=1, max_length=8)]
+    tiles: int
+    places: int
+    pixels: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionSeries:
+    """How years of a region are smoothed, and what that was fitted to."""
+
+    model: SeriesModel
+    gain: Rate | None
+    """With its interval; None if the rate was given."""
+    loss: Rate | None
+    band: str
+    """One of :data:`EVIDENCE_BANDS`."""
+    tiles: int
+    """Tiles that pixels were taken of."""
+    places: int
+    """Windows of them with data."""
+    pixels: int
+    synthetic: bool
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that pixels depend on, 64 hexadecimal digits."""
+        text = json.dumps([self.band, self._figures], sort_keys=True, separators=(",", ":"))
+        return sha256(text.encode()).hexdigest()
+
+    @property
+    def rates(self) -> Document:
+        """Rates of change a year as documents say them; without an interval where given."""
+        return {
+            "gain": _describe_rate(self.model.gain, self.gain),
+            "loss": _describe_rate(self.model.loss, self.loss),
+        }
+
+    @property
+    def _figures(self) -> Document:
+        return {
+            "gain": self.model.gain,
+            "loss": self.model.loss,
+            "start": self.model.start.tolist(),
+            "evidence": self.model.evidence.tolist(),
+        }
+
+    def to_json(self, product: Product, period: Period, resolution: int) -> str:
+        """The document."""
+        return encode_json(
+            {
+                "series": FORMAT,
+                "product": product.name,
+                "version": product.version,
+                "period": str(period),
+                "resolution": resolution,
+                "synthetic": self.synthetic,
+                "band": self.band,
+                "tiles": self.tiles,
+                "places": self.places,
+                "pixels": self.pixels,
+                **self._figures,
+                **self.rates,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Self:
+        """What a document says; ValueError if it is none."""
+        if len(text) > MAX_BYTES:
+            raise ValueError(f"it has {len(text):,} bytes, at most {MAX_BYTES:,} are read")
+        try:
+            found = _SeriesDocument.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"])) or "document"
+            raise ValueError(f"{place}: {first['msg']}") from None
+        model = SeriesModel(
+            np.array(found.evidence), np.array(found.start), found.gain.value, found.loss.value
+        )
+        return cls(
+            model,
+            _parse_rate(found.gain),
+            _parse_rate(found.loss),
+            found.band,
+            found.tiles,
+            found.places,
+            found.pixels,
+            found.synthetic,
+        )
+
+
+def _describe_rate(value: float, fitted: Rate | None) -> dict[str, Any]:
+    low, high = (fitted.low, fitted.high) if fitted else (None, None)
+    return {"value": value, "low": low, "high": high}
+
+
+def _parse_rate(found: _RateDocument) -> Rate | None:
+    if found.low is None or found.high is None:
+        return None
+    return Rate(found.value, found.low, found.high)
+
+
+def series_key(product: Product, period: Period, resolution: int) -> str:
+    """Key of the file in a store."""
+    return f"{SERIES}/{product.folder}/{period}_{resolution}m.json"
+
+
+def find_series(
+    store: Store, product: Product, period: Period, resolution: int
+) -> RegionSeries | None:
+    """What was fitted; None if nothing was.
+
+    Raises Misconfigured if the file is something else.
+    """
+    key = series_key(product, period, resolution)
+    try:
+        text = store.get(key)
+    except Absent:
+        return None
+    try:
+        return RegionSeries.from_json(text)
+    except ValueError as error:
+        raise Misconfigured(
+            f"{store.uri(key)} cannot be used ({error}): fit the series anew, with --overwrite",
+            reason=Reason.NO_SERIES,
+        ) from None
+
+
+def put_region_series(
+    store: Store, product: Product, period: Period, resolution: int, fitted: RegionSeries
+) -> str:
+    """Write what was fitted in place of what was there; the file's address."""
+    key = series_key(product, period, resolution)
+    store.put(key, fitted.to_json(product, period, resolution).encode(), JSON_TYPE)
+    return store.uri(key)

@@ -1,0 +1,301 @@
+"""A series on the command line: refused, fitted, made, left alone, changed by another year."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from click import Command
+from click.testing import CliRunner, Result
+
+from cropmask.cli.plan import plan
+from cropmask.cli.reconcile import reconcile
+from cropmask.cli.series import series
+from cropmask.cli.submit import submit
+from cropmask.core.series import (
+    GAIN,
+    LOSS,
+    STABLE_CROP,
+    STABLE_OTHER,
+    UNCERTAIN,
+    mix_neighbors,
+    smooth_years,
+)
+from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.fleet.attempt import ChildWork
+from cropmask.fleet.compute import compute
+from cropmask.fleet.recordfiles import load_run
+from cropmask.fleet.records import State
+from cropmask.operate import fitseries
+from cropmask.operate.submit import make_messages
+from cropmask.product import NODATA_16, SERIES_BANDS
+from cropmask.results.finder import find_item, make_place
+from cropmask.results.seriesfile import find_series, series_key
+from cropmask.task import Order, Period, Task
+from cropmask.tile import series as path
+from cropmask.tile.series import run_series
+from tests.regions import NAME
+from tests.stac_validation import assert_valid
+from tests.years import (
+    PERIOD,
+    PRODUCT,
+    TILES,
+    YearlyMaps,
+    draw_prob,
+    draw_truth,
+    make_years,
+    put_year,
+)
+
+REGION = ("--region", NAME, "--years", "2019-2024")
+TASK = Task(TILES[0], NAME, PERIOD)
+PLACE = make_place(PRODUCT.series, TASK)
+
+
+def run(maps: YearlyMaps, *words: str) -> Result:
+    return CliRunner(env=maps.places).invoke(series, words, catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> YearlyMaps:
+    """Maps of years, and the series of them."""
+    made = make_years(tmp_path_factory.mktemp("years"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitseries, "MOST_PIXELS", 8000)
+        said = run(made, *REGION, "--json")
+    assert said.exit_code == 0, said.output
+    document = json.loads(said.output)
+    assert [tile["state"] for tile in document["tiles"]] == ["SUCCEEDED"]
+    assert document["left_out"] == {str(TILES[1]): "too few years"}
+    return made
+
+
+@pytest.fixture
+def copied(maps: YearlyMaps, tmp_path: Path) -> YearlyMaps:
+    shutil.copytree(maps.folder, tmp_path / "results")
+    return replace(maps, folder=tmp_path / "results")
+
+
+def read(maps: YearlyMaps, band: str) -> np.ndarray:
+    with rasterio.open(
+        maps.folder / PLACE.key(f"{PRODUCT.series.label(str(TILES[0]), str(PERIOD))}_{band}.tif")
+    ) as file:
+        return file.read(1)
+
+
+def test_bands_are_those_of_the_whole_tile_at_once(maps: YearlyMaps) -> None:
+    prob = draw_prob(draw_truth())
+    fitted = find_series(maps.store, PRODUCT, PERIOD, 100)
+    assert fitted is not None
+    none = np.empty((0, prob.shape[2]), np.uint8)
+    evidence = np.array([mix_neighbors(year, none, none) for year in prob])
+    whole = smooth_years(prob, fitted.model, evidence=evidence)
+    assert (read(maps, "class") == whole.kind).all()
+    known = whole.kind != 255
+    history = read(maps, "history")
+    assert (history[known] == whole.path[known]).all()
+    assert (history[~known] == NODATA_16).all()
+    bits = (history[..., None] >> np.arange(6)) & 1
+    years = 2019 + np.arange(6)
+    assert (read(maps, "years")[known] == bits.sum(-1)[known]).all()
+    first = np.where(bits == 1, years, 9999).min(-1)
+    assert (read(maps, "first")[known] == np.where(first == 9999, 0, first)[known]).all()
+    assert (read(maps, "last")[known] == np.where(bits == 1, years, 0).max(-1)[known]).all()
+    turned = np.where(bits[..., 1:] != bits[..., :-1], years[1:], 0).max(-1)
+    assert (read(maps, "changed")[known] == turned[known]).all()
+    assert (read(maps, "observed")[known] == (prob != 255).sum(0)[known]).all()
+    assert (read(maps, "flickers") == whole.flickers).all()
+
+
+def test_what_changed_is_found_and_what_flickers_is_not(maps: YearlyMaps) -> None:
+    truth, prob = draw_truth(), draw_prob(draw_truth())
+    kind = read(maps, "class")
+    known = kind != 255
+    changed = (truth[0] != truth[-1])[known]
+    flagged = np.isin(kind, (GAIN, LOSS))[known]
+    naive = ((prob[0] > 50) != (prob[-1] > 50))[known]
+    assert (flagged & changed).sum() / flagged.sum() > 0.9
+    assert (naive & changed).sum() / naive.sum() < 0.6
+    assert (kind[known] == UNCERTAIN).any()
+    assert (read(maps, "flickers")[known] > 0).any()
+
+
+def test_the_item_says_what_it_was_made_of(maps: YearlyMaps) -> None:
+    item = find_item(maps.store, PLACE)
+    assert item is not None
+    assert_valid(item.document)
+    said = item.properties["cropmask:series"]
+    for rate in said["rates"].values():
+        assert rate["low"] < rate["value"] < rate["high"]
+    assert said["band"] == "prob"
+    assert said["missing_years"] == []
+    links = [link for link in item.document["links"] if link["rel"] == "derived_from"]
+    assert len(links) == 6
+    for link in links:
+        year = json.loads((maps.folder / PLACE.item).parent.joinpath(link["href"]).read_text())
+        assert year["collection"] == PRODUCT.name
+    figures = item.statistics
+    kinds = {
+        "stable_other": STABLE_OTHER,
+        "stable_crop": STABLE_CROP,
+        "gain": GAIN,
+        "loss": LOSS,
+        "uncertain": UNCERTAIN,
+    }
+    pixels = read(maps, "class")
+    for name, kind in kinds.items():
+        assert figures[f"{name}_hectares"] == (pixels == kind).sum()
+    assert set(item.document["properties"]["renders"]) == {band.name for band in SERIES_BANDS}
+
+
+def test_again_nothing_is_done_and_anew_the_same_bytes(copied: YearlyMaps) -> None:
+    names = sorted(entry.key for entry in copied.store.list("crop_series_"))
+    before = {name: copied.store.get(name) for name in names}
+    said = json.loads(run(copied, *REGION, "--json").output)
+    assert [tile["state"] for tile in said["tiles"]] == ["SKIPPED"]
+    assert not said["new"]
+    site = copied.site()
+
+    def stop() -> None:
+        raise Interrupted("stopped before the item")
+
+    with pytest.raises(Interrupted):
+        run_series(TASK, site, overwrite=True, check=stop)
+    assert find_item(copied.store, PLACE) is None
+    run_series(TASK, site)
+    assert {name: copied.store.get(name) for name in names} == before
+
+
+def test_another_map_of_a_year_makes_another_series(copied: YearlyMaps) -> None:
+    prob = draw_prob(draw_truth(), seed=1)
+    put_year(copied.store, TILES[0], PERIOD.years[3], prob[3], key="b")
+    with pytest.raises(Rejected, match="other maps of years: use --overwrite"):
+        run_series(TASK, copied.site())
+    run_series(TASK, copied.site(), overwrite=True)
+    item = find_item(copied.store, PLACE)
+    assert item is not None
+    assert run_series(TASK, copied.site()).state == "SKIPPED"
+
+
+def test_a_year_without_a_map_is_evidence_of_nothing(copied: YearlyMaps) -> None:
+    gone = make_place(PRODUCT, Task(TILES[0], NAME, PERIOD.years[1]))
+    shutil.rmtree(copied.folder / gone.folder)
+    run_series(TASK, copied.site(), overwrite=True)
+    item = find_item(copied.store, PLACE)
+    assert item is not None
+    assert item.properties["cropmask:series"]["missing_years"] == ["2020--P1Y"]
+    prob = draw_prob(draw_truth())
+    prob[1] = 255
+    fitted = find_series(copied.store, PRODUCT, PERIOD, 100)
+    assert fitted is not None
+    none = np.empty((0, prob.shape[2]), np.uint8)
+    evidence = np.array([mix_neighbors(year, none, none) for year in prob])
+    assert (read(copied, "class") == smooth_years(prob, fitted.model, evidence=evidence).kind).all()
+    also = make_place(PRODUCT, Task(TILES[0], NAME, PERIOD.years[0]))
+    shutil.rmtree(copied.folder / also.folder)
+    with pytest.raises(Rejected, match=r"a map of 4 of the years 2019--P6Y.*needs 5"):
+        run_series(TASK, copied.site(), overwrite=True)
+
+
+def test_a_damaged_map_is_not_used(copied: YearlyMaps) -> None:
+    file = next((copied.folder / PRODUCT.name).rglob("*2022--P1Y_prob.tif"))
+    text = bytearray(file.read_bytes())
+    text[len(text) // 2] ^= 1
+    file.write_bytes(text)
+    with pytest.raises(Rejected, match=r"2022--P1Y_prob.tif"):
+        run_series(TASK, copied.site(), overwrite=True)
+
+
+def test_rates_may_be_given(copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitseries, "MOST_PIXELS", 8000)
+    with pytest.raises(Rejected, match=r"a gain of .* is there already"):
+        run(copied, *REGION, "--gain", "0.01")
+    said = run(copied, "fit", *REGION, "--gain", "0.01", "--overwrite")
+    assert "gain a year  1.000 % (given)" in said.output
+    with pytest.raises(Rejected, match="another model"):
+        run_series(TASK, copied.site())
+    again = run(copied, "fit", *REGION)
+    assert again.output.startswith("Nothing to do")
+    key = series_key(PRODUCT, PERIOD, 100)
+    copied.store.put(key, b"{}", "application/json")
+    with pytest.raises(Misconfigured, match="fit the series anew"):
+        run(copied, "fit", *REGION)
+    copied.store.remove(key)
+    with pytest.raises(Misconfigured, match=r"cropmask series fit --region .* --years 2019-2024"):
+        run_series(TASK, copied.site())
+
+
+def test_too_few_years_are_refused_with_the_reason(maps: YearlyMaps) -> None:
+    said = run(maps, "--region", NAME, "--years", "2019-2021")
+    assert said.exit_code == 2
+    assert "3 years are too few" in said.output
+    assert "all change vanishes" in " ".join(said.output.split())
+    with pytest.raises(Rejected, match="none has maps of 5 of the years"):
+        run(maps, "--region", NAME, "--years", "2012-2019")
+    refused = {
+        "2019--P3Y": "too few",
+        "2019--P16Y": "is not a period",
+        "2019-07--P60M": "no series of calendar years",
+    }
+    for text, why in refused.items():
+        with pytest.raises(Rejected, match=why):
+            Period.of_task(text)
+    assert run(maps, "--region", NAME).exit_code == 2
+    assert run(maps, *REGION, "fit", *REGION).exit_code == 2
+
+
+class Listener:
+    """In place of a worker: lets everything be published."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def tell(self, message: Any) -> None:
+        self.heard.append(message)
+
+    def ask(self, _question: Any) -> None:
+        return None
+
+
+def test_planned_sent_computed_and_reconciled(
+    copied: YearlyMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ("--region", str(copied.region.region), "--period", str(PERIOD))
+
+    def say(command: Command, *words: str) -> dict[str, Any]:
+        said = CliRunner(env=copied.places).invoke(command, [*where, *words, "--json"])
+        return json.loads(said.stdout)
+
+    planned = say(plan)
+    assert planned["counts"]["unchanged"] == 1
+    assert planned["counts"]["invalid"] == 1, "the tile that has too few years"
+    copied.store.remove(PLACE.item)
+    sent = say(submit)
+    assert sent["tiles"] == 1
+    assert say(reconcile)["counts"]["partial"] == 1
+    record = load_run(copied.store, PRODUCT.series.name, str(PERIOD), sent["run"])
+    (message,) = make_messages(record)
+    order = Order.parse(message.body, message.attributes)
+    listener = Listener()
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    compute(listener, ChildWork(order, copied.site(), tmp_path, lambda: None))  # type: ignore[arg-type]
+    assert listener.heard[-1].state is State.SUCCEEDED, listener.heard[-1]
+    found = say(reconcile, "--verify")["counts"]
+    assert (found["ok"], found["missing"]) == (1, 1)
+    assert say(plan)["counts"]["unchanged"] == 1
+
+
+def test_blocks_do_not_show(copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read(copied, "class")
+    monkeypatch.setattr(path, "BLOCK_ROWS", 64)
+    run_series(TASK, copied.site(), overwrite=True)
+    copied.store.remove(PLACE.item)
+    run_series(TASK, copied.site())
+    assert (read(copied, "class") == before).all()

@@ -1,0 +1,103 @@
+"""Yearly maps of made-up land whose changes are known, for tests of series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cropmask.core.cropmap import CropMap
+from cropmask.grid import Tile
+from cropmask.product import Product
+from cropmask.results.finder import make_place
+from cropmask.results.publish import put_dataset
+from cropmask.site.site import Site, open_site
+from cropmask.stac.collection import make_collection
+from cropmask.store.folder import FolderStore
+from cropmask.store.protocol import Store
+from cropmask.task import Period, RunKey, Task
+from tests.regions import NAME, RegionWorld, block, make_region
+from tests.results import make_facts, put_files
+
+TILES = block(2, 1)
+"""The first has maps of all years, the second of too few."""
+PERIOD = Period.parse("2019--P6Y")
+PRODUCT = Product(NAME, "1.0.0")
+EDGE = 960
+_FIELD = 12
+"""Pixels of a field's edge."""
+
+
+@dataclass(frozen=True)
+class YearlyMaps:
+    """A region with its maps, and where they are."""
+
+    region: RegionWorld
+    folder: Path
+
+    @property
+    def store(self) -> FolderStore:
+        return FolderStore(self.folder)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Variables of the environment that name them."""
+        return {
+            "CROPMASK_CATALOG": str(self.region.catalog),
+            "CROPMASK_OUTPUT": str(self.folder),
+            "CROPMASK_RESOLUTION": "100",
+            "CROPMASK_REGION_FILES": str(self.region.region),
+        }
+
+    def site(self) -> Site:
+        return open_site({**self.places, "CROPMASK_THREADS": "1"})
+
+
+def draw_truth(years: int = 6, seed: int = 0) -> NDArray[np.bool_]:
+    """Where crop really is ``(year, y, x)``, by fields."""
+    rng = np.random.default_rng(seed)
+    fields = np.empty((years, EDGE // _FIELD, EDGE // _FIELD), bool)
+    fields[0] = rng.random(fields.shape[1:]) < 0.35
+    for year in range(1, years):
+        drawn = rng.random(fields.shape[1:])
+        fields[year] = np.where(fields[year - 1], drawn >= 0.03, drawn < 0.015)
+    return fields.repeat(_FIELD, axis=1).repeat(_FIELD, axis=2)
+
+
+def draw_prob(truth: NDArray[np.bool_], seed: int = 0) -> NDArray[np.uint8]:
+    """Percentages of yearly maps of it; nodata in the west, and in one year in the north."""
+    rng = np.random.default_rng(seed + 100)
+    small = (EDGE // _FIELD, EDGE // _FIELD)
+    prob = np.empty(truth.shape, np.uint8)
+    for year, states in enumerate(truth):
+        score = np.where(states, 1.5, -1.5) + 0.6 * rng.standard_normal(states.shape)
+        errors = 0.6 * rng.standard_normal(small)
+        score += errors.repeat(_FIELD, axis=0).repeat(_FIELD, axis=1)
+        prob[year] = np.rint(100 / (1 + np.exp(-score)))
+    prob[:, :, :96] = 255
+    prob[2, :200] = 255
+    return prob
+
+
+def put_year(
+    store: Store, tile: Tile, year: Period, prob: NDArray[np.uint8], *, key: str = "a"
+) -> None:
+    """The finished map of a year."""
+    mask = np.where(prob == 255, 255, prob > 50).astype(np.uint8)
+    facts = make_facts(tile, PRODUCT, period=year, run_key=RunKey(key * 64))
+    collection = make_collection("A made-up region", PRODUCT, (28.0, -12.0, 52.0, 18.0))
+    place = make_place(PRODUCT, Task(tile, NAME, year))
+    put_dataset(store, place, facts, CropMap(mask, prob, mask), collection, overwrite=True)
+
+
+def make_years(folder: Path) -> YearlyMaps:
+    """Write the region, and the maps of its tiles."""
+    made = YearlyMaps(make_region(folder / "region", TILES, years=()), folder / "results")
+    prob = draw_prob(draw_truth())
+    for year, values in zip(PERIOD.years, prob, strict=True):
+        put_year(made.store, TILES[0], year, values)
+    for year in PERIOD.years[:4]:
+        put_files(made.store, [TILES[1]], PRODUCT, period=year)
+    return made
