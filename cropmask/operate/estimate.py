@@ -32,13 +32,14 @@ DEFAULTS: Final[dict[tuple[str, int], tuple[float, float]]] = {
 }
 """Seconds and bytes of a tile by recipe and resolution, as measured in docs/performance.md on two
 threads, reading local files."""
+_MEASURED: Final = "what was measured on 2 CPUs with local files (docs/performance.md)"
 SERIES_DEFAULTS: Final[dict[int, tuple[float, float]]] = {
     10: (60, 0.9e9),
     20: (17, 0.6e9),
     60: (3, 0.4e9),
     100: (2, 0.4e9),
 }
-"""The same of a tile of a series of six years."""
+"""The same of a tile of a series of six years: assumed, not measured yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,8 @@ def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles:
         if records:
             return _from_records(records, tiles, words)
     if family == SERIES_FAMILY:
-        return _default(SERIES_DEFAULTS[resolution], tiles)
-    return _default(DEFAULTS[recipe, resolution], tiles)
+        return _default(SERIES_DEFAULTS[resolution], tiles, "a rough assumption, never measured")
+    return _default(DEFAULTS[recipe, resolution], tiles, _MEASURED)
 
 
 def _load_sample(store: Store, products: Iterable[str]) -> list[AttemptRecord]:
@@ -125,10 +126,7 @@ def _from_records(records: list[AttemptRecord], tiles: int, words: str) -> Estim
     return Estimate(tiles, seconds, occupied, memory, len(records), basis)
 
 
-def _default(measured: tuple[float, float], tiles: int) -> Estimate:
-    seconds, memory = measured
-    words = (
-        "what was measured on 2 CPUs with local files (docs/performance.md), as no earlier tile of "
-        "this recipe and resolution is known"
-    )
+def _default(figures: tuple[float, float], tiles: int, source: str) -> Estimate:
+    seconds, memory = figures
+    words = f"{source}, as no earlier tile of this recipe and resolution is known"
     return Estimate(tiles, seconds, DEFAULT_THREADS * seconds, int(memory), 0, words)
