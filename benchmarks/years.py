@@ -1,6 +1,7 @@
 """What changes between years and what only flickers, on made-up years whose truth is known.
 
     python -m benchmarks.years [--quick] [--seeds 20] [--output years.json]
+    python -m benchmarks.years --tile 10 [--threads 2]
 
 Fields of about 1.3 ha lie as cells around random points; crop fields lie together. In each year a
 field of other becomes crop, and one of crop other, at the rates of the world. The score of a pixel
@@ -13,12 +14,18 @@ year now and then, which is a change of the ground, and no change of the land's 
 Ways to tell what changed: the first mask against the last (naive); states given all years, with
 the true rates and the true evidence of the percentages, each pixel by itself (plain); and with what
 ``cropmask series`` does (kinds, neighbors, rates and evidence learned without labels).
+
+With ``--tile`` one whole tile of six made-up years is made instead, at a pixel size in meters, by
+a process of its own whose CPU time and memory are measured.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +33,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from benchmarks.measure import Result, make_parser, put_results, show, table
+from benchmarks.measure import Result, make_parser, put_results, run_module, show, table
+from benchmarks.series import find_size, put_years
 from cropmask.core.series import (
     GAIN,
     LEAST_EVIDENCE,
@@ -38,6 +46,7 @@ from cropmask.core.series import (
     smooth_years,
 )
 from cropmask.core.seriesfit import FittedSeries, fit_series
+from cropmask.task import Period
 
 SEEDS: Final = 20
 YEARS: Final = (3, 4, 5, 6, 8)
@@ -48,6 +57,8 @@ PLACES: Final = 8
 """Places along each edge: for the intervals of the rates, pixels of one are alike."""
 FIELD: Final = 130
 """Pixels of a field."""
+TILE_EDGE: Final = 1200
+"""Pixels of made-up land that are repeated over a whole tile."""
 WAYS: Final = ("naive", "plain", "series")
 
 
@@ -192,6 +203,39 @@ def measure(
     return {"runs": runs}
 
 
+def measure_tile(resolution: int = 10, threads: int = 2) -> Result:
+    """What a whole tile of six years takes, in a process of its own; and what fitting takes."""
+    period = Period.parse("2019--P6Y")
+    with TemporaryDirectory(prefix="cropmask-bench-") as folder:
+        put_years(Path(folder), period, resolution, draw_years(0, World(), 6, TILE_EDGE).prob)
+        request = {
+            "folder": folder,
+            "period": str(period),
+            "resolution": resolution,
+            "threads": threads,
+        }
+        fit = run_module("benchmarks.series", {**request, "fit": True})
+        tile = run_module("benchmarks.series", {**request, "fit": False})
+    return {
+        "pixels": find_size(resolution) ** 2,
+        "fit": {"cpu": fit.cpu, "wall": fit.wall, "peak": fit.peak},
+        "tile": {"cpu": tile.cpu, "wall": tile.wall, "peak": tile.peak, **tile.answer},
+    }
+
+
+def report_tile(found: Result) -> str:
+    """Table in Markdown."""
+    head = ("six years", "CPU s", "wall s", "peak GB")
+    rows = [
+        (name, f"{one['cpu']:.1f}", f"{one['wall']:.1f}", f"{one['peak'] / 1e9:.2f}")
+        for name, one in (("fitting", found["fit"]), ("one tile", found["tile"]))
+    ]
+    stages = found["tile"]["stages"].items()
+    parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages)
+    size = f"{found['pixels'] / 1e6:.2f} Mpx"
+    return f"{table(head, rows)}\n\nStages of the tile of {size}, CPU s: {parts}."
+
+
 def summarize(values: list[float]) -> tuple[float, float, float]:
     """Mean over seeds, and its interval of 95 % (normal)."""
     found = np.array(values)
@@ -243,7 +287,13 @@ def main() -> None:
     """Measure what is asked for and print it."""
     parser = make_parser(__doc__)
     parser.add_argument("--seeds", type=int, help=f"worlds of each kind; default {SEEDS}")
+    parser.add_argument("--tile", type=int, help="one whole tile at so many meters instead")
+    parser.add_argument("--threads", type=int, default=2, help="of the tile; default 2")
     options = parser.parse_args()
+    if options.tile:
+        run = partial(measure_tile, options.tile, options.threads)
+        put_results(options.output, {"tile": show("A tile of years", run, report_tile)})
+        return
     sizes = dict(QUICK) if options.quick else {}
     if options.seeds:
         sizes["seeds"] = options.seeds
