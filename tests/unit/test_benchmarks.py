@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,12 +32,14 @@ from benchmarks import (
     reference,
     seams,
     segmentation,
+    series,
     tile,
     years,
 )
-from benchmarks.measure import Usage, put_results, run_module, table
+from benchmarks.measure import Result, Usage, put_results, run_module, table
 from benchmarks.models import Models, draw_scene, fit_models, load_real_scene
 from cropmask.core.features import features, observed
+from cropmask.operate import fitseries
 from tests.shareddata import SHARED, needs_shared
 
 MODULES = {"scikit-learn-intelex": "daal4py"}
@@ -431,3 +434,22 @@ def test_made_up_years_change_at_the_rates_of_their_world() -> None:
         "F1": 0.4,
         "share": 0.5,
     }
+
+
+def test_a_tile_of_years_is_made_as_the_command_makes_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here without a process of its own, and of few pixels."""
+
+    def run(name: str, request: Result) -> Usage:
+        assert name == series.__name__
+        return Usage(1.0, 2.0, 10**9, series.run(request))
+
+    monkeypatch.setattr(years, "run_module", run)
+    monkeypatch.setattr(years, "TILE_EDGE", 96)
+    monkeypatch.setattr(fitseries, "MOST_PIXELS", 8000)
+    monkeypatch.setattr("sys.argv", ["years", "--tile", "100"])
+    years.main()
+    said = capsys.readouterr().out
+    assert "| one tile | 1.0 | 2.0 | 1.00 |" in said
+    assert re.search(r"of 0\.92 Mpx, CPU s: start \S+, search \S+, load \S+, smooth", said)

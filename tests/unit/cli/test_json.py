@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from pyproj import Transformer
 
 from cropmask.catalog.index import Indexed
 from cropmask.cli.main import cropmask
+from cropmask.core.series import SeriesModel
 from cropmask.errors import CropmaskError
 from cropmask.fleet.records import State
-from cropmask.product import RECIPES
+from cropmask.product import RECIPES, Product
 from cropmask.queue.folder import FolderQueue
 from cropmask.queue.protocol import Message
+from cropmask.region import load_region
+from cropmask.results.seriesfile import RegionSeries, put_region_series
 from cropmask.store.folder import FolderStore
+from cropmask.task import Period
 from tests.demo_run import EASTERN, Results
 from tests.runs import make_attempt, make_run, put_records
 from tests.unit.training.tables import make_region_folder, make_samples, put_samples
@@ -98,6 +103,7 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
         "validate": ["--region", str(valley), "--samples", str(samples)],
         "samples extract": [*region, *extracted, *inputs],
         "samples check": [str(samples)],
+        "series fit": [*region, "--years", "2019-2024", "--resolution", "100", *places],
         "colors fit": [*region, "--resolution", "100", *places],
         "sample": [
             *region,
@@ -133,6 +139,14 @@ def words_of(results: Results, folder: Path) -> dict[str, list[str]]:
     }
 
 
+def put_flat_series(store: FolderStore, product: Product) -> None:
+    """What would be fitted to six years, so that none is read."""
+    even = np.full((1, 2, 101), 1 / 101)
+    model = SeriesModel(even, np.array([[0.5, 0.5]]), 0.01, 0.02)
+    fitted = RegionSeries(model, None, None, "prob", 1, 1, 1, synthetic=True)
+    put_region_series(store, product, Period.parse("2019--P6Y"), 100, fitted)
+
+
 @pytest.fixture
 def made(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
     """Results that may be changed, with a run, an attempt that failed, and a dead letter."""
@@ -140,6 +154,7 @@ def made(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     run = make_run(EASTERN)
     attempt = make_attempt(run, EASTERN[0], State.FAILED, reason="timed out", error="too slow")
     put_records(FolderStore(copied.folder), run, [attempt])
+    put_flat_series(FolderStore(copied.folder), load_region("eastern").product)
     queue = FolderQueue(copied.folder / "_queue")
     queue.send([Message(json.dumps({"tile": str(EASTERN[0])}), {})])
     lease = queue.lease(seconds=60)
