@@ -15,6 +15,8 @@ UV_VERSION := 0.13.9
 TOOLS := .uv
 UV := UV_PROJECT_ENVIRONMENT=.venv UV_PYTHON=$(PYTHON) UV_PYTHON_DOWNLOADS=never $(TOOLS)/bin/uv
 BIN := .venv/bin
+# Python keeps what it compiles, whatever the environment says: tests start it some hundred times.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests wait for processes and servers now and then, those of faults half of their time.
 WORKERS ?= $(call processors,+ 2)
 FAULT_WORKERS ?= $(call processors,* 2)
