@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nbformat
 import pytest
 
-from docs.make_notebooks import FOLDER, list_printed, run_notebook
+from tests.conftest import REPOSITORY
 from tests.shareddata import SHARED, shared
 
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
+
+
+def list_kept(path: Path) -> list[list[str]]:
+    # Loading Jupyter takes seconds, which every process that collects tests would spend.
+    import nbformat
+
+    from docs.make_notebooks import list_printed
+
+    return list_printed(nbformat.read(path, as_version=4))
 
 
 def test_notebooks_were_saved_with_their_outputs() -> None:
     assert "hesbaye" in [path.stem for path in NOTEBOOKS]
     for path in NOTEBOOKS:
-        printed = list_printed(nbformat.read(path, as_version=4))
-        assert any("a picture" in cell for cell in printed)
+        assert any("a picture" in cell for cell in list_kept(path))
 
 
 @pytest.mark.slow
@@ -33,5 +40,6 @@ def test_a_notebook_prints_what_it_was_saved_with(
     monkeypatch.delenv("CROPMASK_SHARED_DATA", raising=False)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    kept = list_printed(nbformat.read(path, as_version=4))
-    assert list_printed(run_notebook(path)) == kept
+    from docs.make_notebooks import list_printed, run_notebook
+
+    assert list_printed(run_notebook(path)) == list_kept(path)

@@ -131,9 +131,11 @@ def changed(lie: Tags, blocks: list[bytes] | None = None, **size: int) -> bytes:
 
 
 def bomb(size: int) -> bytes:
-    """A stream that unpacks to so many zeros."""
-    engine = zlib.compressobj(9)
-    return b"".join(engine.compress(bytes(1 << 20)) for _ in range(size >> 20)) + engine.flush()
+    """A stream that unpacks to so many zeros: a megabyte of them, packed once and repeated."""
+    engine = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    megabyte = engine.compress(bytes(1 << 20)) + engine.flush(zlib.Z_FULL_FLUSH)
+    checksum = struct.pack(">HH", size % 65_521, 1)  # Adler-32 of zeros
+    return b"\x78\xda" + megabyte * (size >> 20) + engine.flush() + checksum
 
 
 def long_chain(count: int, *, blocks: bool) -> bytes:

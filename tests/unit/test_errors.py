@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -14,14 +16,17 @@ from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
 from tests.conftest import REPOSITORY
 
-SOURCES = {
-    path.relative_to(REPOSITORY): ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted((REPOSITORY / "cropmask").rglob("*.py"))
-}
+
+@cache
+def sources() -> dict[Path, ast.Module]:
+    return {
+        path.relative_to(REPOSITORY): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((REPOSITORY / "cropmask").rglob("*.py"))
+    }
 
 
 def calls_with_reason() -> Iterator[tuple[str, ast.expr]]:
-    for path, tree in SOURCES.items():
+    for path, tree in sources().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 for keyword in node.keywords:
@@ -33,7 +38,7 @@ def named_members() -> set[str]:
     """Members that the code names outside of their definition."""
     return {
         node.attr
-        for path, tree in SOURCES.items()
+        for path, tree in sources().items()
         if path.name != "errors.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)

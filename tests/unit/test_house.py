@@ -15,7 +15,11 @@ from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "cropmask"
 FILES = sorted(PACKAGE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def module_of(path: Path) -> str:
@@ -28,7 +32,7 @@ MODULES = {module_of(path): path for path in FILES}
 
 def imports_of(path: Path) -> Iterator[str]:
     """Modules of ours that a file imports, inside functions as well; for types alone as well."""
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cropmask"):
@@ -80,7 +84,7 @@ def test_no_circles_of_files() -> None:
 
 def test_every_room_says_what_it_is() -> None:
     for path in PACKAGE.glob("*/__init__.py"):
-        text = ast.get_docstring(TREES[path]) or ""
+        text = ast.get_docstring(tree_of(path)) or ""
         assert len(text.splitlines()) >= 3, f"{path.parent.name} does not say what lives in it"
         assert "To come." not in text
 
@@ -99,7 +103,7 @@ def test_one_word_one_meaning() -> None:
     """Public classes and types have names that no other one has."""
     homes = defaultdict(list)
     for module, path in MODULES.items():
-        for name in public_names(TREES[path]):
+        for name in public_names(tree_of(path)):
             homes[name].append(module)
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
