@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def declared() -> dict[str, set[str]]:
     }
 
 
+@cache
 def imported() -> set[str]:
     """Every module of others that a file of the package imports, with its full name."""
     found = set()
