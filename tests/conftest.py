@@ -14,6 +14,7 @@ from hypothesis import settings
 from tests.assessed import AssessedRun, ensure_run
 from tests.demo_run import Results, ensure_results
 from tests.shareddata import ABSENT, SHARED
+from tests.years import YearlyMaps, ensure_series
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -103,3 +104,9 @@ def results(demo_cache: Path) -> Results:
 def assessed(demo_cache: Path) -> AssessedRun:
     """Twelve tiles in two regions whose truth is known, made once; copy before you change them."""
     return ensure_run(demo_cache.with_name("assessed-run"))
+
+
+@pytest.fixture(scope="session")
+def yearly(demo_cache: Path) -> YearlyMaps:
+    """Maps of six years and the series of them, made once; copy before you change them."""
+    return ensure_series(demo_cache.with_name("yearly-maps"))

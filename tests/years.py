@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from cropmask.cli.series import series
 from cropmask.core.cropmap import CropMap
 from cropmask.grid import Tile
-from cropmask.product import Product
+from cropmask.operate import fitseries
+from cropmask.product import CALIBRATED, Product
 from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset
 from cropmask.site.site import Site, open_site
@@ -18,6 +24,7 @@ from cropmask.stac.collection import make_collection
 from cropmask.store.folder import FolderStore
 from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
+from tests.demo_run import locked
 from tests.regions import NAME, RegionWorld, block, make_region
 from tests.results import make_facts, put_files
 
@@ -25,6 +32,11 @@ TILES = block(2, 1)
 """The first has maps of all years, the second of too few."""
 PERIOD = Period.parse("2019--P6Y")
 PRODUCT = Product(NAME, "1.0.0")
+TASK = Task(TILES[0], NAME, PERIOD)
+PLACE = make_place(PRODUCT.series, TASK)
+"""Of the series of the first tile."""
+FEW_PIXELS = 8000
+"""Pixels that rates are fitted to, so that it takes a second."""
 EDGE = 960
 _FIELD = 12
 """Pixels of a field's edge."""
@@ -54,6 +66,11 @@ class YearlyMaps:
     def site(self) -> Site:
         return open_site({**self.places, "CROPMASK_THREADS": "1"})
 
+    def copied(self, folder: Path) -> YearlyMaps:
+        """The same maps in another folder, to be changed there."""
+        shutil.copytree(self.folder, folder)
+        return replace(self, folder=folder)
+
 
 def draw_truth(years: int = 6, seed: int = 0) -> NDArray[np.bool_]:
     """Where crop really is ``(year, y, x)``, by fields."""
@@ -82,14 +99,21 @@ def draw_prob(truth: NDArray[np.bool_], seed: int = 0) -> NDArray[np.uint8]:
 
 
 def put_year(
-    store: Store, tile: Tile, year: Period, prob: NDArray[np.uint8], *, key: str = "a"
+    store: Store,
+    tile: Tile,
+    year: Period,
+    prob: NDArray[np.uint8],
+    *,
+    key: str = "a",
+    calibrated: NDArray[np.uint8] | None = None,
 ) -> None:
     """The finished map of a year."""
     mask = np.where(prob == 255, 255, prob > 50).astype(np.uint8)
-    facts = make_facts(tile, PRODUCT, period=year, run_key=RunKey(key * 64))
+    extras = {} if calibrated is None else {CALIBRATED.name: calibrated}
+    facts = make_facts(tile, PRODUCT, period=year, run_key=RunKey(key * 64), bands=tuple(extras))
     collection = make_collection("A made-up region", PRODUCT, (28.0, -12.0, 52.0, 18.0))
     place = make_place(PRODUCT, Task(tile, NAME, year))
-    put_dataset(store, place, facts, CropMap(mask, prob, mask), collection, overwrite=True)
+    put_dataset(store, place, facts, CropMap(mask, prob, mask, extras), collection, overwrite=True)
 
 
 def make_years(folder: Path) -> YearlyMaps:
@@ -101,3 +125,30 @@ def make_years(folder: Path) -> YearlyMaps:
     for year in PERIOD.years[:4]:
         put_files(made.store, [TILES[1]], PRODUCT, period=year)
     return made
+
+
+def ensure_series(folder: Path) -> YearlyMaps:
+    """Such maps with the series of them, made once for all processes of a test run."""
+    marker = folder / "made.json"
+    with locked(folder.with_suffix(".lock")):
+        if not marker.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            made = make_years(folder)
+            marker.write_text(_make_series(made))
+    region = RegionWorld(
+        folder / "region", folder / "region/region.toml", folder / "region/catalog.json", TILES
+    )
+    return YearlyMaps(region, folder / "results")
+
+
+def _make_series(made: YearlyMaps) -> str:
+    """What the command says that makes the series."""
+    words = ["--region", NAME, "--years", "2019-2024", "--json"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitseries, "MOST_PIXELS", FEW_PIXELS)
+        said = CliRunner(env=made.places).invoke(series, words, catch_exceptions=False)
+    assert said.exit_code == 0, said.output
+    document = json.loads(said.output)
+    assert [tile["state"] for tile in document["tiles"]] == ["SUCCEEDED"]
+    assert document["left_out"] == {str(TILES[1]): "too few years"}
+    return said.output

@@ -10,7 +10,7 @@ import yaml
 
 from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
-from cropmask.product import Product
+from cropmask.product import Band, Product
 from cropmask.stac.facts import Document, ItemFacts
 
 
@@ -91,17 +91,27 @@ def make_odc_product(
         "metadata": {"product": {"name": product.name}},
         "storage": {"crs": CRS, "resolution": {"x": resolution, "y": -resolution}},
         "measurements": [
-            {
-                "name": band.name,
-                "aliases": list(band.aliases),
-                "dtype": band.dtype,
-                "nodata": band.nodata,
-                "units": band.unit,
-            }
+            _describe_measurement(band, has_flags=product.is_series)
             for band in product.bands(bands)
         ],
     }
     return _encode_yaml(document)
+
+
+def _describe_measurement(band: Band, *, has_flags: bool) -> Document:
+    """A measurement; masks have no flags, as published."""
+    known: Document = {
+        "name": band.name,
+        "aliases": list(band.aliases),
+        "dtype": band.dtype,
+        "nodata": band.nodata,
+        "units": band.unit,
+    }
+    if has_flags and band.classes:
+        values = {found.value: found.name for found in band.classes}
+        flag = {"description": band.title, "bits": list(range(8)), "values": values}
+        known["flags_definition"] = {band.name: flag}
+    return known
 
 
 def make_products_csv(places: Mapping[str, str]) -> str:

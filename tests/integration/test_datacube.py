@@ -22,11 +22,14 @@ from cropmask.catalog.api import Api
 from cropmask.catalog.build import build_results
 from cropmask.catalog.index import IndexOptions, index_results
 from cropmask.catalog.publish import publish_catalog
-from cropmask.product import BANDS
+from cropmask.core.series import GAIN
+from cropmask.product import BANDS, SERIES_BANDS
 from cropmask.store.folder import FolderStore
 from tests.demo_run import EASTERN, RESOLUTION, Results
 from tests.postgres import Cluster, needs_postgres, run_postgres
 from tests.servers import serve_app
+from tests.years import PERIOD, PLACE, TILES, YearlyMaps
+from tests.years import PRODUCT as MAPPED
 
 pytest.importorskip("datacube", reason="the group 'datacube' is not installed")
 pytestmark = [
@@ -104,9 +107,9 @@ class Index:
             found = dc.index.datasets.search()
             return {str(each.id): each for each in found}
 
-    def load(self, **where: Any) -> Any:
+    def load(self, product: str = PRODUCT, **where: Any) -> Any:
         with cube(self.url) as dc:
-            return dc.load(product=PRODUCT, **where)
+            return dc.load(product=product, **where)
 
 
 @pytest.fixture
@@ -356,6 +359,40 @@ def test_extra_bands_are_measurements_once_all_tiles_have_them(index, results, t
         np.unique(wide["spread"].values, return_counts=True)[1][:-1],
         np.unique(expected, return_counts=True)[1][:-1],
     )
+
+
+def test_a_series_is_loaded_beside_the_maps_that_it_was_made_of(
+    cluster: Cluster, yearly: YearlyMaps, tmp_path: Path
+) -> None:
+    from datacube.utils.masking import make_mask
+
+    made, series = yearly.copied(tmp_path / "results"), MAPPED.series.name
+    build_results(made.store, parquet=False)
+    create_database(cluster, "odc_series", "empty")
+    index = Index(cluster.url("odc_series"))
+    assert "Added: 2" in index.run("dc-sync-products", str(made.folder / "products.csv"))
+    with stac_api(made.folder) as address:
+        words = ["--catalog-href", address, "--collections", f"{MAPPED.name},{series}"]
+        assert "Added 11 Datasets, failed 0" in index.run("stac-to-dc", "--skip-lineage", *words)
+
+    found = index.load(series, time="2021")
+    assert set(found.data_vars) == {band.name for band in SERIES_BANDS}
+    for band in SERIES_BANDS:
+        pixels = found[band.name]
+        assert (pixels.dtype, pixels.nodata, pixels.units) == (band.dtype, band.nodata, band.unit)
+        name = MAPPED.series.file_name(str(TILES[0]), str(PERIOD), f"_{band.name}.tif")
+        expected = rasterio.open(made.folder / PLACE.key(name)).read(1)
+        # The item extends over what is valid: there is nothing in the west.
+        np.testing.assert_array_equal(pixels.values[0], expected[:, 96:])
+        assert (expected[:, :96] == band.nodata).all()
+        assert (pixels.values != band.nodata).any()
+    gains = make_mask(found["class"], **{"class": "gain"})
+    np.testing.assert_array_equal(gains.values, found["class"].values == GAIN)
+    assert index.load(series, time="2018").sizes == {}
+    changed = index.load(series, measurements=["crop_changed"], time="2024").crop_changed
+    assert set(np.unique(changed)) >= {0, 2020, 2024}
+    # Only the first tile has a map of the year.
+    assert index.load(MAPPED.name, measurements=["mask"], time="2023").sizes["time"] == 1
 
 
 def test_the_transform_of_older_programs_reads_the_item(results):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,43 +43,34 @@ from cropmask.tile.series import run_series
 from tests.regions import NAME
 from tests.stac_validation import assert_valid
 from tests.years import (
+    FEW_PIXELS,
     PERIOD,
+    PLACE,
     PRODUCT,
+    TASK,
     TILES,
     YearlyMaps,
     draw_prob,
     draw_truth,
-    make_years,
     put_year,
 )
 
 REGION = ("--region", NAME, "--years", "2019-2024")
-TASK = Task(TILES[0], NAME, PERIOD)
-PLACE = make_place(PRODUCT.series, TASK)
 
 
 def run(maps: YearlyMaps, *words: str) -> Result:
     return CliRunner(env=maps.places).invoke(series, words, catch_exceptions=False)
 
 
-@pytest.fixture(scope="module")
-def maps(tmp_path_factory: pytest.TempPathFactory) -> YearlyMaps:
+@pytest.fixture
+def maps(yearly: YearlyMaps) -> YearlyMaps:
     """Maps of years, and the series of them."""
-    made = make_years(tmp_path_factory.mktemp("years"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitseries, "MOST_PIXELS", 8000)
-        said = run(made, *REGION, "--json")
-    assert said.exit_code == 0, said.output
-    document = json.loads(said.output)
-    assert [tile["state"] for tile in document["tiles"]] == ["SUCCEEDED"]
-    assert document["left_out"] == {str(TILES[1]): "too few years"}
-    return made
+    return yearly
 
 
 @pytest.fixture
-def copied(maps: YearlyMaps, tmp_path: Path) -> YearlyMaps:
-    shutil.copytree(maps.folder, tmp_path / "results")
-    return replace(maps, folder=tmp_path / "results")
+def copied(yearly: YearlyMaps, tmp_path: Path) -> YearlyMaps:
+    return yearly.copied(tmp_path / "results")
 
 
 def read(maps: YearlyMaps, band: str) -> np.ndarray:
@@ -214,7 +204,7 @@ def test_a_damaged_map_is_not_used(copied: YearlyMaps) -> None:
 
 
 def test_rates_may_be_given(copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitseries, "MOST_PIXELS", 8000)
+    monkeypatch.setattr(fitseries, "MOST_PIXELS", FEW_PIXELS)
     with pytest.raises(Rejected, match=r"a gain of .* is there already"):
         run(copied, *REGION, "--gain", "0.01")
     said = run(copied, "fit", *REGION, "--gain", "0.01", "--overwrite")
