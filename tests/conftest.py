@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -14,7 +15,9 @@ from hypothesis import settings
 from tests.assessed import AssessedRun, ensure_run
 from tests.demo_run import Results, ensure_results
 from tests.shareddata import ABSENT, SHARED
-from tests.years import YearlyMaps, ensure_series
+
+if TYPE_CHECKING:
+    from tests.years import YearlyMaps
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -109,4 +112,6 @@ def assessed(demo_cache: Path) -> AssessedRun:
 @pytest.fixture(scope="session")
 def yearly(demo_cache: Path) -> YearlyMaps:
     """Maps of six years and the series of them, made once; copy before you change them."""
+    from tests.years import ensure_series  # few files need it
+
     return ensure_series(demo_cache.with_name("yearly-maps"))

@@ -121,9 +121,8 @@ def make_shared(
         )
         yield text_file(key, definition)
     yield text_file(PRODUCTS, make_products_csv(places))
-    masks = [layer for layer in layers if not layer.product.is_series]
-    yield text_file(OWS_FILE, make_ows_config(masks))
-    yield json_file(TERRIA_FILE, make_terria_group(masks))
+    yield text_file(OWS_FILE, make_ows_config(layers))
+    yield json_file(TERRIA_FILE, make_terria_group(layers))
 
 
 def make_models(

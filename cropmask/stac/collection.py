@@ -12,6 +12,7 @@ from cropmask.product import (
     BANDS,
     FAMILY,
     SERIES_BANDS,
+    SERIES_FAMILY,
     Product,
     find_family,
     find_region,
@@ -236,6 +237,7 @@ def make_root_catalog(
     """
     collections = tuple(collections)
     children = sorted((found["id"], found["title"]) for found in collections)
+    has_series = any(find_family(name) == SERIES_FAMILY for name, _ in children)
     links = [
         make_link("root", "./catalog.json"),
         *(make_link("child", f"./{name}/collection.json", title=title) for name, title in children),
@@ -254,7 +256,8 @@ def make_root_catalog(
         "stac_version": assets.STAC_VERSION,
         "id": FAMILY,
         "title": mark_title("Cropland extent", synthetic=synthetic),
-        "description": "Annual cropland extent, one collection per region.",
+        "description": "Annual cropland extent, one collection per region"
+        f"{' and one of its change between years' if has_series else ''}.",
         "links": links,
     }
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
 from cropmask.product import (
+    CHANGE_CLASS,
     EXTRA_BANDS,
     FILTERED,
     MASK,
@@ -23,7 +24,6 @@ from cropmask.product import (
     Product,
     find_band,
     hex_color,
-    with_extras,
 )
 from cropmask.stac.facts import Bounds, Document, mark_title
 
@@ -33,6 +33,7 @@ OWS_URL: Final = "https://ows.digitalearth.africa"
 """Digital Earth Africa's map service."""
 STYLE_NAMES: Final = {MASK.name: "green", FILTERED.name: "filtered_yellow", PROB.name: "prob"}
 """Names of the published styles, the default one first; extra bands have their own names."""
+_NO_REGION: Final = Product("", "")
 _LIMITS: Final = {
     "wms": {"zoomed_out_fill_colour": [150, 180, 200, 160], "min_zoom_factor": 10.0},
     "wcs": {"max_datasets": 16},
@@ -61,14 +62,23 @@ class MapLayer:
     @property
     def name(self) -> str:
         """What a map calls it."""
-        return mark_title(f"Cropland extent, {self.title}", synthetic=self.synthetic)
+        what = "Change of cropland" if self.product.is_series else "Cropland extent"
+        return mark_title(f"{what}, {self.title}", synthetic=self.synthetic)
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Bands that have a style of the layer, the default one first."""
+        return (CHANGE_CLASS.name,) if self.product.is_series else (*STYLE_NAMES, *self.bands)
 
     @property
     def abstract(self) -> str:
         """What the layer shows, as text of several paragraphs."""
         where = f" The region covers {_listed(self.countries)}." if self.countries else ""
-        bands = "\n".join(f"- {band.name}: {band.description}" for band in with_extras(self.bands))
+        named = self.product.bands(self.bands)
+        bands = "\n".join(f"- {band.name}: {band.description}" for band in named)
         credit = f"\nCredit: {self.attribution.line}." if self.attribution.line else ""
+        if self.product.is_series:
+            return f"Change of cropland of {self.title} between years.{where}\n\n{bands}{credit}"
         return (
             f"Annual cropland extent of {self.title} from two half-years of Sentinel-2 GeoMAD."
             f"{where}\n\n{bands}\n\nMethod: {METHOD_URL}{credit}"
@@ -94,6 +104,8 @@ def make_ows_config(layers: Iterable[MapLayer]) -> str:
         name: f"style_crop_mask_{style}"
         for name, style in [*STYLE_NAMES.items(), *((name, name) for name in extras)]
     }
+    if any(layer.product.is_series for layer in layers):
+        names[CHANGE_CLASS.name] = f"style_crop_series_{CHANGE_CLASS.name}"
     parts = [
         '"""Layers of the cropland masks for datacube-ows: printed, not to be edited by hand."""',
         *(_assign(name, value) for name, value in _band_lists(layers).items()),
@@ -104,16 +116,20 @@ def make_ows_config(layers: Iterable[MapLayer]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _bands_name(bands: tuple[str, ...]) -> str:
-    return "_".join(("bands_crop_mask", *bands))
+def _bands_name(product: Product, bands: tuple[str, ...]) -> str:
+    return "_".join((f"bands_{product.family}", *bands))
 
 
 def _band_lists(layers: Iterable[MapLayer]) -> Document:
     """Bands and their aliases, by the name of the list: of products without extra bands first."""
-    kinds = sorted({(), *(layer.bands for layer in layers)})
+    kinds = {_bands_name(_NO_REGION, ()): _NO_REGION.bands()}
+    kinds |= {
+        _bands_name(layer.product, layer.bands): layer.product.bands(layer.bands)
+        for layer in layers
+    }
     return {
-        _bands_name(kind): {band.name: list(band.aliases) for band in with_extras(kind)}
-        for kind in kinds
+        name: {band.name: list(band.aliases) for band in bands}
+        for name, bands in sorted(kinds.items())
     }
 
 
@@ -131,9 +147,13 @@ def _assign(name: str, value: Any) -> str:  # noqa: ANN401 (any literal)
     return f"{name} = {pformat(value, width=96, sort_dicts=False)}"
 
 
+def _style_name(band: str) -> str:
+    return STYLE_NAMES.get(band, band)
+
+
 def _style(band: Band) -> Document:
     known: Document = {
-        "name": STYLE_NAMES.get(band.name, band.name),
+        "name": _style_name(band.name),
         "title": band.title,
         "abstract": band.description,
     }
@@ -175,7 +195,7 @@ def _group(layers: Iterable[MapLayer], names: Mapping[str, str]) -> Document:
                 "abstract": layer.abstract,
                 "product_name": layer.product.name,
                 "time_resolution": "summary",
-                "bands": _Name(_bands_name(layer.bands)),
+                "bands": _Name(_bands_name(layer.product, layer.bands)),
                 "resource_limits": _Name("reslim_crop_mask"),
                 "image_processing": {
                     "extent_mask_func": "datacube_ows.ogc_utils.mask_by_val",
@@ -185,12 +205,8 @@ def _group(layers: Iterable[MapLayer], names: Mapping[str, str]) -> Document:
                 "native_crs": CRS,
                 "native_resolution": [layer.resolution, -layer.resolution],
                 "styling": {
-                    "default_style": STYLE_NAMES[MASK.name],
-                    "styles": [
-                        _Name(name)
-                        for band, name in names.items()
-                        if band in STYLE_NAMES or band in layer.bands
-                    ],
+                    "default_style": _style_name(layer.drawn[0]),
+                    "styles": [_Name(name) for band, name in names.items() if band in layer.drawn],
                 },
             }
             for layer in layers
@@ -222,7 +238,7 @@ def _terria_layer(layer: MapLayer, service: str) -> Document:
         "description": layer.abstract,
         "url": f"{service}/wms",
         "layers": layer.product.name,
-        "styles": STYLE_NAMES[MASK.name],
+        "styles": _style_name(layer.drawn[0]),
         "linkedWcsUrl": f"{service}/wcs",
         "linkedWcsCoverage": layer.product.name,
         "opacity": 1,
