@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -14,10 +15,13 @@ import pytest
 import requests
 
 from cropmask.catalog.browser import browser_folder
+from cropmask.catalog.build import build_results
 from cropmask.site.site import open_site
+from cropmask.store.folder import FolderStore
 from tests.browser import needs_chromium
 from tests.demo_run import Results
 from tests.devtools import open_page
+from tests.years import YearlyMaps
 
 PROGRAM = Path(sys.executable).with_name("cropmask")
 
@@ -45,8 +49,13 @@ needs_built_browser = pytest.mark.skipif(
 @needs_chromium
 @pytest.mark.slow
 @needs_built_browser
-def test_a_person_clicks_from_the_root_to_an_item_and_its_model(results: Results) -> None:
-    with running("browse", results.folder, "--no-open") as address, open_page() as page:
+def test_a_person_clicks_from_the_root_to_an_item_and_its_model(
+    results: Results, yearly: YearlyMaps, tmp_path: Path
+) -> None:
+    place = results.copied(tmp_path / "results").folder
+    shutil.copytree(yearly.folder, place, dirs_exist_ok=True)
+    build_results(FolderStore(place), results.models, parquet=False)
+    with running("browse", place, "--no-open") as address, open_page() as page:
         page.open(f"{address}/")
         page.see("Cropland extent, Eastern Africa", "Cropland extent, Western Africa")
         page.see("Cropland models")
@@ -61,6 +70,14 @@ def test_a_person_clicks_from_the_root_to_an_item_and_its_model(results: Results
         page.wait("document.querySelector('.ol-viewport canvas') !== null")
         page.click("Model: eastern, forest")
         page.see("Eastern Africa: forest", "Fitted on 4444 samples", "Random Forest")
+        page.open(f"{address}/")
+        page.click("Change of cropland, A made-up region")
+        page.see("Change of cropland 2019 to 2024", "QGIS style of class", "flags, not areas")
+        page.click("Change of cropland 2019 to 2024")
+        page.see("Last year in crop", "Gain Hectares", "Cropland 2021, testland")
+        page.wait("document.querySelector('.ol-viewport canvas') !== null")
+        page.click("Cropland 2021, testland")
+        page.see("Crop probability", "Mapped Hectares")
         assert page.errors == []
 
 
