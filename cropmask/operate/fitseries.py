@@ -22,7 +22,7 @@ from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.operate.fitcolors import choose_tiles, choose_windows
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.resultrows import read_result_window
-from cropmask.pixels.verify import verify_files
+from cropmask.pixels.verify import expect_file, verify_files
 from cropmask.product import CALIBRATED, LEAST_SERIES, NODATA, PROB
 from cropmask.region import Region
 from cropmask.remote.threads import map_threads
@@ -234,10 +234,14 @@ class _Reader:
             source = make_band_source(self._store, item, self._maps.band)
             verify_files([source], options, is_whole=False)
             with GdalRaster(source.href, options) as raster:
+                if raster.remote is not None:
+                    expect_file(raster.remote, source, options, is_whole=False)
                 for window, values in zip(windows, out[number], strict=True):
                     pixels = read_result_window(raster, window, box.shape[0])
                     mixed = mix_neighbors(pixels, none, none)
                     values[:] = mixed[np.ix_(picked, picked)].ravel()
+                if raster.remote is not None:
+                    raster.remote.check()
 
         with open_reading_threads(options) as threads:
             for _ in threads.map(load, range(len(self._years))):
