@@ -299,6 +299,12 @@ CHANGE_CLASS: Final = Band(
     aliases=("crop_change",),
     overview="mode",
 )
+FLICKERS: Final = _count_band(
+    "flickers",
+    "Flickers",
+    "Changes of the yearly masks that the states given all years do not have.",
+    "1",
+)
 SERIES_BANDS: Final = (
     CHANGE_CLASS,
     HISTORY,
@@ -306,12 +312,7 @@ SERIES_BANDS: Final = (
     _year_band("first", "First year in crop", "First year that is crop given all years"),
     _year_band("last", "Last year in crop", "Last year that is crop given all years"),
     _year_band("changed", "Year of change", "First year after the last change of state"),
-    _count_band(
-        "flickers",
-        "Flickers",
-        "Changes of the yearly masks that the states given all years do not have.",
-        "1",
-    ),
+    FLICKERS,
     _count_band("observed", "Years with data", "Years whose mask has data here.", "years"),
 )
 """Bands of a series."""

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from cropmask.cli.series import series
 from cropmask.core.cropmap import CropMap
+from cropmask.core.series import SeriesModel
 from cropmask.grid import Tile
 from cropmask.operate import fitseries
 from cropmask.product import CALIBRATED, Product
 from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset
+from cropmask.results.seriesfile import RegionSeries, put_region_series
 from cropmask.site.site import Site, open_site
 from cropmask.stac.collection import make_collection
 from cropmask.store.folder import FolderStore
@@ -83,19 +85,31 @@ def draw_truth(years: int = 6, seed: int = 0) -> NDArray[np.bool_]:
     return fields.repeat(_FIELD, axis=1).repeat(_FIELD, axis=2)
 
 
-def draw_prob(truth: NDArray[np.bool_], seed: int = 0) -> NDArray[np.uint8]:
-    """Percentages of yearly maps of it; nodata in the west, and in one year in the north."""
+def draw_prob(truth: NDArray[np.bool_], seed: int = 0, grain: int = 1) -> NDArray[np.uint8]:
+    """Percentages of yearly maps of it; nodata in the west, and in one year in the north.
+
+    Errors are of fields, and of squares of ``grain`` pixels.
+    """
     rng = np.random.default_rng(seed + 100)
     small = (EDGE // _FIELD, EDGE // _FIELD)
     prob = np.empty(truth.shape, np.uint8)
     for year, states in enumerate(truth):
-        score = np.where(states, 1.5, -1.5) + 0.6 * rng.standard_normal(states.shape)
+        score = np.where(states, 1.5, -1.5)
+        fine = 0.6 * rng.standard_normal((EDGE // grain, EDGE // grain))
+        score += fine.repeat(grain, axis=0).repeat(grain, axis=1)
         errors = 0.6 * rng.standard_normal(small)
         score += errors.repeat(_FIELD, axis=0).repeat(_FIELD, axis=1)
         prob[year] = np.rint(100 / (1 + np.exp(-score)))
     prob[:, :, :96] = 255
     prob[2, :200] = 255
     return prob
+
+
+def draw_whole() -> dict[Tile, NDArray[np.uint8]]:
+    """Percentages of each tile; the truth of each is drawn by its number."""
+    return {
+        tile: draw_prob(draw_truth(seed=seed), seed, grain=4) for seed, tile in enumerate(TILES)
+    }
 
 
 def put_year(
@@ -116,14 +130,31 @@ def put_year(
     put_dataset(store, place, facts, CropMap(mask, prob, mask, extras), collection, overwrite=True)
 
 
-def make_years(folder: Path) -> YearlyMaps:
-    """Write the region, and the maps of its tiles."""
+def put_model(maps: YearlyMaps) -> None:
+    """What a series is smoothed with, counted where the truth is known: nothing is fitted."""
+    truth = draw_truth(3, seed=9)
+    prob = draw_prob(truth, 9, grain=4)
+    counts = [np.bincount(prob[truth == state], minlength=256)[:101] + 1.0 for state in (0, 1)]
+    evidence = np.array([each / each.sum() for each in counts])[None]
+    model = SeriesModel(evidence, np.array([[0.65, 0.35]]), gain=0.015, loss=0.03)
+    fitted = RegionSeries(model, None, None, "prob", 1, 1, prob.size, synthetic=False)
+    put_region_series(maps.store, PRODUCT, PERIOD, 100, fitted)
+
+
+def make_years(folder: Path, *, whole: bool = False) -> YearlyMaps:
+    """Write the region, and the maps of its tiles.
+
+    If it is to be whole, both have maps of all years but the third, as :func:`draw_whole` has them.
+    """
     made = YearlyMaps(make_region(folder / "region", TILES, years=()), folder / "results")
-    prob = draw_prob(draw_truth())
-    for year, values in zip(PERIOD.years, prob, strict=True):
-        put_year(made.store, TILES[0], year, values)
-    for year in PERIOD.years[:4]:
-        put_files(made.store, [TILES[1]], PRODUCT, period=year)
+    drawn = draw_whole() if whole else {TILES[0]: draw_prob(draw_truth())}
+    for tile, prob in drawn.items():
+        for at, (year, values) in enumerate(zip(PERIOD.years, prob, strict=True)):
+            if not (whole and at == 2):
+                put_year(made.store, tile, year, values)
+    if not whole:
+        for year in PERIOD.years[:4]:
+            put_files(made.store, [TILES[1]], PRODUCT, period=year)
     return made
 
 

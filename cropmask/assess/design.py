@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pyproj import Transformer
 
+from cropmask.assess.change import CHANGE_NAMES, SERIES_NAMES
+from cropmask.errors import Rejected
 from cropmask.grid import AFRICA_10, CRS, Tile
+from cropmask.task import Period
 
 FORMAT: Final = 1
 MARK: Final = '"design": {'
@@ -38,6 +41,13 @@ def _check_line(text: str) -> str:
     return text
 
 
+def _check_period(text: str) -> str:
+    try:
+        return str(Period.of_task(text))
+    except Rejected as error:
+        raise ValueError(str(error)) from None
+
+
 Words = Annotated[str, Field(max_length=500), AfterValidator(_check_line)]
 
 
@@ -53,8 +63,9 @@ class Stratum(_Strict):
 
     name: Words
     region: Words
-    map_class: Annotated[int, Field(ge=0, le=3)]
-    """Of the band that is sampled: 1 crop, 0 not; of a sample of change, that of two maps."""
+    map_class: Annotated[int, Field(ge=0, le=len(SERIES_NAMES) - 1)]
+    """Of the band that is sampled: 1 crop, 0 not; of a sample of change, that of two maps, or of a
+    series."""
     pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)]
     hectares: Annotated[float, Field(gt=0)]
     sampled: Annotated[int, Field(ge=0)]
@@ -82,17 +93,19 @@ class SampleDesign(_Strict):
     """Names of the products, one a region."""
     version: Words
     """Of the products; several are joined by a comma."""
-    period: Words
+    period: Annotated[Words, AfterValidator(_check_period)]
+    """Of the map; several years of a series."""
     since: Words | None = None
-    """First period of a sample of change, which ends with ``period``; None where one map was
-    sampled."""
+    """First period of a sample of change by two maps, which ends with ``period``; None where one
+    map was sampled, or a series."""
     band: SampledBand
-    """The band whose classes are sampled: ``mask`` or ``filtered``."""
+    """The band whose classes are sampled: ``mask`` or ``filtered``; of a series, the one whose
+    difference stands beside the estimate."""
     resolution: Annotated[int, Field(ge=1, le=int(AFRICA_10.size))]
     """Pixel size in meters."""
     factors: tuple[Words, ...]
-    """What the strata are made of: ``class``, and perhaps ``prob``, ``edge``, ``dissimilarity``,
-    ``district``; ``region`` if there are several."""
+    """What the strata are made of: ``class`` or ``change``, and perhaps ``prob``, ``edge``,
+    ``dissimilarity``, ``flicker``, ``district``; ``region`` if there are several."""
     prob_edges: tuple[Annotated[int, Field(ge=1, le=100)], ...] = ()
     """Percentages of ``prob`` at which a stratum ends and the next begins."""
     edge_pixels: Annotated[int, Field(ge=0, le=MAX_EDGE)] = 0
@@ -115,10 +128,27 @@ class SampleDesign(_Strict):
     @property
     def label_columns(self) -> tuple[str, ...]:
         """Columns that labels are written into: one, or one for each year of a change."""
-        if self.since is None:
+        if not self.is_change:
             return ("class",)
-        years = (period.removesuffix("--P1Y") for period in (self.since, self.period))
-        return tuple(f"class_{year}" for year in years)
+        return tuple(f"class_{str(year).removesuffix('--P1Y')}" for year in self.years)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether strata are those of a series."""
+        return Period.parse(self.period).is_series
+
+    @property
+    def is_change(self) -> bool:
+        """Whether strata are of change, by two maps or a series."""
+        return self.since is not None or self.is_series
+
+    @property
+    def years(self) -> tuple[Period, ...]:
+        """Years that points are labeled for: that of the map, or the first and last of a change."""
+        last = Period.parse(self.period)
+        if last.is_series:
+            return (last.years[0], last.years[-1])
+        return (last,) if self.since is None else (Period.parse(self.since), last)
 
     @property
     def run_keys(self) -> dict[tuple[str, str], str]:
@@ -159,7 +189,8 @@ class Sample:
     district: NDArray[np.str_]
     """Name of the district, empty without districts."""
     change: NDArray[np.int64] | None = None
-    """Class of change by the two maps of a sample of change; None where one was sampled."""
+    """Class of change by the two maps, or stratum of the series, of a sample of change; None where
+    one map was sampled."""
 
     def __len__(self) -> int:
         return len(self.id)
@@ -235,7 +266,7 @@ def parse_sample(document: Mapping[str, Any]) -> Sample:
     if not isinstance(features, list) or not 0 < len(features) <= MAX_POINTS:
         raise ValueError(f"it has no points, or more than {MAX_POINTS:,}")
     numbers = {stratum.name: number for number, stratum in enumerate(design.strata)}
-    whole = _WHOLE if design.since is None else {**_WHOLE, "change": 256}
+    whole = {**_WHOLE, "change": 256} if design.is_change else _WHOLE
     points = [_parse_point(at, feature, numbers, whole) for at, feature in enumerate(features, 1)]
     for point, feature in zip(points, features, strict=True):
         chance = design.strata[point["stratum"]].inclusion_probability
@@ -270,9 +301,11 @@ def parse_design(document: object) -> SampleDesign:
 
 def _check_strata(design: SampleDesign) -> None:
     """ValueError if numbers of strata contradict each other: areas and chances are made of them."""
-    classes = 2 if design.since is None else 4
+    if design.is_series and design.since is not None:
+        raise ValueError("design.since: a series has its first year by itself")
+    classes = len(SERIES_NAMES if design.is_series else CHANGE_NAMES) if design.is_change else 2
     if any(stratum.map_class >= classes for stratum in design.strata):
-        raise ValueError("design.strata: a map_class is one of change, and no change was sampled")
+        raise ValueError("design.strata: a map_class is none of those that were sampled")
     if sorted({*design.prob_edges}) != [*design.prob_edges]:
         raise ValueError("design.prob_edges: each is larger than the one before")
     for stratum in design.strata:

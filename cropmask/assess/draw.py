@@ -15,11 +15,11 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.assess.change import CHANGE_NAMES
+from cropmask.assess.change import CHANGE_NAMES, SERIES_NAMES
 from cropmask.assess.design import MAX_STRATA, SampledBand, SampleDesign
 from cropmask.core.extras import is_unlike
 from cropmask.errors import Reason, Rejected
-from cropmask.product import NODATA
+from cropmask.product import CHANGE_CLASS, FLICKERS, NODATA
 
 STRIP_ROWS: Final = 512
 """Rows that are read together: those of a block of the results."""
@@ -29,6 +29,8 @@ FLICKER: Final = "flicker"
 """Stands for a band of what changes more often than two maps differ, 1 where it does."""
 OTHER, CROP = 0, 1
 CLASS_NAMES: Final = ("other", "crop")
+YEARLY: Final = ("mask", "filtered")
+"""Bands of the map of a year whose values a sample has at its points."""
 ELSEWHERE: Final = "elsewhere"
 """Land in no district."""
 
@@ -65,6 +67,8 @@ class Stratifier:
     """Band whose classes are sampled, 1 crop, 0 not."""
     since: bool = False
     """Whether strata are classes of change, from an earlier map to a later one."""
+    series: bool = False
+    """Whether they are those of a series, which ``band`` has no part in."""
     edges: tuple[int, ...] = ()
     """Percentages of ``prob`` at which a stratum ends and the next begins, growing."""
     buffer: int = 0
@@ -81,6 +85,7 @@ class Stratifier:
         return cls(
             design.band,
             design.since is not None,
+            design.is_series,
             design.prob_edges,
             design.edge_pixels,
             "dissimilarity" in design.factors,
@@ -91,24 +96,41 @@ class Stratifier:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes that are sampled, in the order of their numbers."""
+        if self.series:
+            return SERIES_NAMES
         return CHANGE_NAMES if self.since else CLASS_NAMES
+
+    @property
+    def is_change(self) -> bool:
+        """Whether change is sampled."""
+        return self.since or self.series
+
+    @property
+    def classes(self) -> str:
+        """Band of the classes that are sampled."""
+        return CHANGE_CLASS.name if self.series else self.band
 
     @property
     def bands(self) -> tuple[str, ...]:
         """Bands that are read to tell strata."""
+        if self.series:
+            return (self.classes, FLICKERS.name)
         more = (("prob",) if self.edges else ()) + (("dissimilarity",) if self.unlike else ())
-        return (self.band, *more)
+        return (self.classes, *more)
 
     @property
     def bands_of_points(self) -> tuple[str, ...]:
-        """These first, and the bands whose values a sample has at its points."""
-        return tuple(dict.fromkeys((*self.bands, "mask", "filtered")))
+        """These first, and the bands whose values a sample has at its points.
+
+        A series has none of a year: its points have those of the last one where there is a map.
+        """
+        return self.bands if self.series else tuple(dict.fromkeys((*self.bands, *YEARLY)))
 
     @property
     def factors(self) -> tuple[str, ...]:
         """What strata differ by."""
         parts = {
-            "change" if self.since else "class": True,
+            "change" if self.is_change else "class": True,
             "prob": bool(self.edges),
             "edge": self.buffer > 0,
             "dissimilarity": self.unlike,
@@ -142,7 +164,7 @@ class Stratifier:
 
     def code(self, strip: MapStrip) -> Codes:
         """Number of the stratum of every pixel ``(y, x)``, :data:`UNSEEN` for nodata."""
-        classes = strip.middle(self.band)
+        classes = strip.middle(self.classes)
         code, scale = classes.astype(np.int32), len(self.class_names)
         for parts, values in zip(self._parts, self._values(strip), strict=True):
             code += np.multiply(values, scale, dtype=np.int32)
@@ -166,10 +188,16 @@ class Stratifier:
             yield np.where(strip.districts == UNSEEN, len(self.districts), strip.districts)
 
     def check(self) -> None:
-        """Rejected if there are more strata than anybody can label, or edges of changes."""
+        """Rejected if there are more strata than anybody can label, or those of one map only."""
         if self.since and self.buffer:
             raise Rejected(
                 "edges are those of the classes of one map: a sample of change has none of its own",
+                reason=Reason.BAD_VALUE,
+            )
+        if self.series and (self.edges or self.buffer or self.unlike or self.flicker):
+            raise Rejected(
+                "strata of a series are its classes, flicker among them, and districts: others are "
+                "of the map of one year",
                 reason=Reason.BAD_VALUE,
             )
         count = len(self.names)

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cropmask.assess.area import AreaEstimate, estimate_area, estimate_areas_by_domain
-from cropmask.assess.change import CHANGE_NAMES
+from cropmask.assess.change import CHANGE_NAMES, flag_changes
 from cropmask.assess.choices import LEVEL, IntervalMethod
 from cropmask.assess.design import Sample, SampleDesign
 from cropmask.assess.districts import Districts
@@ -91,7 +91,7 @@ class Evidence:
     @property
     def classes(self) -> Mapping[int, str]:
         """Names of the classes by value: those of the map, or of change."""
-        return CLASSES if self.design.since is None else dict(enumerate(CHANGE_NAMES))
+        return dict(enumerate(CHANGE_NAMES)) if self.design.is_change else CLASSES
 
     @property
     def design(self) -> SampleDesign:
@@ -162,6 +162,8 @@ class Evidence:
         """
         chosen = self.is_labeled
         classes = self.sample.mapped if mapped is None else mapped
+        if self.design.is_series:
+            classes = flag_changes(classes)
         return count_labels(
             classes[chosen],
             self.reference[chosen],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from cropmask.assess.change import combine_classes, find_flicker
+from cropmask.assess.change import CHANGE_NAMES, combine_classes, find_flicker, part_flicker
 from cropmask.assess.design import Sample, SampleDesign, SampledTile, find_centers, make_strata
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import (
     CROP,
     FLICKER,
     STRIP_ROWS,
+    YEARLY,
     Bytes,
     Codes,
     MapStrip,
@@ -31,23 +32,27 @@ from cropmask.assess.draw import (
     locate,
 )
 from cropmask.contract import VERSION
+from cropmask.core.series import UNCERTAIN
 from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import AFRICA_10, CRS, GridWindow, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.resultrows import read_result_rows
-from cropmask.product import NODATA, Product
+from cropmask.product import CHANGE_CLASS, FLICKERS, NODATA, Product
 from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, find_datasets, find_item, key_beside, make_place
 from cropmask.stac.facts import suffix_of
 from cropmask.store.protocol import Store
-from cropmask.task import Period, Task
+from cropmask.task import Period, Task, choose_product
 
 PLOT_SHIFTS: Final = {1: ((0, 0),), 3: tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))}
 """Rows and columns of the points of a plot from its middle."""
 SINCE: Final = "since"
 """Stands for the sampled band of the earlier map, among the bands of a sample of change."""
+FIRST: Final = "first "
+"""Begins the names of bands of the map of a series' first year; those of its last have their
+own."""
 BETWEEN: Final = "between "
 """Begins the names of the same band of the years between, before the period."""
 _ORDER: Final = 2**32
@@ -113,10 +118,11 @@ def find_frame(
     since: Period | None = None,
     between: Sequence[Period] = (),
 ) -> Frame:
-    """Finished tiles of regions, each with its product and the tiles that it has.
+    """Finished tiles of regions, each with the product of its maps and the tiles that it has.
 
     With ``since``, those that are finished in that period as well, for a sample of change; with
-    ``between``, each has the maps of these years as far as there are any.
+    ``between``, each has the maps of these years as far as there are any. Of a series, each has
+    those of its first and its last year likewise.
 
     Raises
     ------
@@ -128,7 +134,8 @@ def find_frame(
     opened: list[list[FrameTile]] = [[] for _ in periods]
     missing: list[str] = []
     for name, (product, expected) in sorted(regions.items()):
-        every = [_find_finished(store, product, each, expected) for each in periods]
+        of_period = choose_product(product, period)
+        every = [_find_finished(store, of_period, each, expected) for each in periods]
         there = set.intersection(*({dataset.tile for dataset in some} for some in every))
         missing += sorted(str(tile) for tile in set(expected) - there)
         for tiles, some in zip(opened, every, strict=True):
@@ -136,10 +143,13 @@ def find_frame(
             tiles += map_threads(partial(_open_tile, store, name, bands), datasets)
     found = opened[-1]
     if not found:
-        places = ", ".join(store.uri(product.folder) for product, _ in regions.values())
+        places = ", ".join(
+            store.uri(choose_product(product, period).folder) for product, _ in regions.values()
+        )
+        first_of_all = "make the series" if period.is_series else "map the region"
         raise Rejected(
-            f"no tile of {' and of '.join(map(str, periods))} is finished in {places}: map the "
-            "region first",
+            f"no tile of {' and of '.join(map(str, periods))} is finished in {places}: "
+            f"{first_of_all} first",
             reason=Reason.NO_RESULTS,
         )
     sizes = sorted({each.resolution for tiles in opened for each in tiles})
@@ -157,7 +167,9 @@ def find_frame(
             _join_years(a, more.get((a.region, a.tile), {}), b, bands[0])
             for a, b in zip(first, last, strict=True)
         ]
-    products = tuple(product for _, (product, _) in sorted(regions.items()))
+    if period.is_series:
+        found = _add_ends(store, regions, period, found)
+    products = tuple(choose_product(product, period) for _, (product, _) in sorted(regions.items()))
     return Frame(products, period, _divide(found, bands[0]), tuple(missing), options, since)
 
 
@@ -167,6 +179,35 @@ def _find_finished(
     wanted = set(expected)
     every = find_datasets(store, product, str(period))
     return [each for each in every if each.is_finished and each.tile in wanted]
+
+
+def _add_ends(
+    store: Store,
+    regions: Mapping[str, tuple[Product, Sequence[Tile]]],
+    period: Period,
+    found: Sequence[FrameTile],
+) -> list[FrameTile]:
+    """Tiles of a series with bands of the maps of its first and last year, as far as there are any.
+
+    A map with other pixels than the series is as good as none.
+    """
+    tiles = {(each.region, each.tile): each for each in found}
+    for year, begin in ((period.years[0], FIRST), (period.years[-1], "")):
+        for name, (product, _) in regions.items():
+            mine = [each.tile for each in found if each.region == name]
+            datasets = _find_finished(store, product, year, mine)
+            for of_year in map_threads(partial(_open_tile, store, name, YEARLY), datasets):
+                at = (name, of_year.tile)
+                if of_year.resolution == tiles[at].resolution:
+                    tiles[at] = _add_bands(tiles[at], of_year, begin)
+    return list(tiles.values())
+
+
+def _add_bands(tile: FrameTile, of_year: FrameTile, begin: str) -> FrameTile:
+    """A tile with the bands of a map of its years, whose names begin so."""
+    hrefs = {f"{begin}{name}": href for name, href in of_year.hrefs.items()}
+    sizes = {f"{begin}{name}": size for name, size in of_year.bytes.items()}
+    return replace(tile, hrefs={**tile.hrefs, **hrefs}, bytes={**tile.bytes, **sizes})
 
 
 def _find_between(
@@ -291,6 +332,7 @@ class FrameReader:
         earlier = [SINCE] if self._stratifier.since else []
         if self._stratifier.flicker:
             earlier += sorted(name for name in tile.hrefs if name.startswith(BETWEEN))
+        classes = names[0]
         with _Open(tile, (*names, *earlier), self._frame.options) as rasters:
             numbers = range(-(-window.rows // STRIP_ROWS)) if only is None else only
             for number in numbers:
@@ -299,13 +341,15 @@ class FrameReader:
                 bands = {
                     name: rasters.read(name, row - halo, rows + 2 * halo) for name in names[1:]
                 }
-                bands[names[0]] = rasters.read_classes(names[0], row - halo, rows + 2 * halo)
-                rasters.leave_out(bands[names[0]], row - halo)
+                bands[classes] = rasters.read_classes(classes, row - halo, rows + 2 * halo)
+                rasters.leave_out(bands[classes], row - halo)
                 if earlier:
                     years = [rasters.read_classes(name, row, rows) for name in earlier]
-                    years.append(bands[names[0]])
-                    bands[names[0]] = combine_classes(years[0], years[-1])
+                    years.append(bands[classes])
+                    bands[classes] = combine_classes(years[0], years[-1])
                     bands[FLICKER] = find_flicker(years).astype(np.uint8)
+                elif self._stratifier.series:
+                    bands[classes] = part_flicker(bands[classes], bands[FLICKERS.name])
                 part = window.part(row, 0, rows, window.columns)
                 yield MapStrip(bands, row, rows, halo, self._number_districts(part))
 
@@ -343,7 +387,8 @@ class _Open:
     def read_classes(self, name: str, row: int, rows: int) -> Bytes:
         """Rows of a band of classes; Rejected if it has a value that is none."""
         pixels = self.read(name, row, rows)
-        strange = (pixels > CROP) & (pixels != NODATA)
+        last = UNCERTAIN if name == CHANGE_CLASS.name else CROP
+        strange = (pixels > last) & (pixels != NODATA)
         if strange.any():
             raise Rejected(
                 f"{self._rasters[name].href} has the value {pixels[strange][0]}, which is no class "
@@ -371,6 +416,42 @@ class _Open:
             return out
 
         return self._rasters[name].use(read)
+
+
+def count_difference(
+    frame: Frame,
+    regions: Collection[str],
+    band: str,
+    progress: ShareDone = lambda _share: None,
+) -> NDArray[np.int64] | None:
+    """Pixels by class of change of the maps of a series' first and last year ``(class,)``.
+
+    Of some regions, and of pixels that the series and both maps have; None if no tile has both
+    maps. Raises Interrupted and Rejected as reading does.
+    """
+    names = (f"{FIRST}{band}", band)
+    tiles = [each for each in frame.tiles if each.region in regions and {*names} <= {*each.hrefs}]
+
+    def count(tile: FrameTile) -> NDArray[np.int64]:
+        edge = GridWindow.of_tile(tile.tile, tile.resolution).rows
+        total = np.zeros(NODATA + 1, np.int64)
+        with _Open(tile, (CHANGE_CLASS.name, *names), frame.options) as rasters:
+            for row in range(0, edge, STRIP_ROWS):
+                rows = min(STRIP_ROWS, edge - row)
+                change = combine_classes(*(rasters.read_classes(n, row, rows) for n in names))
+                change[rasters.read(CHANGE_CLASS.name, row, rows) == NODATA] = NODATA
+                rasters.leave_out(change, row)
+                total += np.bincount(change.reshape(-1), minlength=len(total))
+        return total[: len(CHANGE_NAMES)]
+
+    if not tiles:
+        return None
+    found = np.zeros(len(CHANGE_NAMES), np.int64)
+    with open_reading_threads(frame.options) as pool:
+        for done, each in enumerate(pool.map(count, tiles), 1):
+            found += each
+            progress(done / len(tiles))
+    return found
 
 
 def read_at(
@@ -509,9 +590,8 @@ def draw_sample(
         places = np.concatenate(reader.find(tile, asked))
         strata = np.concatenate([each.stratum for each in by_tile[number]])
         order = np.lexsort((places[:, 1], places[:, 0]))  # whatever strips they were found in
-        band = stratifier.band if stratifier.since else None
         return _read_points(
-            tile, places[order], strata[order], choice.plot_pixels, frame.options, band
+            tile, places[order], strata[order], choice.plot_pixels, frame.options, stratifier
         )
 
     found = []
@@ -546,23 +626,26 @@ def _read_points(
     strata: NDArray[np.int64],
     plot_pixels: int,
     options: ReadOptions,
-    changed: str | None = None,
+    stratifier: Stratifier,
 ) -> _Points:
-    """Points of plots with the map's values; those off the tile or of nodata are no points.
-
-    ``changed`` is the band whose change is sampled, if one is.
-    """
+    """Points of plots with the map's values; those off the tile or of nodata are no points."""
     edge = GridWindow.of_tile(tile.tile, tile.resolution).rows
     shifts = np.array(PLOT_SHIFTS[plot_pixels])
     plots, numbers = np.divmod(np.arange(len(places) * len(shifts)), len(shifts))
     row, column = (places[plots] + shifts[numbers]).T
     inside = (row >= 0) & (row < edge) & (column >= 0) & (column < edge)
     plots, numbers, row, column = (each[inside] for each in (plots, numbers, row, column))
-    names = ("mask", "filtered", *((SINCE,) if changed else ()))
+    more = (SINCE,) if stratifier.since else stratifier.bands if stratifier.series else ()
+    names = [name for name in (*YEARLY, *more) if name in tile.hrefs]
+    values = {name: np.full(len(row), NODATA, np.int64) for name in YEARLY}
     with _Open(tile, names, options) as rasters:
-        values = {name: rasters.read_places(name, row, column) for name in names}
-    mask, filtered = values["mask"], values["filtered"]
-    change = combine_classes(values[SINCE], values[changed]) if changed else mask
+        values |= {name: rasters.read_places(name, row, column) for name in names}
+    mask, filtered = (values[name] for name in YEARLY)
+    change: NDArray[np.integer] = mask
+    if stratifier.since:
+        change = combine_classes(values[SINCE], values[stratifier.band])
+    elif stratifier.series:
+        change = part_flicker(*(values[name].astype(np.uint8) for name in stratifier.bands))
     seen = change != NODATA
     arrays = (plots, numbers, strata[plots], row, column, mask, filtered, change)
     return _Points(*(each[seen].astype(np.int64) for each in arrays))
@@ -623,7 +706,7 @@ def _join(
         name: np.concatenate([getattr(points, name) for points in found])[order]
         for name in ("shift", "stratum", "row", "column", "mask", "filtered", "change")
     }
-    if design.since is None:
+    if not design.is_change:
         del parts["change"]
     at = np.repeat(np.arange(len(found)), [len(points.row) for points in found])[order]
     width = len(str(sum(plots)))

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
+from cropmask.assess.change import CHANGE_NAMES
 from cropmask.errors import Reason, Rejected
 from cropmask.sources.points import PointTable, find_column, load_points
 from cropmask.training.labels import (
@@ -45,6 +46,18 @@ class PointColumns:
     other_values: tuple[str, ...] = ()
     since: str | None = None
     """Column of the classes of the first year, for a sample of change."""
+    change: str | None = None
+    """Column of words of change, in place of one for each year."""
+
+    @property
+    def advice(self) -> str:
+        """What to do about answers that are no class."""
+        if self.change is not None:
+            return f"write {', '.join(CHANGE_NAMES)}, or 'unsure' where nobody can tell"
+        return (
+            "say with --crop-values and --other-values which of them are crop and which are not, "
+            "and write 'unsure' where nobody can tell"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,8 +125,7 @@ def collect_points(
         values = ", ".join(f"'{value}'" for value in list(report.unknown)[:8])
         raise _bad(
             files[0],
-            f"no row has a class: its labels are {values or 'empty'}; say with --crop-values and "
-            "--other-values which of them are crop and which are not",
+            f"no row has a class: its labels are {values or 'empty'}; {columns.advice}",
         )
     return found, report
 

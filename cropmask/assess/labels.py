@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from cropmask.assess.change import combine_classes
+from cropmask.assess.change import CHANGE_NAMES, combine_classes
 from cropmask.assess.design import Sample
 from cropmask.assess.labelpoints import (
     LabeledPoint,
@@ -24,6 +24,7 @@ from cropmask.assess.labelpoints import (
     collect_points,
     find_usual_id,
 )
+from cropmask.core.series import GAIN, LOSS, STABLE_CROP
 from cropmask.errors import Reason, Rejected, list_some
 from cropmask.grid import CRS
 
@@ -37,6 +38,9 @@ UNSURE: Final = frozenset(
 class's answers would turn every figure."""
 UNLABELED: Final = -1
 """Reference class of a point that has none."""
+_CROP_SINCE: Final = (STABLE_CROP, LOSS)
+_CROP_UNTIL: Final = (STABLE_CROP, GAIN)
+"""Classes of change that are crop in the first year, and in the last one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +156,7 @@ def join_labels(
         return None if at is None else (float(sample.lon[at]), float(sample.lat[at]))
 
     points, report = collect_points(files, columns, find_place=find_place, **options)
-    _check_words(report, files[0])
+    _check_words(report, files[0], columns)
     return _join(sample, numbers, points, report, unplaced, files[0])
 
 
@@ -165,14 +169,13 @@ def join_change_labels(
     """Classes of change of labels in two columns, of the first and the last year of a sample.
 
     The columns are those that the design names, such as ``class_2019`` and ``class_2024``, unless
-    ``columns`` names others. A point has a class if both years have one. Raises as
-    :func:`join_labels`.
+    ``columns`` names others, or one of words of change. A point has a class if both years have one.
+    Raises as :func:`join_labels`.
     """
     columns = columns or PointColumns()
-    names = zip((columns.since, columns.label), sample.design.label_columns, strict=True)
     since, until = (
-        join_labels(sample, files, replace(columns, label=given or usual), **options)
-        for given, usual in names
+        join_labels(sample, files, of_year, **options)
+        for of_year in _divide_columns(columns, sample.design.label_columns)
     )
     known = since.is_labeled & until.is_labeled
     if not known.any():
@@ -187,16 +190,31 @@ def join_change_labels(
     return replace(until, reference=reference, contradicted=contradicted, since=since)
 
 
-def _check_words(report: LabelReport, path: Path) -> None:
+def _divide_columns(columns: PointColumns, usual: Sequence[str]) -> Iterator[PointColumns]:
+    """Columns of the first and of the last year; a column of words of change says both."""
+    if columns.change is None:
+        for given, name in zip((columns.since, columns.label), usual, strict=True):
+            yield replace(columns, label=given or name)
+        return
+    for crop in (_CROP_SINCE, _CROP_UNTIL):
+        other = {*range(len(CHANGE_NAMES))} - {*crop}
+        yield replace(
+            columns,
+            label=columns.change,
+            crop_values=tuple(CHANGE_NAMES[each] for each in crop),
+            other_values=tuple(CHANGE_NAMES[each] for each in sorted(other)),
+        )
+
+
+def _check_words(report: LabelReport, path: Path, columns: PointColumns) -> None:
     """Rejected for answers that are neither a class nor one of those that say there is none."""
     strange = [value for value in report.unknown if value not in UNSURE]
     if strange:
         count = sum(report.unknown[value] for value in strange)
         names = list_some([f"'{value[:40]}'" for value in strange], 5)
+        kind = "neither crop nor not" if columns.change is None else "no words of change"
         raise Rejected(
-            f"points file {path}: {count:,} answers are neither crop nor not: {names}: say with "
-            "--crop-values and --other-values which of them are, and write 'unsure' where nobody "
-            "can tell",
+            f"points file {path}: {count:,} answers are {kind}: {names}: {columns.advice}",
             reason=Reason.BAD_SAMPLES,
         )
 

@@ -33,15 +33,16 @@ def refuse_unknown_design(what: str) -> NoReturn:
 
 def check_change(design: SampleDesign, *, asked: bool) -> None:
     """Rejected if figures of change are asked of a sample of one map, or the reverse."""
-    if asked and design.since is None:
+    if asked and not design.is_change:
         raise Rejected(
             f"the sample was drawn from the map of {design.period} alone, so it has no strata of "
-            "change: draw one with 'cropmask sample --since'",
+            "change: draw one with 'cropmask sample --since', or of a series",
             reason=Reason.BAD_SAMPLES,
         )
-    if not asked and design.since is not None:
+    if not asked and design.is_change:
+        first, last = design.years
         raise Rejected(
-            f"the sample is one of change, from {design.since} to {design.period}: "
+            f"the sample is one of change, from {first} to {last}: "
             "'cropmask area --change' takes it",
             reason=Reason.BAD_SAMPLES,
         )

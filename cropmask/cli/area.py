@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,14 +26,20 @@ from cropmask.cli.evidence import (
 )
 from cropmask.cli.output import print_result, put_text, refuse_other_file
 from cropmask.operate.formats import format_count
-from cropmask.task import Period
 
 if TYPE_CHECKING:
     from cropmask.assess.area import AreaEstimate
     from cropmask.assess.change import ChangeEstimate
+    from cropmask.assess.intervals import Reals
     from cropmask.assess.report import LandPart
     from cropmask.operate.assessment import Assessment, AssessRequest
 
+_DIFFERENCE: Final = "map_difference"
+_COUNTED: Final = {
+    "series_flags": "the flags of the series",
+    _DIFFERENCE: "the difference of the two maps",
+}
+"""What pixels were counted of, in words."""
 _DATA_MARK = '"mark": "cropmask report"'
 """Is in the JSON of every report."""
 
@@ -55,13 +61,20 @@ _DATA_MARK = '"mark": "cropmask report"'
 @click.option(
     "--change",
     is_flag=True,
-    help="Area of gain and loss of cropland between two years, from a 'cropmask sample --since'.",
+    help="Area of gain and loss of cropland between two years, from a sample of change: of two "
+    "maps or of a series.",
 )
 @click.option(
     "--label-since",
     type=options.NAME,
     help="With --change: column of the classes of the first year; --label is that of the last.  "
     "[default: such as class_2019 and class_2024]",
+)
+@click.option(
+    "--label-change",
+    type=options.NAME,
+    help="With --change: one column of the words gain, loss, stable crop and stable other, in "
+    "place of one for each year.",
 )
 @figure_options
 @options.json_option
@@ -75,7 +88,7 @@ def area(**given: Any) -> None:  # noqa: ANN401 (options)
     strata of another map, strata with fewer than two labels, land that the sample does not cover.
 
     With --change, gain and loss of cropland and their difference, from the labels of two years, and
-    beside them, marked as biased, what the maps of these years differ by.
+    beside them, marked as biased, what the maps of these years differ by, and what a series flags.
 
     \b
     Examples:
@@ -85,10 +98,7 @@ def area(**given: Any) -> None:  # noqa: ANN401 (options)
       cropmask area --change --sample change.geojson --labels labels.csv
     """
     check_districts(given)
-    if given["change"] and given["districts"] is not None:
-        raise click.UsageError("--change is of whole regions: leave --districts out")
-    if given["label_since"] and not given["change"]:
-        raise click.UsageError("--label-since is of --change")
+    _check_change(given)
     if not given["labels"]:
         raise click.UsageError("give the --labels of the sample's points")
     if given["districts_only"] and given["districts"] is None:
@@ -125,35 +135,69 @@ def area(**given: Any) -> None:  # noqa: ANN401 (options)
     print_result(document, lines, as_json=as_json)
 
 
-def _print_change(found: Assessment, *, as_json: bool) -> None:
-    from cropmask.assess.change import estimate_change
+def _check_change(given: dict[str, Any]) -> None:
+    if given["change"] and given["districts"] is not None:
+        raise click.UsageError("--change is of whole regions: leave --districts out")
+    for name in ("label_since", "label_change"):
+        if given[name] and not given["change"]:
+            raise click.UsageError(f"--{name.replace('_', '-')} is of --change")
+    for name in ("label_since", "label", "crop_values", "other_values"):
+        if given[name] and given["label_change"]:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} is of a column a year, --label-change of one alone")
 
-    change = estimate_change(found.estimate_area())
+
+def _print_change(found: Assessment, *, as_json: bool) -> None:
+    change = found.estimate_change()
+    with show_progress(quiet=as_json) as progress:
+        mapped = found.count_change(lambda share: progress("difference", share))
+    both = zip(_COUNTED, (mapped.flags, mapped.difference), strict=True)
+    counts = {name: hectares for name, hectares in both if hectares is not None}
     document = {
         **describe_evidence(found),
         "area": _encode_area(change.area),
         "net_gain_hectares": encode_estimated(change.net),
-        "map_difference_times_biased": {
-            name: dict(zip(("estimate", "low", "high"), times, strict=True))
-            for name, times in _find_biases(change).items()
-        },
+        **{f"{name}_hectares_biased": _encode_count(each) for name, each in counts.items()},
+        **{f"{name}_times_biased": _encode_biases(change, each) for name, each in counts.items()},
     }
-    lines = (*say_labels(found), *_say_change(change, found), *_say_training(found.request))
+    lines = (*say_labels(found), *_say_change(change, found, counts), *_say_training(found.request))
     print_result(document, lines, as_json=as_json)
 
 
-def _find_biases(change: ChangeEstimate) -> dict[str, list[float | None]]:
-    """How many times the estimate the maps differ by, and the ends of that; None is no number."""
+def _encode_count(hectares: Reals) -> Encoded:
+    """Gain and loss by counting pixels."""
+    return {name: float(hectares[at]) for name, at in _find_turned().items()}
+
+
+def _encode_biases(change: ChangeEstimate, hectares: Reals) -> Encoded:
+    """How many times the estimate a count is, and the ends of that; None is no number."""
+    return {
+        name: dict(
+            zip(
+                ("estimate", "low", "high"),
+                encode_numbers(change.find_bias(at, float(hectares[at]))),
+                strict=True,
+            )
+        )
+        for name, at in _find_turned().items()
+    }
+
+
+def _find_turned() -> dict[str, int]:
+    """Numbers of the classes of change that are no stable ones, by name."""
+    from cropmask.assess.change import CHANGE_NAMES
     from cropmask.core.series import GAIN, LOSS
 
-    return {change.area.classes[at]: encode_numbers(change.find_bias(at)) for at in (GAIN, LOSS)}
+    return {CHANGE_NAMES[at]: at for at in (GAIN, LOSS)}
 
 
-def _say_change(change: ChangeEstimate, found: Assessment) -> Iterator[str]:
+def _say_change(
+    change: ChangeEstimate, found: Assessment, counts: Mapping[str, Reals]
+) -> Iterator[str]:
     from cropmask.core.series import GAIN, LOSS, STABLE_CROP, STABLE_OTHER
 
     area, total = change.area, float(change.area.total_hectares)
-    first, last = (Period.parse(text).words for text in _years_of(found))
+    first, last = (year.words for year in found.design.years)
     yield f"Cropland from {first} to {last}, {100 * area.hectares.level:g} % intervals"
     figures = {
         "gain": area.hectares.at(GAIN),
@@ -165,20 +209,24 @@ def _say_change(change: ChangeEstimate, found: Assessment) -> Iterator[str]:
     for title, figure in figures.items():
         ends = f"{float(figure.low):,.0f} to {float(figure.high):,.0f} ha"
         yield f"  {title:<18}{float(figure.estimate):>14,.0f} ha, {ends}"
-    yield (
-        f"  of {total:,.0f} ha mapped in both years; stratified estimator, "
-        f"{format_count(int(area.points), 'point')}"
-    )
-    yield "  BIASED, not for publication: the difference of the two maps"
-    for name, (times, least, most) in _find_biases(change).items():
-        mapped = float(area.mapped_hectares[area.classes.index(name)])
-        yield f"    {name:<16}{mapped:>14,.0f} ha, {_say_times(times, least, most)}"
+    where = "with a map in some year" if found.design.is_series else "mapped in both years"
+    points = format_count(int(area.points), "point")
+    yield f"  of {total:,.0f} ha {where}; stratified estimator, {points}"
+    for name, hectares in counts.items():
+        yield from _say_count(change, name, hectares)
+    if _DIFFERENCE not in counts:
+        yield f"  not compared with the difference of maps: no tile has those of {first} and {last}"
 
 
-def _years_of(found: Assessment) -> tuple[str, str]:
-    design = found.design
-    assert design.since is not None
-    return design.since, design.period
+def _say_count(change: ChangeEstimate, name: str, hectares: Reals) -> Iterator[str]:
+    what = _COUNTED[name]
+    compared = float(hectares.sum())
+    if name == _DIFFERENCE and compared < float(change.area.total_hectares):
+        what += f", of {compared:,.0f} ha that both have"
+    yield f"  BIASED, not for publication: {what}"
+    for title, at in _find_turned().items():
+        times = encode_numbers(change.find_bias(at, float(hectares[at])))
+        yield f"    {title:<16}{float(hectares[at]):>14,.0f} ha, {_say_times(*times)}"
 
 
 def _say_times(times: float | None, least: float | None, most: float | None) -> str:

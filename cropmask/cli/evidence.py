@@ -151,6 +151,7 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
             options.split_names(given["crop_values"]),
             options.split_names(given["other_values"]),
             given.get("label_since"),
+            given.get("label_change"),
         ),
         region=given.get("region"),
         districts=load_given_districts(given, limits),
@@ -200,7 +201,7 @@ def describe_evidence(found: Assessment) -> dict[str, Any]:
     return {
         "regions": [*found.zones],
         "period": design.period,
-        **({} if design.since is None else {"since": design.since}),
+        **({"since": str(design.years[0])} if design.is_change else {}),
         "band": design.band,
         "synthetic": design.synthetic,
         "points": len(found.evidence.sample),

@@ -16,7 +16,7 @@ from cropmask.errors import write_command
 from cropmask.operate.formats import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
-    from cropmask.assess.design import Sample
+    from cropmask.assess.design import Sample, SampleDesign
     from cropmask.operate.sample import SampleCost, SampleRequest
     from cropmask.remote.limits import ReadLimits
 
@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     help="Region, such as eastern, or the path of a region.toml of your own; may be given several "
     "times.",
 )
-@options.period_option
+@click.option(
+    "--period",
+    default="2019--P1Y",
+    type=options.TASK_PERIOD,
+    help=f"{options.PERIOD_HELP} Several years, such as 2019--P6Y: sample change, with the classes "
+    "of their series as strata.",
+)
 @click.option(
     "--since",
     type=options.PERIOD,
@@ -42,7 +48,8 @@ if TYPE_CHECKING:
     type=click.Choice(["filtered", "mask"]),
     default="filtered",
     show_default=True,
-    help="Map that is sampled: by object, or by pixel.",
+    help="Map that is sampled: by object, or by pixel. Of a series, the one of which 'cropmask "
+    "area --change' shows the difference of the first and the last year.",
 )
 @click.option("--points", type=options.WholeNumber(2, 50_000), help="Points, or plots, to draw.")
 @click.option(
@@ -54,8 +61,8 @@ if TYPE_CHECKING:
 @click.option(
     "--expect",
     type=options.SHARES,
-    help="Share of crop to expect where the map says crop, and where it does not; with --since, of "
-    "change where the maps differ, and where they agree.  [default: 0.8,0.05; 0.3,0.02]",
+    help="Share of crop to expect where the map says crop, and where it does not; of change where "
+    "two maps differ, or a series is not stable, and elsewhere.  [default: 0.8,0.05; 0.3,0.02]",
 )
 @click.option(
     "--allocation",
@@ -89,7 +96,8 @@ if TYPE_CHECKING:
 @click.option(
     "--flicker",
     is_flag=True,
-    help="With --since: a stratum of its own for what the maps of the years between contradict.",
+    help="With --since: a stratum of its own for what the maps of the years between contradict. A "
+    "series has it without.",
 )
 @click.option(
     "--districts",
@@ -129,7 +137,8 @@ def sample(**given: Any) -> None:  # noqa: ANN401 (options)
     Strata are classes of the map, and what is asked for beside. Every pixel of the finished tiles
     is counted, so the chance of each point to be drawn is known exactly; equal seeds and equal maps
     give equal samples. Then label the points, and run 'cropmask assess' and 'cropmask area'. With
-    --since it is a sample of change: label both years, and run 'cropmask area --change'.
+    --since, or a --period of several years, it is a sample of change: label the first and the last
+    year, and run 'cropmask area --change'.
 
     \b
     Examples:
@@ -137,6 +146,7 @@ def sample(**given: Any) -> None:  # noqa: ANN401 (options)
       cropmask sample --region eastern --standard-error 0.01 --allocation neyman --ceo ceo.csv
       cropmask sample --region eastern --points 900 --districts districts.gpkg --name-column NAME
       cropmask sample --region eastern --since 2019 --period 2024 --points 600 --allocation equal
+      cropmask sample --region eastern --period 2019--P6Y --points 600
     """
     from cropmask.operate.sample import find_cost, make_sample, open_frame
 
@@ -174,7 +184,7 @@ def _check_options(given: dict[str, Any]) -> None:
     if given["out"].suffix.lower() not in (".geojson", ".json", ".gpkg"):
         raise click.UsageError(f"'{given['out']}' is neither .geojson nor .gpkg")
     check_districts(given)
-    _check_since(given)
+    _check_series(given) if given["period"].is_series else _check_since(given)
     if given["ceo"] and given["ceo"].suffix.lower() != ".csv":
         raise click.UsageError(f"'{given['ceo']}' is no .csv")
     if not given["dry_run"]:
@@ -198,6 +208,19 @@ def _check_since(given: dict[str, Any]) -> None:
         raise click.UsageError("--edge-meters is of one map: leave it out, or --since")
 
 
+def _check_series(given: dict[str, Any]) -> None:
+    if given["since"] is not None:
+        raise click.UsageError(
+            f"--since is of two maps: --period {given['period']} begins with its first year"
+        )
+    if given["flicker"]:
+        raise click.UsageError("--flicker is of --since: a series has that stratum without it")
+    for name in ("prob_strata", "edge_meters", "unlike"):
+        if given[name]:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} is of one year's map: a series has none of it")
+
+
 def _marks(out: Path, ceo: Path | None) -> dict[Path, bytes]:
     """Files that are written, and a part of the content that each of their kind has."""
     from cropmask.assess.design import MARK
@@ -218,16 +241,17 @@ def _make_request(given: dict[str, Any], limits: ReadLimits) -> SampleRequest:
     from cropmask.operate.sample import EXPECTED, EXPECTED_CHANGE, SampleRequest
 
     since = given["since"]
-    usual = EXPECTED if since is None else EXPECTED_CHANGE
     districts = load_given_districts(given, limits)
     stratifier = Stratifier(
         given["band"],
         since=since is not None,
+        series=given["period"].is_series,
         flicker=given["flicker"],
         edges=given["prob_strata"] or (),
         unlike=given["unlike"],
         districts=districts.names if districts else (),
     )
+    usual = EXPECTED_CHANGE if stratifier.is_change else EXPECTED
     return SampleRequest(
         stratifier,
         districts,
@@ -284,8 +308,7 @@ def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Itera
     design = drawn.design
     unit = "point" if design.plot_pixels == 1 else "plot"
     number = sum(stratum.sampled for stratum in design.strata)
-    what = design.band if design.since is None else f"change from {design.since} ({design.band})"
-    yield f"{format_count(number, unit)} in {len(design.strata)} strata of {what}"
+    yield f"{format_count(number, unit)} in {len(design.strata)} strata of {_name_sampled(design)}"
     if design.synthetic:
         yield "SYNTHETIC: the map is of the made-up world."
     for stratum in design.strata:
@@ -293,15 +316,21 @@ def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Itera
     yield f"          {design.unseen_hectares:>17,.0f} ha  of the tiles are nodata: not sampled"
     error = expect_error(drawn, request)
     other, crop = request.expected
-    share, here = ("crop", "mapped crop") if design.since is None else ("change", "mapped change")
+    share, here = ("change", "mapped change") if design.is_change else ("crop", "mapped crop")
     yield (
         f"Expected standard error of the share of {share}: {100 * error:.2f} percentage points, if "
         f"{crop:g} of {here} and {other:g} of the rest is {share}"
     )
     for path in files:
         yield f"  file     {path}"
-    command = ("assess",) if design.since is None else ("area", "--change")
+    command = ("area", "--change") if design.is_change else ("assess",)
     line = write_command(*command, "--sample", str(files[0]), "--labels", "LABELS.csv")
     columns = " and ".join(design.label_columns)
-    said = "" if design.since is None else f" in the columns {columns}"
+    said = f" in the columns {columns}" if design.is_change else ""
     yield f"Next: label the points{said} (docs/labeling.md), then {line}"
+
+
+def _name_sampled(design: SampleDesign) -> str:
+    if design.is_series:
+        return f"the series {design.period}"
+    return design.band if design.since is None else f"change from {design.since} ({design.band})"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cropmask.assess.accuracy import Accuracy, MapComparison, assess_accuracy, compare_maps
 from cropmask.assess.area import MIN_CELL_POINTS, AreaEstimate
+from cropmask.assess.change import ChangeEstimate, MappedChange, estimate_change
 from cropmask.assess.choices import LEVEL, MIN_POINTS, IntervalMethod
 from cropmask.assess.design import Sample, SampleDesign
 from cropmask.assess.districts import Districts
@@ -28,7 +29,7 @@ from cropmask.assess.evidence import (
     count_districts,
     find_covered,
 )
-from cropmask.assess.frame import Frame, find_frame, read_at
+from cropmask.assess.frame import Frame, count_difference, find_frame, read_at
 from cropmask.assess.labelpoints import LabelReport, PointColumns, collect_points
 from cropmask.assess.labels import Labels, join_change_labels, join_labels
 from cropmask.assess.matrix import count_labels
@@ -130,6 +131,19 @@ class Assessment:
         self.check_whole()
         return self.evidence.estimate_area(self.request.method, self.request.level)
 
+    def estimate_change(self) -> ChangeEstimate:
+        """Area of gain and loss; raises as :meth:`estimate_area`."""
+        return estimate_change(self.estimate_area())
+
+    def count_change(self, progress: ShareDone = lambda _share: None) -> MappedChange:
+        """What maps say of change; of a series, its first map and its last one are read."""
+        size = np.float64(self.evidence.hectares_per_pixel)
+        strata = self.evidence.mapped_pixels * size
+        if not self.design.is_series:
+            return MappedChange(strata)
+        pixels = count_difference(self.frame, self.zones, self.design.band, progress)
+        return MappedChange(None if pixels is None else pixels * size, strata)
+
     def check_whole(self) -> None:
         """Raise Rejected if tiles of the regions have no result."""
         sampled = {(each.region, each.tile) for each in self.frame.tiles}
@@ -221,7 +235,7 @@ def _find_frame(
     bands = Stratifier.of_design(design).bands_of_points
     wanted = {name: (zone.product, tiles_within(boundaries[name])) for name, zone in zones.items()}
     since = None if design.since is None else Period.year_of(design.since)
-    period = Period.year_of(design.period)
+    period = Period.parse(design.period)
     between = since.find_between(period) if since and "flicker" in design.factors else ()
     return find_frame(site.store(), wanted, period, bands, site.read_results, since, between)
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cropmask.assess.change import FLICKERING
 from cropmask.assess.design import MAX_POINTS, Sample
 from cropmask.assess.districts import Districts
 from cropmask.assess.draw import CROP, STRIP_ROWS, Stratifier
@@ -58,9 +59,9 @@ class SampleRequest:
     """Points, or plots, that each stratum gets at least."""
     expected: tuple[float, float] = EXPECTED
     """Share of crop expected in strata of other and of crop; of change, in strata where maps agree
-    and where they differ."""
+    and where they differ, or where a series is stable and where it is not."""
     since: Period | None = None
-    """First year of a sample of change."""
+    """First year of a sample of change by two maps."""
     seed: int = 0
     plot_pixels: int = 1
     partial: bool = False
@@ -186,7 +187,9 @@ def expect_rates(counts: FrameCounts, request: SampleRequest) -> NDArray[np.floa
 
 def expect_rate(map_class: int, request: SampleRequest) -> float:
     """The same of one class of the map, or of change."""
-    return request.expected[map_class > CROP if request.since is not None else map_class == CROP]
+    if not request.stratifier.is_change:
+        return request.expected[map_class == CROP]
+    return request.expected[CROP < map_class < FLICKERING]
 
 
 def allocate_points(counts: FrameCounts, request: SampleRequest) -> NDArray[np.int64]:
