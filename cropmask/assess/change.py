@@ -65,13 +65,18 @@ class ChangeEstimate:
     net: Estimated
     """Hectares that cropland grew by: gain less loss."""
 
-    def find_bias(self, change: int, mapped: float) -> tuple[float, float, float]:
+    def find_bias(
+        self, change: int, mapped: float, compared: float | None = None
+    ) -> tuple[float, float, float]:
         """How many times the estimate a count of pixels is: so, at least, and at most.
 
-        Infinite where the area, or the lower end of its interval, is 0.
+        Infinite where the area, or the lower end of its interval, is 0. Where ``compared`` hectares
+        were counted of all, it is so many times by share.
         """
         area = self.area.hectares.at(change)
         ends = np.array([area.estimate, area.high, area.low], np.float64)
+        whole = float(self.area.total_hectares)
+        mapped *= whole / (compared or whole)
         times = np.divide(mapped, ends, out=np.full(3, np.inf), where=ends > 0)
         return float(times[0]), float(times[1]), float(times[2])
 
@@ -81,7 +86,7 @@ class MappedChange:
     """Hectares by class of change ``(class,)`` by counting pixels: biased, each of them."""
 
     difference: Reals | None
-    """Of the first map and the last; None where no tile has both."""
+    """Of the first map and the last, where both have data; None where no tile has both."""
     flags: Reals | None = None
     """Of a series; None where there is none."""
 

@@ -162,7 +162,7 @@ class Evidence:
         """
         chosen = self.is_labeled
         classes = self.sample.mapped if mapped is None else mapped
-        if self.design.is_series:
+        if self.design.is_series:  # areas are by stratum and reference: no class decides
             classes = flag_changes(classes)
         return count_labels(
             classes[chosen],

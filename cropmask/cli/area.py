@@ -158,7 +158,10 @@ def _print_change(found: Assessment, *, as_json: bool) -> None:
         "area": _encode_area(change.area),
         "net_gain_hectares": encode_estimated(change.net),
         **{f"{name}_hectares_biased": _encode_count(each) for name, each in counts.items()},
-        **{f"{name}_times_biased": _encode_biases(change, each) for name, each in counts.items()},
+        **{
+            f"{name}_times_biased": _encode_biases(change, name, each)
+            for name, each in counts.items()
+        },
     }
     lines = (*say_labels(found), *_say_change(change, found, counts), *_say_training(found.request))
     print_result(document, lines, as_json=as_json)
@@ -169,17 +172,20 @@ def _encode_count(hectares: Reals) -> Encoded:
     return {name: float(hectares[at]) for name, at in _find_turned().items()}
 
 
-def _encode_biases(change: ChangeEstimate, hectares: Reals) -> Encoded:
+def _encode_biases(change: ChangeEstimate, name: str, hectares: Reals) -> Encoded:
+    ends = ("estimate", "low", "high")
+    biases = _find_biases(change, name, hectares)
+    return {title: dict(zip(ends, times, strict=True)) for title, times in biases.items()}
+
+
+def _find_biases(
+    change: ChangeEstimate, name: str, hectares: Reals
+) -> dict[str, list[float | None]]:
     """How many times the estimate a count is, and the ends of that; None is no number."""
+    compared = float(hectares.sum()) if name == _DIFFERENCE else None
     return {
-        name: dict(
-            zip(
-                ("estimate", "low", "high"),
-                encode_numbers(change.find_bias(at, float(hectares[at]))),
-                strict=True,
-            )
-        )
-        for name, at in _find_turned().items()
+        title: encode_numbers(change.find_bias(at, float(hectares[at]), compared))
+        for title, at in _find_turned().items()
     }
 
 
@@ -222,11 +228,11 @@ def _say_count(change: ChangeEstimate, name: str, hectares: Reals) -> Iterator[s
     what = _COUNTED[name]
     compared = float(hectares.sum())
     if name == _DIFFERENCE and compared < float(change.area.total_hectares):
-        what += f", of {compared:,.0f} ha that both have"
+        what += f", of {compared:,.0f} ha that both have, compared by share"
     yield f"  BIASED, not for publication: {what}"
-    for title, at in _find_turned().items():
-        times = encode_numbers(change.find_bias(at, float(hectares[at])))
-        yield f"    {title:<16}{float(hectares[at]):>14,.0f} ha, {_say_times(*times)}"
+    turned = _find_turned()
+    for title, times in _find_biases(change, name, hectares).items():
+        yield f"    {title:<16}{float(hectares[turned[title]]):>14,.0f} ha, {_say_times(*times)}"
 
 
 def _say_times(times: float | None, least: float | None, most: float | None) -> str:

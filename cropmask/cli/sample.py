@@ -184,7 +184,8 @@ def _check_options(given: dict[str, Any]) -> None:
     if given["out"].suffix.lower() not in (".geojson", ".json", ".gpkg"):
         raise click.UsageError(f"'{given['out']}' is neither .geojson nor .gpkg")
     check_districts(given)
-    _check_series(given) if given["period"].is_series else _check_since(given)
+    check = _check_series if given["period"].is_series else _check_since
+    check(given)
     if given["ceo"] and given["ceo"].suffix.lower() != ".csv":
         raise click.UsageError(f"'{given['ceo']}' is no .csv")
     if not given["dry_run"]:

@@ -19,6 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from benchmarks import __main__ as everything
 from benchmarks import (
+    change,
     coverage,
     expressions,
     files,
@@ -47,6 +48,7 @@ MODULES = {"scikit-learn-intelex": "daal4py"}
 
 
 TINY: dict[str, dict[str, Any]] = {
+    "change": {"draws": 60, "points": (240,), "seeds": 1, "edge": 96, "fallow": (0.0,)},
     "expressions": {"rows": 8, "rounds": 1, "edge": 64},
     "files": {"rounds": 1},
     "forest": {"width": 72, "rounds": 2, "seconds": 0, "real": Path("absent")},
@@ -84,7 +86,7 @@ def run_program(
 
 @pytest.fixture
 def program(models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
-    for module in (expressions, forest, network, operating, years):
+    for module in (change, expressions, forest, network, operating, years):
         monkeypatch.setattr(module, "QUICK", TINY[module.__name__.rpartition(".")[2]])
     monkeypatch.chdir(tmp_path)
 
@@ -406,6 +408,19 @@ def test_coverage_is_a_program_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr("sys.argv", ["coverage", "--quick", "--output", str(output)])
     coverage.main()
     assert json.loads(output.read_text()).keys() == {"machine", "coverage"}
+
+
+def test_intervals_of_change_hold_the_truth_that_counts_of_pixels_miss(program: Program) -> None:
+    found = program("change", "--quick")
+    lands = ("two maps, patches", "two maps", "series")
+    assert [run["land"] for run in found["runs"]] == [land for land in lands for _ in range(3)]
+    for run in found["runs"]:
+        for methods in run["figures"].values():
+            assert methods["mover"]["coverage"] > 0.8, run
+            for held in methods.values():
+                assert held["coverage"] + held["above"] + held["below"] == pytest.approx(1)
+    assert found["bias"]["series"]["gain"] < 1 < found["bias"]["two maps"]["gain"]
+    assert change.report(found).count("\n| two maps, patches, 240 | ") == 1
 
 
 def test_years_smoothed_find_changes_better_than_two_masks(program: Program) -> None:

@@ -227,9 +227,13 @@ def test_maps_of_a_year_that_are_gone_are_not_compared(
     rest = copied.difference(TILES[1:])
     both = sum(int((each != 255).sum()) for each in rest.values())
     said = said_by(run(copied, *given))
-    assert f"the difference of the two maps, of {both:,} ha that both have" in said
+    assert f"difference of the two maps, of {both:,} ha that both have, compared by share" in said
     document = json.loads(run(copied, *given, "--json").stdout)
-    assert document["map_difference_hectares_biased"]["loss"] == hectares(rest, LOSS)
+    counted = hectares(rest, LOSS)
+    assert document["map_difference_hectares_biased"]["loss"] == counted
+    share = document["area"]["shares"]["estimate"][LOSS]
+    times = document["map_difference_times_biased"]["loss"]["estimate"]
+    assert times == pytest.approx(counted / both / share)
     forget(copied, 0, TILES[1:])
     said = said_by(run(copied, *given))
     assert "not compared with the difference of maps: no tile has those of 2019 and 2024" in said
