@@ -9,8 +9,13 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.options import given_config
+from cropmask.cli.output import put_text, refuse_other_file
 from cropmask.grid import Tile
+from cropmask.operate.formats import format_count
 from cropmask.task import Period
+
+LABELS_MARK = b"id,class"
+"""Start of the labels."""
 
 
 @click.command()
@@ -25,6 +30,12 @@ from cropmask.task import Period
     help="At 100 m a tile is mapped in seconds.",
 )
 @options.period_option
+@click.option(
+    "--years",
+    type=options.YEARS,
+    help="In place of --period: several, such as 2019-2024. Fields change from year to year, and "
+    "the folder truth says what they are.",
+)
 @click.option("--tiles", type=options.TILES, help="Only these; the boundary is cut to them.")
 @click.option(
     "--limit", type=options.WholeNumber(1), help="At most so many; the boundary is cut to them."
@@ -42,6 +53,7 @@ def demo(
     output: Path,
     resolution: int,
     period: Period,
+    years: Period | None,
     tiles: list[Tile] | None,
     limit: int | None,
     boundary: Path | None,
@@ -57,6 +69,7 @@ def demo(
     Examples:
       cropmask demo --region eastern --output ./world
       cropmask demo --region eastern --limit 60 --output ./small
+      cropmask demo --region eastern --limit 12 --years 2019-2024 --output ./years
     """
     from cropmask.region import load_region
     from cropmask.site.site import find_limits, open_site
@@ -72,7 +85,7 @@ def demo(
             tiles=None if tiles is None else tuple(tiles),
             limit=limit,
             resolution=resolution,
-            period=period,
+            period=years or period,
             scenes=scenes,
             progress=lambda share: progress("demo region", share),
         )
@@ -83,7 +96,32 @@ def demo(
     places = {"catalog": world.catalog, "models": world.models, "env": "local"}
     site = open_site(options={**places, "config": given_config()})
     made = ("--resolution", str(resolution), "--tile", str(world.tiles[0]))
-    words = ("--region", zone.name, "--period", str(period), *made)
+    words = ("--region", zone.name, "--period", str((years or period).years[0]), *made)
     # Results may go wherever somebody is.
     line = site.commands.line("job", *words, leave_out=("output",))
     click.echo(f"Map one:\n  {line}")
+
+
+@click.command()
+@click.option(
+    "--sample", required=True, type=options.FILE, help="What 'cropmask sample' has written."
+)
+@click.option(
+    "--world", required=True, type=options.FOLDER, help="What 'cropmask demo --years' has made."
+)
+@click.option("--out", required=True, type=options.FILE, help="CSV of labels to write.")
+def demo_labels(sample: Path, world: Path, out: Path) -> None:
+    """Label a sample of a made-up region of several years, in place of people who know the land.
+
+    \b
+    Examples:
+      cropmask demo-labels --sample change.geojson --world ./years --out labels.csv
+    """
+    from cropmask.assess.samplefiles import load_sample
+    from cropmask.operate.truelabels import label_sample
+    from cropmask.site.site import find_limits
+
+    refuse_other_file(out, LABELS_MARK)
+    points = load_sample(sample, find_limits(config=given_config()))
+    put_text(out, label_sample(points, world), LABELS_MARK.decode())
+    click.echo(f"{format_count(len(points), 'point')} labeled: {out}")

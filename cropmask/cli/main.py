@@ -48,6 +48,7 @@ COMMANDS: Final = {
     "rm": ("cropmask.cli.results", "Delete results."),
     "catalog": ("cropmask.cli.catalog", "Build, check, publish and serve the STAC catalog."),
     "demo": ("cropmask.cli.demo", "Make a made-up region of many tiles to practice on."),
+    "demo-labels": ("cropmask.cli.demo", "Label a sample of a made-up region of several years."),
     "browse": ("cropmask.cli.catalog", "Look at results in STAC Browser."),
     "index": ("cropmask.cli.catalog", "Add results to an Open Data Cube, and count what is there."),
     "doctor": ("cropmask.cli.doctor", "Check that everything a run needs is there and works."),
@@ -68,7 +69,8 @@ class LazyGroup(click.Group):
         """Load a command by its name."""
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -200,6 +200,7 @@ def _parse_box(text: str) -> tuple[float, ...]:
     return box
 
 
+_YEARS: Final = re.compile(r"(\d{4})-(\d{4})", re.ASCII)
 _FIRST_YEAR: Final = 2017
 """Of Sentinel-2 GeoMAD."""
 
@@ -294,6 +295,22 @@ def _read_bounds(text: str) -> tuple[float, float]:
     return low, high
 
 
+def _read_years(text: str) -> Period:
+    """Calendar years such as 2019-2024, or the period 2019--P6Y."""
+    match = _YEARS.fullmatch(text)
+    if match is None:
+        return Period.parse(text)
+    first, last = map(int, match.groups())
+    if last < first:
+        raise click.BadParameter(f"'{text}' ends before it begins: write it like 2019-2024")
+    return Period.parse(f"{first:04d}--P{last - first + 1}Y")
+
+
+def _read_series(text: str) -> Period:
+    """Years that a series can be of."""
+    return _read_years(text).check_series()
+
+
 BOUNDS: Final = parsed("low,high", _read_bounds)
 PERCENTS: Final = parsed("percents", _read_percents)
 SHARES: Final = parsed("shares", _read_shares)
@@ -314,6 +331,8 @@ PERIOD_HELP: Final = (
 )
 TASK_PERIOD: Final = parsed("period", Period.of_task, _suggest_years)
 """Also one of several years: of a series."""
+YEARS: Final = parsed("first-last", _read_years)
+SERIES_YEARS: Final = parsed("first-last", _read_series)
 TASK_PERIOD_HELP: Final = f"{PERIOD_HELP} Several years, such as 2019--P6Y, are a series."
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)

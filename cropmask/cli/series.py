@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -21,25 +20,15 @@ if TYPE_CHECKING:
     from cropmask.operate.fitseries import SeriesFit
     from cropmask.operate.mapseries import MappedSeries
 
-_SPAN: Final = re.compile(r"(\d{4})-(\d{4})", re.ASCII)
 _SHOWN: Final = (
     *("stable_other", "stable_crop", "gain", "loss", "uncertain"),
     "flicker",
 )
 
 
-def _read_years(text: str) -> Period:
-    """Years such as 2019-2024, or the period 2019--P6Y."""
-    match = _SPAN.fullmatch(text)
-    if match is None:
-        return Period.parse(text).check_series()
-    first, last = map(int, match.groups())
-    return Period.parse(f"{first:04d}--P{max(last - first + 1, 1)}Y").check_series()
-
-
 _years_option = click.option(
     "--years",
-    type=options.parsed("first-last", _read_years),
+    type=options.SERIES_YEARS,
     help="First and last year, such as 2019-2024: five at least.",
 )
 _rate_options = options.combine(

@@ -143,7 +143,7 @@ def make_world(
     else:
         shutil.copyfile(boundary, folder / BOUNDARY_FILE)
     write_json(
-        folder / COLLECTION / COLLECTION_FILE, make_geomad_collection(tiles, period, resolution)
+        folder / COLLECTION / COLLECTION_FILE, make_geomad_collection(tiles, (period,), resolution)
     )
     write_json(folder / CATALOG_FILE, make_geomad_catalog())
     tell(1.0)

@@ -127,9 +127,9 @@ def _asset(name: str, file: BandFile, media_type: str) -> dict[str, Any]:
 
 
 def make_geomad_collection(
-    tiles: Sequence[Tile], period: Period, resolution: int
+    tiles: Sequence[Tile], periods: Sequence[Period], resolution: int
 ) -> dict[str, Any]:
-    """STAC collection with links to the two items of every tile."""
+    """STAC collection with links to the two items of every tile and period."""
     boxes = [_degrees(tile) for tile in tiles]
     bounds = [f(box[k] for box in boxes) for k, f in enumerate((min, min, max, max))]
     return {
@@ -142,7 +142,7 @@ def make_geomad_collection(
         "license": "CC-BY-4.0",
         "extent": {
             "spatial": {"bbox": [bounds]},
-            "temporal": {"interval": [list(period.interval)]},
+            "temporal": {"interval": [[periods[0].interval[0], periods[-1].interval[1]]]},
         },
         "summaries": {"gsd": [resolution]},
         "links": [
@@ -155,6 +155,7 @@ def make_geomad_collection(
                     "type": _GEOJSON,
                 }
                 for tile in tiles
+                for period in periods
                 for half in period.halves
             ),
         ],

@@ -52,6 +52,8 @@ class Sites(NamedTuple):
     swath_y: float
     salt: int
     """Of the seed; fields add their own numbers."""
+    year: int
+    """Years since the first; only fields change with it, and what grows on them."""
 
 
 def salt_of(seed: int) -> int:
@@ -59,7 +61,7 @@ def salt_of(seed: int) -> int:
     return (seed % 1_000_003) * 100_003
 
 
-def make_sites(tile: Tile, seed: int = 0) -> Sites:
+def make_sites(tile: Tile, seed: int = 0, year: int = 0) -> Sites:
     """Places of a tile, drawn from its indices; every one at least 18 km from the tile's edge."""
     salt = salt_of(seed)
     left, bottom, _, _ = tile.bounds
@@ -73,7 +75,7 @@ def make_sites(tile: Tile, seed: int = 0) -> Sites:
             places.append((left, bottom)[axis] + share * AFRICA_10.size)
     swath = 0.5 + 0.1 * (uniform(tile.x, tile.y, salt + _PLACES + 20) - 0.5)
     middle = bottom + AFRICA_10.size / 2
-    return Sites(*places, left + swath * AFRICA_10.size, middle, salt)  # type: ignore[call-arg, arg-type]
+    return Sites(*places, left + swath * AFRICA_10.size, middle, salt, year)  # type: ignore[call-arg, arg-type]
 
 
 @compiled

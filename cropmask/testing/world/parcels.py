@@ -24,7 +24,12 @@ _PATCH_M: Final = 1_100.0
 _MIXED: Final = 0.04
 """Share of fields that look half crop, half not."""
 
-SITE, FIELD, _USE, _SUIT, _PATCH, _VILLAGE = range(2000, 2600, 100)
+GAIN: Final = 0.015
+"""Share of other fields that become cropland in a year, where the land is not wild."""
+LOSS: Final = 0.03
+"""Share of crop fields that are none a year later."""
+
+SITE, FIELD, _USE, _SUIT, _PATCH, _VILLAGE, _CHANGE = range(2000, 2700, 100)
 
 
 @compiled
@@ -90,6 +95,9 @@ def cover_of(ci: int, cj: int, number: int, sites: Sites, covers: Covers) -> tup
         return (covers.bare, covers.bare) if high else (covers.forest, covers.forest)
     suitable = 0.45 + 1.1 * octaves_at(x, y, 13_000.0, 3, salt + _SUIT)
     crop = not wild and draw < min(max(suitable, 0.04), 0.93)
+    for year in range(1, sites.year + 1):
+        change = uniform(6 * ci + number, cj, salt + _CHANGE + year)
+        crop = change >= LOSS if crop else not wild and change < GAIN
     cover = _draw(x, y, crop, uniform(6 * ci + number, cj, salt + _USE + 1), covers, salt)
     if not wild and uniform(6 * ci + number, cj, salt + _USE + 2) < _MIXED:
         return cover, _draw(x, y, not crop, draw, covers, salt)

@@ -34,7 +34,7 @@ from cropmask.testing.world.landscape import (
     water_row,
 )
 from cropmask.testing.world.noise import Floats, compiled
-from cropmask.testing.world.spectra import draw_half
+from cropmask.testing.world.spectra import draw_half, draw_use
 
 ASSETS: Final = dict(
     zip(
@@ -86,6 +86,7 @@ def write_half(
     half: int,
     *,
     seed: int = 0,
+    year: int = 0,
     grain: int = 1,
     progress: ShareDone = lambda _: None,
 ) -> dict[str, BandFile]:
@@ -97,7 +98,7 @@ def write_half(
     folder.mkdir(parents=True, exist_ok=True)
     plain = {key: folder / f".{stem}_{key}.plain.tif" for key in ASSETS.values()}
     try:
-        _write_plain(list(plain.values()), tile, resolution, half, seed, grain, progress)
+        _write_plain(list(plain.values()), tile, resolution, half, (seed, year), grain, progress)
         files = {}
         for number, (key, source) in enumerate(plain.items()):
             target = folder / f"{stem}_{key}.tif"
@@ -128,11 +129,11 @@ def _write_plain(
     tile: Tile,
     resolution: int,
     half: int,
-    seed: int,
+    land: tuple[int, int],
     grain: int,
     progress: ShareDone,
 ) -> None:
-    """Draw the rows of a half-year into twelve uncompressed files, which become COGs."""
+    """Draw rows of a half-year of a land (seed, year) into twelve plain files, to become COGs."""
     size = int(AFRICA_10.size) // resolution
     left, _, _, top = tile.bounds
     grid = _geotiff(left, top, resolution, size, size)
@@ -146,11 +147,22 @@ def _write_plain(
             for number, path in enumerate(paths)
         ]
         for row in range(0, size // grain, BLOCK_ROWS):
-            drawn = draw_half(tile, resolution * grain, half, row, BLOCK_ROWS, seed)
+            drawn = draw_half(tile, resolution * grain, half, row, BLOCK_ROWS, *land)
             for band, values in zip(bands, (*drawn.reflectance, *drawn.deviation), strict=True):
                 block = values.repeat(grain, 0).repeat(grain, 1) if grain > 1 else values
                 band.write(block, 1, window=Window(0, row * grain, size, block.shape[0]))
             progress(0.3 * min(1.0, (row + BLOCK_ROWS) * grain / size))
+
+
+def write_use(path: Path, tile: Tile, resolution: int, *, seed: int = 0, year: int = 0) -> None:
+    """Write what fields are used for in a year: 1 cropland, 0 not."""
+    size = int(AFRICA_10.size) // resolution
+    left, _, _, top = tile.bounds
+    kind = {"dtype": "uint8", "compress": "DEFLATE", "tiled": True}
+    with rasterio.open(path, "w", **(_geotiff(left, top, resolution, size, size) | kind)) as raster:
+        for row in range(0, size, BLOCK_ROWS):
+            use = draw_use(tile, resolution, row, BLOCK_ROWS, seed, year)
+            raster.write(use, 1, window=Window(0, row, size, use.shape[0]))
 
 
 def _geotiff(left: float, top: float, step: float, width: int, height: int) -> dict[str, Any]:

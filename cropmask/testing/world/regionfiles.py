@@ -6,7 +6,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ from xml.etree import ElementTree as ET
 import rasterio
 import shapely
 
+from cropmask.errors import Misconfigured, write_command
 from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.region import REGION_FILE, Region
@@ -40,9 +42,13 @@ from cropmask.testing.world.rasters import (
     write_half,
     write_layers,
     write_rain,
+    write_use,
 )
 
 MODELS_FOLDER: Final = "models"
+TRUTH_FOLDER: Final = "truth"
+_UNKNOWN: Final = 255
+"""Where there is no tile."""
 _VRT_TYPE: Final = "application/x-gdal-vrt"
 
 _SCENES_FOLDER: Final = "scenes"
@@ -128,7 +134,8 @@ class RegionWriter:
     region: Region
     tiles: tuple[Tile, ...]
     resolution: int
-    period: Period
+    periods: tuple[Period, ...]
+    """Years one after the other."""
     scenes: int
     seed: int
     bands: dict[tuple[Tile, Period], dict[str, BandFile]] = field(default_factory=dict)
@@ -141,33 +148,44 @@ class RegionWriter:
         """Write scenes, items, catalog and layers."""
         self._write_scenes(tell)
         for done, tile in enumerate(self.tiles):
-            for half in self.period.halves:
-                self._write_item(tile, half)
+            for period in self.periods:
+                for half in period.halves:
+                    self._write_item(tile, half)
             tell(_SCENES_SHARE + (1 - _SCENES_SHARE) * done / len(self.tiles))
-        collection = make_geomad_collection(self.tiles, self.period, self.resolution)
+        collection = make_geomad_collection(self.tiles, self.periods, self.resolution)
         write_json(self.folder / COLLECTION / COLLECTION_FILE, collection)
         write_json(self.folder / CATALOG_FILE, make_geomad_catalog())
         self._write_layers()
+        if len(self.periods) > 1:
+            self._write_truth()
         tell(1.0)
 
     def _write_scenes(self, tell: ShareDone) -> None:
         folder = self.folder / _SCENES_FOLDER
         scenes = tuple(map(self._scene, range(self.scenes)))
-        halves = [(tile, k) for tile in scenes for k in (0, 1)]
-        for done, (tile, number) in enumerate(halves):
-            half = self.period.order_halves("calendar")[number]
+        years = tuple(enumerate(self.periods))
+        halves = [(tile, year, k) for tile in scenes for year in years for k in (0, 1)]
+        for done, (tile, (year, period), number) in enumerate(halves):
+            half = period.order_halves("calendar")[number]
             stem = item_stem(tile, half)
             self.bands[tile, half] = write_half(
-                folder, stem, tile, self.resolution, number, seed=self.seed
+                folder, stem, tile, self.resolution, number, seed=self.seed, year=year
             )
             tell(_SCENES_SHARE * (done + 1) / len(halves))
+        if len(years) > 1:
+            for (year, period), tile in product(years, scenes):
+                path = folder / f"{_name_use(period)}_{tile}.tif"
+                write_use(path, tile, self.resolution, seed=self.seed, year=year)
         write_layers(folder, scenes, self.resolution, seed=self.seed)
         for name in RAIN_LAYERS:
             (folder / LAYER_FILES[name]).unlink()
 
-    def _scene_of(self, tile: Tile) -> Tile:
+    def _number_of(self, tile: Tile) -> int:
         # Neighbors differ, and equal scenes do not stand in a straight diagonal.
-        return self._scene((tile.x + (2 if self.scenes > 2 else 1) * tile.y) % self.scenes)
+        return (tile.x + (2 if self.scenes > 2 else 1) * tile.y) % self.scenes
+
+    def _scene_of(self, tile: Tile) -> Tile:
+        return self._scene(self._number_of(tile))
 
     def _write_item(self, tile: Tile, half: Period) -> None:
         place = self.folder / item_folder(tile, half)
@@ -206,15 +224,7 @@ class RegionWriter:
                 size, spacing = source.height, source.transform.a
                 kind, nodata = source.dtypes[0], source.nodata
             pieces = [
-                Piece(
-                    f"../{_SCENES_FOLDER}/{file}",
-                    (self._scene_of(tile).x - _FIRST_SCENE.x) * size,
-                    0,
-                    size,
-                    size,
-                    round((tile.bounds[0] - left) / spacing),
-                    round((top - tile.bounds[3]) / spacing),
-                )
+                replace(self._place(tile, file, size), column=self._number_of(tile) * size)
                 for tile in self.tiles
             ]
             text = encode_vrt(
@@ -226,6 +236,28 @@ class RegionWriter:
             )
             (folder / file).with_suffix(".vrt").write_bytes(text)
 
+    def _write_truth(self) -> None:
+        """What fields are really used for, a raster a year over all tiles."""
+        folder = self.folder / TRUTH_FOLDER
+        folder.mkdir()
+        left, top, columns, rows = box_of(self.tiles)
+        size = int(AFRICA_10.size) // self.resolution
+        grid = Grid(CRS, left, top, self.resolution, columns * size, rows * size)
+        for period in self.periods:
+            name = _name_use(period)
+            pieces = [
+                self._place(tile, f"{name}_{self._scene_of(tile)}.tif", size) for tile in self.tiles
+            ]
+            text = encode_vrt(grid, "Byte", str(_UNKNOWN), pieces, _ABOUT)
+            (folder / f"{name}.vrt").write_bytes(text)
+
+    def _place(self, tile: Tile, file: str, size: int) -> Piece:
+        """A file of a scene, put where a tile is among all."""
+        left, top, _, _ = box_of(self.tiles)
+        column = round((tile.bounds[0] - left) / AFRICA_10.size) * size
+        row = round((top - tile.bounds[3]) / AFRICA_10.size) * size
+        return Piece(f"../{_SCENES_FOLDER}/{file}", 0, 0, size, size, column, row)
+
     def write_models(self, boundary: shapely.Geometry) -> None:
         """Write the region with its models as they are, so that their digests hold."""
         folder = self.folder / MODELS_FOLDER / self.region.name
@@ -234,6 +266,24 @@ class RegionWriter:
             shutil.copyfile(ref.file, folder / ref.file.name)
         write_json(folder / "boundary.geojson", _encode_boundary(boundary))
         (folder / REGION_FILE).write_text(_encode_region(self.region), encoding="utf-8")
+
+
+def find_truth(folder: Path, year: Period) -> Path:
+    """File of what fields of a world of several years are used for: 1 cropland, 0 not.
+
+    Raises Misconfigured if the world has none of that year.
+    """
+    path = folder / TRUTH_FOLDER / f"{_name_use(year)}.vrt"
+    if not path.is_file():
+        raise Misconfigured(
+            f"{path} is not there: make a world of these years with "
+            f"'{write_command('demo', '--years', '2019-2024')}'"
+        )
+    return path
+
+
+def _name_use(period: Period) -> str:
+    return f"cropland_{str(period).removesuffix('--P1Y')}"
 
 
 def _encode_boundary(boundary: shapely.Geometry) -> dict[str, Any]:

@@ -81,7 +81,9 @@ def make_region_world(
     resolution
         Pixel size of GeoMAD in meters: 10, 20, 60 or 100.
     period
-        Calendar year, or season from July; one item a tile and half of it.
+        Calendar year, or season from July; one item a tile and half of it. Or several: fields
+        become cropland or other from year to year, and look a little different in each, and
+        ``truth/`` says what they are.
     scenes
         How many different scenes there are; which one a tile shows follows from its name.
     seed
@@ -104,8 +106,8 @@ def make_region_world(
     translate = translate_write_errors(
         f"the made-up region cannot be written to {folder}", ": choose another folder"
     )
-    with translate, _made_whole(folder, scenes, resolution) as part:
-        writer = RegionWriter(part, region, chosen, resolution, period, scenes, seed)
+    with translate, _made_whole(folder, scenes * len(period.years), resolution) as part:
+        writer = RegionWriter(part, region, chosen, resolution, period.years, scenes, seed)
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_PAM_ENABLED=False):
             writer.write(progress or (lambda _: None))
         cut = boundary if len(chosen) == len(every) else _cut(boundary, chosen)

@@ -27,7 +27,12 @@ _SPECKLE: Final = (0.014, 0.04)
 _STEP: Final = 5.0
 """Step of reflectance x 10 000, so that files stay small."""
 _OPEN_WATER: Final = 0.45
+_STAYS: Final = 0.8
+"""Part of a field's character that stays over the years; from the second on the rest is new."""
 _BEND, _TEXTURE, _GRAIN, _PERSON = range(3000, 3400, 100)
+_YEAR: Final = 10_000
+_YEAR_STEP: Final = 500
+"""Years have salts so far apart that no two share one."""
 
 _Ints = NDArray[np.int64]
 
@@ -36,8 +41,19 @@ _LOW: Final = np.uint64(0xFFFF)
 
 
 @compiled
+def _character(person: int, cj: int, number: int, sites: Sites) -> float:
+    """What tells a field from others of its cover; from year to year some of it is another."""
+    stays = bell(person, cj, sites.salt + _PERSON + number)
+    if sites.year == 0:
+        return float(stays)
+    salt = sites.salt + _YEAR + _YEAR_STEP * sites.year
+    new = bell(person, cj, salt + number)
+    return float(_STAYS * stays + np.sqrt(1.0 - _STAYS * _STAYS) * new)
+
+
+@compiled
 def _field_spectrum(
-    field: _Ints, half: int, covers: Covers, salt: int, out: Floats, texture: Floats
+    field: _Ints, half: int, covers: Covers, sites: Sites, out: Floats, texture: Floats
 ) -> None:
     """Mean raw bands ``(12,)`` of a field, and how three textures move their logs ``(3, 12)``."""
     ci, cj, number, cover, other = field[0], field[1], field[2], field[3], field[4]
@@ -48,11 +64,11 @@ def _field_spectrum(
         at = half * _BANDS + b
         value = 0.5 * (covers.mean[cover, at] + covers.mean[other, at])
         if not water:
-            value += _BETWEEN * covers.rest[cover, at] * bell(person, cj, salt + _PERSON + 3 * at)
+            value += _BETWEEN * covers.rest[cover, at] * _character(person, cj, 3 * at, sites)
         for f in range(covers.factors.shape[1]):
             direction = covers.factors[cover, f, at]
             if not water:
-                value += _BETWEEN * direction * bell(person, cj, salt + _PERSON + 80 + 3 * f)
+                value += _BETWEEN * direction * _character(person, cj, 80 + 3 * f, sites)
             if f < 3:
                 # A deviation feature is minus a log: its raw value moves the other way.
                 texture[f, b] = _WITHIN * (direction if b < 9 else -direction)
@@ -138,7 +154,7 @@ def _draw_row(
     for k in range(columns):
         field = fields[:, k]
         if k == 0 or np.any(field != fields[:, k - 1]):
-            _field_spectrum(field, half, covers, salt, mean, texture)
+            _field_spectrum(field, half, covers, sites, mean, texture)
         x = int(left + k * step)
         _draw_pixel(x, int(y), half, salt, mean, texture, moves[:, k], values)
         seen = missing[k] <= 1.0 - half
@@ -176,14 +192,21 @@ def _draw_rows(
 
 @compiled
 def _cover_rows(
-    left: float, top: float, step: float, sites: Sites, covers: Covers, out: NDArray[np.uint8]
+    left: float,
+    top: float,
+    step: float,
+    sites: Sites,
+    covers: Covers,
+    out: NDArray[np.uint8],
+    tell_mixed: bool,
 ) -> None:
     """Fill covers of rows whose first pixel's center is ``(left, top)``."""
     fields = np.zeros((5, out.shape[1]), np.int64)
     for r in range(out.shape[0]):
         _find_fields(left, step, top - r * step, sites, covers, fields)
         for k in range(out.shape[1]):
-            out[r, k] = fields[3, k] if fields[3, k] == fields[4, k] else MIXED
+            is_told = fields[3, k] == fields[4, k] or not tell_mixed
+            out[r, k] = fields[3, k] if is_told else MIXED
 
 
 def _window(tile: Tile, resolution: int, row: int, rows: int) -> tuple[float, float, int, int]:
@@ -193,15 +216,18 @@ def _window(tile: Tile, resolution: int, row: int, rows: int) -> tuple[float, fl
     return left + resolution / 2, top - (row + 0.5) * resolution, rows, width
 
 
-def draw_half(tile: Tile, resolution: int, half: int, row: int, rows: int, seed: int = 0) -> Half:
+def draw_half(
+    tile: Tile, resolution: int, half: int, row: int, rows: int, seed: int = 0, year: int = 0
+) -> Half:
     """GeoMAD pixels of full-width rows of a tile: samples at the pixels' centers, not means.
 
-    ``half`` is 0 for January to June, 1 for July to December; ``row`` the first row from the north.
+    ``half`` is 0 for January to June, 1 for July to December; ``row`` the first row from the north;
+    ``year`` counts from 0.
     """
     left, top, rows, width = _window(tile, resolution, row, rows)
     reflectance = np.empty((9, rows, width), np.uint16)
     deviation = np.empty((3, rows, width), np.float32)
-    sites, covers = make_sites(tile, seed), load_covers()
+    sites, covers = make_sites(tile, seed, year), load_covers()
     _draw_rows(left, top, float(resolution), half, sites, covers, reflectance, deviation)
     _round(deviation)
     return Half(reflectance, deviation)
@@ -213,7 +239,8 @@ def draw_covers(
     """Cover ``(y, x)`` of full-width rows: an index of :class:`Covers`, or :data:`MIXED`."""
     left, top, rows, width = _window(tile, resolution, row, rows)
     cover = np.empty((rows, width), np.uint8)
-    _cover_rows(left, top, float(resolution), make_sites(tile, seed), load_covers(), cover)
+    sites, covers = make_sites(tile, seed), load_covers()
+    _cover_rows(left, top, float(resolution), sites, covers, cover, True)
     return cover
 
 
@@ -225,6 +252,20 @@ def draw_truth(
     crop = load_covers().crop
     truth[: len(crop)] = crop
     return truth[draw_covers(tile, resolution, row, rows, seed)]
+
+
+def draw_use(
+    tile: Tile, resolution: int, row: int, rows: int, seed: int = 0, year: int = 0
+) -> NDArray[np.uint8]:
+    """What a field is used for in a year ``(y, x)``: 1 cropland, 0 not.
+
+    One that looks half and half is what most of those who know it say it is.
+    """
+    left, top, rows, width = _window(tile, resolution, row, rows)
+    cover = np.empty((rows, width), np.uint8)
+    sites, covers = make_sites(tile, seed, year), load_covers()
+    _cover_rows(left, top, float(resolution), sites, covers, cover, False)
+    return np.asarray(covers.crop[cover], np.uint8)
 
 
 def _round(values: NDArray[np.float32]) -> None:

@@ -1,0 +1,84 @@
+"""Labels of a sample of a made-up region, from what its fields are really used for."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from cropmask.assess.design import Sample
+from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.task import Period
+from cropmask.testing.world.regionfiles import find_truth
+
+WORDS: Final = ("other", "crop")
+"""Labels of the values of the truth."""
+
+
+def label_sample(sample: Sample, world: Path) -> str:
+    """CSV of a sample's labels in a made-up region of several years, as a person would fill it in.
+
+    Parameters
+    ----------
+    sample
+        Points of one year, or of the change between two.
+    world
+        Folder that ``cropmask demo --years`` has made.
+
+    Returns
+    -------
+    str
+        Columns ``id`` and those that labels of the sample are written into.
+
+    Raises
+    ------
+    Rejected
+        If a point lies outside of the region.
+    Misconfigured
+        If the world has no truth of a year, or it cannot be read.
+    """
+    columns = sample.design.label_columns
+    years = [_year_of(name, sample) for name in columns]
+    read = [_read_truth(find_truth(world, year), sample.x, sample.y) for year in years]
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", *columns))
+    writer.writerows(_list_rows(sample, read))
+    return text.getvalue()
+
+
+def _year_of(column: str, sample: Sample) -> Period:
+    """Year of a column such as class_2019; that of the map where there is one only."""
+    return Period.year_of(column.removeprefix("class").removeprefix("_") or sample.design.period)
+
+
+def _list_rows(sample: Sample, read: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[str, ...]]:
+    for number, name in enumerate(sample.id):
+        values = [int(found[number]) for found in read]
+        if max(values) >= len(WORDS):
+            raise Rejected(
+                f"point {name} lies outside of the made-up region: the sample is of another one",
+                reason=Reason.BAD_SAMPLES,
+            )
+        yield (str(name), *(WORDS[value] for value in values))
+
+
+def _read_truth(path: Path, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Truth at points ``(point,)``, 255 outside."""
+    found = np.full(len(x), 255, np.uint8)
+    try:
+        with rasterio.open(path) as raster:
+            rows, columns = raster.index(x, y)
+            for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
+                if 0 <= row < raster.height and 0 <= column < raster.width:
+                    found[number] = raster.read(1, window=Window(column, row, 1, 1))[0, 0]
+    except rasterio.errors.RasterioError as error:
+        raise Misconfigured(f"{path} cannot be read: {error}") from None
+    return found
