@@ -14,7 +14,7 @@ from cropmask.grid import Tile
 from cropmask.operate.formats import format_count
 from cropmask.task import Period
 
-LABELS_MARK = b"id,class"
+LABELS_MARK = b"id,lon,lat,class"
 """Start of the labels."""
 
 

@@ -34,6 +34,8 @@ LOSS: Final = 3
 UNCERTAIN: Final = 4
 """An end of the path is not sure, it changes more than once, or too few years have data."""
 
+MIXED_METERS: Final = 10
+"""Largest pixels whose neighbors help: those of larger ones are too often of other fields."""
 SURE_PERCENT: Final = 60
 LEAST_YEARS: Final = 3
 
@@ -160,6 +162,15 @@ def smooth_years(
         flickers,
         observed,
     )
+
+
+def uses_neighbors(meters: int) -> bool:
+    """Whether pixels of so many meters are mixed with their neighbors, in fitting and mapping.
+
+    In the made-up worlds of ``benchmarks.years`` it raises F1 of change from .67 to .75 where a
+    field has 130 pixels, and lowers it from .66 to .63 with 32, and from .71 to .47 with 8.
+    """
+    return meters <= MIXED_METERS
 
 
 def mix_neighbors(

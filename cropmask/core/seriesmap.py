@@ -75,10 +75,14 @@ class YearsBlock:
 
 
 class SeriesMapper:
-    """Makes bands of blocks of years, and counts what they hold."""
+    """Makes bands of blocks of years, and counts what they hold.
 
-    def __init__(self, model: SeriesModel, first_year: int) -> None:
+    ``mixes`` says whether evidence is mixed with that of neighbors.
+    """
+
+    def __init__(self, model: SeriesModel, first_year: int, *, mixes: bool) -> None:
         self._model = model
+        self._mixes = mixes
         self._first_year = first_year
         self._classes = np.zeros(256, np.int64)
         self._crop = 0
@@ -106,9 +110,10 @@ class SeriesMapper:
         if years > MOST_SERIES:
             raise ValueError(f"{years} years: a pixel has room for {MOST_SERIES}")
         inner = slice(block.above, block.above + rows)
-        mixed = np.empty_like(block.prob)
-        for one, out in zip(block.evidence, mixed, strict=True):
-            out[:] = mix_neighbors(one[inner], one[: block.above], one[inner.stop :])
+        mixed = block.evidence[:, inner].copy()
+        if self._mixes:
+            for one, out in zip(block.evidence, mixed, strict=True):
+                out[:] = mix_neighbors(one[inner], one[: block.above], one[inner.stop :])
         # A pixel has data in a year only if both know it.
         mixed[block.prob == NODATA] = NODATA
         prob = np.where(mixed == NODATA, np.uint8(NODATA), block.prob)

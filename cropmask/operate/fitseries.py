@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.core.series import mix_neighbors
+from cropmask.core.series import mix_neighbors, uses_neighbors
 from cropmask.core.seriesfit import FOLDS, fit_series
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import Tile, geobox, tiles_within
@@ -216,7 +216,7 @@ class _Reader:
         self._tiles = tiles
 
     def read(self, tile: Tile) -> NDArray[np.uint8]:
-        """``(year, window, pixel)``: percentages mixed with their neighbors, of some pixels."""
+        """``(year, window, pixel)``: percentages of some pixels, as smoothing has them."""
         box = geobox(tile, self._site.resolution)
         windows = choose_windows(box, self._across)
         every = self._tiles * len(windows) * windows[0].pixels
@@ -238,8 +238,9 @@ class _Reader:
                     expect_file(raster.remote, source, options, is_whole=False)
                 for window, values in zip(windows, out[number], strict=True):
                     pixels = read_result_window(raster, window, box.shape[0])
-                    mixed = mix_neighbors(pixels, none, none)
-                    values[:] = mixed[np.ix_(picked, picked)].ravel()
+                    if uses_neighbors(self._site.resolution):
+                        pixels = mix_neighbors(pixels, none, none)
+                    values[:] = pixels[np.ix_(picked, picked)].ravel()
                 if raster.remote is not None:
                     raster.remote.check()
 

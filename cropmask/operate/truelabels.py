@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from cropmask.assess.design import Sample
 from cropmask.errors import Misconfigured, Reason, Rejected
@@ -35,7 +34,7 @@ def label_sample(sample: Sample, world: Path) -> str:
     Returns
     -------
     str
-        Columns ``id`` and those that labels of the sample are written into.
+        Columns ``id``, ``lon`` and ``lat``, and those that labels of the sample are written into.
 
     Raises
     ------
@@ -49,7 +48,7 @@ def label_sample(sample: Sample, world: Path) -> str:
     read = [_read_truth(find_truth(world, year), sample.x, sample.y) for year in years]
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", *columns))
+    writer.writerow(("id", "lon", "lat", *columns))
     writer.writerows(_list_rows(sample, read))
     return text.getvalue()
 
@@ -67,18 +66,15 @@ def _list_rows(sample: Sample, read: Sequence[NDArray[np.uint8]]) -> Iterator[tu
                 f"point {name} lies outside of the made-up region: the sample is of another one",
                 reason=Reason.BAD_SAMPLES,
             )
-        yield (str(name), *(WORDS[value] for value in values))
+        place = (f"{sample.lon[number]:.7f}", f"{sample.lat[number]:.7f}")
+        yield (str(name), *place, *(WORDS[value] for value in values))
 
 
 def _read_truth(path: Path, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Truth at points ``(point,)``, 255 outside."""
-    found = np.full(len(x), 255, np.uint8)
+    """Truth at points ``(point,)``; nodata outside."""
     try:
         with rasterio.open(path) as raster:
-            rows, columns = raster.index(x, y)
-            for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
-                if 0 <= row < raster.height and 0 <= column < raster.width:
-                    found[number] = raster.read(1, window=Window(column, row, 1, 1))[0, 0]
+            values = [one[0] for one in raster.sample(zip(x, y, strict=True))]
     except rasterio.errors.RasterioError as error:
         raise Misconfigured(f"{path} cannot be read: {error}") from None
-    return found
+    return np.array(values, np.uint8)

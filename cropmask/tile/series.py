@@ -22,6 +22,7 @@ from rasterio.windows import Window as RasterWindow
 from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
 from cropmask.core.scaling import UNDECLARED, Kept
+from cropmask.core.series import uses_neighbors
 from cropmask.core.seriesmap import SeriesMapper, SeriesPixels, SeriesStatistics, YearsBlock
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, geobox
@@ -274,7 +275,8 @@ def _smooth(
 ) -> tuple[NDArray[np.uint8], SeriesStatistics]:
     """Write all bands as plain rasters; the class is kept, for pictures."""
     box = geobox(job.task.tile, job.basis.resolution)
-    mapper = SeriesMapper(job.fitted.model, job.task.period.start.year)
+    mixes = uses_neighbors(job.basis.resolution)
+    mapper = SeriesMapper(job.fitted.model, job.task.period.start.year, mixes=mixes)
     classes = np.empty(box.shape, np.uint8)
     with ExitStack() as stack:
         rasters = {}
@@ -349,6 +351,7 @@ def _describe(job: SeriesJob) -> Document:
         "years": [str(year) for year in job.years],
         "missing_years": missing,
         "band": job.fitted.band,
+        "neighbors": uses_neighbors(job.basis.resolution),
         "rates": job.fitted.rates,
         "sha256": job.fitted.digest,
     }

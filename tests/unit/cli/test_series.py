@@ -84,9 +84,7 @@ def test_bands_are_those_of_the_whole_tile_at_once(maps: YearlyMaps) -> None:
     prob = draw_prob(draw_truth())
     fitted = find_series(maps.store, PRODUCT, PERIOD, 100)
     assert fitted is not None
-    none = np.empty((0, prob.shape[2]), np.uint8)
-    evidence = np.array([mix_neighbors(year, none, none) for year in prob])
-    whole = smooth_years(prob, fitted.model, evidence=evidence)
+    whole = smooth_years(prob, fitted.model)
     assert (read(maps, "class") == whole.kind).all()
     known = whole.kind != 255
     history = read(maps, "history")
@@ -185,9 +183,7 @@ def test_a_year_without_a_map_is_evidence_of_nothing(copied: YearlyMaps) -> None
     prob[1] = 255
     fitted = find_series(copied.store, PRODUCT, PERIOD, 100)
     assert fitted is not None
-    none = np.empty((0, prob.shape[2]), np.uint8)
-    evidence = np.array([mix_neighbors(year, none, none) for year in prob])
-    assert (read(copied, "class") == smooth_years(prob, fitted.model, evidence=evidence).kind).all()
+    assert (read(copied, "class") == smooth_years(prob, fitted.model).kind).all()
     also = make_place(PRODUCT, Task(TILES[0], NAME, PERIOD.years[0]))
     shutil.rmtree(copied.folder / also.folder)
     with pytest.raises(Rejected, match=r"a map of 4 of the years 2019--P6Y.*needs 5"):
@@ -282,10 +278,20 @@ def test_planned_sent_computed_and_reconciled(
     assert say(plan)["counts"]["unchanged"] == 1
 
 
-def test_blocks_do_not_show(copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = read(copied, "class")
+@pytest.mark.parametrize("mixes", [False, True])
+def test_blocks_do_not_show(
+    copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch, *, mixes: bool
+) -> None:
+    """Neither where neighbors count, across the edges of blocks."""
     monkeypatch.setattr(path, "BLOCK_ROWS", 64)
+    monkeypatch.setattr(path, "uses_neighbors", lambda _meters: mixes)
     run_series(TASK, copied.site(), overwrite=True)
     copied.store.remove(PLACE.item)
     run_series(TASK, copied.site())
-    assert (read(copied, "class") == before).all()
+    fitted = find_series(copied.store, PRODUCT, PERIOD, 100)
+    assert fitted is not None
+    prob = draw_prob(draw_truth())
+    none = np.empty((0, prob.shape[2]), np.uint8)
+    evidence = [mix_neighbors(year, none, none) if mixes else year for year in prob]
+    whole = smooth_years(prob, fitted.model, evidence=np.array(evidence))
+    assert (read(copied, "class") == whole.kind).all()
