@@ -154,15 +154,18 @@ def _write_plain(
             progress(0.3 * min(1.0, (row + BLOCK_ROWS) * grain / size))
 
 
-def write_use(path: Path, tile: Tile, resolution: int, *, seed: int = 0, year: int = 0) -> None:
+def write_use(
+    path: Path, tile: Tile, resolution: int, *, seed: int = 0, year: int = 0, grain: int = 1
+) -> None:
     """Write what fields are used for in a year: 1 cropland, 0 not."""
     size = int(AFRICA_10.size) // resolution
     left, _, _, top = tile.bounds
     kind = {"dtype": "uint8", "compress": "DEFLATE", "tiled": True}
     with rasterio.open(path, "w", **(_geotiff(left, top, resolution, size, size) | kind)) as raster:
-        for row in range(0, size, BLOCK_ROWS):
-            use = draw_use(tile, resolution, row, BLOCK_ROWS, seed, year)
-            raster.write(use, 1, window=Window(0, row, size, use.shape[0]))
+        for row in range(0, size // grain, BLOCK_ROWS):
+            use = draw_use(tile, resolution * grain, row, BLOCK_ROWS, seed, year)
+            block = use.repeat(grain, 0).repeat(grain, 1)
+            raster.write(block, 1, window=Window(0, row * grain, size, block.shape[0]))
 
 
 def _geotiff(left: float, top: float, step: float, width: int, height: int) -> dict[str, Any]:

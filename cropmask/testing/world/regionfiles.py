@@ -138,6 +138,8 @@ class RegionWriter:
     """Years one after the other."""
     scenes: int
     seed: int
+    grain: int
+    """Edge of the squares of equal pixels that are drawn."""
     bands: dict[tuple[Tile, Period], dict[str, BandFile]] = field(default_factory=dict)
     """Files of the scenes, once they are written."""
 
@@ -169,14 +171,21 @@ class RegionWriter:
             half = period.order_halves("calendar")[number]
             stem = item_stem(tile, half)
             self.bands[tile, half] = write_half(
-                folder, stem, tile, self.resolution, number, seed=self.seed, year=year
+                folder,
+                stem,
+                tile,
+                self.resolution,
+                number,
+                seed=self.seed,
+                year=year,
+                grain=self.grain,
             )
             tell(_SCENES_SHARE * (done + 1) / len(halves))
         if len(years) > 1:
             for (year, period), tile in product(years, scenes):
                 path = folder / f"{_name_use(period)}_{tile}.tif"
-                write_use(path, tile, self.resolution, seed=self.seed, year=year)
-        write_layers(folder, scenes, self.resolution, seed=self.seed)
+                write_use(path, tile, self.resolution, seed=self.seed, year=year, grain=self.grain)
+        write_layers(folder, scenes, self.resolution, seed=self.seed, grain=self.grain)
         for name in RAIN_LAYERS:
             (folder / LAYER_FILES[name]).unlink()
 

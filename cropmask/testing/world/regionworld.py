@@ -62,6 +62,7 @@ def make_region_world(
     period: Period,
     scenes: int = SCENES,
     seed: int = 0,
+    grain: int = 1,
     progress: ShareDone | None = None,
 ) -> RegionWorld:
     """Write a made-up region, whole or not at all; the same arguments give the same bytes.
@@ -88,6 +89,8 @@ def make_region_world(
         How many different scenes there are; which one a tile shows follows from its name.
     seed
         Another number is another land.
+    grain
+        Edge of the squares of equal pixels: 8 makes worlds of many years quick.
     progress
         Told the share that is done, 0 to 1.
 
@@ -107,7 +110,7 @@ def make_region_world(
         f"the made-up region cannot be written to {folder}", ": choose another folder"
     )
     with translate, _made_whole(folder, scenes * len(period.years), resolution) as part:
-        writer = RegionWriter(part, region, chosen, resolution, period.years, scenes, seed)
+        writer = RegionWriter(part, region, chosen, resolution, period.years, scenes, seed, grain)
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_PAM_ENABLED=False):
             writer.write(progress or (lambda _: None))
         cut = boundary if len(chosen) == len(every) else _cut(boundary, chosen)
