@@ -1,9 +1,9 @@
-"""Years of a made-up region whose land changes: mapped, smoothed, sampled, and the area of change."""
+"""Years of a made-up region whose land changes: maps, a series, a sample, an area of change."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from rasterio.windows import from_bounds
 
+from cropmask.assess.change import CHANGE_NAMES, combine_classes
+from cropmask.assess.samplefiles import load_sample
 from cropmask.cli.main import cropmask
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.operate import fitseries
+from cropmask.operate.truelabels import label_sample
 from cropmask.region import load_region
 from cropmask.site.site import open_site
 from cropmask.sources.boundary import load_boundary
@@ -61,6 +64,17 @@ class MappedYears:
         with rasterio.open(find_truth(self.land, year)) as raster:
             return raster.read(1, window=from_bounds(*tile.bounds, raster.transform))
 
+    def count_change(self) -> dict[str, int]:
+        """Hectares of each class of change where some year has data."""
+        counts = dict.fromkeys(CHANGE_NAMES, 0)
+        first, *_, last = YEARS.years
+        for tile in TILES:
+            seen = np.any([self.mask(year, tile) != 255 for year in YEARS.years], axis=0)
+            classes = combine_classes(self.use(first, tile), self.use(last, tile))[seen]
+            for number, name in enumerate(CHANGE_NAMES):
+                counts[name] += int((classes == number).sum())
+        return counts
+
     def mask(self, year: Period, tile: Tile) -> NDArray[np.uint8]:
         (path,) = self.folder.rglob(f"*_{tile}_{year}_mask.tif")
         with rasterio.open(path) as raster:
@@ -77,7 +91,7 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> MappedYears:
         load_boundary(region.boundary),
         tiles=TILES,
         period=YEARS,
-        scenes=2,
+        scenes=1,
         grain=GRAIN,
     )
     given = {"catalog": world.catalog, "models": world.models, "output": folder / "results"}
@@ -115,24 +129,29 @@ def test_from_maps_to_an_area_of_change_that_holds_the_truth(
     }
     again = years.run("series", *region, "--years", "2019-2023", "--json")
     assert [one["state"] for one in again["tiles"]] == ["SKIPPED"] * len(TILES)
-    sample, labels = tmp_path / "change.geojson", tmp_path / "labels.csv"
-    given = ("--period", "2019--P5Y", "--points", "500", "--allocation", "equal")
-    years.run("sample", *region, *given, "--out", str(sample))
-    years.run("demo-labels", "--sample", str(sample), "--world", str(years.land), "--out", str(labels))
-    found = years.run("area", "--change", "--sample", str(sample), "--labels", str(labels), "--json")
-    first, last = YEARS.years[0], YEARS.years[-1]
-    seen = [(years.mask(first, t) != 255) & (years.mask(last, t) != 255) for t in TILES]
-    was, is_now = ([years.use(year, tile) for tile in TILES] for year in (first, last))
-    for name, old, new in (("gain", 0, 1), ("loss", 1, 0)):
-        truth = sum(
-            int(((a == old) & (b == new) & known).sum())
-            for a, b, known in zip(was, is_now, seen, strict=True)
-        )
-        estimate = found["change"][name]
-        assert estimate["low"] < truth < estimate["high"], (name, truth, found)
-    text = years.run("web", *region, "--results", str(years.folder), "--output", str(tmp_path / "map"))
+    sample, labels = str(tmp_path / "change.geojson"), str(tmp_path / "labels.csv")
+    years.run("sample", *region, "--period", "2019--P5Y", "--points", "600", "--out", sample)
+    years.run("demo-labels", "--sample", sample, "--world", str(years.land), "--out", labels)
+    found = years.run("area", "--change", "--sample", sample, "--labels", labels, "--json")
+    area, truth = found["area"]["hectares"], years.count_change()
+    assert found["area"]["classes"] == list(truth)
+    for number, (name, hectares) in enumerate(truth.items()):
+        assert area["low"][number] < hectares < area["high"][number], name
+    page = str(tmp_path / "map")
+    text = years.run("web", *region, "--results", str(years.folder), "--output", page)
     assert "2019, 2020, 2021, 2022, 2023" in text
     assert before == {key: FolderStore(years.folder).get(key) for key in before}
+
+
+def test_points_of_another_land_are_not_labeled(years: MappedYears, tmp_path: Path) -> None:
+    sample = tmp_path / "change.geojson"
+    given = ("--region", "eastern", "--period", "2019", "--points", "80")
+    years.run("sample", *given, "--out", str(sample))
+    found = load_sample(sample)
+    (line, *_) = label_sample(found, years.land).splitlines()
+    assert line == "id,lon,lat,class"
+    with pytest.raises(Rejected, match="lies outside of the made-up region"):
+        label_sample(replace(found, x=found.x + 1e6), years.land)
 
 
 def test_truth_of_another_year_or_place_is_refused(years: MappedYears) -> None:

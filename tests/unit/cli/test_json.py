@@ -32,6 +32,7 @@ from tests.unit.training.tables import make_region_folder, make_samples, put_sam
 LISTS_NOTHING = {
     "worker": "does tasks; what it says is a log, as JSON lines with --log-format",
     "demo": "makes a world",
+    "demo-labels": "writes labels",
     "mosaic": "draws a picture",
     "show": "draws a picture",
     "web": "writes a page",
