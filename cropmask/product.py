@@ -22,6 +22,8 @@ FAMILY: Final = "crop_mask"
 SERIES_FAMILY: Final = "crop_series"
 """Products of several years, made of the masks of each."""
 FAMILIES: Final = (FAMILY, SERIES_FAMILY)
+SERIES_RECIPE: Final = "series"
+"""What items of a series say in place of the recipe of a model."""
 LEAST_SERIES: Final = 5
 """Years that a series needs: with three, nothing that changed is told from what flickers."""
 MOST_SERIES: Final = 15
@@ -421,3 +423,13 @@ def find_family(name: str) -> str:
 def find_region(name: str) -> str:
     """Region of the name of a product."""
     return name.removeprefix(f"{find_family(name)}_")
+
+
+def name_products(name: str) -> tuple[str, ...]:
+    """Names of all products of the region of a product, itself among them."""
+    return tuple(f"{family}_{find_region(name)}" for family in FAMILIES)
+
+
+def name_maker(product: str, recipe: str) -> str:
+    """What people are told that a product is made with: the recipe of a model, or a series."""
+    return SERIES_RECIPE if find_family(product) == SERIES_FAMILY else recipe

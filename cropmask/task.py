@@ -199,6 +199,11 @@ def choose_product(product: Product, period: Period | None) -> Product:
     return product.series if period is not None and period.is_series else product
 
 
+def choose_products(product: Product, period: Period | None) -> tuple[Product, ...]:
+    """The same, and both where no period is named."""
+    return (product, product.series) if period is None else (choose_product(product, period),)
+
+
 def name_product(region: str, period: Period) -> str:
     """Name of the product that has results of a region and period, whatever its version."""
     return f"{SERIES_FAMILY if period.is_series else FAMILY}_{region}"

@@ -13,7 +13,7 @@ from cropmask.cli.output import pick, print_result
 from cropmask.contract import NAMESPACE, WORKER
 from cropmask.grid import Tile
 from cropmask.operate.formats import format_bytes, format_count, format_duration, format_moment
-from cropmask.product import Recipe
+from cropmask.product import Recipe, name_maker
 from cropmask.task import Period
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _format_explanation(found: Explanation) -> Iterator[str]:
     if found.old_key:
         yield f"was      run key {found.old_key}"
     if found.new_key:
-        yield f"now      run key {found.new_key} ({found.recipe}, {found.resolution} m)"
+        yield f"now      run key {found.new_key} ({found.made_with})"
     elif found.trouble is not None:
         yield f"now      not known: {found.trouble}"
     for change in found.changes:
@@ -164,7 +164,8 @@ def _format_log(attempt: Attempt) -> list[str]:
 
 
 def _facts(record: AttemptRecord) -> list[tuple[str, str]]:
-    made = f"{record.recipe}, {record.resolution} m, {format_count(record.threads or 0, 'thread')}"
+    maker = name_maker(record.product, record.recipe or "")
+    made = f"{maker}, {record.resolution} m, {format_count(record.threads or 0, 'thread')}"
     facts = [
         ("error", f"{record.reason}: {record.error}" if record.error else None),
         ("exit code", record.exit_code),

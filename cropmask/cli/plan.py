@@ -24,7 +24,7 @@ from cropmask.operate.formats import (
     format_dollars,
     format_duration,
 )
-from cropmask.product import Recipe
+from cropmask.product import Recipe, name_maker
 from cropmask.site.commands import absolute
 from cropmask.task import Period
 
@@ -131,8 +131,8 @@ def plan_region(
 
 def _format_plan(made: Plan, site: Site, workers: int) -> Iterator[str]:
     yield (
-        f"{made.product.name} {made.version}, {made.period}, {made.recipe}, {made.resolution} m, "
-        f"to {made.output}"
+        f"{made.product.name} {made.version}, {made.period}, "
+        f"{name_maker(made.product.name, made.recipe)}, {made.resolution} m, to {made.output}"
     )
     if site.synthetic:
         yield "SYNTHETIC: the made-up demo world has one tile, and is no map of any place."

@@ -14,7 +14,7 @@ from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import RESOLUTIONS
 from cropmask.operate.formats import format_bytes, format_count
-from cropmask.product import RECIPES
+from cropmask.product import RECIPES, SERIES_RECIPE
 from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
@@ -97,8 +97,10 @@ def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: Co
     # What is missing is made as most of what is there.
     way = next(iter(found.ways), None)
     made: tuple[str, ...] = ()
-    if way is not None and way.resolution in RESOLUTIONS and way.recipe in RECIPES:
-        made = ("--model", way.recipe, "--resolution", str(way.resolution))
+    known = (*RECIPES, SERIES_RECIPE)
+    if way is not None and way.resolution in RESOLUTIONS and way.recipe in known:
+        made = () if way.recipe == SERIES_RECIPE else ("--model", way.recipe)
+        made += ("--resolution", str(way.resolution))
         made += ("--bands", way.bands) if way.bands else ()
         made += ("--seamless",) if way.seamless else ()
     submit = commands.line("submit", *where, *made)

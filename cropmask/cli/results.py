@@ -15,7 +15,7 @@ from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile
 from cropmask.operate.formats import format_bytes, format_count
-from cropmask.task import Period, choose_product
+from cropmask.task import Period, choose_products
 
 if TYPE_CHECKING:
     from cropmask.operate.transfer import CopyResult
@@ -28,7 +28,9 @@ _PRINTED_DATASETS: Final = 20
 """Datasets that are printed before deleting."""
 
 _year_option = click.option(
-    "--period", type=options.TASK_PERIOD, help="Only this year, such as 2019.  [default: all]"
+    "--period",
+    type=options.TASK_PERIOD,
+    help="Only this year, such as 2019, or the series of these, such as 2019--P6Y.  [default: all]",
 )
 
 
@@ -75,7 +77,7 @@ def ls(
     products = (
         tuple(found for family in FAMILIES for found in find_products(store, family))
         if region is None
-        else (choose_product(load_region(region, site.models).product, period),)
+        else choose_products(load_region(region, site.models).product, period)
     )
     found = tuple(
         dataset for product in products for dataset in _find(store, product, period, tiles)
@@ -155,20 +157,23 @@ def sync(
     from_store, to_store = site.store(), open_store(target, site.write)
     if from_store.uri("x") == to_store.uri("x"):
         raise click.UsageError("SOURCE and TARGET are the same place")
-    product = choose_product(load_region(region, site.models).product, period)
-    found = _find(from_store, product, period, tiles)
+    products = choose_products(load_region(region, site.models).product, period)
     if not dry_run:
         to_store.check_writable()
     with show_progress() as progress:
-        copied = transfer.sync(
-            from_store,
-            to_store,
-            product,
-            found,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            progress=lambda done, number: progress("copying", done / number),
-        )
+        copied = [
+            one
+            for product in products
+            for one in transfer.sync(
+                from_store,
+                to_store,
+                product,
+                _find(from_store, product, period, tiles),
+                overwrite=overwrite,
+                dry_run=dry_run,
+                progress=lambda done, number: progress("copying", done / number),
+            )
+        ]
     document = [
         {**pick(one.dataset, "tile", "period"), **pick(one, "fate", "files", "bytes", "note")}
         for one in copied
@@ -233,8 +238,8 @@ def rm(
 
     site = open_site(options=site_options)
     store = site.store()
-    product = choose_product(load_region(region, site.models).product, period)
-    found = _find(store, product, period, tiles)
+    products = choose_products(load_region(region, site.models).product, period)
+    found = tuple(one for product in products for one in _find(store, product, period, tiles))
     print_result(_describe_datasets(found), _format_removed(found, dry_run), as_json=as_json)
     if dry_run or not found:
         return
@@ -244,7 +249,7 @@ def rm(
         remove(store, found, lambda done, number: progress("deleting", done / number))
     if not as_json:
         click.echo(f"deleted {_say_amount(found)}")
-    _unlink(site, store, product.name, {dataset.item_key for dataset in found})
+    _unlink(site, store, products, {dataset.item_key for dataset in found})
 
 
 def _format_removed(found: tuple[Dataset, ...], dry_run: bool) -> Iterator[str]:
@@ -264,17 +269,18 @@ def _say_amount(found: tuple[Dataset, ...]) -> str:
     return f"{format_count(len(found), 'dataset')}, {files}, {_say_size(found)}"
 
 
-def _unlink(site: Site, store: Store, product: str, items: set[str]) -> None:
+def _unlink(site: Site, store: Store, products: Iterable[Product], items: set[str]) -> None:
     """Take items that were deleted out of the catalog, or say the command that does it."""
     from cropmask.catalog.build import build_results, is_linked
     from cropmask.errors import CropmaskError
     from cropmask.stac.collection import PARQUET
 
-    if not is_linked(store, product, items):
+    linked = [product.name for product in products if is_linked(store, product.name, items)]
+    if not linked:
         return
     try:
         with show_progress() as progress:
-            parquet = store.exists(f"{product}/{PARQUET}")
+            parquet = store.exists(f"{linked[0]}/{PARQUET}")
             build_results(
                 store,
                 site.models,

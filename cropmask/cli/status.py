@@ -23,6 +23,7 @@ from cropmask.operate.formats import (
     format_moment,
     format_rate,
 )
+from cropmask.product import name_maker
 from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _format_standing(
     filled = int(_BAR_WIDTH * standing.share)
     yield (
         f"{record.product} {record.period}, run {record.run}, submitted {record.submitted}, "
-        f"{record.recipe}, {record.resolution} m"
+        f"{name_maker(record.product, record.recipe)}, {record.resolution} m"
     )
     yield (
         f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {standing.done:,} of "

@@ -28,7 +28,7 @@ from cropmask.fleet.records import (
     write_moment,
 )
 from cropmask.grid import Tile
-from cropmask.product import Product, format_bands
+from cropmask.product import Product, format_bands, name_products
 from cropmask.remote.threads import map_threads
 from cropmask.site.site import Site
 from cropmask.store.protocol import Absent, Store
@@ -174,11 +174,12 @@ def load_runs(
 ) -> tuple[RunRecord, ...]:
     """Runs of a product and a period, or of all, in the order in which they were submitted.
 
-    Documents that are no runs are left out.
+    Without a period those of all products of its region. Documents that are no runs are left out.
     """
+    products = (product,) if product and period else name_products(product) if product else None
     keys = [
         run_key_of(found, year, run)
-        for found in ([product] if product else store.folders(f"{RUNS}/"))
+        for found in (products or store.folders(f"{RUNS}/"))
         for year in ([period] if period else store.folders(f"{RUNS}/{found}/"))
         for run in store.folders(run_folder(found, year))
     ]

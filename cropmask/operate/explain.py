@@ -11,16 +11,17 @@ from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_r
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
-from cropmask.product import RECIPES, Product, Recipe, format_bands, parse_bands
+from cropmask.product import RECIPES, Product, Recipe, format_bands, name_maker, parse_bands
 from cropmask.region import load_region
 from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
-from cropmask.task import Period, Task, choose_product
-from cropmask.tile.job import prepare
+from cropmask.task import Period, Task, choose_product, name_product
+from cropmask.tile.job import Job, open_basis, prepare
 from cropmask.tile.runkey import list_changes
+from cropmask.tile.series import SeriesJob, prepare_series, require_series
 
 
 class Presence(StrEnum):
@@ -71,6 +72,12 @@ class Explanation:
     """Whether its objects would go across its edges."""
 
     @property
+    def made_with(self) -> str:
+        """Recipe and pixels of the result asked for, in words."""
+        product = name_product("", self.task.period)
+        return f"{name_maker(product, self.recipe)}, {self.resolution} m"
+
+    @property
     def verdict(self) -> str:
         """One sentence: why it is as it is, and what to do."""
         if self.presence is Presence.FOREIGN:
@@ -117,7 +124,8 @@ class Explanation:
         return f"the last attempt failed: {advice}"
 
     def _submit(self) -> str:
-        made = ("--model", self.recipe, "--resolution", str(self.resolution))
+        model = () if self.task.period.is_series else ("--model", self.recipe)
+        made = (*model, "--resolution", str(self.resolution))
         bands = ("--bands", format_bands(self.bands)) if self.bands else ()
         seamless = ("--seamless",) if self.seamless else ()
         words = ("--tiles", str(self.task.tile), *made, *bands, *seamless)
@@ -194,7 +202,7 @@ def explain(
     changes: tuple[str, ...] = ()
     trouble: CropmaskError | None = None
     try:
-        job = prepare(task, asked, recipe=asked_recipe)
+        job = _prepare(task, asked, asked_recipe)
         new_key = str(job.run_key)
         if item is not None:
             found = list_changes(item.properties, job.parts, job.words)
@@ -218,6 +226,15 @@ def explain(
         bands=asked.bands,
         seamless=asked.seamless,
     )
+
+
+def _prepare(task: Task, site: Site, recipe: Recipe) -> Job | SeriesJob:
+    """What the result asked for is made of."""
+    if not task.period.is_series:
+        return prepare(task, site, recipe=recipe)
+    basis = open_basis(task.region, site)
+    fitted = require_series(site, basis.region, task.period)
+    return prepare_series(task, basis, fitted, site.store())
 
 
 def _look(store: Store, product: Product, task: Task) -> tuple[Presence, ResultItem | None]:

@@ -21,6 +21,7 @@ from cropmask.operate.formats import (
     format_rate,
 )
 from cropmask.operate.status import TILE_STATES, RunStatus, TileStatus
+from cropmask.product import name_maker
 from cropmask.queue.protocol import Counts
 from cropmask.region import load_region
 from cropmask.results.html import Html, join, make_page, make_table, tag
@@ -184,7 +185,8 @@ def make_status_page(standing: RunStatus, around: Surroundings) -> str:
 def _header(standing: RunStatus, title: str) -> Html:
     record = standing.record
     moment = tag("time", format_moment(standing.moment), id="moment")
-    made = f", submitted {record.submitted}, model {record.recipe}, {record.resolution} m; as of "
+    maker = name_maker(record.product, record.recipe)
+    made = f", submitted {record.submitted}, model {maker}, {record.resolution} m; as of "
     about = tag("p", "run ", tag("code", record.run), made, moment, class_="soft")
     return tag("header", tag("h1", title), about)
 

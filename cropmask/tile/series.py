@@ -38,6 +38,7 @@ from cropmask.product import (
     NODATA,
     PROB,
     SERIES_BANDS,
+    SERIES_RECIPE,
 )
 from cropmask.region import Region
 from cropmask.remote.fetch import ReadOptions
@@ -61,7 +62,6 @@ from cropmask.tile.runkey import SeriesParts, model_words
 BLOCK_ROWS: Final = 512
 """Rows that are in memory at the same time: the height of a COG's blocks."""
 _KEPT: Final = Kept("uint8", NODATA)
-_RECIPE: Final = "series"
 _UP: Final = "../../../../../"
 """From a dataset's folder (product, version, column, row, period) to the root of the results."""
 
@@ -98,7 +98,7 @@ class SeriesJob:
     def words(self) -> dict[str, str]:
         """Parts of the run key that have words; see :func:`~cropmask.tile.runkey.item_words`."""
         return {
-            "model": model_words(_RECIPE, self.fitted.digest),
+            "model": model_words(SERIES_RECIPE, self.fitted.digest),
             "resolution": str(self.basis.resolution),
             "region": self.basis.region.version,
             "code": VERSION,
@@ -117,7 +117,7 @@ class SeriesJob:
     @property
     def models(self) -> dict[str, str]:
         """What stands for a recipe, by region."""
-        return {self.basis.region.name: _RECIPE}
+        return {self.basis.region.name: SERIES_RECIPE}
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -335,7 +335,7 @@ def make_series_facts(
         run_key_parts=job.parts.short,
         as_of=max(str(item.properties.get("created") or end) for item in job.items),
         software=VERSION,
-        model=ModelFacts(_RECIPE, job.fitted.digest),
+        model=ModelFacts(SERIES_RECIPE, job.fitted.digest),
         sources=tuple(Source(item.id, f"{_UP}{item.key}", item.title) for item in job.items),
         statistics=statistics,
         synthetic=job.synthetic,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ import rasterio
 from click import Command
 from click.testing import CliRunner, Result
 
+from cropmask.cli.explain import explain
+from cropmask.cli.main import cropmask
 from cropmask.cli.plan import plan
 from cropmask.cli.reconcile import reconcile
+from cropmask.cli.results import ls, rm, sync
+from cropmask.cli.run import list_
 from cropmask.cli.series import series
+from cropmask.cli.status import status
 from cropmask.cli.submit import submit
 from cropmask.core.series import (
     GAIN,
@@ -37,6 +43,7 @@ from cropmask.operate.submit import make_messages
 from cropmask.product import NODATA_16, SERIES_BANDS
 from cropmask.results.finder import find_item, make_place
 from cropmask.results.seriesfile import find_series, series_key
+from cropmask.store.folder import FolderStore
 from cropmask.task import Order, Period, Task
 from cropmask.tile import series as path
 from cropmask.tile.series import run_series
@@ -270,12 +277,56 @@ def test_planned_sent_computed_and_reconciled(
     (message,) = make_messages(record)
     order = Order.parse(message.body, message.attributes)
     listener = Listener()
+    for name in ("TMPDIR", "CPL_TMPDIR"):  # as they are is how they are left
+        monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     compute(listener, ChildWork(order, copied.site(), tmp_path, lambda: None))  # type: ignore[arg-type]
     assert listener.heard[-1].state is State.SUCCEEDED, listener.heard[-1]
     found = say(reconcile, "--verify")["counts"]
     assert (found["ok"], found["missing"]) == (1, 1)
     assert say(plan)["counts"]["unchanged"] == 1
+    here, other = (say(explain, str(tile)) for tile in TILES)
+    assert "the same would be made now" in here["verdict"]
+    assert here["old_key"] == here["new_key"] is not None
+    assert "has a map of 4 of the years" in other["verdict"]
+
+
+def test_without_a_period_a_region_has_its_series_too(copied: YearlyMaps, tmp_path: Path) -> None:
+    region = ("--region", str(copied.region.region))
+    whole = CliRunner(env=copied.places)
+    words = [*region, "--period", str(PERIOD)]
+    sent = json.loads(whole.invoke(submit, [*words, "--all", "--json"]).stdout)
+
+    def say(command: Command, *words: str) -> Any:
+        said = whole.invoke(command, [*words, *region, "--json"], catch_exceptions=False)
+        assert said.exit_code == 0, said.output
+        return json.loads(said.stdout)
+
+    expected = Counter({PRODUCT.name: 10, PRODUCT.series.name: 1})
+    assert Counter(one["product"] for one in say(ls)) == expected
+    assert [one["run"] for one in say(list_)] == [sent["run"]]
+    assert say(status)["run"] == sent["run"]
+    assert "series, 100 m" in whole.invoke(status, region).output
+    assert say(explain, str(TILES[0]))["period"] == str(PERIOD)
+    for period, number in (("2020", 2), (str(PERIOD), 1)):
+        assert len(say(ls, "--period", period)) == number
+    target = tmp_path / "copy"
+    assert len(say(sync, str(copied.folder), str(target))) == 11
+    assert find_item(FolderStore(target), PLACE) is not None
+    gone = say(rm, "--tiles", str(TILES[0]), "--yes")
+    assert Counter(one["product"] for one in gone) == {PRODUCT.name: 6, PRODUCT.series.name: 1}
+    assert find_item(copied.store, PLACE) is None
+    # What is not there is made as what is: one size of pixels, and no model.
+    copied.store.put(PLACE.item, (target / PLACE.item).read_bytes(), "")
+    advice = whole.invoke(reconcile, words).output
+    assert f"--period {PERIOD} --resolution 100" in advice
+
+
+@pytest.mark.parametrize("words", ["mosaic", "show x200y070", "colors fit", "campaign"])
+def test_what_is_of_a_year_takes_no_series(words: str) -> None:
+    said = CliRunner().invoke(cropmask, [*words.split(), "--period", str(PERIOD)])
+    assert said.exit_code == 2
+    assert "is not a calendar year" in " ".join(said.output.split())
 
 
 @pytest.mark.parametrize("mixes", [False, True])
