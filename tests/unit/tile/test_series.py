@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from cropmask.core.series import mix_neighbors, smooth_years
+from cropmask.core.series import smooth_years
 from cropmask.errors import Reason, Rejected
 from cropmask.operate import fitseries
 from cropmask.operate.fitseries import fit_region_series
@@ -61,10 +61,8 @@ def test_calibrated_percentages_are_the_evidence_and_masks_decide_what_flickers(
     item = find_item(copied.store, PLACE)
     assert item is not None
     assert item.properties["cropmask:series"]["band"] == "calibrated"
-    none = np.empty((0, prob.shape[2]), np.uint8)
-    evidence = np.array([mix_neighbors(year, none, none) for year in calibrated])
     masks = np.where(prob == 255, 255, np.where(prob > 50, 100, 0)).astype(np.uint8)
-    expected = smooth_years(masks, found.model, evidence=evidence)
+    expected = smooth_years(masks, found.model, evidence=calibrated)
     for band, pixels in (("class", expected.kind), ("flickers", expected.flickers)):
         name = item.assets[band]["href"].removeprefix("./")
         np.testing.assert_array_equal(
