@@ -18,6 +18,7 @@ from typing import Any
 from cropmask.fleet.recordfiles import find_attempts, load_attempt
 from cropmask.fleet.records import AttemptRecord
 from cropmask.grid import Tile, tiles_within
+from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Message, Queue
 from cropmask.region import load_region
 from cropmask.sources.boundary import load_boundary
@@ -27,6 +28,8 @@ from cropmask.task import Order, Period, Task
 CROPMASK = Path(sys.executable).with_name("cropmask")
 RUN = "drill-1"
 PERIOD = "2019--P1Y"
+SOON = 240.0
+"""Seconds in which a worker has begun, however busy the machine is."""
 
 
 def until(true: Callable[[], bool], seconds: float, what: str) -> None:
@@ -176,3 +179,8 @@ def open_crew(world: RegionWorld, folder: Path, *options: str, **environ: str) -
         yield crew
     finally:
         crew.end()
+
+
+def queue_of(crew: Crew) -> Queue:
+    """The queue of its workers."""
+    return open_queue(str(crew.output / "_queue"))

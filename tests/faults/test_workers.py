@@ -1,41 +1,18 @@
-"""Real worker processes that are stopped, killed, starved and lied to: no tile gets lost."""
+"""Real worker processes that are stopped, killed and lied to: no tile gets lost."""
 
 from __future__ import annotations
 
-import resource
 import signal
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cropmask.contract import GRACE_SECONDS, ExitCode
 from cropmask.fleet.records import State
-from cropmask.queue.doors import open_queue
-from cropmask.queue.protocol import Queue
-from tests.faults.memorygroup import open_memory_group
-from tests.workerprocess import Crew, RegionWorld, make_region_world, open_crew, send, until
+from tests.workerprocess import SOON, Crew, queue_of, send, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
-SOON = 240.0
-"""Seconds in which a worker has begun, however busy the machine is."""
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> RegionWorld:
-    return make_region_world(tmp_path_factory.mktemp("region") / "world", 4)
-
-
-@pytest.fixture
-def crew(world: RegionWorld, tmp_path: Path) -> Iterator[Crew]:
-    with open_crew(world, tmp_path) as opened:
-        yield opened
-
-
-def queue_of(crew: Crew) -> Queue:
-    return open_queue(str(crew.output / "_queue"))
 
 
 def slow_orders(crew: Crew) -> list[object]:
@@ -91,50 +68,6 @@ def test_a_tile_that_takes_too_long_is_stopped_and_others_are_done(crew: Crew) -
     assert (record.state, record.reason, record.exit_code) == (State.FAILED, "timed out", 11)
     assert crew.items() == crew.leftovers() == []
     assert queue.counts().waiting == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
-def test_out_of_memory_in_the_child_does_not_end_the_worker(crew: Crew) -> None:
-    """The limit is on address space: children inherit it, and the tile does not fit."""
-
-    def starve() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (1_200 << 20, 1_200 << 20))
-
-    queue = queue_of(crew)
-    big = crew.world.orders(resolution=10)[:1]
-    send(queue, big)
-    send(queue, crew.world.orders()[1:2])
-    worker = crew.start("--max-tasks", "2", preexec_fn=starve)
-    assert worker.wait(SOON) == ExitCode.DONE
-    records = {r.tile: r for r in crew.records()}
-    failed, done = (records[str(tile)] for tile in crew.world.tiles[:2])
-    # Some libraries leave by themselves when they get no memory for a thread.
-    assert failed.state is State.FAILED
-    assert failed.exit_code in (ExitCode.MEMORY, ExitCode.FAILED)
-    assert failed.reason in ("out of memory", "crashed"), failed.error
-    assert done.state is State.SUCCEEDED
-    assert queue.counts().waiting == 1
-    assert crew.leftovers() == []
-
-
-def test_the_kernel_kills_a_tile_that_is_too_big_and_the_worker_goes_on(crew: Crew) -> None:
-    """A real limit of a control group; our own guard is told of more memory than there is."""
-    queue = queue_of(crew)
-    send(queue, crew.world.orders(resolution=10)[:1])
-    send(queue, crew.world.orders()[1:2])
-    with open_memory_group(700 << 20) as members:
-        options = ("--max-tasks", "2", "--memory", "16GB")
-        worker = crew.start(*options, preexec_fn=lambda: members.write_text("0"))
-        assert worker.wait(SOON) == ExitCode.DONE
-    records = {r.tile: r for r in crew.records()}
-    failed, done = (records[str(tile)] for tile in crew.world.tiles[:2])
-    assert (failed.state, failed.reason) == (State.FAILED, "out of memory")
-    assert failed.exit_code == ExitCode.MEMORY
-    assert "the kernel killed" in str(failed.error)
-    assert done.state is State.SUCCEEDED
-    assert crew.items() == [done.tile]
-    assert queue.counts().waiting == 1
-    assert crew.leftovers() == []
 
 
 def test_a_lease_that_is_lost_writes_no_item(crew: Crew) -> None:
