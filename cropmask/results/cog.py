@@ -77,8 +77,6 @@ def write_cog(
     threads
         Threads that compress; the bytes do not depend on it.
     """
-    # Neighboring probabilities are alike, so their differences pack better; classes do not.
-    predictor = "NO" if band.classes else "YES"
     with _translate_encoding_errors(path), _raster(array[np.newaxis], box, nodata=NODATA) as raster:
         raster.set_band_description(1, band.name)
         raster.set_band_unit(1, band.unit)
@@ -86,14 +84,19 @@ def write_cog(
         raster.update_tags(TIFFTAG_IMAGEDESCRIPTION=band.description)
         if credit:
             raster.update_tags(TIFFTAG_COPYRIGHT=credit)
-        _save(
-            raster,
-            path,
-            PREDICTOR=predictor,
-            OVERVIEW_RESAMPLING=band.overview.upper(),
-            NUM_THREADS=str(threads),
-            **_COG,
-        )
+        _save_band(raster, path, band, threads)
+
+
+def _save_band(raster: Any, path: Path, band: Band, threads: int) -> None:  # noqa: ANN401 (as above)
+    _save(
+        raster,
+        path,
+        # Neighboring probabilities are alike, so their differences pack better; classes do not.
+        PREDICTOR="NO" if band.classes else "YES",
+        OVERVIEW_RESAMPLING=band.overview.upper(),
+        NUM_THREADS=str(threads),
+        **_COG,
+    )
 
 
 def write_visual(path: Path, crop_map: CropMap, box: GeoBox, small: GeoBox) -> None:
@@ -203,20 +206,12 @@ def open_raw(path: Path, box: GeoBox, band: Band, tags: Mapping[str, str], **opt
 
 def copy_cog(source: Path, path: Path, band: Band, *, threads: int = 1) -> None:
     """Write a raster of one band as a cloud-optimized GeoTIFF, block by block."""
-    predictor = "NO" if band.classes else "YES"
     with (
         _translate_encoding_errors(path),
         rasterio.Env(GDAL_PAM_ENABLED="NO"),
         rasterio.open(source) as raster,
     ):
-        _save(
-            raster,
-            path,
-            PREDICTOR=predictor,
-            OVERVIEW_RESAMPLING=band.overview.upper(),
-            NUM_THREADS=str(threads),
-            **_COG,
-        )
+        _save_band(raster, path, band, threads)
 
 
 def read_reduced(

@@ -8,36 +8,31 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from cropmask.contract import COLORS
 from cropmask.core.sharedcolors import SharedColors
 from cropmask.core.stretch import Spread
-from cropmask.errors import Misconfigured, Reason
+from cropmask.errors import Reason
 from cropmask.product import Product
+from cropmask.results.fittedfile import StrictDocument, find_fitted, fitted_key, parse_document
 from cropmask.stac.facts import encode_json
 from cropmask.stac.links import JSON_TYPE
-from cropmask.store.protocol import Absent, Store
+from cropmask.store.protocol import Store
 from cropmask.task import Period
 
 FORMAT: Final = 1
-MAX_BYTES: Final = 2**20
-"""A file of ours has about 20 kB."""
 
 _Centers = Annotated[tuple[float, ...], Field(min_length=1, max_length=255)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class _Band(_Strict):
+class _Band(StrictDocument):
     mean: float
     deviation: float
     centers: _Centers
 
 
-class _Document(_Strict):
+class _Document(StrictDocument):
     colors: Literal[1]
     product: str
     version: str
@@ -88,14 +83,7 @@ class FittedColors:
     @classmethod
     def from_json(cls, text: bytes) -> Self:
         """Colors of a document; ValueError if it is none."""
-        if len(text) > MAX_BYTES:
-            raise ValueError(f"it has {len(text):,} bytes, at most {MAX_BYTES:,} are read")
-        try:
-            found = _Document.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"])) or "document"
-            raise ValueError(f"{place}: {first['msg']}") from None
+        found = parse_document(_Document, text)
         one, two = found.bands
         colors = SharedColors(
             (Spread(one.mean, one.deviation), Spread(two.mean, two.deviation)),
@@ -113,7 +101,7 @@ def _describe_bands(colors: SharedColors) -> list[dict[str, object]]:
 
 def colors_key(product: Product, period: Period, resolution: int) -> str:
     """Key of the file in a store."""
-    return f"{COLORS}/{product.folder}/{period}_{resolution}m.json"
+    return fitted_key(COLORS, product, period, resolution)
 
 
 def find_colors(
@@ -124,17 +112,7 @@ def find_colors(
     Raises Misconfigured if the file is something else.
     """
     key = colors_key(product, period, resolution)
-    try:
-        text = store.get(key)
-    except Absent:
-        return None
-    try:
-        return FittedColors.from_json(text)
-    except ValueError as error:
-        raise Misconfigured(
-            f"{store.uri(key)} cannot be used ({error}): fit the colors anew, with --overwrite",
-            reason=Reason.NO_COLORS,
-        ) from None
+    return find_fitted(store, key, FittedColors.from_json, "colors", Reason.NO_COLORS)
 
 
 def find_color_years(store: Store, product: Product, resolution: int) -> tuple[str, ...]:

@@ -8,21 +8,20 @@ from hashlib import sha256
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from cropmask.contract import SERIES
 from cropmask.core.series import SeriesModel
 from cropmask.core.seriesfit import Rate
-from cropmask.errors import Misconfigured, Reason
+from cropmask.errors import Reason
 from cropmask.product import CALIBRATED, PROB, Product
+from cropmask.results.fittedfile import StrictDocument, find_fitted, fitted_key, parse_document
 from cropmask.stac.facts import Document, encode_json
 from cropmask.stac.links import JSON_TYPE
-from cropmask.store.protocol import Absent, Store
+from cropmask.store.protocol import Store
 from cropmask.task import Period
 
 FORMAT: Final = 1
-MAX_BYTES: Final = 2**20
-"""A file of ours has about 20 kB."""
 EVIDENCE_BANDS: Final = (CALIBRATED.name, PROB.name)
 """Bands that percentages of years may be read of, the better first."""
 
@@ -31,17 +30,13 @@ _States = Annotated[tuple[_Shares, ...], Field(min_length=2, max_length=2)]
 _Start = Annotated[tuple[float, ...], Field(min_length=2, max_length=2)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class _RateDocument(_Strict):
+class _RateDocument(StrictDocument):
     value: float
     low: float | None
     high: float | None
 
 
-class _SeriesDocument(_Strict):
+class _SeriesDocument(StrictDocument):
     series: Literal[1]
     product: str
     version: str
@@ -120,14 +115,7 @@ class RegionSeries:
     @classmethod
     def from_json(cls, text: bytes) -> Self:
         """What a document says; ValueError if it is none."""
-        if len(text) > MAX_BYTES:
-            raise ValueError(f"it has {len(text):,} bytes, at most {MAX_BYTES:,} are read")
-        try:
-            found = _SeriesDocument.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"])) or "document"
-            raise ValueError(f"{place}: {first['msg']}") from None
+        found = parse_document(_SeriesDocument, text)
         model = SeriesModel(
             np.array(found.evidence), np.array(found.start), found.gain.value, found.loss.value
         )
@@ -156,7 +144,7 @@ def _parse_rate(found: _RateDocument) -> Rate | None:
 
 def series_key(product: Product, period: Period, resolution: int) -> str:
     """Key of the file in a store."""
-    return f"{SERIES}/{product.folder}/{period}_{resolution}m.json"
+    return fitted_key(SERIES, product, period, resolution)
 
 
 def find_series(
@@ -167,17 +155,7 @@ def find_series(
     Raises Misconfigured if the file is something else.
     """
     key = series_key(product, period, resolution)
-    try:
-        text = store.get(key)
-    except Absent:
-        return None
-    try:
-        return RegionSeries.from_json(text)
-    except ValueError as error:
-        raise Misconfigured(
-            f"{store.uri(key)} cannot be used ({error}): fit the series anew, with --overwrite",
-            reason=Reason.NO_SERIES,
-        ) from None
+    return find_fitted(store, key, RegionSeries.from_json, "series", Reason.NO_SERIES)
 
 
 def put_region_series(

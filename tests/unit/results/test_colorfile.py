@@ -13,13 +13,13 @@ from cropmask.core.stretch import NODATA_NDVI, Spread
 from cropmask.errors import Misconfigured, Reason
 from cropmask.product import Product
 from cropmask.results.colorfile import (
-    MAX_BYTES,
     FittedColors,
     colors_key,
     find_color_years,
     find_colors,
     put_colors,
 )
+from cropmask.results.fittedfile import MAX_BYTES
 from cropmask.task import Period
 from cropmask.testing.store import MemoryStore
 

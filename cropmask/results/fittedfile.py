@@ -1,0 +1,62 @@
+"""Small files beside the results: what was fitted once to the maps of a product and period."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cropmask.errors import Misconfigured, Reason
+from cropmask.product import Product
+from cropmask.store.protocol import Absent, Store
+from cropmask.task import Period
+
+MAX_BYTES: Final = 2**20
+"""A file of ours has about 20 kB."""
+
+_Found = TypeVar("_Found")
+_Document = TypeVar("_Document", bound="StrictDocument")
+
+
+class StrictDocument(BaseModel):
+    """Base of the documents of such files: nothing is converted, nothing unknown is taken."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def fitted_key(folder: str, product: Product, period: Period, resolution: int) -> str:
+    """Key of a file in a store."""
+    return f"{folder}/{product.folder}/{period}_{resolution}m.json"
+
+
+def parse_document(document: type[_Document], text: bytes) -> _Document:
+    """A document; ValueError with what is wrong first, if it is none."""
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"it has {len(text):,} bytes, at most {MAX_BYTES:,} are read")
+    try:
+        return document.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "document"
+        raise ValueError(f"{place}: {first['msg']}") from None
+
+
+def find_fitted(
+    store: Store, key: str, parse: Callable[[bytes], _Found], what: str, reason: Reason
+) -> _Found | None:
+    """What a file says; None if there is none.
+
+    Raises Misconfigured, with ``what`` is to be fitted anew, if the file is something else.
+    """
+    try:
+        text = store.get(key)
+    except Absent:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Misconfigured(
+            f"{store.uri(key)} cannot be used ({error}): fit the {what} anew, with --overwrite",
+            reason=reason,
+        ) from None
