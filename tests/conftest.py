@@ -34,6 +34,13 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 WARM_UP = "from cropmask.core.warmup import warm_kernels; warm_kernels()"
+MAKE_WORLD = """
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from cropmask.testing.world.demoworld import DEMO_TILE, make_world
+with TemporaryDirectory() as folder:
+    make_world(Path(folder) / "world", tiles=[DEMO_TILE], resolution=100, grain=96)
+"""
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -41,16 +48,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     several = getattr(session.config.option, "numprocesses", None)
     if several and not hasattr(session.config, "workerinput"):
         # A test compares the best level of this processor with the plainest one.
-        levels: tuple[dict[str, str], ...] = (
-            {},
-            {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+        plainest = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+        programs: tuple[tuple[str, dict[str, str]], ...] = (
+            (WARM_UP, {}),
+            (WARM_UP, plainest),
+            (MAKE_WORLD, {}),
         )
-        command = [sys.executable, "-c", WARM_UP]
         started = [
-            subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, **level})
-            for level in levels
+            subprocess.Popen(
+                [sys.executable, "-c", program], cwd=REPOSITORY, env={**os.environ, **level}
+            )
+            for program, level in programs
         ]
-        assert [process.wait() for process in started] == [0, 0]
+        assert [process.wait() for process in started] == [0, 0, 0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
