@@ -53,7 +53,10 @@ def at_home(tmp_path: Path, demo_cache: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
-def test_a_result_opens_with_the_grid_of_its_tile(at_home: Path) -> None:
+def test_a_result_opens_with_the_grid_of_its_tile(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROPMASK_RESOLUTION", "100")  # the pages' examples are at the usual 60
     told: list[str] = []
     result = cropmask.map_tile(
         "x10y20", "eastern", "2019", progress=lambda stage, _share: told.append(stage)
@@ -62,13 +65,13 @@ def test_a_result_opens_with_the_grid_of_its_tile(at_home: Path) -> None:
     dataset = result.open()
     assert list(dataset) == ["mask", "prob", "filtered"]
     box: GeoBox = dataset.odc.geobox
-    assert box == geobox(Tile(10, 20), 60)
+    assert box == geobox(Tile(10, 20), 100)
     for name in dataset:
         band = dataset[name]
         assert (band.dims, band.dtype, band.odc.nodata) == (("y", "x"), np.uint8, 255)
         with rasterio.open(next(at_home.rglob(f"*_{name}.tif"))) as raster:
             np.testing.assert_array_equal(band, raster.read(1))
-    hectares = float((dataset["mask"] == 1).sum()) * 0.36
+    hectares = float((dataset["mask"] == 1).sum())  # a pixel has one
     assert hectares == pytest.approx(result.statistics["crop_hectares"])
     assert dataset["mask"].attrs["flag_meanings"] == "non_crop crop"
     assert dataset.attrs["cropmask:run_key"] == result.run_key

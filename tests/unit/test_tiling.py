@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from cropmask.grid import (
     tiles_within,
 )
 from cropmask.region import load_region, models_folder, region_names
+from cropmask.sources import boundary
 from cropmask.sources.boundary import load_boundary, load_country
 
 SIZE = AFRICA_10.size
@@ -290,7 +291,9 @@ def test_a_tile_of_a_border_is_of_both_regions():
     assert found["regions"] == ["eastern", "sahel"]
 
 
-def test_every_country_of_the_regions_has_an_outline():
+def test_every_country_of_the_regions_has_an_outline(monkeypatch):
+    # One file for all of them: read once.
+    monkeypatch.setattr(boundary, "load_geojson", cache(boundary.load_geojson))
     names = [name for region in region_names() for name in load_region(region).countries]
     outlines = models_folder() / "countries.geojson"
     for name in names:

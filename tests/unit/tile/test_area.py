@@ -95,16 +95,16 @@ def expected_of(
     return whole
 
 
-@pytest.mark.parametrize("resolution", [100, 60])
+@pytest.mark.parametrize(("resolution", "recipe"), [(100, "forest"), (60, "boosted")])
 def test_mask_and_prob_are_those_of_the_tiles(
-    results: Results, tmp_path: Path, resolution: int
+    results: Results, tmp_path: Path, resolution: int, recipe: str
 ) -> None:
     site = site_of(results, tmp_path / "out", resolution)
-    area = map_one(in_degrees(ACROSS), YEAR, site)
+    area = map_one(in_degrees(ACROSS), YEAR, site, recipe=recipe)
     # At 100 m the tiles are there.
     output = results.folder if resolution == RESOLUTION else tmp_path / "out"
     whole = site_of(results, output, resolution)
-    tiles = {tile: run_tile(Task(tile, "eastern", YEAR), whole) for tile in EASTERN}
+    tiles = {tile: run_tile(Task(tile, "eastern", YEAR), whole, recipe=recipe) for tile in EASTERN}
     polygons = load_area(in_degrees(ACROSS))
     window = GridWindow.around(polygons.bounds, resolution)
     for band in ("prob", "mask"):
