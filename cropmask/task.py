@@ -174,7 +174,9 @@ class Period:
 
     @property
     def words(self) -> str:
-        """The period for people: ``2019``, or ``July 2020 to June 2021``."""
+        """The period for people: ``2019``, ``July 2020 to June 2021`` or ``2019 to 2024``."""
+        if self.start.month == 1 and self.is_series and self.months % 12 == 0:
+            return f"{self.start.year:04d} to {self.end.year:04d}"
         if self.months != 12:
             return str(self)
         if self.start.month == 1:

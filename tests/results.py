@@ -17,12 +17,12 @@ from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import (
-    ASSET_SUFFIXES,
     FileFacts,
     ItemFacts,
     ModelFacts,
     Source,
     encode_json,
+    find_assets,
 )
 from cropmask.stac.item import make_item
 from cropmask.stac.links import ITEM_TYPE
@@ -62,7 +62,7 @@ def put_facts(store: Store, facts: ItemFacts, *, item_only: bool = False) -> Non
     """One such dataset, or its item alone."""
     place = make_place(facts.product, Task(facts.tile, facts.product.region, facts.period))
     files = {}
-    for asset in ASSET_SUFFIXES:
+    for asset in find_assets(facts.data_bands):
         data = f"{asset} of {facts.tile}".encode()
         name = facts.file_name(asset)
         if not item_only:

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from numpy.typing import NDArray
 from cropmask.cli.series import series
 from cropmask.core.cropmap import CropMap
 from cropmask.core.series import SeriesModel
+from cropmask.core.seriesmap import SeriesMapper, SeriesPixels, YearsBlock
 from cropmask.grid import Tile
 from cropmask.operate import fitseries
-from cropmask.product import CALIBRATED, Product
+from cropmask.product import CALIBRATED, SERIES_BANDS, Product
+from cropmask.results.cog import copy_cog, open_raw
 from cropmask.results.finder import make_place
-from cropmask.results.publish import put_dataset
+from cropmask.results.publish import put_dataset, put_series
 from cropmask.results.seriesfile import RegionSeries, put_region_series
 from cropmask.site.site import Site, open_site
 from cropmask.stac.collection import make_collection
@@ -139,6 +142,29 @@ def put_model(maps: YearlyMaps) -> None:
     model = SeriesModel(evidence, np.array([[0.65, 0.35]]), gain=0.015, loss=0.03)
     fitted = RegionSeries(model, None, None, "prob", 1, 1, prob.size, synthetic=False)
     put_region_series(maps.store, PRODUCT, PERIOD, 100, fitted)
+
+
+def put_simple_series(
+    store: Store, product: Product, tile: Tile, prob: NDArray[np.uint8], period: Period = PERIOD
+) -> SeriesPixels:
+    """The finished series of percentages that are rather sure, without neighbors; its bands."""
+    share = np.clip(np.arange(101), 2, 98) ** 4
+    evidence = np.array([[share[::-1], share]]) / share.sum()
+    model = SeriesModel(evidence, np.full((1, 2), 0.5), 0.015, 0.03)
+    mapper = SeriesMapper(model, period.start.year, mixes=False)
+    pixels = mapper.map(YearsBlock(prob, prob, above=0))
+    statistics = mapper.statistics(10_000.0)
+    facts = make_facts(tile, product.series, period=period, statistics=statistics)
+    collection = make_collection("A made-up region", product.series, (28.0, -12.0, 52.0, 18.0))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for band in SERIES_BANDS:
+            with open_raw(folder / "raw.tif", facts.box, band, {}) as raster:
+                raster.write(pixels[band.name], 1)
+            copy_cog(folder / "raw.tif", folder / facts.file_name(band.name), band)
+        place = make_place(product.series, Task(tile, product.region, period))
+        put_series(store, place, facts, pixels["class"], collection, folder=folder)
+    return pixels
 
 
 def make_years(folder: Path, *, whole: bool = False) -> YearlyMaps:

@@ -23,6 +23,8 @@ from cropmask.stac.facts import Document
 
 MAP_MARK: Final = tag("meta", name="generator", content="cropmask web")
 """Stands in every page, and so tells it from files of others."""
+_NO_ICON: Final = tag("link", rel="icon", href="data:,")
+"""Keeps browsers from asking for an icon, which the policy would refuse."""
 CONFIG_FILE: Final = "map.json"
 """What the page shows, beside it."""
 _MAPLIBRE: Final = NpmPackage(
@@ -113,7 +115,7 @@ def make_map_page(
         Html((_OWN / "webmap.html").read_text(encoding="utf-8")),
         _data(config),
         *inlined,
-        heading=MAP_MARK,
+        heading=Html(MAP_MARK + _NO_ICON),
         script=_script(library),
         pictures=_PICTURES,
         more=_MORE_POLICY,

@@ -61,14 +61,50 @@
   async function decode(name, z, x, y) {
     const found = await open(name).getZxy(z, x, y);
     if (!found) return null;
-    const picture = await createImageBitmap(new Blob([found.data], { type: "image/png" }), {
-      colorSpaceConversion: "none", premultiplyAlpha: "none",
-    });
-    const canvas = new OffscreenCanvas(EDGE, EDGE);
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(picture, 0, 0);
-    const pixels = context.getImageData(0, 0, EDGE, EDGE).data;
-    return Uint8Array.from({ length: EDGE * EDGE }, (_, at) => pixels[4 * at]);
+    return decodeGray(new Uint8Array(found.data));
+  }
+  // Values of a gray PNG, of one or two bytes. Not by a canvas: browsers that guard against being
+  // recognized mix noise into what a page reads of one.
+  async function decodeGray(file) {
+    const view = new DataView(file.buffer, file.byteOffset);
+    const parts = [];
+    for (let at = 8; at < file.length; at += 12 + view.getUint32(at)) {
+      const isData = view.getUint32(at + 4) === 0x49444154; // IDAT
+      if (isData) parts.push(file.subarray(at + 8, at + 8 + view.getUint32(at)));
+    }
+    const inflated = new Blob(parts).stream().pipeThrough(new DecompressionStream("deflate"));
+    const lines = new Uint8Array(await new Response(inflated).arrayBuffer());
+    const size = file[24] / 8; // bytes of a value
+    const length = EDGE * size;
+    const values = new Uint16Array(EDGE * EDGE);
+    let above = new Uint8Array(length);
+    for (let y = 0; y < EDGE; y++) {
+      const start = y * (length + 1);
+      const row = lines.subarray(start + 1, start + 1 + length);
+      unfilter(lines[start], row, above, size);
+      for (let x = 0; x < EDGE; x++) {
+        values[y * EDGE + x] = size === 1 ? row[x] : (row[2 * x] << 8) | row[2 * x + 1];
+      }
+      above = row;
+    }
+    return values;
+  }
+  function unfilter(filter, row, above, size) {
+    for (let x = 0; x < row.length; x++) {
+      const left = x < size ? 0 : row[x - size];
+      const up = above[x];
+      if (filter === 1) row[x] += left;
+      else if (filter === 2) row[x] += up;
+      else if (filter === 3) row[x] += (left + up) >> 1;
+      else if (filter === 4) row[x] += nearest(left, up, x < size ? 0 : above[x - size]);
+    }
+  }
+  function nearest(left, up, corner) { // Paeth's choice
+    const fromLeft = Math.abs(up - corner);
+    const fromUp = Math.abs(left - corner);
+    const fromCorner = Math.abs(left + up - 2 * corner);
+    if (fromLeft <= fromUp && fromLeft <= fromCorner) return left;
+    return fromUp <= fromCorner ? up : corner;
   }
 
   function paint(values, palette) {
@@ -129,10 +165,16 @@
     ],
   });
   function makeMap(container, more) {
-    const made = new maplibregl.Map({
-      container, style: style(), attributionControl: false, maxZoom: config.zoom + 3, fadeDuration: 0,
-      dragRotate: false, pitchWithRotate: false, touchPitch: false, ...more,
-    });
+    let made;
+    try {
+      made = new maplibregl.Map({
+        container, style: style(), attributionControl: false, maxZoom: config.zoom + 3, fadeDuration: 0,
+        dragRotate: false, pitchWithRotate: false, touchPitch: false, ...more,
+      });
+    } catch (error) {
+      fail("This browser draws no maps: WebGL is missing or switched off.");
+      throw error;
+    }
     made.on("error", ({ error }) => fail(`A part of the map cannot be read: ${error.message}`));
     return made;
   }
@@ -143,9 +185,12 @@
   map.addControl(new maplibregl.ScaleControl(), "bottom-left");
   let other = null;
 
+  // A layer of several years together has one file, any other one a year.
+  const fileOf = (layer, year) => (layer.span ? layer.file : layer.files[year]);
+  const isComparing = () => state.swipe !== "" && !layers.get(state.layer).span;
   function show(which, year) {
     const layer = layers.get(state.layer);
-    const name = layer.files[year];
+    const name = fileOf(layer, year);
     const url = name && `values://${layer.name}/${name}/{z}/{x}/{y}`;
     if (which.shown === url && which.getLayer("values")) {
       which.setPaintProperty("values", "raster-opacity", state.opacity / 100);
@@ -170,7 +215,9 @@
     find("layer").value = state.layer;
     find("year").value = config.years.indexOf(state.year);
     find("year").setAttribute("aria-valuetext", state.year);
-    find("year-shown").textContent = layer.files[state.year] ? state.year : `${state.year}: not mapped`;
+    find("year").disabled = find("swipe").disabled = Boolean(layer.span);
+    find("year-shown").textContent = layer.span ? `${layer.span}, all years together`
+      : layer.files[state.year] ? state.year : `${state.year}: not mapped`;
     find("opacity").value = state.opacity;
     find("opacity-shown").textContent = `${state.opacity} %`;
     find("about").textContent = layer.description;
@@ -187,7 +234,7 @@
   }
 
   function compare() {
-    const on = state.swipe !== "";
+    const on = isComparing();
     find("swipe").checked = on;
     find("comparing").hidden = !on;
     find("split-line").hidden = !on;
@@ -202,7 +249,7 @@
       map.on("move", () => other.jumpTo({ center: map.getCenter(), zoom: map.getZoom() }));
       find("other").querySelector("canvas").tabIndex = -1;
     }
-    whenReady(other, () => { other.ready = true; if (state.swipe) show(other, state.swipe); });
+    whenReady(other, () => { other.ready = true; if (isComparing()) show(other, state.swipe); });
   }
 
   // Values of a pixel in every layer and year, as a table that is read aloud.
@@ -219,16 +266,35 @@
     const values = await readTile(name, config.zoom, x, y);
     return values?.[Math.floor((down - y) * EDGE) * EDGE + Math.floor((across - x) * EDGE)];
   }
+  const yearly = config.layers.filter((layer) => !layer.span);
+  const change = config.layers.find((layer) => layer.span);
   let asked = 0;
   async function inspect(place) {
     const turn = ++asked;
-    const rows = await Promise.all(config.years.map(async (year) => [year, ...await Promise.all(
-      config.layers.map(async (layer) => layer.files[year]
+    const given = change && await inspectChange(place);
+    const years = [...new Set([...config.years, ...(change?.years ?? [])])].sort();
+    const rows = await Promise.all(years.map(async (year) => [year, ...await Promise.all(
+      yearly.map(async (layer) => layer.files[year]
         ? words(layer, await valueAt(layer.files[year], place)) : "not mapped"),
-    )]));
+    ), ...(given ? [given.states.get(year) ?? ""] : [])]));
     if (turn !== asked) return;
     const where = `${place.lat.toFixed(4)}°, ${place.lng.toFixed(4)}°`;
-    find("pixel").replaceChildren(makeTable(`At ${where}`, ["Year", ...config.layers.map((each) => each.title)], rows));
+    const heads = ["Year", ...yearly.map((each) => each.title), ...(given ? ["Given all years"] : [])];
+    const tables = [makeTable(`At ${where}`, heads, rows)];
+    if (given) tables.push(makeTable(`Change, ${change.span}`, ["Class", "Last change", "Flickers"], [given.facts]));
+    find("pixel").replaceChildren(...tables);
+  }
+  // State of a pixel in each year of a series, and what became of it.
+  const NO_HISTORY = 65535;
+  async function inspectChange(place) {
+    const names = [change.file, change.history, change.flickers];
+    const [kind, bits, flickers] = await Promise.all(names.map((name) => valueAt(name, place)));
+    if (bits === undefined || bits === NO_HISTORY) {
+      return { states: new Map(change.years.map((year) => [year, "no data"])), facts: ["no data", "", ""] };
+    }
+    const states = change.years.map((year, at) => [year, (bits >> at) & 1 ? "Cropland" : "Not cropland"]);
+    const turn = states.findLast(([, is], at) => at > 0 && is !== states[at - 1][1]);
+    return { states: new Map(states), facts: [words(change, kind), turn?.[0] ?? "none", String(flickers)] };
   }
   const tryInspect = (place) => inspect(place.wrap()).catch((error) => fail(`The values cannot be read: ${error.message}`));
 
@@ -260,6 +326,20 @@
     table.id = "districts-table";
     find("districts-table").replaceWith(table);
   }
+  function showChange() {
+    const found = config.change;
+    find("changes").hidden = !found && !change;
+    find("changes-about").textContent = found
+      ? `From ${found.since} to ${found.year}, estimated from points labeled in both years with its `
+        + `${Math.round(found.level * 100)} % interval; not a count of flags.`
+      : "The layer has flags and no areas: some change is missed, and some flags are wrong. An area of "
+        + "change, with its interval, comes from a sample: 'cropmask area --change'.";
+    find("changes-wide").hidden = !found;
+    if (!found) return;
+    find("changes-wide").append(makeTable("Hectares", ["Change", "Area", "from", "to"], found.areas.map(
+      ({ name, estimate, low, high }) => [name, hectares(estimate), hectares(low), hectares(high)],
+    )));
+  }
 
   async function share() {
     writeAddress();
@@ -276,13 +356,13 @@
   for (const year of config.years) find("other-year").append(make("option", year, { value: year }));
   find("year").max = config.years.length - 1;
   const anotherYear = () => config.years.find((year) => year !== state.year) ?? state.year;
-  const change = (name, value) => { state[name] = value; showAll(); };
-  find("layer").addEventListener("change", ({ target }) => change("layer", target.value));
-  find("year").addEventListener("input", ({ target }) => change("year", config.years[target.value]));
-  find("opacity").addEventListener("input", ({ target }) => change("opacity", Number(target.value)));
-  find("swipe").addEventListener("change", ({ target }) => change("swipe", target.checked ? anotherYear() : ""));
-  find("other-year").addEventListener("change", ({ target }) => change("swipe", target.value));
-  find("split").addEventListener("input", ({ target }) => change("split", Number(target.value)));
+  const set = (name, value) => { state[name] = value; showAll(); };
+  find("layer").addEventListener("change", ({ target }) => set("layer", target.value));
+  find("year").addEventListener("input", ({ target }) => set("year", config.years[target.value]));
+  find("opacity").addEventListener("input", ({ target }) => set("opacity", Number(target.value)));
+  find("swipe").addEventListener("change", ({ target }) => set("swipe", target.checked ? anotherYear() : ""));
+  find("other-year").addEventListener("change", ({ target }) => set("swipe", target.value));
+  find("split").addEventListener("input", ({ target }) => set("split", Number(target.value)));
   find("share").addEventListener("click", share);
   find("inspect").addEventListener("click", () => tryInspect(map.getCenter()));
   map.on("click", ({ lngLat }) => tryInspect(lngLat));
@@ -298,5 +378,6 @@
     if (config.offline) location.replace(`${config.offline}${location.hash}`);
     else fail("Browsers read no tiles from a disk: open this folder through a server, such as 'cropmask browse'.");
   }
+  showChange();
   showAll();
 })();

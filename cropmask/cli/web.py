@@ -15,6 +15,7 @@ from cropmask.grid import WEB_RESOLUTIONS
 
 if TYPE_CHECKING:
     from cropmask.operate.web import WebMap
+    from cropmask.task import Period
 
 
 @click.command()
@@ -40,6 +41,19 @@ if TYPE_CHECKING:
     multiple=True,
     help="JSON of 'cropmask report', whose districts to show beside the map; one a year.",
 )
+@click.option(
+    "--change",
+    "change_file",
+    type=options.FILE,
+    help="JSON of 'cropmask area --change --json', whose areas to show beside the map.",
+)
+@click.option(
+    "--series",
+    "years",
+    type=options.SERIES_YEARS,
+    help="Series to show as the layer of change, such as 2019-2024.  [default: the longest, of "
+    "equal ones the newest]",
+)
 @options.plain_config_option
 def web(
     results: str,
@@ -47,21 +61,26 @@ def web(
     region: str | None,
     pixel_size: int | None,
     reports: tuple[Path, ...],
+    change_file: Path | None,
+    years: Period | None,
 ) -> None:
     """Make a web page of a region's maps: years, layers, values of pixels, two years side by side.
 
     Writes one folder that needs no server of its own: into a bucket, below any web server, or for
     'cropmask browse FOLDER'. From a disk browsers read offline.html, which holds all tiles. The
-    tiles are made ahead, one PMTiles archive for each layer and year. MapLibre comes from npm on
-    first use, which needs Node.js.
+    tiles are made ahead, one PMTiles archive for each layer and year. Where there is a 'cropmask
+    series', what changed is a layer. MapLibre comes from npm on first use, which needs Node.js.
 
     \b
     Examples:
       cropmask web --results ./output --output ./map
       cropmask web --results s3://my-bucket/cropmask --output s3://my-bucket/map --region eastern
+      cropmask area --change --sample change.geojson --labels labels.csv --json > change.json
+      cropmask web --output ./map --series 2019-2024 --change change.json
     """
     from cropmask.catalog.mappage import ensure_map_library
-    from cropmask.operate.web import find_web_product, make_web, parse_districts
+    from cropmask.operate.web import WebFigures, find_web_product, make_web
+    from cropmask.operate.webfigures import parse_change, parse_districts
     from cropmask.results.webtiles import require_pmtiles
     from cropmask.site.site import open_site
 
@@ -71,7 +90,10 @@ def web(
     target = open_site(options={"output": output, **known}).store()
     store = site.store()
     product = find_web_product(store, region)
-    districts = [parse_districts(path) for path in reports]
+    figures = WebFigures(
+        tuple(parse_districts(path) for path in reports),
+        None if change_file is None else parse_change(change_file, product.region),
+    )
     target.check_writable()
     with show_progress() as progress:
         made = make_web(
@@ -79,7 +101,8 @@ def web(
             target,
             product,
             ensure_map_library(site.cache, progress),
-            reports=districts,
+            figures=figures,
+            series=years,
             meters=pixel_size,
             options=site.read_results,
             progress=progress,
@@ -99,6 +122,10 @@ def _say(made: WebMap) -> Iterator[str]:
         f"{made.product}: {', '.join(made.layers)} of {', '.join(made.years)}, pixels of "
         f"{made.meters} m, {made.tiles:,} web tiles, {made.archive_bytes / 1e6:.1f} MB"
     )
+    if made.series:
+        others = ", ".join(period.words for period in made.other_series)
+        hint = f"; also there: {others}, for --series" if others else ""
+        yield f"  change       {made.series.words}{hint}"
     yield f"  page         {made.place}/{INDEX}: below a web server, or by '{browse}'"
     if made.offline:
         yield f"  from a disk  {made.place}/{OFFLINE}"

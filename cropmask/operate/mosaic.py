@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import rasterio
@@ -56,7 +56,7 @@ _BATCH: Final = 64
 """Tiles that are in memory at the same time."""
 
 log = logging.getLogger(__name__)
-_TilePixels = tuple[Tile, "NDArray[np.uint8] | None"]
+_TilePixels = tuple[Tile, "NDArray[Any] | None"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -24,7 +24,19 @@ from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, RESOLUTIONS, WEB_RESOLUTIONS, Tile
 from cropmask.machine.stages import Progress
 from cropmask.operate.mosaic import MosaicGrid, make_grid, write_mosaic
-from cropmask.product import ALL_BANDS, FILTERED, NODATA_TITLE, Band, Product, hex_color
+from cropmask.operate.webfigures import ReportedChange, ReportedDistricts
+from cropmask.operate.webseries import ShownSeries, choose_series
+from cropmask.product import (
+    ALL_BANDS,
+    CHANGE_CLASS,
+    FILTERED,
+    FLICKERS,
+    HISTORY,
+    NODATA_TITLE,
+    Band,
+    Product,
+    hex_color,
+)
 from cropmask.remote.fetch import ReadOptions
 from cropmask.results.finder import (
     Dataset,
@@ -46,21 +58,40 @@ MAX_OFFLINE_BYTES: Final = 64 << 20
 """Archives of a web map that are within one page for a disk as well."""
 INDEX: Final = "index.html"
 OFFLINE: Final = "offline.html"
+CHANGE: Final = "change"
+"""Name of the layer of a series of years."""
+_ASKED: Final = (HISTORY, FLICKERS)
+"""Bands of a series that are not drawn: a click on the change tells them."""
 _PMTILES_TYPE: Final = "application/vnd.pmtiles"
 _STEPS: Final = 5
 """Colors of a ramp in the legend, about."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReportedDistricts:
-    """Cropland by district of a year, as a report has it."""
+class WebFigures:
+    """Figures to show beside the map."""
 
-    year: str
-    """The period in words."""
-    level: float
-    """Confidence of the intervals."""
-    districts: tuple[Document, ...]
-    """Name, estimate, low and high, in hectares; null where there are too few points."""
+    districts: tuple[ReportedDistricts, ...] = ()
+    change: ReportedChange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """Tiles of a band in a period, and the results that they are made of."""
+
+    band: Band
+    period: Period
+    datasets: tuple[Dataset, ...]
+
+    @property
+    def name(self) -> str:
+        """Its file."""
+        return f"{self.band.name}_{self.period}.pmtiles"
+
+    @property
+    def title(self) -> str:
+        """What it shows, for its metadata."""
+        return f"{self.datasets[0].product.name} {self.period} {self.band.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +102,11 @@ class WebMap:
     product: str
     years: tuple[str, ...]
     layers: tuple[str, ...]
+    """Those of single years."""
+    series: Period | None
+    """Years of the layer of change; None without one."""
+    other_series: tuple[Period, ...]
+    """Years of series that are there too."""
     meters: int
     """Pixel size."""
     tiles: int
@@ -107,38 +143,7 @@ def find_web_product(store: Store, region: str | None) -> Product:
     return found[name]
 
 
-def parse_districts(path: Path) -> ReportedDistricts:
-    """Numbers of districts in the JSON of ``cropmask report``.
-
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read, or is something else.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["mark"] != "cropmask report":
-            raise KeyError("mark")
-        lines = tuple(
-            {"name": str(line["name"]), **{key: _number(line["hectares"][key]) for key in _RANGE}}
-            for line in document["districts"]
-        )
-        year = Period.parse(str(document["origin"]["period"])).words
-        return ReportedDistricts(year, float(document["level"]), lines)
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError, RecursionError, Rejected):
-        raise Misconfigured(
-            f"{path} is no file of 'cropmask report': give the .json beside its page",
-            reason=Reason.BAD_VALUE,
-        ) from None
-
-
-_RANGE: Final = ("estimate", "low", "high")
-
-
-def _number(value: object) -> float | None:
-    return None if value is None else float(value)  # type: ignore[arg-type]
+_NO_FIGURES: Final = WebFigures()
 
 
 def make_web(
@@ -147,7 +152,8 @@ def make_web(
     product: Product,
     library: Path,
     *,
-    reports: Sequence[ReportedDistricts] = (),
+    figures: WebFigures = _NO_FIGURES,
+    series: Period | None = None,
     meters: int | None = None,
     options: ReadOptions | None = None,
     progress: Progress,
@@ -164,8 +170,10 @@ def make_web(
         Where to write.
     library
         Folder of :func:`~cropmask.catalog.mappage.ensure_map_library`.
-    reports
-        Numbers of districts to show beside the map.
+    figures
+        What to show beside the map.
+    series
+        Years of the series to show as change; by default the longest, of equal ones the newest.
     meters
         Pixel size, one of :data:`~cropmask.grid.WEB_RESOLUTIONS`; by default the finest of at most
         :data:`MAX_WEB_PIXELS` pixels an edge, and none finer than the results.
@@ -173,7 +181,7 @@ def make_web(
     Raises
     ------
     Rejected
-        If no tile is finished.
+        If no tile is finished, or there is no such series.
     Misconfigured, Interrupted
         If results cannot be read, or the folder cannot be written.
     """
@@ -184,44 +192,61 @@ def make_web(
             f"no tile of {product.name} is finished in {store.uri(product.folder)}",
             reason=Reason.NO_RESULTS,
         )
-    finest = meters or _find_resolution(store, datasets[0])
-    sizes = [size for size in WEB_RESOLUTIONS if size >= finest]
-    grid = make_grid({each.tile for each in datasets}, meters, MAX_WEB_PIXELS, sizes)
-    shown = _find_shown(datasets)
+    shown = choose_series(store, product, series)
+    resolution = _find_resolution(store, datasets[0])
+    sizes = [size for size in WEB_RESOLUTIONS if size >= (meters or resolution)]
+    everywhere = sorted({each.tile for each in (*datasets, *(shown.datasets if shown else ()))})
+    grid = make_grid(everywhere, meters, MAX_WEB_PIXELS, sizes)
+    yearly, change = _find_yearly(datasets), _find_change(shown)
+    layers = [*_describe_yearly(yearly), *_describe_change(change, grid.meters > resolution)]
+    config = {
+        **_describe(store, product, grid, everywhere),
+        "years": sorted({each.period.words for each in yearly}),
+        "layers": layers,
+        **_describe_figures(figures),
+    }
     unreadable: set[Tile] = set()
-    tiles = size = 0
+    tiles = 0
     with TemporaryDirectory(prefix="cropmask-") as name:
         folder = Path(name)
-        for done, (band, period, found) in enumerate(shown):
-            archive = folder / _archive_name(band, period)
-            mosaic = folder / "mosaic.tif"
-            unreadable |= {*write_mosaic(store, found, band, grid, mosaic, options=options)}
-            tiles += write_tiles(mosaic, archive, f"{product.name} {period} {band.name}")
+        for done, each in enumerate(all_archives := (*yearly, *change)):
+            path, mosaic = folder / each.name, folder / "mosaic.tif"
+            found = write_mosaic(store, each.datasets, each.band, grid, mosaic, options=options)
+            unreadable |= {*found}
+            tiles += write_tiles(mosaic, path, each.title, only_deepest=each.band in _ASKED)
             mosaic.unlink()
-            output.put(archive.name, archive, _PMTILES_TYPE)
-            size += archive.stat().st_size
-            progress("map tiles", (done + 1) / len(shown))
+            output.put(each.name, path, _PMTILES_TYPE)
+            progress("map tiles", (done + 1) / len(all_archives))
+        paths = [folder / each.name for each in all_archives]
+        size = sum(path.stat().st_size for path in paths)
         is_small = size <= MAX_OFFLINE_BYTES
-        config = _describe(store, product, grid, datasets, shown, reports, offline=is_small)
-        _put_text(output, LICENSES, make_licenses(library), "text/plain")
-        _put_text(output, CONFIG_FILE, encode_json(config), "application/json")
-        if is_small:
-            archives = {path.name: path.read_bytes() for path in folder.glob("*.pmtiles")}
-            _put_text(output, OFFLINE, make_map_page(config, library, archives), "text/html")
-        else:
-            output.remove(OFFLINE)
-        _put_text(output, INDEX, make_map_page(config, library), "text/html")
+        _put_pages(output, config, library, paths if is_small else ())
     return WebMap(
         store_place(output),
         product.name,
         tuple(config["years"]),
-        tuple(layer["name"] for layer in config["layers"]),
+        tuple(layer["name"] for layer in layers if "files" in layer),
+        shown.period if shown else None,
+        shown.others if shown else (),
         grid.meters,
         tiles,
         size,
         is_small,
         tuple(sorted(unreadable)),
     )
+
+
+def _put_pages(output: Store, config: Document, library: Path, small: Sequence[Path]) -> None:
+    """The page with what is beside it, and the page for a disk if all archives are small."""
+    config = {**config, "offline": OFFLINE if small else None}
+    _put_text(output, LICENSES, make_licenses(library), "text/plain")
+    _put_text(output, CONFIG_FILE, encode_json(config), "application/json")
+    if small:
+        archives = {path.name: path.read_bytes() for path in small}
+        _put_text(output, OFFLINE, make_map_page(config, library, archives), "text/html")
+    else:
+        output.remove(OFFLINE)
+    _put_text(output, INDEX, make_map_page(config, library), "text/html")
 
 
 def _put_text(output: Store, key: str, text: str, kind: str) -> None:
@@ -241,68 +266,91 @@ def _find_resolution(store: Store, dataset: Dataset) -> int:
     return item.resolution if item is not None else RESOLUTIONS[0]
 
 
-_Shown = tuple[Band, str, list[Dataset]]
-
-
-def _find_shown(datasets: Sequence[Dataset]) -> list[_Shown]:
-    """Bands and periods that some tile has, with the tiles that have them; the first view first."""
+def _find_yearly(datasets: Sequence[Dataset]) -> tuple[_Archive, ...]:
+    """Archives of what some tile has; that of the first view first."""
     by_period = defaultdict(list)
     for dataset in datasets:
-        by_period[dataset.period].append(dataset)
+        by_period[Period.parse(dataset.period)].append(dataset)
     bands = sorted(ALL_BANDS, key=lambda band: band is not FILTERED)
-    all_shown = (
-        (band, period, [each for each in found if _has(each, band)])
+    all_archives = (
+        _Archive(band, period, tuple(each for each in found if _has(each, band)))
         for band in bands
         for period, found in sorted(by_period.items())
     )
-    return [shown for shown in all_shown if shown[2]]
+    return tuple(archive for archive in all_archives if archive.datasets)
 
 
 def _has(dataset: Dataset, band: Band) -> bool:
     return any(file.endswith(suffix_of(band.name)) for file in dataset.entries)
 
 
-def _archive_name(band: Band, period: str) -> str:
-    return f"{band.name}_{period}.pmtiles"
+def _find_change(series: ShownSeries | None) -> tuple[_Archive, ...]:
+    """Archives of a series: of the class, and of what a click tells."""
+    if series is None:
+        return ()
+    return tuple(_Archive(band, series.period, series.datasets) for band in (CHANGE_CLASS, *_ASKED))
 
 
-def _describe(
-    store: Store,
-    product: Product,
-    grid: MosaicGrid,
-    datasets: Sequence[Dataset],
-    shown: Sequence[_Shown],
-    reports: Sequence[ReportedDistricts],
-    *,
-    offline: bool,
-) -> Document:
-    """What the page shows."""
+def _describe(store: Store, product: Product, grid: MosaicGrid, tiles: Sequence[Tile]) -> Document:
+    """What the page shows, and where."""
     collection = find_collection(store, product.name)
     synthetic = is_synthetic(collection)
     region = title_of_region(collection or {}) or product.region
     credit = (collection or {}).get("attribution")
-    files: dict[Band, dict[str, str]] = {}
-    for band, period, _ in shown:
-        files.setdefault(band, {})[Period.parse(period).words] = _archive_name(band, period)
-    bounds, outline = _outline(grid, [each.tile for each in datasets])
+    bounds, outline = _outline(grid, tiles)
     return {
         "title": mark_title(f"Cropland, {region}", synthetic=synthetic),
         "synthetic": synthetic,
         "credit": f"{credit or product.name}, version {product.version}",
-        "years": sorted({year for found in files.values() for year in found}),
         "zoom": deepest_zoom(grid.meters),
         "bounds": bounds,
         "outline": outline,
-        "offline": OFFLINE if offline else None,
-        "layers": [_describe_layer(band, found) for band, found in files.items()],
-        "reports": [
-            {"year": each.year, "level": each.level, "districts": list(each.districts)}
-            for each in reports
-        ],
     }
 
 
-def _describe_layer(band: Band, files: Mapping[str, str]) -> Document:
+def _describe_yearly(archives: Sequence[_Archive]) -> Iterator[Document]:
+    """Layers that every year has."""
+    files: dict[Band, dict[str, str]] = {}
+    for each in archives:
+        files.setdefault(each.band, {})[each.period.words] = each.name
+    for band, found in files.items():
+        yield {**_describe_layer(band), "files": found}
+
+
+def _describe_change(archives: Sequence[_Archive], is_coarse: bool) -> Iterator[Document]:
+    """The layer of a series, if there is one."""
+    if not archives:
+        return
+    names = {each.band.name: each.name for each in archives}
+    years = archives[0].period
+    layer = _describe_layer(CHANGE_CLASS)
+    if is_coarse:
+        layer["description"] += (
+            " Of the pixels of the results that are one of this map the most frequent class is "
+            "shown; a click tells the years of one of them."
+        )
+    yield {
+        **layer,
+        "name": CHANGE,
+        "span": years.words,
+        "years": [year.words for year in years.years],
+        "file": names[CHANGE_CLASS.name],
+        **{band.name: names[band.name] for band in _ASKED},
+    }
+
+
+def _describe_figures(figures: WebFigures) -> Document:
+    change = figures.change
+    return {
+        "reports": [
+            {"year": each.year, "level": each.level, "districts": list(each.districts)}
+            for each in figures.districts
+        ],
+        "change": None if change is None else asdict(change),
+    }
+
+
+def _describe_layer(band: Band) -> Document:
     return {
         "name": band.name,
         "title": band.title,
@@ -311,7 +359,6 @@ def _describe_layer(band: Band, files: Mapping[str, str]) -> Document:
         "palette": {str(value): color for value, color in band.opaque_palette.items()},
         "legend": list(_legend(band)),
         "values": {str(found.value): found.title for found in band.classes},
-        "files": dict(files),
     }
 
 

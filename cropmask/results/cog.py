@@ -218,11 +218,9 @@ def read_reduced(
     raster: Any,  # noqa: ANN401 (rasterio is untyped)
     band: Band,
     shape: tuple[int, int],
-) -> NDArray[np.uint8]:
-    """A band, uint8 ``(y, x)``, in so many pixels: of the overview that is just fine enough."""
-    pixels: NDArray[np.uint8] = raster.read(
-        1, out_shape=shape, resampling=Resampling[band.overview]
-    )
+) -> NDArray[Any]:
+    """A band ``(y, x)`` in so many pixels: of the overview that is just fine enough."""
+    pixels: NDArray[Any] = raster.read(1, out_shape=shape, resampling=Resampling[band.overview])
     return pixels
 
 
@@ -241,8 +239,8 @@ def write_rgba(path: Path, pixels: NDArray[np.uint8]) -> None:
         _save(raster, path, driver="PNG", ZLEVEL="9")
 
 
-def encode_gray(values: NDArray[np.uint8]) -> bytes:
-    """PNG of values, uint8 ``(y, x)``, as they are."""
+def encode_gray(values: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """PNG of values ``(y, x)`` as they are, in one byte or two."""
     with _raster(values[np.newaxis], None) as raster, MemoryFile() as encoded:
         rasterio.shutil.copy(raster, encoded.name, driver="PNG", ZLEVEL="6")
         return bytes(encoded.getbuffer())
@@ -263,14 +261,16 @@ def load_file_facts(path: Path) -> FileFacts:
 
 @contextlib.contextmanager
 def _raster(
-    pixels: NDArray[np.uint8], box: GeoBox | None, nodata: int | None = None
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], box: GeoBox | None, nodata: int | None = None
 ) -> Iterator[Any]:
     """A raster in memory, ``(band, y, x)``; without a box it has pixel coordinates only."""
     count, height, width = pixels.shape
-    if pixels.dtype != np.uint8 or (box is not None and box.shape != (height, width)):
-        raise ValueError(f"{pixels.dtype} {pixels.shape} does not fit uint8 {box}")
+    dtype = str(pixels.dtype)
+    is_known = dtype in ("uint8", "uint16")
+    if not is_known or (box is not None and box.shape != (height, width)):
+        raise ValueError(f"{dtype} {pixels.shape} does not fit bytes {box}")
     place = {} if box is None else {"crs": str(box.crs), "transform": box.transform}
-    profile = {"count": count, "height": height, "width": width, "dtype": "uint8"}
+    profile = {"count": count, "height": height, "width": width, "dtype": dtype}
     # rasterio deletes what it finds under the name of a new dataset: no path of a user's.
     name = f"/vsimem/{uuid4().hex}"
     with rasterio.Env(GDAL_PAM_ENABLED="NO"):

@@ -8,7 +8,7 @@ from hashlib import sha256
 from html import escape
 from typing import Final
 
-_VOID: Final = frozenset({"br", "img", "meta"})
+_VOID: Final = frozenset({"br", "img", "link", "meta"})
 """Elements without content, which have no end tag."""
 
 

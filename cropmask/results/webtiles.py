@@ -21,7 +21,6 @@ from rasterio.windows import Window
 
 from cropmask.errors import Misconfigured, Reason
 from cropmask.grid import CRS
-from cropmask.product import NODATA
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.results.cog import encode_gray
 
@@ -53,17 +52,19 @@ def _pixel_meters(zoom: int) -> float:
     return _WORLD_METERS / TILE_PIXELS / 2.0**zoom
 
 
-def write_tiles(mosaic: Path, path: Path, name: str) -> int:
-    """Cut a mosaic into a PMTiles archive of all zooms; the number of its tiles.
+def write_tiles(mosaic: Path, path: Path, name: str, *, only_deepest: bool = False) -> int:
+    """Cut a mosaic into a PMTiles archive; the number of its tiles.
 
     Parameters
     ----------
     mosaic
-        COG of uint8, nodata 255, on the grid's projection, with overviews.
+        COG of one band of bytes, or of two bytes, on the grid's projection, with overviews.
     path
         Archive to write; equal pixels give equal bytes.
     name
         What it shows, for its metadata.
+    only_deepest
+        Whether values are only asked for, and not drawn: then smaller scales are left out.
 
     Raises
     ------
@@ -77,13 +78,15 @@ def write_tiles(mosaic: Path, path: Path, name: str) -> int:
     with rasterio.open(mosaic) as raster:
         west, south, east, north = raster.bounds
         meters, overviews = raster.res[0], raster.overviews(1)
+        empty = np.full((TILE_PIXELS,) * 2, raster.nodata, raster.dtypes[0])
     last = deepest_zoom(round(meters))
+    first = last if only_deepest else 0
     to_grid = Transformer.from_crs(4326, CRS, always_xy=True)
     bounds = _degrees((west, south, east, north))
     count = 0
     with translate_os_errors(path, "written"), path.open("wb") as file:
         writer: Any = Writer(file)  # type: ignore[no-untyped-call]
-        for zoom in range(last + 1):
+        for zoom in range(first, last + 1):
             wanted = _pixel_meters(zoom) / meters
             fitting = [at for at, factor in enumerate(overviews) if factor <= 1.2 * wanted]
             level = {"overview_level": fitting[-1]} if fitting else {}
@@ -91,11 +94,11 @@ def write_tiles(mosaic: Path, path: Path, name: str) -> int:
                 writer.write_tile(tile_id, encode_gray(values))
                 count += 1
         if not count:  # all nodata: an archive has at least one tile
-            writer.write_tile(0, encode_gray(np.full((TILE_PIXELS,) * 2, NODATA, np.uint8)))
+            writer.write_tile(0, encode_gray(empty))
         edges = [round(1e7 * degrees) for degrees in bounds]
         names = ("min_lon_e7", "min_lat_e7", "max_lon_e7", "max_lat_e7")
         middle = {
-            "center_zoom": 0,
+            "center_zoom": first,
             "center_lon_e7": (edges[0] + edges[2]) // 2,
             "center_lat_e7": (edges[1] + edges[3]) // 2,
         }
@@ -115,7 +118,7 @@ def _cut(
     zoom: int,
     bounds: tuple[float, ...],
     to_grid: Transformer,
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """Tiles of a zoom that are not all nodata, in the order of an archive."""
     from pmtiles.tile import zxy_to_tileid
 
@@ -138,7 +141,7 @@ def _read_tile(
     x: int,
     y: int,
     to_grid: Transformer,
-) -> NDArray[np.uint8] | None:
+) -> NDArray[Any] | None:
     """Values of a tile ``(y, x)``; None if all of it is nodata."""
     centers = (np.arange(TILE_PIXELS) + 0.5) / TILE_PIXELS
     turns = 2.0**zoom
@@ -157,9 +160,9 @@ def _read_tile(
     window = Window(columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1)
     pixels = raster.read(1, window=window)
     found = pixels[np.ix_(rows - rows[0], columns - columns[0])]
-    if (found == NODATA).all():
+    if (found == raster.nodata).all():
         return None
-    values = np.full((TILE_PIXELS, TILE_PIXELS), NODATA, np.uint8)
+    values = np.full((TILE_PIXELS, TILE_PIXELS), raster.nodata, found.dtype)
     values[np.ix_(*inside)] = found
     return values
 

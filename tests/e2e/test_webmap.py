@@ -14,11 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from numpy.typing import NDArray
+from pyproj import Transformer
 
 from cropmask.catalog.mappage import map_library_folder
 from cropmask.core.cropmap import CropMap
-from cropmask.grid import Tile
-from cropmask.operate.web import find_web_product, make_web, parse_districts
+from cropmask.core.seriesmap import SeriesPixels
+from cropmask.grid import CRS, Tile
+from cropmask.operate.web import WebFigures, find_web_product, make_web
+from cropmask.operate.webfigures import parse_change, parse_districts
 from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset
 from cropmask.site.site import open_site
@@ -28,6 +32,7 @@ from tests.browser import needs_chromium
 from tests.devtools import Page, open_page
 from tests.e2e.test_browse import running
 from tests.results import COLLECTION, EASTERN, made_up_map, make_facts
+from tests.years import draw_prob, draw_truth, put_simple_series
 
 LIBRARY = map_library_folder(open_site().cache)
 needs_library = pytest.mark.skipif(
@@ -44,6 +49,21 @@ REPORT = {
         {"name": "South", "hectares": {"estimate": None, "low": None, "high": None}},
     ],
 }
+AREA = {
+    "regions": ["eastern"],
+    "since": "2019--P1Y",
+    "period": "2024--P1Y",
+    "level": 0.9,
+    "area": {
+        "classes": ["stable other", "stable crop", "gain", "loss"],
+        "hectares": {
+            "estimate": [90_000, 50_000, 4321, 7654],
+            "low": [80_000, 40_000, 3000, 6000],
+            "high": [99_000, 60_000, 5000, 9000],
+        },
+    },
+    "net_gain_hectares": {"estimate": -3333, "low": -5000, "high": -1000},
+}
 
 
 def put_year(store: FolderStore, tile: Tile, period: Period, share: int) -> None:
@@ -56,21 +76,37 @@ def put_year(store: FolderStore, tile: Tile, period: Period, share: int) -> None
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A web map of two tiles and three years, with districts."""
+def series(results: FolderStore) -> SeriesPixels:
+    """The series of the first tile, over more years than there are maps of; even within fields."""
+    prob = draw_prob(draw_truth())[:, ::12, ::12].repeat(12, axis=1).repeat(12, axis=2)
+    return put_simple_series(results, EASTERN, TILES[0], prob)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    """Maps of two tiles and three years."""
     results = FolderStore(tmp_path_factory.mktemp("results"))
     for share, year in zip((80, 50, 20), YEARS, strict=True):
         for tile in TILES:
             put_year(results, tile, Period.parse(year), share)
-    report = tmp_path_factory.mktemp("report") / "report.json"
+    return results
+
+
+@pytest.fixture(scope="module")
+def folder(
+    results: FolderStore, series: SeriesPixels, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A web map of all that, with districts and areas of change."""
+    report, area = (tmp_path_factory.mktemp("figures") / name for name in ("report", "area"))
     report.write_text(json.dumps(REPORT))
+    area.write_text(json.dumps(AREA))
     made = tmp_path_factory.mktemp("web")
     make_web(
         results,
         FolderStore(made),
         find_web_product(results, None),
         LIBRARY,
-        reports=[parse_districts(report)],
+        figures=WebFigures((parse_districts(report),), parse_change(area, "eastern")),
         meters=200,
         progress=lambda *_: None,
     )
@@ -91,15 +127,35 @@ def choose(page: Page, control: str, value: object, event: str = "input") -> Non
 
 
 def pixel(page: Page) -> list[list[str]]:
-    """Rows of the table of a pixel."""
+    """Rows of the tables of a pixel: its years, and what became of it."""
     page.wait("!!document.querySelector('#pixel td')")
     rows = "[...document.querySelectorAll('#pixel tbody tr')]"
     return list(page.value(f"{rows}.map(row => [...row.cells].map(cell => cell.innerText))"))
 
 
+def find_gain(series: SeriesPixels) -> tuple[int, int]:
+    """Row and column amid pixels that all became cropland, and flickered equally often."""
+    size, bands = 6, [series[name] for name in ("class", "history", "flickers")]
+    blocks = [band.reshape(960 // size, size, -1, size) for band in bands]
+    is_even = np.logical_and.reduce([np.ptp(each, axis=(1, 3)) == 0 for each in blocks])
+    is_gain = is_even & (blocks[0][:, 0, :, 0] == 2) & (blocks[2][:, 0, :, 0] > 0)
+    row, column = np.argwhere(is_gain)[0]
+    return int(row) * size + size // 2, int(column) * size + size // 2
+
+
+def point_at(row: int, column: int) -> str:
+    """Latitude and longitude of a pixel of the first tile, as in a link."""
+    left, _, _, top = TILES[0].bounds
+    to_degrees = Transformer.from_crs(CRS, 4326, always_xy=True)
+    longitude, latitude = to_degrees.transform(left + 100 * column, top - 100 * row)
+    return f"{latitude:.5f}/{longitude:.5f}"
+
+
 @needs_chromium
 @needs_library
-def test_a_person_moves_through_years_and_asks_for_a_pixel(folder: Path) -> None:
+def test_a_person_moves_through_years_and_asks_for_a_pixel(
+    folder: Path, series: SeriesPixels
+) -> None:
     # Beside the page, a first view reads some tiles of overviews: 0.05 MB were measured.
     assert (folder / "index.html").stat().st_size < 1_300_000
     with running("browse", folder, "--no-open") as address, open_page() as page:
@@ -122,7 +178,8 @@ def test_a_person_moves_through_years_and_asks_for_a_pixel(folder: Path) -> None
         clicked = page.value(caption)
         page.click("Values at the center", "button")
         page.wait(f"{caption} !== {json.dumps(clicked)}")
-        assert [row[0] for row in rows] == list(YEARS)
+        assert [row[0] for row in rows] == [*map(str, range(2019, 2025)), rows[-1][0]]
+        assert {row[1] for row in rows[3:6]} == {"not mapped"}
         assert page.text().count("North <b>") == 1, "names are text, not markup"
         page.see("1,234", "too few points", "95 % interval")
         choose(page, "layer", "prob", "change")
@@ -132,14 +189,52 @@ def test_a_person_moves_through_years_and_asks_for_a_pixel(folder: Path) -> None
         page.wait("!!document.querySelector('#other.on canvas')")
         link = page.value("location.href")
         assert re.search(r"#map=[\d./-]+&layer=prob&year=2019&opacity=90&swipe=2020&split=50", link)
+        look_at_change(page, series)
         assert page.errors == []
+
+
+def look_at_change(page: Page, series: SeriesPixels) -> None:
+    """Choose the layer of change, and ask for a pixel that became cropland."""
+    page.see("-3,333", "90 % interval; not a count of flags")
+    row, column = find_gain(series)
+    choose(page, "layer", "change", "change")
+    wait_until_drawn(page)
+    page.see("A flag, no area", "2019 to 2024, all years together", "No longer cropland")
+    for control in ("year", "swipe"):
+        assert page.value(f"document.getElementById('{control}').disabled") is True
+    assert not page.value("document.querySelector('#other.on')"), "one map, not two"
+    assert 0.001 < colored_share(page, (0x21, 0x66, 0xAC)) < 0.02
+    page.value(f"location.hash = '#map=12/{point_at(row, column)}&layer=change'")
+    caption = "document.querySelector('#pixel caption').innerText"
+    before = page.value(caption)
+    page.click("Values at the center", "button")
+    page.wait(f"{caption} !== {json.dumps(before)}")
+    *years, change = pixel(page)
+    bits = int(series["history"][row, column])
+    states = ["Cropland" if bits >> at & 1 else "Not cropland" for at in range(6)]
+    assert [each[-1] for each in years] == states
+    facts = [int(series[name][row, column]) for name in ("changed", "flickers")]
+    assert change == ["Became cropland", *map(str, facts)]
+    choose(page, "layer", "mask", "change")
+    page.wait("document.getElementById('year').disabled === false")
+
+
+def see_map(page: Page) -> NDArray[np.float32]:
+    """Red, green and blue of the map ``(y, x, color)``."""
+    shot = page.send("Page.captureScreenshot", format="png")["data"]
+    return np.asarray(imread(BytesIO(b64decode(shot)), format="png")[50:-50, :800, :3])
 
 
 def crop_share(page: Page) -> float:
     """Share of the map's pixels that are yellow, as the filtered crop is."""
-    shot = page.send("Page.captureScreenshot", format="png")["data"]
-    seen = imread(BytesIO(b64decode(shot)), format="png")[50:-50, :900, :3]
+    seen = see_map(page)
     return float(((seen[..., 0] > 0.8) & (seen[..., 1] > 0.8) & (seen[..., 2] < 0.4)).mean())
+
+
+def colored_share(page: Page, color: tuple[int, int, int]) -> float:
+    """Share of the map's pixels that have nearly a color, of which a tenth is the ground's."""
+    away = np.abs(see_map(page) * 255 - np.array(color)).max(axis=-1)
+    return float((away < 30).mean())
 
 
 @needs_chromium

@@ -27,6 +27,7 @@ from cropmask.errors import Rejected
 from cropmask.grid import CRS, Tile, tile_polygon
 from cropmask.operate.assessment import AssessRequest, open_assessment
 from cropmask.operate.sample import SampleRequest, make_sample, open_frame
+from cropmask.operate.webfigures import parse_change
 from cropmask.product import Product
 from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset
@@ -271,7 +272,11 @@ def test_commands_from_two_maps_to_a_change_that_can_be_published(
     assert said.exit_code == 0, said.output
     assert "Cropland from 2019 to 2024, 95 % intervals" in said.output
     assert "BIASED, not for publication: the difference of the two maps" in said.output
-    document = json.loads(run("area", "--change", *given, "--json").stdout)
+    text = run("area", "--change", *given, "--json").stdout
+    document = json.loads(text)
+    (tmp_path / "change.json").write_text(text)
+    for_the_web = parse_change(tmp_path / "change.json", "plain")
+    assert (for_the_web.since, for_the_web.year) == ("2019", "2024")
     times = document["map_difference_times_biased"]["gain"]
     hectares = document["area"]["hectares"]
     mapped = document["area"]["pixel_count_hectares_biased"][GAIN]

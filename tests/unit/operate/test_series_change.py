@@ -25,6 +25,7 @@ from cropmask.grid import Tile
 from cropmask.operate.assessment import AssessRequest, open_assessment
 from cropmask.operate.mapseries import map_series
 from cropmask.operate.sample import SampleRequest, make_sample, open_frame
+from cropmask.operate.webfigures import parse_change
 from cropmask.results.finder import make_place
 from cropmask.task import Task
 from tests.regions import NAME
@@ -201,8 +202,13 @@ def test_commands_from_a_series_to_a_change_that_can_be_published(
     assert "Cropland from 2019 to 2024, 95 % intervals" in said.output
     assert "BIASED, not for publication: the flags of the series" in said.output
     assert "BIASED, not for publication: the difference of the two maps" in said.output
-    document = json.loads(run(land, *given, "--json").stdout)
+    text = run(land, *given, "--json").stdout
+    document = json.loads(text)
     found = document["area"]["hectares"]
+    (tmp_path / "change.json").write_text(text)
+    for_the_web = parse_change(tmp_path / "change.json", NAME)
+    assert (for_the_web.since, for_the_web.year) == ("2019", "2024")
+    assert for_the_web.areas[0]["estimate"] == found["estimate"][GAIN]
     counts = {"series_flags": land.strata, "map_difference": land.difference()}
     for name, pixels in counts.items():
         for change, word in ((GAIN, "gain"), (LOSS, "loss")):

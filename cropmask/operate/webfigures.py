@@ -1,0 +1,131 @@
+"""Figures to show beside a web map: those of a report, and areas of change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cropmask.assess.change import CHANGE_NAMES
+from cropmask.core.series import GAIN, LOSS, STABLE_CROP, STABLE_OTHER
+from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.stac.facts import Document
+from cropmask.task import Period
+
+_RANGE: Final = ("estimate", "low", "high")
+_GROWTH: Final = {GAIN: "Became cropland", LOSS: "No longer cropland"}
+_STABLE: Final = {STABLE_CROP: "Cropland in both", STABLE_OTHER: "Other in both"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedDistricts:
+    """Cropland by district of a year, as a report has it."""
+
+    year: str
+    """The period in words."""
+    level: float
+    """Confidence of the intervals."""
+    districts: tuple[Document, ...]
+    """Name, estimate, low and high, in hectares; null where there are too few points."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedChange:
+    """Areas of change between two years, from a sample."""
+
+    since: str
+    """The first year in words."""
+    year: str
+    """The last one."""
+    level: float
+    """Confidence of the intervals."""
+    areas: tuple[Document, ...]
+    """Name, estimate, low and high, in hectares."""
+
+
+def parse_districts(path: Path) -> ReportedDistricts:
+    """Numbers of districts in the JSON of ``cropmask report``.
+
+    Raises
+    ------
+    Misconfigured
+        If the file cannot be read, or is something else.
+    """
+    try:
+        document = _load(path)
+        if document["mark"] != "cropmask report":
+            raise KeyError("mark")
+        lines = tuple(_pick(str(line["name"]), line["hectares"]) for line in document["districts"])
+        year = Period.parse(str(document["origin"]["period"])).words
+        return ReportedDistricts(year, float(document["level"]), lines)
+    except _UNLIKE:
+        raise Misconfigured(
+            f"{path} is no file of 'cropmask report': give the .json beside its page",
+            reason=Reason.BAD_VALUE,
+        ) from None
+
+
+def parse_change(path: Path, region: str) -> ReportedChange:
+    """Areas of change of a region in what ``cropmask area --change --json`` prints.
+
+    Raises
+    ------
+    Misconfigured
+        If the file cannot be read, is something else, or of other regions.
+    """
+    try:
+        document = _load(path)
+        classes, hectares = document["area"]["classes"], document["area"]["hectares"]
+        if tuple(classes) != CHANGE_NAMES:
+            raise KeyError("classes")
+        years = Period.parse(str(document["period"])).years
+        since = Period.parse(str(document.get("since", years[0]))).words
+        areas = (
+            *(_pick(name, hectares, at) for at, name in _GROWTH.items()),
+            _pick("Gain less loss", document["net_gain_hectares"]),
+            *(_pick(name, hectares, at) for at, name in _STABLE.items()),
+        )
+        found = ReportedChange(since, years[-1].words, float(document["level"]), areas)
+        regions = [str(name) for name in document["regions"]]
+    except _UNLIKE:
+        raise Misconfigured(
+            f"{path} is not what 'cropmask area --change --json' prints",
+            reason=Reason.BAD_VALUE,
+        ) from None
+    if regions != [region]:
+        raise Misconfigured(
+            f"{path} has the area of {', '.join(regions)}, not that of {region} alone: estimate it "
+            f"with --region {region}",
+            reason=Reason.BAD_VALUE,
+        )
+    return found
+
+
+_UNLIKE: Final = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    Rejected,
+)
+"""What is raised where a file is none of ours."""
+
+
+def _load(path: Path) -> Any:  # noqa: ANN401 (any JSON)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _pick(name: str, figures: Mapping[str, Any], at: int | None = None) -> Document:
+    """An estimate and its interval, of several if they are lists; null for too few points."""
+    values = {key: figures[key] if at is None else figures[key][at] for key in _RANGE}
+    return {
+        "name": name,
+        **{key: None if value is None else float(value) for key, value in values.items()},
+    }
