@@ -57,13 +57,14 @@ class Period:
         match = _PERIOD.fullmatch(f"{text}--P1Y" if _YEAR.fullmatch(text) else text)
         year, month, count, unit = match.groups() if match else ("0", None, "0", "Y")
         months = int(count) * (12 if unit == "Y" else 1)
-        if not (
-            1 <= int(year) <= 9988
-            and 1 <= int(month or 1) <= 12
-            and 1 <= months <= 12 * MOST_SERIES
-        ):
+        if not (1 <= int(year) <= 9988 and 1 <= int(month or 1) <= 12 and months):
             raise Rejected(
                 f"'{text}' is not a period: write it like 2019--P1Y", reason=Reason.BAD_PERIOD
+            )
+        if months > 12 * MOST_SERIES:
+            raise Rejected(
+                f"'{text}' is too long: a series has at most {MOST_SERIES} years",
+                reason=Reason.BAD_PERIOD,
             )
         return cls(date(int(year), int(month or 1), 1), months)
 

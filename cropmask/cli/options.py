@@ -80,7 +80,8 @@ def _describe_bounds(bounds: Any) -> str:  # noqa: ANN401 (an IntRange or FloatR
 def read_tiles(text: str) -> list[Tile]:
     """Tiles of ``--tiles``: named on the command line, or in a file with one on each line."""
     try:
-        content = sys.stdin.read() if text == "-" else Path(text).read_text(encoding="utf-8")
+        # The path of nothing is this folder.
+        content = sys.stdin.read() if text == "-" else text and Path(text).read_text("utf-8")
     except (FileNotFoundError, NotADirectoryError):
         content = text
     except (OSError, ValueError) as error:
@@ -299,6 +300,8 @@ def _read_years(text: str) -> Period:
     """Calendar years such as 2019-2024, or the period 2019--P6Y."""
     match = _YEARS.fullmatch(text)
     if match is None:
+        if "-" in text and "--" not in text:
+            raise click.BadParameter(f"'{text}' is no span of years: write it like 2019-2024")
         return Period.parse(text)
     first, last = map(int, match.groups())
     if last < first:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cropmask.cli import options
-from cropmask.cli.console import show_progress
+from cropmask.cli.console import show_progress, warn
 from cropmask.cli.output import print_result
 from cropmask.contract import ExitCode
 from cropmask.operate.formats import format_count
@@ -24,7 +24,8 @@ _SHOWN: Final = (
     *("stable_other", "stable_crop", "gain", "loss", "uncertain"),
     "flicker",
 )
-
+_POINTS: Final = 600
+"""Points of the sample that is proposed; docs/report.md says why not fewer."""
 
 _years_option = click.option(
     "--years",
@@ -82,11 +83,12 @@ def series(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (as
     region, years = _require(given)
     from cropmask.operate.mapseries import map_series
 
+    site = _open_site(given)
     with show_progress(quiet=given["as_json"]) as progress:
         found = map_series(
             region,
             years,
-            _open_site(given),
+            site,
             only=given["tiles"],
             gain=given["gain"],
             loss=given["loss"],
@@ -101,7 +103,9 @@ def series(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (as
         ],
         "left_out": {str(tile): str(why.reason) for tile, why in found.left_out.items()},
     }
-    print_result(document, _format_tiles(found), as_json=given["as_json"])
+    sample = site.commands.line_for("sample", region, years, "--points", str(_POINTS))
+    print_result(document, _format_tiles(found, sample), as_json=given["as_json"])
+    _warn_of_unmapped(found.fit)
     if not found.is_whole:
         sys.exit(ExitCode.REJECTED)
 
@@ -144,6 +148,7 @@ def fit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
             progress=progress,
         )
     print_result(_describe_fit(found), _format_fit(found), as_json=given["as_json"])
+    _warn_of_unmapped(found)
 
 
 def _require(given: dict[str, Any]) -> tuple[str, Period]:
@@ -172,12 +177,19 @@ def _describe_fit(found: SeriesFit) -> dict[str, Any]:
         "windows": fitted.places,
         "pixels": fitted.pixels,
         "synthetic": fitted.synthetic,
+        "unmapped_years": [str(year) for year in found.unmapped],
     }
+
+
+def _warn_of_unmapped(found: SeriesFit) -> None:
+    if found.unmapped:
+        years = ", ".join(year.words for year in found.unmapped)
+        warn(f"no tile has a map of {years}, so they tell nothing: are these the years meant?")
 
 
 def _format_fit(found: SeriesFit) -> Iterator[str]:
     fitted = found.fitted
-    what = "Fitted" if found.is_new else "Nothing to do: the rates are there, fitted"
+    what = "Fitted" if found.is_new else "The rates are there already, fitted"
     yield (
         f"{what} to {fitted.pixels:,} pixels in {format_count(fitted.places, 'window')} of "
         f"{format_count(fitted.tiles, 'tile')}."
@@ -196,13 +208,13 @@ def _format_rate(value: float, fitted: Rate | None) -> str:
     return f"{100 * value:.3f} % ({100 * fitted.low:.3f} to {100 * fitted.high:.3f})"
 
 
-def _format_tiles(found: MappedSeries) -> Iterator[str]:
+def _format_tiles(found: MappedSeries, sample: str) -> Iterator[str]:
     yield from _format_fit(found.fit)
     made = sum(one.state == "SUCCEEDED" for one in found.done.values())
     yield f"{format_count(made, 'tile')} made, {len(found.done) - made} there already."
     for name in _SHOWN:
         total = sum(one.statistics.get(f"{name}_hectares") or 0 for one in found.done.values())
         yield f"  {name.replace('_', ' '):<13} {total:>14,.0f} ha of pixels"
-    yield "These are flags, no areas: an area of change comes from a sample with change strata."
+    yield f"These are flags, no areas: an area of change comes from a sample of them, '{sample}'."
     for tile, why in found.left_out.items():
         yield f"  left out  {tile}: {why}"

@@ -7,7 +7,7 @@ enough years; a window is one place, since its pixels are not independent of eac
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,7 +23,7 @@ from cropmask.operate.fitcolors import choose_tiles, choose_windows
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.resultrows import read_result_window
 from cropmask.pixels.verify import expect_file, verify_files
-from cropmask.product import CALIBRATED, LEAST_SERIES, NODATA, PROB
+from cropmask.product import CALIBRATED, LEAST_SERIES, NODATA, PROB, Product
 from cropmask.region import Region
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, find_datasets, find_item, make_place
@@ -36,8 +36,9 @@ from cropmask.results.seriesfile import (
 from cropmask.site.site import Site
 from cropmask.sources.boundary import load_boundary
 from cropmask.stac.item import ResultItem
+from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
-from cropmask.tile.series import make_band_source
+from cropmask.tile.series import make_band_source, write_fit
 
 WINDOWS: Final = 300
 """Windows that pixels are taken of, about."""
@@ -57,6 +58,8 @@ class SeriesFit:
     address: str
     is_new: bool
     """Whether the file was written now."""
+    unmapped: tuple[Period, ...]
+    """Years of which no tile has a map."""
 
 
 def fit_region_series(
@@ -90,19 +93,36 @@ def fit_region_series(
     """
     period.check_series()
     store, product = site.store(), region.product
+    progress("search", 0.0)
     known = None if overwrite else find_series(store, product, period, site.resolution)
     if known is not None:
-        _refuse_other_rates(known, gain, loss)
+        _refuse_other_rates(known, write_fit(site, region, period), gain=gain, loss=loss)
+    mapped = _list_mapped(store, product, period)
+    with_maps = {dataset.period for dataset in mapped}
+    unmapped = tuple(year for year in period.years if str(year) not in with_maps)
+    if known is not None:
         address = store.uri(series_key(product, period, site.resolution))
-        return SeriesFit(known, address, is_new=False)
+        return SeriesFit(known, address, is_new=False, unmapped=unmapped)
     store.check_writable()
-    progress("search", 0.0)
-    maps = _find_maps(site, region, period)
+    fitted = _fit(_find_maps(site, region, period, mapped), period, site, gain, loss, progress)
+    address = put_region_series(store, product, period, site.resolution, fitted)
+    return SeriesFit(fitted, address, is_new=True, unmapped=unmapped)
+
+
+def _fit(
+    maps: _Maps,
+    period: Period,
+    site: Site,
+    gain: float | None,
+    loss: float | None,
+    progress: Progress,
+) -> RegionSeries:
+    """How years are smoothed, from pixels of some windows."""
     values, places, tiles = _take_samples(maps, period, site, progress)
     count = len(np.unique(places))
     if count < FOLDS:
         raise Rejected(
-            f"{count} windows of {len(maps.tiles)} tiles of region {region.name} have data, and "
+            f"{count} windows of {len(maps.tiles)} tiles of region {maps.region} have data, and "
             f"rates need {FOLDS}: map more of the region",
             reason=Reason.NO_RESULTS,
         )
@@ -113,7 +133,7 @@ def fit_region_series(
         gain=found.model.gain if gain is None else gain,
         loss=found.model.loss if loss is None else loss,
     )
-    fitted = RegionSeries(
+    return RegionSeries(
         model,
         found.gain if gain is None else None,
         found.loss if loss is None else None,
@@ -123,40 +143,51 @@ def fit_region_series(
         values.shape[1],
         any(item.synthetic for years in maps.tiles.values() for item in years.values()),
     )
-    address = put_region_series(store, product, period, site.resolution, fitted)
-    return SeriesFit(fitted, address, is_new=True)
 
 
-def _refuse_other_rates(known: RegionSeries, gain: float | None, loss: float | None) -> None:
+def _refuse_other_rates(known: RegionSeries, fit: str, **asked: float | None) -> None:
     """Raise Rejected if rates are asked for that are not those that are there."""
-    for name, asked in (("gain", gain), ("loss", loss)):
+    given = {name: rate for name, rate in asked.items() if rate is not None}
+    words = "".join(f" --{name} {rate}" for name, rate in given.items())
+    for name, rate in given.items():
         there = getattr(known.model, name)
-        if asked is not None and asked != there:
+        if rate != there:
             raise Rejected(
-                f"a {name} of {there} is there already, not {asked}: add --overwrite to replace it",
+                f"a {name} of {there} is there already, not {rate}: replace it with "
+                f"'{fit}{words} --overwrite'",
                 reason=Reason.CHANGED,
             )
+
+
+def _list_mapped(store: Store, product: Product, period: Period) -> tuple[Dataset, ...]:
+    """Finished maps of the years, by one listing."""
+    years = set(map(str, period.years))
+    return tuple(
+        dataset
+        for dataset in find_datasets(store, product)
+        if dataset.is_finished and dataset.period in years
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Maps:
     """Maps of a region that a series can be made of."""
 
+    region: str
     tiles: Mapping[Tile, Years]
     """Of tiles that have enough years."""
     band: str
     """What evidence is read of: calibrated percentages if every map has them."""
 
 
-def _find_maps(site: Site, region: Region, period: Period) -> _Maps:
+def _find_maps(site: Site, region: Region, period: Period, mapped: Sequence[Dataset]) -> _Maps:
     store, product = site.store(), region.product
     boundary = load_boundary(site.inputs(region).boundary, site.read.limits)
     wanted = set(tiles_within(boundary))
     by_tile: dict[Tile, list[Dataset]] = {}
-    for year in period.years:
-        for dataset in find_datasets(store, product, str(year)):
-            if dataset.is_finished and dataset.tile in wanted:
-                by_tile.setdefault(dataset.tile, []).append(dataset)
+    for dataset in mapped:
+        if dataset.tile in wanted:
+            by_tile.setdefault(dataset.tile, []).append(dataset)
     usable = {tile: found for tile, found in by_tile.items() if len(found) >= LEAST_SERIES}
     if not usable:
         most = max(map(len, by_tile.values()), default=0)
@@ -186,7 +217,7 @@ def _find_maps(site: Site, region: Region, period: Period) -> _Maps:
                 reason=Reason.CHANGED,
             )
     is_calibrated = all(CALIBRATED.name in item.assets for item in items)
-    return _Maps(tiles, CALIBRATED.name if is_calibrated else PROB.name)
+    return _Maps(region.name, tiles, CALIBRATED.name if is_calibrated else PROB.name)
 
 
 def _take_samples(

@@ -68,7 +68,8 @@ def find_item(store: Store, place: Place) -> ResultItem | None:
     item = parse_item(place.item, text)
     if item is None:
         raise Rejected(
-            f"{store.uri(place.item)} is not an item of ours: remove it or use --overwrite",
+            f"{store.uri(place.item)} is not an item of ours: remove it, or make it anew with "
+            "--overwrite",
             reason=Reason.BAD_ITEM,
         )
     return item

@@ -57,6 +57,7 @@ def find_fitted(
         return parse(text)
     except ValueError as error:
         raise Misconfigured(
-            f"{store.uri(key)} cannot be used ({error}): fit the {what} anew, with --overwrite",
+            f"{store.uri(key)} cannot be used ({error}): fit the {what} anew, with "
+            f"--overwrite of '{what} fit'",
             reason=reason,
         ) from None

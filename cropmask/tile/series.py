@@ -126,6 +126,13 @@ class SeriesJob:
         return (band,) if band == PROB.name else (MASK.name, band)
 
 
+def write_fit(site: Site, region: Region, period: Period, *words: str) -> str:
+    """The command that fits how the years of a region are smoothed."""
+    years = f"{period.start.year}-{period.end.year}"
+    where = ("--region", region.argument, "--years", years, "--resolution", str(site.resolution))
+    return site.commands.line("series fit", *where, *words)
+
+
 def require_series(site: Site, region: Region, period: Period) -> RegionSeries:
     """What the years of a region are smoothed with.
 
@@ -133,13 +140,10 @@ def require_series(site: Site, region: Region, period: Period) -> RegionSeries:
     """
     fitted = find_series(site.store(), region.product, period, site.resolution)
     if fitted is None:
-        years = f"{period.start.year}-{period.end.year}"
-        size = str(site.resolution)
-        words = ("--region", region.argument, "--years", years, "--resolution", size)
         raise Misconfigured(
             f"no rates of change of {region.product.name} {region.version}, {period}, at "
             f"{site.resolution} m are in {site.output}, which a series needs: fit them once, with "
-            f"'{site.commands.line('series fit', *words)}'",
+            f"'{write_fit(site, region, period)}'",
             reason=Reason.NO_SERIES,
         )
     return fitted

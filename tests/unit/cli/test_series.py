@@ -208,14 +208,14 @@ def test_a_damaged_map_is_not_used(copied: YearlyMaps) -> None:
 
 def test_rates_may_be_given(copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitseries, "MOST_PIXELS", FEW_PIXELS)
-    with pytest.raises(Rejected, match=r"a gain of .* is there already"):
+    with pytest.raises(Rejected, match=r"is there already.*series fit .* --gain 0.01 --overwrite'"):
         run(copied, *REGION, "--gain", "0.01")
     said = run(copied, "fit", *REGION, "--gain", "0.01", "--overwrite")
     assert "gain a year  1.000 % (given)" in said.output
     with pytest.raises(Rejected, match="another model"):
         run_series(TASK, copied.site())
     again = run(copied, "fit", *REGION)
-    assert again.output.startswith("Nothing to do")
+    assert again.output.startswith("The rates are there already")
     key = series_key(PRODUCT, PERIOD, 100)
     copied.store.put(key, b"{}", "application/json")
     with pytest.raises(Misconfigured, match="fit the series anew"):
@@ -234,14 +234,29 @@ def test_too_few_years_are_refused_with_the_reason(maps: YearlyMaps) -> None:
         run(maps, "--region", NAME, "--years", "2012-2019")
     refused = {
         "2019--P3Y": "too few",
-        "2019--P16Y": "is not a period",
+        "2019--P16Y": "at most 15 years",
         "2019-07--P60M": "no series of calendar years",
     }
     for text, why in refused.items():
         with pytest.raises(Rejected, match=why):
             Period.of_task(text)
     assert run(maps, "--region", NAME).exit_code == 2
+    slip = run(maps, "--region", NAME, "--years", "2020-07")
+    assert "is no span of years: write it like 2019-2024" in " ".join(slip.output.split())
     assert run(maps, *REGION, "fit", *REGION).exit_code == 2
+
+
+def test_years_that_nobody_mapped_are_told(
+    copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitseries, "MOST_PIXELS", FEW_PIXELS)
+    slip = ("--region", NAME, "--years", "2017-2024")
+    assert "no tile has a map of 2017, 2018" in run(copied, "fit", *slip).stderr
+    said = run(copied, "fit", *slip, "--json")
+    assert json.loads(said.stdout)["unmapped_years"] == ["2017--P1Y", "2018--P1Y"]
+    whole = run(copied, *REGION)
+    assert "warning" not in whole.stderr
+    assert f"cropmask sample --region {NAME} --period {PERIOD} --points 600" in whole.output
 
 
 class Listener:
