@@ -15,7 +15,13 @@ from cropmask.core.sharedcolors import SharedColors
 from cropmask.core.stretch import Spread
 from cropmask.errors import Reason
 from cropmask.product import Product
-from cropmask.results.fittedfile import StrictDocument, find_fitted, fitted_key, parse_document
+from cropmask.results.fittedfile import (
+    FittedDocument,
+    StrictDocument,
+    find_fitted,
+    fitted_key,
+    parse_document,
+)
 from cropmask.stac.facts import encode_json
 from cropmask.stac.links import JSON_TYPE
 from cropmask.store.protocol import Store
@@ -32,13 +38,8 @@ class _Band(StrictDocument):
     centers: _Centers
 
 
-class _Document(StrictDocument):
+class _Document(FittedDocument):
     colors: Literal[1]
-    product: str
-    version: str
-    period: str
-    resolution: int
-    synthetic: bool
     bands: Annotated[tuple[_Band, ...], Field(min_length=2, max_length=2)]
     tiles: tuple[str, ...]
     left_out: dict[str, str]
@@ -81,9 +82,9 @@ class FittedColors:
         )
 
     @classmethod
-    def from_json(cls, text: bytes) -> Self:
-        """Colors of a document; ValueError if it is none."""
-        found = parse_document(_Document, text)
+    def from_json(cls, text: bytes, product: Product, period: Period, resolution: int) -> Self:
+        """Colors of a document; ValueError if it is none, or of something else."""
+        found = parse_document(_Document, text, product, period, resolution)
         one, two = found.bands
         colors = SharedColors(
             (Spread(one.mean, one.deviation), Spread(two.mean, two.deviation)),
@@ -112,7 +113,11 @@ def find_colors(
     Raises Misconfigured if the file is something else.
     """
     key = colors_key(product, period, resolution)
-    return find_fitted(store, key, FittedColors.from_json, "colors", Reason.NO_COLORS)
+
+    def parse(text: bytes) -> FittedColors:
+        return FittedColors.from_json(text, product, period, resolution)
+
+    return find_fitted(store, key, parse, "colors", Reason.NO_COLORS)
 
 
 def find_color_years(store: Store, product: Product, resolution: int) -> tuple[str, ...]:

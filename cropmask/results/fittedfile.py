@@ -16,7 +16,7 @@ MAX_BYTES: Final = 2**20
 """A file of ours has about 20 kB."""
 
 _Found = TypeVar("_Found")
-_Document = TypeVar("_Document", bound="StrictDocument")
+_Document = TypeVar("_Document", bound="FittedDocument")
 
 
 class StrictDocument(BaseModel):
@@ -25,21 +25,38 @@ class StrictDocument(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class FittedDocument(StrictDocument):
+    """What such files say of what they are of."""
+
+    product: str
+    version: str
+    period: str
+    resolution: int
+    synthetic: bool
+
+
 def fitted_key(folder: str, product: Product, period: Period, resolution: int) -> str:
     """Key of a file in a store."""
     return f"{folder}/{product.folder}/{period}_{resolution}m.json"
 
 
-def parse_document(document: type[_Document], text: bytes) -> _Document:
-    """A document; ValueError with what is wrong first, if it is none."""
+def parse_document(
+    document: type[_Document], text: bytes, product: Product, period: Period, resolution: int
+) -> _Document:
+    """A document; ValueError with what is wrong first, if it is none, or of something else."""
     if len(text) > MAX_BYTES:
         raise ValueError(f"it has {len(text):,} bytes, at most {MAX_BYTES:,} are read")
     try:
-        return document.model_validate_json(text)
+        found = document.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "document"
         raise ValueError(f"{place}: {first['msg']}") from None
+    said = (found.product, found.version, found.period, found.resolution)
+    if said != (product.name, product.version, str(period), resolution):
+        name, version, years, size = said
+        raise ValueError(f"it is of {name} {version}, {years}, at {size} m")
+    return found
 
 
 def find_fitted(

@@ -15,7 +15,13 @@ from cropmask.core.series import SeriesModel
 from cropmask.core.seriesfit import Rate
 from cropmask.errors import Reason
 from cropmask.product import CALIBRATED, PROB, Product
-from cropmask.results.fittedfile import StrictDocument, find_fitted, fitted_key, parse_document
+from cropmask.results.fittedfile import (
+    FittedDocument,
+    StrictDocument,
+    find_fitted,
+    fitted_key,
+    parse_document,
+)
 from cropmask.stac.facts import Document, encode_json
 from cropmask.stac.links import JSON_TYPE
 from cropmask.store.protocol import Store
@@ -36,13 +42,8 @@ class _RateDocument(StrictDocument):
     high: float | None
 
 
-class _SeriesDocument(StrictDocument):
+class _SeriesDocument(FittedDocument):
     series: Literal[1]
-    product: str
-    version: str
-    period: str
-    resolution: int
-    synthetic: bool
     band: Literal["calibrated", "prob"]
     gain: _RateDocument
     loss: _RateDocument
@@ -113,9 +114,9 @@ class RegionSeries:
         )
 
     @classmethod
-    def from_json(cls, text: bytes) -> Self:
-        """What a document says; ValueError if it is none."""
-        found = parse_document(_SeriesDocument, text)
+    def from_json(cls, text: bytes, product: Product, period: Period, resolution: int) -> Self:
+        """What a document says; ValueError if it is none, or of something else."""
+        found = parse_document(_SeriesDocument, text, product, period, resolution)
         model = SeriesModel(
             np.array(found.evidence), np.array(found.start), found.gain.value, found.loss.value
         )
@@ -155,7 +156,11 @@ def find_series(
     Raises Misconfigured if the file is something else.
     """
     key = series_key(product, period, resolution)
-    return find_fitted(store, key, RegionSeries.from_json, "series", Reason.NO_SERIES)
+
+    def parse(text: bytes) -> RegionSeries:
+        return RegionSeries.from_json(text, product, period, resolution)
+
+    return find_fitted(store, key, parse, "series", Reason.NO_SERIES)
 
 
 def put_region_series(

@@ -217,6 +217,10 @@ def test_rates_may_be_given(copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch)
     again = run(copied, "fit", *REGION)
     assert again.output.startswith("The rates are there already")
     key = series_key(PRODUCT, PERIOD, 100)
+    other = Period.parse("2019--P5Y")
+    copied.store.put(series_key(PRODUCT, other, 100), copied.store.get(key), "application/json")
+    with pytest.raises(Misconfigured, match=r"it is of .*, 2019--P6Y, at 100 m"):
+        find_series(copied.store, PRODUCT, other, 100)
     copied.store.put(key, b"{}", "application/json")
     with pytest.raises(Misconfigured, match="fit the series anew"):
         run(copied, "fit", *REGION)

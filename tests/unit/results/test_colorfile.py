@@ -73,6 +73,8 @@ def bands(**more: Any) -> bytes:
         changed(bands=[]),
         changed(bands=document()["bands"] * 2),
         changed(unknown=1),
+        changed(period="2020--P1Y"),
+        changed(resolution=20),
         changed(pixels="42"),
         bands(mean=None),
         bands(deviation=-1.0),
