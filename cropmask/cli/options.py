@@ -300,9 +300,10 @@ def _read_years(text: str) -> Period:
     """Calendar years such as 2019-2024, or the period 2019--P6Y."""
     match = _YEARS.fullmatch(text)
     if match is None:
-        if "-" in text and "--" not in text:
+        period = Period.parse(text) if "--" in text or "-" not in text else None
+        if period is None or period.months % 12:
             raise click.BadParameter(f"'{text}' is no span of years: write it like 2019-2024")
-        return Period.parse(text)
+        return period
     first, last = map(int, match.groups())
     if last < first:
         raise click.BadParameter(f"'{text}' ends before it begins: write it like 2019-2024")

@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from cropmask.operate.fitseries import SeriesFit
     from cropmask.operate.mapseries import MappedSeries
 
-_SHOWN: Final = (
-    *("stable_other", "stable_crop", "gain", "loss", "uncertain"),
-    "flicker",
-)
+_SHOWN: Final = ("stable_other", "stable_crop", "gain", "loss", "uncertain", "flicker")
 _POINTS: Final = 600
 """Points of the sample that is proposed; docs/report.md says why not fewer."""
 

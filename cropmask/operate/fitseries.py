@@ -1,7 +1,8 @@
 """Fits how years of a region are smoothed, before any tile of the series is made.
 
-No tile does it by itself, as of colors. The sample is a few hundred windows of tiles that have
-enough years; a window is one place, since its pixels are not independent of each other.
+As with colors, no tile does it by itself: its neighbors would be smoothed otherwise. The sample is
+a few hundred windows of tiles that have enough years; a window is one place, since its pixels are
+not independent of each other.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from cropmask.assess.design import Sample
 from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.task import Period
 from cropmask.testing.world.regionfiles import find_truth
 
 WORDS: Final = ("other", "crop")
@@ -43,19 +42,13 @@ def label_sample(sample: Sample, world: Path) -> str:
     Misconfigured
         If the world has no truth of a year, or it cannot be read.
     """
-    columns = sample.design.label_columns
-    years = [_year_of(name, sample) for name in columns]
-    read = [_read_truth(find_truth(world, year), sample.x, sample.y) for year in years]
+    design = sample.design
+    read = [_read_truth(find_truth(world, year), sample.x, sample.y) for year in design.years]
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "lon", "lat", *columns))
+    writer.writerow(("id", "lon", "lat", *design.label_columns))
     writer.writerows(_list_rows(sample, read))
     return text.getvalue()
-
-
-def _year_of(column: str, sample: Sample) -> Period:
-    """Year of a column such as class_2019; that of the map where there is one only."""
-    return Period.year_of(column.removeprefix("class").removeprefix("_") or sample.design.period)
 
 
 def _list_rows(sample: Sample, read: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[str, ...]]:

@@ -136,7 +136,8 @@ def write_fit(site: Site, region: Region, period: Period, *words: str) -> str:
 def require_series(site: Site, region: Region, period: Period) -> RegionSeries:
     """What the years of a region are smoothed with.
 
-    Raises Misconfigured if it was not fitted: no tile fits it by itself, as others would differ.
+    Raises Misconfigured if it was not fitted: no tile fits it by itself, as its
+    neighbors would be smoothed otherwise.
     """
     fitted = find_series(site.store(), region.product, period, site.resolution)
     if fitted is None:

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from cropmask.cli.console import run_click
 from cropmask.cli.main import cropmask
-from cropmask.cli.options import FiniteNumber, WholeNumber
+from cropmask.cli.options import TILES, YEARS, FiniteNumber, WholeNumber
+from cropmask.task import Period
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,27 @@ def test_what_is_wrong_with_a_number(kind: click.ParamType, text: str, said: str
     with pytest.raises(click.BadParameter) as caught:
         kind.convert(text, None, None)
     assert caught.value.message == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (YEARS, "2024-2019", "ends before it begins"),
+        (YEARS, "2020-07", "'2020-07' is no span of years: write it like 2019-2024"),
+        (YEARS, "2019--P18M", "is no span of years"),
+        (YEARS, "1990-2024", "at most 15 years"),
+        (TILES, "", "'' names no tile"),
+    ],
+)
+def test_what_is_wrong_with_years_and_tiles(kind: click.ParamType, text: str, said: str) -> None:
+    with pytest.raises(click.BadParameter) as caught:
+        kind.convert(text, None, None)
+    assert said in caught.value.message
+
+
+def test_right_years_pass() -> None:
+    for text in ("2019-2024", "2019--P6Y"):
+        assert YEARS.convert(text, None, None) == Period.parse("2019--P6Y")
 
 
 def test_right_numbers_pass() -> None:
