@@ -153,9 +153,12 @@ def _print_change(found: Assessment, *, as_json: bool) -> None:
         mapped = found.count_change(lambda share: progress("difference", share))
     both = zip(_COUNTED, (mapped.flags, mapped.difference), strict=True)
     counts = {name: hectares for name, hectares in both if hectares is not None}
+    area = _encode_area(change.area)
+    if mapped.flags is not None:  # what flickers or is uncertain is counted in no class
+        del area["pixel_count_hectares_biased"]
     document = {
         **describe_evidence(found),
-        "area": _encode_area(change.area),
+        "area": area,
         "net_gain_hectares": encode_estimated(change.net),
         **{f"{name}_hectares_biased": _encode_count(each) for name, each in counts.items()},
         **{

@@ -204,6 +204,7 @@ def test_commands_from_a_series_to_a_change_that_can_be_published(
     assert "BIASED, not for publication: the difference of the two maps" in said.output
     text = run(land, *given, "--json").stdout
     document = json.loads(text)
+    assert "pixel_count_hectares_biased" not in document["area"]
     found = document["area"]["hectares"]
     (tmp_path / "change.json").write_text(text)
     for_the_web = parse_change(tmp_path / "change.json", NAME)
