@@ -103,7 +103,7 @@ def test_what_the_child_takes_is_counted_and_it_dies_before_us(attempt: Attempti
     outcome = attempt("report")
     assert outcome.item == "1000"
     assert outcome.cpu_seconds is not None
-    assert 0.25 < outcome.cpu_seconds < 10
+    assert 0.2 < outcome.cpu_seconds < 10  # it burns 0.3, counted in coarse ticks
     assert outcome.peak_memory is not None
     assert outcome.peak_memory > 5e6
 
