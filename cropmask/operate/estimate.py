@@ -39,7 +39,8 @@ SERIES_DEFAULTS: Final[dict[int, tuple[float, float]]] = {
     60: (3, 0.4e9),
     100: (2, 0.4e9),
 }
-"""The same of a tile of a series of six years: assumed, not measured yet."""
+"""The same of a tile of a series of six years, rounded up: docs/performance.md has one of 10 m; the
+others are assumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,11 @@ def estimate(store: Store, product: str, recipe: Recipe, resolution: int, tiles:
         if records:
             return _from_records(records, tiles, words)
     if family == SERIES_FAMILY:
-        return _default(SERIES_DEFAULTS[resolution], tiles, "a rough assumption, never measured")
+        return _default(
+            SERIES_DEFAULTS[resolution],
+            tiles,
+            "a rough assumption from a tile of 10 m (docs/performance.md)",
+        )
     return _default(DEFAULTS[recipe, resolution], tiles, _MEASURED)
 
 
