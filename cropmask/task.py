@@ -174,6 +174,11 @@ class Period:
         return f"{self.start}T00:00:00Z", f"{self.end}T23:59:59.999999Z"
 
     @property
+    def short(self) -> str:
+        """The period in names of columns and files: ``2019`` or ``2020-07`` of twelve months."""
+        return str(self).removesuffix("--P1Y")
+
+    @property
     def words(self) -> str:
         """The period for people: ``2019``, ``July 2020 to June 2021`` or ``2019 to 2024``."""
         if self.start.month == 1 and self.is_series and self.months % 12 == 0:

@@ -130,7 +130,7 @@ class SampleDesign(_Strict):
         """Columns that labels are written into: one, or one for each year of a change."""
         if not self.is_change:
             return ("class",)
-        return tuple(f"class_{str(year).removesuffix('--P1Y')}" for year in self.years)
+        return tuple(f"class_{year.short}" for year in self.years)
 
     @property
     def is_series(self) -> bool:

@@ -13,7 +13,7 @@ from cropmask.cli.console import show_progress
 from cropmask.cli.output import pick, print_result, print_table
 from cropmask.errors import Reason, Rejected
 from cropmask.operate.formats import format_count, format_dollars
-from cropmask.task import Period, choose_product
+from cropmask.task import Period
 
 if TYPE_CHECKING:
     from cropmask.fleet.control import RunControl
@@ -152,13 +152,11 @@ def list_(
       cropmask run list --region eastern --period 2019 --json
     """
     from cropmask.operate.runcontrol import list_runs
-    from cropmask.region import load_region
+    from cropmask.operate.runs import find_product
     from cropmask.site.site import open_site
 
     site = open_site(options=site_options)
-    product = (
-        choose_product(load_region(region, site.models).product, period).name if region else None
-    )
+    product = find_product(site, region, period).name if region else None
     found = list_runs(site.store(), product, str(period) if period else None, last)
     if as_json:
         print_result([_describe_summary(one) for one in found], (), as_json=True)
@@ -175,16 +173,13 @@ _HEAD: Final = ("run", "product", "period", "is", "done", "tiles", "held", "fail
 
 def _open(name: str, where: dict[str, Any]) -> tuple[Site, Store, RunRecord]:
     """The run of a name, which only one may have."""
-    from cropmask.operate.runs import RunQuery, find_run
-    from cropmask.region import load_region
+    from cropmask.operate.runs import RunQuery, find_product, find_run
     from cropmask.site.site import open_site
 
     site = open_site(options=options.pick_site_options(where))
     store = site.store()
     region, period = where["region"], where["period"]
-    product = (
-        choose_product(load_region(region, site.models).product, period).name if region else None
-    )
+    product = find_product(site, region, period).name if region else None
     year = str(period) if period else None
     record, others = find_run(store, RunQuery(product, year, name, region, site.commands))
     same = [other for other in others if other.run == name]

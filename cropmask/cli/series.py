@@ -79,8 +79,9 @@ def series(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (as
         return
     region, years = _require(given)
     from cropmask.operate.mapseries import map_series
+    from cropmask.site.site import open_site
 
-    site = _open_site(given)
+    site = open_site(options=options.pick_site_options(given))
     with show_progress(quiet=given["as_json"]) as progress:
         found = map_series(
             region,
@@ -131,9 +132,10 @@ def fit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
       cropmask series fit --region eastern --years 2019-2024 --gain 0.005 --loss 0.008 --overwrite
     """
     from cropmask.operate.fitseries import fit_region_series
+    from cropmask.site.site import open_site
 
     region, years = _require(given)
-    site = _open_site(given)
+    site = open_site(options=options.pick_site_options(given))
     with show_progress(quiet=given["as_json"]) as progress:
         found = fit_region_series(
             site.region(region),
@@ -154,12 +156,6 @@ def _require(given: dict[str, Any]) -> tuple[str, Period]:
         if given[name] is None:
             raise click.UsageError(f"Missing option '--{name}'.")
     return given["region"], given["years"]
-
-
-def _open_site(given: dict[str, Any]) -> Any:  # noqa: ANN401 (a Site, which is heavy)
-    from cropmask.site.site import SITE_OPTIONS, open_site
-
-    return open_site(options={name: given[name] for name in given if name in SITE_OPTIONS})
 
 
 def _describe_fit(found: SeriesFit) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from cropmask.operate.formats import (
     format_rate,
 )
 from cropmask.product import name_maker
-from cropmask.task import Period, choose_product
+from cropmask.task import Period
 
 if TYPE_CHECKING:
     from cropmask.operate.status import RunStatus
@@ -79,10 +79,9 @@ def status(
       cropmask status --region eastern --period 2019 --watch --html progress.html
       cropmask status --json | jq .counts
     """
-    from cropmask.operate.runs import RunQuery, find_run, load_run_status, utc_now
+    from cropmask.operate.runs import RunQuery, find_product, find_run, load_run_status, utc_now
     from cropmask.operate.status import is_given_up
     from cropmask.operate.statuspage import MARK, describe_surroundings, make_status_page
-    from cropmask.region import load_region
     from cropmask.results.finder import find_collection, is_synthetic
     from cropmask.site.site import open_site
     from cropmask.store.folder import FolderStore
@@ -91,9 +90,7 @@ def status(
         refuse_other_file(html, MARK.encode())
     site = open_site(options=site_options)
     store = site.store()
-    product = (
-        choose_product(load_region(region, site.models).product, period).name if region else None
-    )
+    product = find_product(site, region, period).name if region else None
     year = str(period) if period else None
     record, others = find_run(store, RunQuery(product, year, run, region, site.commands))
     # The run says where its inputs are; the command line goes before it.

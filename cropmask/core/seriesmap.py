@@ -23,6 +23,7 @@ from cropmask.core.series import (
 )
 from cropmask.product import (
     CHANGE_CLASS,
+    FLICKERS,
     HISTORY,
     MOST_SERIES,
     NODATA,
@@ -125,7 +126,7 @@ class SeriesMapper:
     def _count(self, pixels: SeriesPixels, years: int) -> None:
         history = pixels[HISTORY.name]
         for kinds, states, flickers in zip(
-            pixels[CHANGE_CLASS.name], history, pixels["flickers"], strict=True
+            pixels[CHANGE_CLASS.name], history, pixels[FLICKERS.name], strict=True
         ):
             self._classes += np.bincount(kinds, minlength=256)
             known = states != NODATA_16
@@ -191,7 +192,7 @@ def make_series_bands(found: SmoothedYears, years: int, first_year: int) -> Seri
         "first": first,
         "last": last,
         "changed": changed,
-        "flickers": found.flickers,
+        FLICKERS.name: found.flickers,
         "observed": observed,
     }
     return {band.name: pixels[band.name] for band in SERIES_BANDS}

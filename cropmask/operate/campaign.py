@@ -112,7 +112,7 @@ def last_season(today: date) -> Period:
 
 def name_campaign(region: Region, period: Period) -> str:
     """The usual name of the campaign of a region and year: one for each version of the product."""
-    begin = str(period).removesuffix("--P1Y")
+    begin = period.short
     words = (region.name, begin, region.product.version.replace(".", "-"))
     return parse_run_id("-".join(words).replace("_", "-"))
 

@@ -11,14 +11,14 @@ from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_r
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
+from cropmask.operate.runs import find_product
 from cropmask.product import RECIPES, Product, Recipe, format_bands, name_maker, parse_bands
-from cropmask.region import load_region
 from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
-from cropmask.task import Period, Task, choose_product, name_product
+from cropmask.task import Period, Task, name_product
 from cropmask.tile.job import Job, open_basis, prepare
 from cropmask.tile.runkey import list_changes
 from cropmask.tile.series import SeriesJob, prepare_series, require_series
@@ -145,9 +145,7 @@ def find_task(
     """
     if region is not None and period is not None:
         return Task(tile, region, period)
-    product = (
-        choose_product(load_region(region, site.models).product, period).name if region else None
-    )
+    product = find_product(site, region, period).name if region else None
     for record in reversed(load_runs(store, product, str(period) if period else None)):
         if str(tile) in record.tiles:
             return Task(tile, record.region, Period.of_task(record.period))
@@ -158,7 +156,7 @@ def find_task(
 
 def find_task_attempts(store: Store, site: Site, task: Task) -> tuple[Attempt, ...]:
     """Attempts of a task with their documents, by start."""
-    product = choose_product(load_region(task.region, site.models).product, task.period)
+    product = find_product(site, task.region, task.period)
     keys = find_tile_attempts(store, product.name, str(task.period), task.tile)
     loaded = load_attempts(store, keys)
     attempts = (_attempt_of(key, loaded.get(key)) for key in keys)
@@ -184,7 +182,7 @@ def explain(
         The result asked for; default as in the last attempt, else as the site says.
     """
     store = site.store()
-    product = choose_product(load_region(task.region, site.models).product, task.period)
+    product = find_product(site, task.region, task.period)
     attempts = find_task_attempts(store, site, task)
     last = next((a.record for a in reversed(attempts) if a.record), None)
     made_with = next((name for name in RECIPES if last and name == last.recipe), RECIPES[0])

@@ -39,7 +39,7 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
-from cropmask.tile.series import make_band_source, write_fit
+from cropmask.tile.series import check_resolution, make_band_source, write_fit
 
 WINDOWS: Final = 300
 """Windows that pixels are taken of, about."""
@@ -211,12 +211,7 @@ def _find_maps(site: Site, region: Region, period: Period, mapped: Sequence[Data
     tiles = dict(zip(sorted(usable), every, strict=True))
     items = [item for years in tiles.values() for item in years.values()]
     for item in items:
-        if item.resolution != site.resolution:
-            raise Rejected(
-                f"{store.uri(item.key)} has pixels of {item.resolution} m, where "
-                f"{site.resolution} m are asked for: map all years at one size",
-                reason=Reason.CHANGED,
-            )
+        check_resolution(item, site.resolution, store)
     is_calibrated = all(CALIBRATED.name in item.assets for item in items)
     return _Maps(region.name, tiles, CALIBRATED.name if is_calibrated else PROB.name)
 

@@ -26,10 +26,12 @@ from cropmask.operate.status import (
     mark_unsent,
     tile_statuses,
 )
-from cropmask.product import find_region
+from cropmask.product import Product, find_region
+from cropmask.region import load_region
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store, store_place
+from cropmask.task import Period, choose_product
 
 MAX_SAMPLED: Final = 24
 """Documents of ended attempts that are read for times and cost, of each state."""
@@ -48,6 +50,11 @@ class RunQuery:
     """What commands call the region of the product, if that is not in its name."""
     commands: CommandWriter = PLAIN_COMMANDS
     """How to write commands."""
+
+
+def find_product(site: Site, region: str, period: Period | None) -> Product:
+    """Product that has results of a region and period."""
+    return choose_product(load_region(region, site.models).product, period)
 
 
 def _advise_first(query: RunQuery) -> str:

@@ -21,9 +21,9 @@ from cropmask.results.fittedfile import (
     find_fitted,
     fitted_key,
     parse_document,
+    put_fitted,
 )
 from cropmask.stac.facts import encode_json
-from cropmask.stac.links import JSON_TYPE
 from cropmask.store.protocol import Store
 from cropmask.task import Period
 
@@ -112,12 +112,8 @@ def find_colors(
 
     Raises Misconfigured if the file is something else.
     """
-    key = colors_key(product, period, resolution)
-
-    def parse(text: bytes) -> FittedColors:
-        return FittedColors.from_json(text, product, period, resolution)
-
-    return find_fitted(store, key, parse, "colors", Reason.NO_COLORS)
+    where = (store, COLORS, product, period, resolution)
+    return find_fitted(*where, FittedColors.from_json, what="colors", reason=Reason.NO_COLORS)
 
 
 def find_color_years(store: Store, product: Product, resolution: int) -> tuple[str, ...]:
@@ -132,5 +128,4 @@ def put_colors(
 ) -> str:
     """Write colors in place of what was there; the file's address."""
     key = colors_key(product, period, resolution)
-    store.put(key, fitted.to_json(product, period, resolution).encode(), JSON_TYPE)
-    return store.uri(key)
+    return put_fitted(store, key, fitted.to_json(product, period, resolution))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cropmask.errors import Misconfigured, Reason
 from cropmask.product import Product
+from cropmask.stac.links import JSON_TYPE
 from cropmask.store.protocol import Absent, Store
 from cropmask.task import Period
 
@@ -60,21 +61,36 @@ def parse_document(
 
 
 def find_fitted(
-    store: Store, key: str, parse: Callable[[bytes], _Found], what: str, reason: Reason
+    store: Store,
+    folder: str,
+    product: Product,
+    period: Period,
+    resolution: int,
+    parse: Callable[[bytes, Product, Period, int], _Found],
+    *,
+    what: str,
+    reason: Reason,
 ) -> _Found | None:
     """What a file says; None if there is none.
 
     Raises Misconfigured, with ``what`` is to be fitted anew, if the file is something else.
     """
+    key = fitted_key(folder, product, period, resolution)
     try:
         text = store.get(key)
     except Absent:
         return None
     try:
-        return parse(text)
+        return parse(text, product, period, resolution)
     except ValueError as error:
         raise Misconfigured(
             f"{store.uri(key)} cannot be used ({error}): fit the {what} anew, with "
             f"--overwrite of '{what} fit'",
             reason=reason,
         ) from None
+
+
+def put_fitted(store: Store, key: str, text: str) -> str:
+    """Write a file in place of what was there; its address."""
+    store.put(key, text.encode(), JSON_TYPE)
+    return store.uri(key)

@@ -21,9 +21,9 @@ from cropmask.results.fittedfile import (
     find_fitted,
     fitted_key,
     parse_document,
+    put_fitted,
 )
 from cropmask.stac.facts import Document, encode_json
-from cropmask.stac.links import JSON_TYPE
 from cropmask.store.protocol import Store
 from cropmask.task import Period
 
@@ -155,12 +155,8 @@ def find_series(
 
     Raises Misconfigured if the file is something else.
     """
-    key = series_key(product, period, resolution)
-
-    def parse(text: bytes) -> RegionSeries:
-        return RegionSeries.from_json(text, product, period, resolution)
-
-    return find_fitted(store, key, parse, "series", Reason.NO_SERIES)
+    where = (store, SERIES, product, period, resolution)
+    return find_fitted(*where, RegionSeries.from_json, what="series", reason=Reason.NO_SERIES)
 
 
 def put_region_series(
@@ -168,5 +164,4 @@ def put_region_series(
 ) -> str:
     """Write what was fitted in place of what was there; the file's address."""
     key = series_key(product, period, resolution)
-    store.put(key, fitted.to_json(product, period, resolution).encode(), JSON_TYPE)
-    return store.uri(key)
+    return put_fitted(store, key, fitted.to_json(product, period, resolution))

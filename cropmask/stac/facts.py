@@ -190,9 +190,14 @@ class MapFacts:
         return {self.source_name: ids} if ids else {}
 
     @property
+    def is_series(self) -> bool:
+        """Whether it is made of the maps of years, and not of GeoMAD."""
+        return False
+
+    @property
     def source_name(self) -> str:
         """What the sources are to the map, in a word."""
-        return "geomad"
+        return FAMILY if self.is_series else "geomad"
 
     @property
     def data_bands(self) -> tuple[Band, ...]:
@@ -224,14 +229,14 @@ class ItemFacts(MapFacts):
         place = format_place((west + east) / 2, (south + north) / 2)
         where = f"{self.region_title or self.product.region}, tile {self.tile} at {place}"
         words = f"Cropland {self.period.words}"
-        if self.product.is_series:
+        if self.is_series:
             words = f"Change of cropland {self.period.start.year} to {self.period.end.year}"
         return mark_title(f"{words}, {where}", synthetic=self.synthetic)
 
     @property
-    def source_name(self) -> str:
-        """What the sources are to the map, in a word."""
-        return FAMILY if self.product.is_series else "geomad"
+    def is_series(self) -> bool:
+        """Whether it is made of the maps of years, and not of GeoMAD."""
+        return self.product.is_series
 
     @property
     def data_bands(self) -> tuple[Band, ...]:

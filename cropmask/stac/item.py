@@ -164,7 +164,7 @@ def _process(facts: MapFacts, *models: ModelFacts) -> Document:
         f"Model {recipes} on two semiannual Sentinel-2 GeoMADs, rain and slope; image segmentation "
         "and a majority vote for 'filtered'"
     )
-    if facts.source_name != "geomad":
+    if facts.is_series:
         lineage = (
             "States of each year given the cropland maps of all years: a hidden Markov model, "
             "forward-backward and Viterbi, with rates of change and evidence fitted to the region"
@@ -228,7 +228,7 @@ def _asset(key: str, facts: MapFacts, file: FileFacts, valid: ValidArea | None) 
     if key in bands:
         described |= assets.describe_band(bands[key], facts.resolution)
     else:
-        described |= assets.describe_file(key, is_series=facts.source_name != "geomad")
+        described |= assets.describe_file(key, is_series=facts.is_series)
     if key == PROB.name or key in facts.bands:
         described |= _statistics(facts, facts.statistics.means.get(key))
     if key == "visual":

@@ -184,19 +184,23 @@ def prepare_series(task: Task, basis: Basis, fitted: RegionSeries, store: Store)
     return job
 
 
-def _check_item(item: ResultItem, job: SeriesJob, store: Store) -> None:
-    where = store.uri(item.key)
-    if item.resolution != job.basis.resolution:
+def check_resolution(item: ResultItem, resolution: int, store: Store) -> None:
+    """Raise Rejected if the map of a year has pixels of another size."""
+    if item.resolution != resolution:
         raise Rejected(
-            f"{where} has pixels of {item.resolution} m, where {job.basis.resolution} m are asked "
-            "for: map all years at one size",
+            f"{store.uri(item.key)} has pixels of {item.resolution} m, where {resolution} m are "
+            "asked for: map all years at one size",
             reason=Reason.CHANGED,
         )
+
+
+def _check_item(item: ResultItem, job: SeriesJob, store: Store) -> None:
+    check_resolution(item, job.basis.resolution, store)
     lacking = [name for name in job.bands if name not in item.assets]
     if lacking:
         raise Rejected(
-            f"{where} has no band '{lacking[0]}', which the rates of the region were fitted with: "
-            f"map it with --bands +{lacking[0]}, or fit them anew",
+            f"{store.uri(item.key)} has no band '{lacking[0]}', which the rates of the region were "
+            f"fitted with: map it with --bands +{lacking[0]}, or fit them anew",
             reason=Reason.MISSING_BAND,
         )
 

@@ -292,7 +292,7 @@ def find_truth(folder: Path, year: Period) -> Path:
 
 
 def _name_use(period: Period) -> str:
-    return f"cropland_{str(period).removesuffix('--P1Y')}"
+    return f"cropland_{period.short}"
 
 
 def _encode_boundary(boundary: shapely.Geometry) -> dict[str, Any]:

@@ -237,11 +237,7 @@ def draw_covers(
     tile: Tile, resolution: int, row: int, rows: int, seed: int = 0
 ) -> NDArray[np.uint8]:
     """Cover ``(y, x)`` of full-width rows: an index of :class:`Covers`, or :data:`MIXED`."""
-    left, top, rows, width = _window(tile, resolution, row, rows)
-    cover = np.empty((rows, width), np.uint8)
-    sites, covers = make_sites(tile, seed), load_covers()
-    _cover_rows(left, top, float(resolution), sites, covers, cover, True)
-    return cover
+    return _draw_covers(tile, resolution, row, rows, make_sites(tile, seed), True)
 
 
 def draw_truth(
@@ -261,11 +257,18 @@ def draw_use(
 
     One that looks half and half is what most of those who know it say it is.
     """
+    cover = _draw_covers(tile, resolution, row, rows, make_sites(tile, seed, year), False)
+    return np.asarray(load_covers().crop[cover], np.uint8)
+
+
+def _draw_covers(
+    tile: Tile, resolution: int, row: int, rows: int, sites: Sites, tell_mixed: bool
+) -> NDArray[np.uint8]:
+    """Cover of full-width rows; of half-and-half fields the first one, unless they are told."""
     left, top, rows, width = _window(tile, resolution, row, rows)
     cover = np.empty((rows, width), np.uint8)
-    sites, covers = make_sites(tile, seed, year), load_covers()
-    _cover_rows(left, top, float(resolution), sites, covers, cover, False)
-    return np.asarray(covers.crop[cover], np.uint8)
+    _cover_rows(left, top, float(resolution), sites, load_covers(), cover, tell_mixed)
+    return cover
 
 
 def _round(values: NDArray[np.float32]) -> None:
