@@ -119,7 +119,7 @@ def _submit(crew: Crew, drill: Drill, run: str, *words: str) -> None:
 def _drain(crew: Crew, drill: Drill) -> int:
     """Keep so many workers running, and kill one now and then, until one finds nothing left."""
     chance = random.Random(drill.seed)
-    kills = 0
+    killed: Counter[str] = Counter()
     end = time.monotonic() + drill.most_seconds
     for _ in range(drill.workers):
         crew.start()
@@ -131,12 +131,11 @@ def _drain(crew: Crew, drill: Drill) -> int:
             break
         if time.monotonic() > end:
             raise TimeoutError("the queue was not drained in time")
-        # On a busy machine a tile may take longer than this: whoever has done one may be killed.
-        if time.monotonic() >= next_kill and (old := [w for w in running if len(w.begun()) > 1]):
-            victim = chance.choice(old)
-            victim.kill()
-            victim.process.wait()
-            kills += 1
+        if time.monotonic() >= next_kill and (likely := _find_victims(running, killed)):
+            tile = chance.choice(sorted(likely))
+            likely[tile].kill()
+            likely[tile].process.wait()
+            killed[tile] += 1
             crew.start()
             next_kill = time.monotonic() + drill.kill_seconds
         time.sleep(0.1)
@@ -144,7 +143,21 @@ def _drain(crew: Crew, drill: Drill) -> int:
     codes = {w.process.returncode for w in crew.workers} - {-signal.SIGKILL}
     if codes != {0}:
         raise RuntimeError(f"workers ended with {codes}")
-    return kills
+    return killed.total()
+
+
+def _find_victims(
+    running: Sequence[WorkerProcess], killed: Counter[str]
+) -> dict[str, WorkerProcess]:
+    """Workers that may be killed, by the tile each has: not its first, nor one killed twice.
+
+    On a busy machine a tile may take longer than the time between kills: none would be done. A tile
+    that is killed comes back as the oldest, and the next kill meets it again; after five it is
+    among the dead letters, as it should be.
+    """
+    begun = [(worker, worker.begun()) for worker in running]
+    return {tiles[-1]: worker for worker, tiles in begun
+            if len(tiles) > 1 and killed[tiles[-1]] < 2}  # fmt: skip
 
 
 def _wait(workers: Sequence[WorkerProcess], seconds: float) -> None:
