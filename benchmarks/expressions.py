@@ -36,7 +36,7 @@ from cropmask.core.program import RANK
 from cropmask.core.ranker import Ranker, make_ranker
 from cropmask.core.strips import REFLECTANCE, Strip
 from cropmask.modelfile.model import read_model, write_model
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.training.fit import BOOSTED, convert, make_probes, probe_rows
 from cropmask.training.samples import load_samples
 

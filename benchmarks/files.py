@@ -11,7 +11,7 @@ import time
 
 from benchmarks.measure import Result, make_parser, put_results, show, table
 from cropmask.modelfile.model import load_forest
-from cropmask.region import load_region, region_names
+from cropmask.region.region import load_region, region_names
 
 ROUNDS = 5
 

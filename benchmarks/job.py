@@ -20,7 +20,7 @@ from benchmarks.measure import Result, answer
 from benchmarks.part import keep_cpus
 from cropmask.grid import Tile
 from cropmask.machine.limits import keep_heap_small
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import open_site
 from cropmask.task import Period, Task
 from cropmask.tile.run import run_tile

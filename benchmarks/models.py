@@ -19,7 +19,7 @@ from cropmask.core.strips import Half, Strip
 from cropmask.grid import Tile
 from cropmask.pixels.layers import open_layers
 from cropmask.product import Recipe
-from cropmask.region import Ancillary, Limits, load_region
+from cropmask.region.region import Ancillary, Limits, load_region
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import find_sources
 from cropmask.task import Period

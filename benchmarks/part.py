@@ -28,7 +28,7 @@ from cropmask.machine.limits import keep_heap_small, release_heap
 from cropmask.modelfile.model import load_forest
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.product import BANDS
-from cropmask.region import Ancillary, Limits
+from cropmask.region.region import Ancillary, Limits
 from cropmask.results.cog import write_cog
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import find_sources

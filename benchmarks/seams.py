@@ -27,7 +27,7 @@ from cropmask.core.mapper import map_crops
 from cropmask.grid import GridWindow, Tile
 from cropmask.modelfile.model import read_model
 from cropmask.operate.fitcolors import fit_region_colors
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.remote.ranges import RemoteFiles
 from cropmask.site.site import Site, open_site
 from cropmask.task import Task

@@ -20,7 +20,7 @@ from cropmask.grid import AFRICA_10, Tile
 from cropmask.machine.limits import keep_heap_small
 from cropmask.machine.stages import Stages
 from cropmask.operate.fitseries import fit_region_series
-from cropmask.region import Region, load_region
+from cropmask.region.region import Region, load_region
 from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset
 from cropmask.site.site import Site, open_site

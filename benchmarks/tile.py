@@ -28,7 +28,7 @@ from benchmarks.measure import (
 )
 from benchmarks.models import MEASURED
 from cropmask.product import Recipe
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 
 EDGES: Final = (1200, 2400, 4800, 9600)
 TILE_MPX: Final = 92.16

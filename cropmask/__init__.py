@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cropmask.grid import Tile
     from cropmask.operate.planfile import Plan
     from cropmask.product import Recipe
-    from cropmask.region import Region
+    from cropmask.region.region import Region
     from cropmask.site.site import Site, open_site
     from cropmask.task import Period, Task
     from cropmask.tile.arrays import features, predict
@@ -60,7 +60,7 @@ _HOMES = {
     "Interrupted": "errors",
     "Misconfigured": "errors",
     "Period": "task",
-    "Region": "region",
+    "Region": "region.region",
     "Rejected": "errors",
     "Task": "task",
     "Tile": "grid",

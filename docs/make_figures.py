@@ -13,7 +13,7 @@ from typing import Final
 from cropmask import map_area
 from cropmask.grid import Tile
 from cropmask.operate.show import draw_result
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results.figure import encode_figure
 from cropmask.site.site import Site, open_site
 from cropmask.task import Period, Task

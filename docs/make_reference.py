@@ -9,7 +9,7 @@ from typing import Final
 from cropmask.contract import ENV_CONFIG, ENVIRONMENT_VARIABLES, ExitCode
 from cropmask.errors import Reason
 from cropmask.product import RECIPES
-from cropmask.region import load_region, region_names
+from cropmask.region.region import load_region, region_names
 from cropmask.remote.limits import LIMIT_NAMES, USUAL_LIMITS
 from cropmask.site.configuration import describe_kind, setting_name
 from cropmask.training.card import load_card

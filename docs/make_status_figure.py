@@ -17,7 +17,7 @@ from cropmask.grid import tiles_within
 from cropmask.operate.runs import load_run_status
 from cropmask.operate.statuspage import Surroundings, make_status_page
 from cropmask.queue.protocol import Counts
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.price import Price
 from cropmask.sources.boundary import load_boundary
 from cropmask.testing.store import MemoryStore

@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from cropmask.grid import CRS, Tile, tile_polygon
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import Site, open_site
 from cropmask.task import Period, Task
 from cropmask.testing.world.demoworld import make_world, open_world

@@ -15,7 +15,7 @@ from cropmask.catalog.build import build_results
 from cropmask.core.cropmap import Statistics
 from cropmask.grid import Tile
 from cropmask.product import Product
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results.finder import make_place
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore

@@ -11,7 +11,7 @@ from typing import Any
 
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.grid import CRS, EPSG, Tile
-from cropmask.region import Ancillary, load_region
+from cropmask.region.region import Ancillary, load_region
 from cropmask.stac.facts import ModelFacts
 from cropmask.store.protocol import Store
 from cropmask.task import Period

@@ -20,7 +20,7 @@ from cropmask.fleet.records import AttemptRecord
 from cropmask.grid import Tile, tiles_within
 from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Message, Queue
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.sources.boundary import load_boundary
 from cropmask.store.folder import FolderStore
 from cropmask.task import Order, Period, Task

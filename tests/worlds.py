@@ -19,7 +19,7 @@ from rasterio.io import MemoryFile
 
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Half
 from cropmask.grid import CRS, Tile, geobox
-from cropmask.region import Ancillary
+from cropmask.region.region import Ancillary
 from cropmask.task import Period
 
 ASSET_KEYS: Mapping[str, str] = {

@@ -9,7 +9,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Final
 
-from cropmask.attribution import Attribution
 from cropmask.catalog.regions import CatalogRegion, load_regions
 from cropmask.catalog.static import (
     CHILD,
@@ -33,7 +32,8 @@ from cropmask.product import (
     find_family,
     find_region,
 )
-from cropmask.region import region_names
+from cropmask.region.attribution import Attribution
+from cropmask.region.region import region_names
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.results.finder import find_json
 from cropmask.results.geoparquet import encode_parquet

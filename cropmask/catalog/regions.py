@@ -9,11 +9,11 @@ from pathlib import Path
 import shapely
 from pydantic import BaseModel
 
-from cropmask.attribution import Attribution, parse_attribution
 from cropmask.errors import Rejected
 from cropmask.modelfile.model import Model, read_model
 from cropmask.product import Product, Recipe
-from cropmask.region import Region, load_region, region_names
+from cropmask.region.attribution import Attribution, parse_attribution
+from cropmask.region.region import Region, load_region, region_names
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.results.cog import load_file_facts
 from cropmask.sources.boundary import load_boundary

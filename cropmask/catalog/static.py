@@ -10,10 +10,10 @@ from os.path import relpath
 from pathlib import Path
 from typing import Final
 
-from cropmask.attribution import Attribution
 from cropmask.catalog.regions import CatalogRegion, RegionModel, credit_model, describe_model
 from cropmask.catalog.thumbnails import draw_region, draw_regions
 from cropmask.product import FAMILIES, SERIES_BANDS, with_extras
+from cropmask.region.attribution import Attribution
 from cropmask.stac.collection import (
     ROOT_KEY,
     THUMBNAIL,

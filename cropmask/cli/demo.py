@@ -71,7 +71,7 @@ def demo(
       cropmask demo --region eastern --limit 60 --output ./small
       cropmask demo --region eastern --limit 12 --years 2019-2024 --output ./years
     """
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.site.site import find_limits, open_site
     from cropmask.sources.boundary import load_boundary
     from cropmask.testing.world.regionworld import make_region_world

@@ -92,7 +92,7 @@ def _format_row(document: dict[str, Any]) -> tuple[str, ...]:
 
 def _advise_training(models: Path | None) -> str:
     """How to train the first model of a folder of regions."""
-    from cropmask.region import load_region, region_names, write_training
+    from cropmask.region.region import load_region, region_names, write_training
 
     for name in region_names(models):
         line = write_training("train", load_region(name, models).argument, RECIPES[0])
@@ -189,7 +189,7 @@ def import_model(old: Path, output: Path | None, features: str | None, region: s
     from cropmask.modelfile.container import MAGIC
     from cropmask.modelfile.importer import find_doubts, import_joblib
     from cropmask.modelfile.model import SUFFIX, check_probes, write_model
-    from cropmask.region import model_table
+    from cropmask.region.region import model_table
     from cropmask.training.card import CARD_JSON, load_card, put_import_card
 
     file = output or old.with_suffix(SUFFIX)
@@ -215,7 +215,7 @@ def import_model(old: Path, output: Path | None, features: str | None, region: s
 
 def _find_models(names: tuple[str, ...], folder: Path | None) -> Iterator[NamedModel]:
     from cropmask.modelfile.model import SUFFIX
-    from cropmask.region import load_region, region_names
+    from cropmask.region.region import load_region, region_names
 
     for name in names or region_names(folder):
         path = Path(name)
@@ -263,7 +263,7 @@ def _make_document(item: NamedModel) -> dict[str, Any]:
 
 
 def _format_document(item: NamedModel, document: dict[str, Any]) -> Iterator[str]:
-    from cropmask.region import write_training
+    from cropmask.region.region import write_training
     from cropmask.training import cardtext
 
     yield f"{document['file']} ({document['bytes'] / 1000:.0f} kB)"

@@ -57,7 +57,7 @@ def mosaic(
         raise click.UsageError(f"'{out}' is no .tif: the picture is written beside it, as a .png")
     from cropmask.operate.mosaic import QUICK_LOOK, make_mosaic
     from cropmask.operate.reconcile import expected_tiles
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.results.figure import GENERATOR
     from cropmask.site.site import open_site
     from cropmask.stac.facts import MADE_UP

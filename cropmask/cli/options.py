@@ -207,7 +207,7 @@ _FIRST_YEAR: Final = 2017
 
 
 def _suggest_regions(context: click.Context, _typed: str) -> Iterable[str]:
-    from cropmask.region import region_names
+    from cropmask.region.region import region_names
 
     return region_names(_typed_models(context))
 
@@ -224,7 +224,7 @@ def _suggest_tiles(context: click.Context, _typed: str) -> Iterable[str]:
     if not region:
         return ()
     from cropmask.grid import tiles_within
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.sources.boundary import load_boundary
 
     boundary = load_region(region, _typed_models(context)).boundary

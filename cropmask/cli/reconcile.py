@@ -56,7 +56,7 @@ def reconcile(
     """
     from cropmask.operate.reconcile import Finding, expected_tiles
     from cropmask.operate.reconcile import reconcile as compare
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.site.site import open_site
 
     site = open_site(options=site_options)

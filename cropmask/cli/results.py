@@ -68,7 +68,7 @@ def ls(
       cropmask ls --region eastern --period 2019 --tiles x215y075
     """
     from cropmask.product import FAMILIES
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.results.finder import find_products
     from cropmask.site.site import open_site
 
@@ -149,7 +149,7 @@ def sync(
       cropmask sync ./output s3://my-bucket/cropmask --region eastern --period 2019
     """
     from cropmask.operate import transfer
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.site.site import open_site
     from cropmask.store.doors import open_store
 
@@ -233,7 +233,7 @@ def rm(
     if (tiles is not None) == every:
         raise click.UsageError("give --tiles, or --all")
     from cropmask.operate.transfer import remove
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.site.site import open_site
 
     site = open_site(options=site_options)

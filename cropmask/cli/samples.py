@@ -286,7 +286,7 @@ def _load_places(file: Path) -> NDArray[np.float64]:
 
 
 def _load_boundaries(models: Path | None) -> dict[str, Any]:
-    from cropmask.region import load_region, region_names
+    from cropmask.region.region import load_region, region_names
     from cropmask.site.site import find_limits
     from cropmask.sources.boundary import load_boundary
 

@@ -196,7 +196,7 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
 
 def _make_plan(given: dict[str, Any]) -> Submission:
     """The run of a region, planned now unless it goes on."""
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.site.site import open_site
 
     site = open_site(options=options.pick_site_options(given))

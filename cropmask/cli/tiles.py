@@ -82,7 +82,7 @@ def tiles(
       cropmask tiles --region eastern --bbox 36,-2,38,0 --out nairobi-tiles.geojson
       cropmask tiles --region my/region.toml --aoi farms.geojson
     """
-    from cropmask.region import region_names
+    from cropmask.region.region import region_names
 
     place = _Place(at, bbox, country, aoi, tiles)
     if region is None and place == _Place():
@@ -118,7 +118,7 @@ class _Place:
 
     def areas(self) -> Iterator[shapely.Geometry]:
         """Polygons in EPSG:6933 that a tile must be reached by."""
-        from cropmask.region import models_folder
+        from cropmask.region.region import models_folder
         from cropmask.site.site import find_limits
         from cropmask.sources.boundary import load_boundary, load_country, project_box
 
@@ -157,7 +157,7 @@ def _find_tiles(place: _Place, boundaries: Mapping[str, shapely.Geometry]) -> di
 
 
 def _find_boundary(name: str, models: Path | None, other: Path | None) -> shapely.Geometry:
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
     from cropmask.site.site import find_limits
     from cropmask.sources.boundary import load_boundary
 
@@ -166,7 +166,7 @@ def _find_boundary(name: str, models: Path | None, other: Path | None) -> shapel
 
 
 def _region_name(region: str, models: Path | None) -> str:
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
 
     return load_region(region, models).name
 

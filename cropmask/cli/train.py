@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cropmask.product import Recipe
-    from cropmask.region import Region
+    from cropmask.region.region import Region
     from cropmask.training.card import Card
     from cropmask.training.figures import Validation
     from cropmask.training.samples import Samples
@@ -121,7 +121,7 @@ def train(
       cropmask train --region eastern --samples samples.txt
       cropmask train --region my/region.toml --samples samples.txt --recipe boosted
     """
-    from cropmask.region import load_region, model_table
+    from cropmask.region.region import load_region, model_table
 
     with translate_missing_packages():
         from cropmask.training.fit import fit
@@ -199,7 +199,7 @@ def validate(
       cropmask validate --region eastern --samples eastern.txt --coordinates places.txt
       cropmask validate --region eastern --recipes forest,boosted,robust
     """
-    from cropmask.region import load_region
+    from cropmask.region.region import load_region
 
     with translate_missing_packages():
         import cropmask.training.validate  # noqa: F401 (fails here, in one line)
@@ -244,7 +244,7 @@ def _print_pairs(
 
 def _find_shared(zone: Region, folder: str) -> Path | None:
     """A file of a region in the shared data, which lie beside a checkout; None without it."""
-    from cropmask.region import models_folder
+    from cropmask.region.region import models_folder
 
     shared = os.environ.get("CROPMASK_SHARED_DATA")
     top = Path(shared) if shared else models_folder().parents[1] / "shared" / "data"

@@ -182,7 +182,7 @@ def worker(
         from cropmask.machine.heartbeat import Heartbeat
         from cropmask.machine.metrics import open_metrics
         from cropmask.operate.runs import check_worker_catalog
-        from cropmask.region import load_region_files
+        from cropmask.region.region import load_region_files
         from cropmask.site.site import open_site
 
         site = open_site(options=site_options)

@@ -22,7 +22,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.fleet.strictjson import check_fields, describe_fault, read_known
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.product import RECIPES, find_region, parse_bands
-from cropmask.region import is_region_file
+from cropmask.region.region import is_region_file
 from cropmask.task import Order, Period, Task, parse_run_id
 
 _MOMENT: Final = "%Y%m%dT%H%M%S%fZ"

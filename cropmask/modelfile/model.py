@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cropmask.attribution import OTHER_LICENSE
 from cropmask.core.applicability import Applicability
 from cropmask.core.engine import predict
 from cropmask.core.forest import LEAF, LEAST_THRESHOLD, Forest
@@ -42,6 +41,7 @@ from cropmask.modelfile.forestarrays import (
     right_children,
 )
 from cropmask.product import Recipe
+from cropmask.region.attribution import OTHER_LICENSE
 
 __all__ = [
     "PROBES",

@@ -13,7 +13,7 @@ from cropmask.grid import Tile
 from cropmask.operate.formats import format_count
 from cropmask.operate.status import FailureGroup, RunStatus
 from cropmask.queue.protocol import Counts
-from cropmask.region import is_region_file
+from cropmask.region.region import is_region_file
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, tiles_argument
 
 SILENCE: Final = timedelta(minutes=10)

@@ -61,7 +61,7 @@ from cropmask.machine.stages import ShareDone
 from cropmask.operate.mosaic import make_grid, read_mosaic
 from cropmask.operate.reconcile import expected_tiles
 from cropmask.product import FILTERED, MASK, NODATA, find_band, find_region
-from cropmask.region import Region
+from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.site import Site

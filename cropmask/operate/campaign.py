@@ -48,7 +48,7 @@ from cropmask.operate.waiting import (
     wait_for_canary,
 )
 from cropmask.product import Product, Recipe, format_bands
-from cropmask.region import Region, is_region_file
+from cropmask.region.region import Region, is_region_file
 from cropmask.site.commands import absolute
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store

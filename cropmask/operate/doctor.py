@@ -29,7 +29,7 @@ from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster, agree
 from cropmask.product import NODATA, RECIPES
 from cropmask.queue.protocol import Queue
-from cropmask.region import Region, StacLayer, load_region, write_training
+from cropmask.region.region import Region, StacLayer, load_region, write_training
 from cropmask.remote.limits import ReadLimits
 from cropmask.results.colorfile import find_color_years
 from cropmask.site.site import Inputs, Site

@@ -31,7 +31,7 @@ from cropmask.modelfile.container import replace_file
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
-from cropmask.region import Limits, Region
+from cropmask.region.region import Limits, Region
 from cropmask.site.site import Inputs, Site
 from cropmask.sources.catalogs import Catalog, open_catalog
 from cropmask.sources.search import MASK_LAYERS, Sources, find_sources

@@ -24,7 +24,7 @@ from cropmask.machine.stages import Progress, Stages, tell_nobody
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster, open_rows
 from cropmask.pixels.resample import Window
-from cropmask.region import Region
+from cropmask.region.region import Region
 from cropmask.remote.limits import EndlessSearch
 from cropmask.remote.threads import map_threads
 from cropmask.results.colorfile import FittedColors, colors_key, find_colors, put_colors

@@ -25,7 +25,7 @@ from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.resultrows import read_result_window
 from cropmask.pixels.verify import expect_file, verify_files
 from cropmask.product import CALIBRATED, LEAST_SERIES, NODATA, PROB, Product
-from cropmask.region import Region
+from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, find_datasets, find_item, make_place
 from cropmask.results.seriesfile import (

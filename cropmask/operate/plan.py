@@ -19,7 +19,7 @@ from cropmask.machine.stages import Progress, Stages, tell_nobody
 from cropmask.operate.estimate import estimate
 from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.product import Product, Recipe, format_bands
-from cropmask.region import Region, StacLayer, is_region_file
+from cropmask.region.region import Region, StacLayer, is_region_file
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.limits import EndlessSearch
 from cropmask.remote.threads import map_threads

@@ -10,7 +10,7 @@ from enum import StrEnum
 from cropmask.grid import Tile, tiles_within
 from cropmask.machine.stages import CountDone
 from cropmask.product import Product, format_bands
-from cropmask.region import Region
+from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Dataset, check_item, find_datasets, has_checksum
 from cropmask.site.site import Site

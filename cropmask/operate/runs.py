@@ -27,7 +27,7 @@ from cropmask.operate.status import (
     tile_statuses,
 )
 from cropmask.product import Product, find_region
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store, store_place

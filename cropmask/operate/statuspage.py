@@ -23,7 +23,7 @@ from cropmask.operate.formats import (
 from cropmask.operate.status import TILE_STATES, RunStatus, TileStatus
 from cropmask.product import name_maker
 from cropmask.queue.protocol import Counts
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results.html import Html, join, make_page, make_table, tag
 from cropmask.results.outline import outline_path
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter

@@ -31,7 +31,7 @@ from cropmask.operate.plan import find_results
 from cropmask.operate.planfile import Need, Plan
 from cropmask.product import find_region
 from cropmask.queue.protocol import Message, Queue
-from cropmask.region import is_region_file
+from cropmask.region.region import is_region_file
 from cropmask.remote.address import is_remote
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, absolute
 from cropmask.site.site import QUEUE_FOLDER, Site

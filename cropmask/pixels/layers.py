@@ -22,7 +22,7 @@ from cropmask.pixels.rasters import BandRows, Raster, RowSource, open_rows
 from cropmask.pixels.resample import Window
 from cropmask.pixels.sampled import SampledLayer, SmoothLayer
 from cropmask.pixels.verify import expect_file
-from cropmask.region import Limits
+from cropmask.region.region import Limits
 from cropmask.remote.address import is_remote
 from cropmask.remote.fetch import Absent, ReadOptions
 from cropmask.remote.ranges import RemoteFile, RemoteFiles

@@ -84,7 +84,7 @@ def load_config(path: Path, *, is_named: bool) -> ConfigFile:
     """
     if str(path) == os.devnull:
         return ConfigFile()
-    from cropmask.region import load_toml  # with what parses regions
+    from cropmask.region.region import load_toml  # with what parses regions
 
     path = Path(os.path.realpath(path.parent)) / path.name
     text, document = load_toml(path, "the file of settings", _MAX_CHARACTERS)

@@ -27,7 +27,7 @@ from cropmask.machine.stages import ShareDone
 from cropmask.product import format_bands, parse_bands
 from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Queue, QueueOptions
-from cropmask.region import Ancillary, Region, StacLayer, load_region, models_folder
+from cropmask.region.region import Ancillary, Region, StacLayer, load_region, models_folder
 from cropmask.remote.fetch import ReadOptions, Verify
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, absolute

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from cropmask.attribution import UNSTATED, Attribution, parse_attribution
 from cropmask.errors import Interrupted, Misconfigured, Rejected
+from cropmask.region.attribution import UNSTATED, Attribution, parse_attribution
 from cropmask.remote.fetch import ReadOptions
 from cropmask.sources.bands import GeoMad
 from cropmask.sources.catalogs import load_document

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cropmask.attribution import UNSTATED, Attribution, parse_attribution
 from cropmask.core.scaling import KEPT, Declared, Kept
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS
 from cropmask.product import SYNTHETIC
+from cropmask.region.attribution import UNSTATED, Attribution, parse_attribution
 from cropmask.remote.address import resolve
 from cropmask.sources.matching import StacFile, crs_codes, format_moment, moment, region_code
 from cropmask.sources.statements import Statements

@@ -23,7 +23,7 @@ from cropmask.errors import (
 )
 from cropmask.grid import Tile
 from cropmask.product import HalfOrder
-from cropmask.region import Ancillary, StacLayer
+from cropmask.region.region import Ancillary, StacLayer
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity
 from cropmask.sources.bands import (
     GEOMAD,
@@ -99,8 +99,8 @@ class Sources:
     second: GeoMad
     """The model's second half-year."""
     ancillary: Mapping[str, LayerSource]
-    """By the names of :class:`~cropmask.region.Ancillary`, every one of them; rain is that of the
-    model's half-years."""
+    """By the names of :class:`~cropmask.region.region.Ancillary`, each of them; rain is that of
+    the model's half-years."""
     options: ReadOptions
 
     @property

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from cropmask.attribution import OTHER_LICENSE, Attribution
 from cropmask.product import (
     COG_TYPE,
     GROUND,
@@ -18,6 +17,7 @@ from cropmask.product import (
     Rgba,
     hex_color,
 )
+from cropmask.region.attribution import OTHER_LICENSE, Attribution
 from cropmask.stac.facts import Document
 from cropmask.stac.links import make_link
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from cropmask.attribution import UNSTATED, Attribution
 from cropmask.grid import CRS
 from cropmask.product import (
     BANDS,
@@ -18,6 +17,7 @@ from cropmask.product import (
     find_region,
     with_extras,
 )
+from cropmask.region.attribution import UNSTATED, Attribution
 from cropmask.stac import assets
 from cropmask.stac.facts import ASSET_SUFFIXES, SYNTHETIC_MARK, Bounds, Document, mark_title
 from cropmask.stac.item import ResultItem

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
-from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
 from cropmask.product import Band, Product
+from cropmask.region.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.stac.facts import Document, ItemFacts
 
 

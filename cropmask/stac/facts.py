@@ -14,7 +14,6 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from cropmask import grid
-from cropmask.attribution import UNSTATED, Attribution
 from cropmask.core.cropmap import Statistics
 from cropmask.core.seriesmap import SeriesStatistics
 from cropmask.grid import GridWindow, Tile
@@ -28,6 +27,7 @@ from cropmask.product import (
     Product,
     with_extras,
 )
+from cropmask.region.attribution import UNSTATED, Attribution
 from cropmask.task import Period, RunKey
 
 Document = dict[str, Any]

@@ -12,11 +12,11 @@ from typing import Final
 
 from odc.geo.geobox import GeoBox
 
-from cropmask.attribution import NOTICE, Attribution, parse_attribution
 from cropmask.core.cropmap import ValidArea
 from cropmask.errors import Rejected
 from cropmask.grid import CRS, EPSG, Tile
 from cropmask.product import EXTRA_BANDS, PROB
+from cropmask.region.attribution import NOTICE, Attribution, parse_attribution
 from cropmask.stac import assets
 from cropmask.stac.facts import (
     AreaFacts,

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from cropmask.attribution import UNSTATED, Attribution
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import Forest
 from cropmask.modelfile.model import Model
 from cropmask.product import FAMILY, MASK, MODELS
+from cropmask.region.attribution import UNSTATED, Attribution
 from cropmask.stac import assets
 from cropmask.stac.collection import FIRST_GEOMAD
 from cropmask.stac.facts import Bounds, Document, FileFacts

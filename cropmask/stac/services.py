@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pprint import pformat
 from typing import Any, Final
 
-from cropmask.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.grid import CRS
 from cropmask.product import (
     CHANGE_CLASS,
@@ -25,6 +24,7 @@ from cropmask.product import (
     find_band,
     hex_color,
 )
+from cropmask.region.attribution import OTHER_LICENSE, UNSTATED, Attribution
 from cropmask.stac.facts import Bounds, Document, mark_title
 
 OWS_FILE: Final = "services/ows_crop_mask_cfg.py"

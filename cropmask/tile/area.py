@@ -22,7 +22,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
 from cropmask.core.cropmap import CropMap, Statistics, mean_percent, sum_counts
 from cropmask.core.mapper import map_crops
@@ -33,7 +32,8 @@ from cropmask.machine.stages import Stages
 from cropmask.modelfile.model import read_model
 from cropmask.pixels.verify import verify_files
 from cropmask.product import AREAS, NODATA, Recipe, with_extras
-from cropmask.region import region_names
+from cropmask.region.attribution import Attribution
+from cropmask.region.region import region_names
 from cropmask.remote.fetch import find_identity
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.remote.ranges import RemoteFiles

@@ -37,7 +37,7 @@ from cropmask.pixels.datasets import (
 from cropmask.pixels.resample import Window
 from cropmask.pixels.sampled import check_layer, load_layer
 from cropmask.product import MASK, NODATA, PROB, Recipe
-from cropmask.region import Limits, Region, load_region, region_names
+from cropmask.region.region import Limits, Region, load_region, region_names
 from cropmask.remote.fetch import ReadOptions
 from cropmask.site.site import Site
 from cropmask.sources.search import FEATURE_LAYERS, swap_rain

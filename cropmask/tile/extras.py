@@ -9,7 +9,7 @@ from cropmask.core.extras import NO_EXTRAS, Extras, make_tables
 from cropmask.errors import Reason, Rejected
 from cropmask.modelfile.model import Model
 from cropmask.product import CELL_METERS, DISSIMILARITY
-from cropmask.region import write_training
+from cropmask.region.region import write_training
 
 Calibration = Literal["table", "vote", "unknown"]
 """Where the band of calibrated percentages is from: a table of the model; the vote itself, found

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
 from cropmask.core.cropmap import Statistics
 from cropmask.modelfile.model import Model
 from cropmask.product import CALIBRATED
+from cropmask.region.attribution import Attribution
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import Document, ItemFacts, ModelFacts, Source, degrees_box
 from cropmask.stac.modelitem import model_href

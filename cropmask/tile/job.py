@@ -17,7 +17,7 @@ from cropmask.grid import GridWindow, intersects
 from cropmask.machine.stages import Stages
 from cropmask.modelfile.model import read_model
 from cropmask.product import CELL_METERS, DISSIMILARITY, Recipe
-from cropmask.region import ModelRef, Region
+from cropmask.region.region import ModelRef, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.results.colorfile import FittedColors
 from cropmask.results.finder import Place, find_item, make_place

@@ -25,7 +25,7 @@ from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.pixels.resample import Window
 from cropmask.pixels.verify import verify_files
 from cropmask.product import HalfOrder
-from cropmask.region import Ancillary, Limits, Region
+from cropmask.region.region import Ancillary, Limits, Region
 from cropmask.remote.fetch import ReadOptions, find_identity
 from cropmask.remote.limits import EndlessSearch
 from cropmask.remote.ranges import RemoteFiles

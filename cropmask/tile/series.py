@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
-from cropmask.attribution import Attribution
 from cropmask.contract import VERSION
 from cropmask.core.scaling import UNDECLARED, Kept
 from cropmask.core.series import uses_neighbors
@@ -40,7 +39,8 @@ from cropmask.product import (
     SERIES_BANDS,
     SERIES_RECIPE,
 )
-from cropmask.region import Region
+from cropmask.region.attribution import Attribution
+from cropmask.region.region import Region
 from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.ranges import RemoteFiles
 from cropmask.results.cog import copy_cog, open_raw

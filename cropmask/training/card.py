@@ -9,14 +9,14 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
-from cropmask.attribution import OTHER_LICENSE
 from cropmask.core.features import FEATURES
 from cropmask.core.forest import Forest
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.container import replace_file
 from cropmask.modelfile.model import SUFFIX, Fitted, ModelManifest, ModelSource, TrainingData
 from cropmask.product import METHOD_URL, RECIPES, HalfOrder, Recipe
-from cropmask.region import Region
+from cropmask.region.attribution import OTHER_LICENSE
+from cropmask.region.region import Region
 from cropmask.training.cardtext import print_card
 from cropmask.training.figures import PublishedFigures, Validation, Value, load_published
 

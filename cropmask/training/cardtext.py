@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 from cropmask.core.features import FEATURES
 from cropmask.errors import write_command
-from cropmask.region import REGION_FILE, SAMPLES
+from cropmask.region.region import REGION_FILE, SAMPLES
 from cropmask.training.figures import Kind
 
 CardPart = dict[str, Any]

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from threadpoolctl import threadpool_limits
 
-from cropmask.attribution import OTHER_LICENSE
 from cropmask.contract import VERSION
 from cropmask.core.applicability import Applicability, fit_applicability
 from cropmask.core.features import FEATURES
@@ -24,7 +23,8 @@ from cropmask.modelfile.ensembles import find_ensemble
 from cropmask.modelfile.model import PROBES, Fitted, ModelManifest, Probes, TrainingData
 from cropmask.modelfile.pickles import parse_pickle
 from cropmask.product import Recipe
-from cropmask.region import Region, Training
+from cropmask.region.attribution import OTHER_LICENSE
+from cropmask.region.region import Region, Training
 from cropmask.training.folds import GROUPED_COUNT, SampleGroups, grouped_folds
 from cropmask.training.robust import fit_robust, groups_of
 from cropmask.training.samples import Samples

@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from cropmask.errors import Rejected
 from cropmask.product import Recipe
-from cropmask.region import Region
+from cropmask.region.region import Region
 from cropmask.training.figures import GroupedBy, Value
 from cropmask.training.fit import limit_threads, predict_held_out
 from cropmask.training.folds import (

@@ -15,7 +15,7 @@ from cropmask.errors import CropmaskError, Misconfigured
 from cropmask.modelfile.container import replace_file
 from cropmask.modelfile.model import SUFFIX, Fitted, write_model
 from cropmask.product import Recipe
-from cropmask.region import REGION_FILE, Region, model_table, models_folder
+from cropmask.region.region import REGION_FILE, Region, model_table, models_folder
 from cropmask.training.card import (
     Card,
     ModelCard,

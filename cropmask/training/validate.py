@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from cropmask.errors import Rejected
 from cropmask.product import Recipe
-from cropmask.region import Region, Training
+from cropmask.region.region import Region, Training
 from cropmask.training.calibrate import HeldOut, calibrate, measure_doubt
 from cropmask.training.figures import (
     Coordinates,

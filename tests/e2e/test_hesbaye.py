@@ -24,7 +24,7 @@ from cropmask.core.strips import Strip
 from cropmask.grid import Tile, geobox
 from cropmask.modelfile.model import load_forest
 from cropmask.pixels.layers import open_layers
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import open_site
 from cropmask.sources.boundary import load_boundary
 from cropmask.task import Period, Task

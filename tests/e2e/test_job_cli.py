@@ -22,7 +22,7 @@ from cropmask.contract import ExitCode
 from cropmask.grid import Tile, geobox
 from cropmask.modelfile.importer import import_joblib
 from cropmask.modelfile.model import write_model
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.testing.world.demoworld import ensure_world
 from tests.shareddata import needs_shared, shared
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from cropmask.cli.main import cropmask
 from cropmask.contract import ExitCode
-from cropmask.region import SAMPLES
+from cropmask.region.region import SAMPLES
 from tests.foreignmodels import dump, fitted
 from tests.unit.training.tables import make_samples, put_samples
 

@@ -21,7 +21,7 @@ from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
 from cropmask.operate import fitseries
 from cropmask.operate.truelabels import label_sample
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import open_site
 from cropmask.sources.boundary import load_boundary
 from cropmask.store.folder import FolderStore

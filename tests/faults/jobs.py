@@ -12,7 +12,7 @@ from typing import Any
 
 import shapely
 
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.store.protocol import Store
 from tests.conftest import REPOSITORY
 from tests.worlds import World, make_world

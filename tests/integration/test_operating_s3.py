@@ -25,7 +25,7 @@ from cropmask.cli.status import status
 from cropmask.contract import ExitCode
 from cropmask.fleet.records import State
 from cropmask.grid import Tile, tiles_within
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import open_site
 from cropmask.sources.boundary import load_boundary
 from cropmask.store.doors import open_store

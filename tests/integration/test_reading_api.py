@@ -10,7 +10,7 @@ import pytest
 
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile
-from cropmask.region import StacLayer
+from cropmask.region.region import StacLayer
 from cropmask.remote.fetch import ReadOptions
 from cropmask.sources.search import find_sources
 from cropmask.task import Period

@@ -18,7 +18,7 @@ from cropmask.core.strips import Strip
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
-from cropmask.region import Ancillary, Limits
+from cropmask.region.region import Ancillary, Limits
 from cropmask.remote import fetch, ranges
 from cropmask.remote.fetch import ReadOptions, Verify
 from cropmask.remote.ranges import RemoteFiles

@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
-from cropmask.region import Ancillary, Limits
+from cropmask.region.region import Ancillary, Limits
 from cropmask.remote.fetch import ReadOptions, find_identity, load_bytes
 from cropmask.sources.search import find_sources
 from tests.servers import find_size

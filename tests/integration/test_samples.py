@@ -24,7 +24,7 @@ from cropmask.core.engine import predict
 from cropmask.errors import CropmaskError, Rejected
 from cropmask.grid import tile_at
 from cropmask.modelfile.model import load_forest
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.sources.boundary import load_boundary
 from cropmask.training.samples import load_samples
 from tests.conftest import REPOSITORY

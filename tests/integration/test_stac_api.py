@@ -19,7 +19,7 @@ from cropmask.catalog.guard import Visitors
 from cropmask.catalog.web import make_api_app
 from cropmask.grid import Tile
 from cropmask.product import RECIPES
-from cropmask.region import region_names
+from cropmask.region.region import region_names
 from cropmask.store.folder import FolderStore
 from tests.demo_run import EASTERN, WESTERN, put_item
 from tests.servers import serve_app

@@ -19,7 +19,7 @@ from cropmask.core.engine import predict
 from cropmask.core.features import FEATURES
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.modelfile.model import load_forest
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.training.samples import load_samples
 from tests.foreignmodels import X, Y, dump, fitted, put
 from tests.unit.training.tables import make_region_folder, make_samples, put_samples, walk

@@ -19,7 +19,7 @@ from cropmask.cli.console import run_click
 from cropmask.cli.job import job
 from cropmask.cli.main import cropmask
 from cropmask.contract import ExitCode
-from cropmask.region import models_folder
+from cropmask.region.region import models_folder
 from cropmask.site.site import open_site
 from tests.security.hostile import serve_answers
 

@@ -23,7 +23,7 @@ from urllib3.response import HTTPResponse
 
 from cropmask.contract import ExitCode
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
-from cropmask.region import Ancillary
+from cropmask.region.region import Ancillary
 from cropmask.remote.fetch import ReadOptions, find_identity, load_bytes, load_json
 from cropmask.remote.limits import LIMIT_NAMES, OutOfTime, OverLimit, ReadLimits
 from cropmask.remote.retries import LONGEST_WAIT_SECONDS, CountedRetry

@@ -21,7 +21,7 @@ from cropmask.grid import geobox
 from cropmask.modelfile.model import read_model
 from cropmask.pixels.layers import open_layers
 from cropmask.pixels.verify import verify_files
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import Site, open_site
 from cropmask.sources.attribution import find_attribution
 from cropmask.sources.bands import MAX_ID

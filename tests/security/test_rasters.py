@@ -24,7 +24,7 @@ from rasterio.crs import CRS as RasterCrs
 from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import open_layers
-from cropmask.region import Limits
+from cropmask.region.region import Limits
 from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.limits import ReadLimits
 from cropmask.sources.search import find_sources

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cropmask.attribution import (
+from cropmask.region.attribution import (
     MAX_LINE,
     MAX_PROVIDERS,
     UNSTATED,

@@ -11,7 +11,7 @@ from shapely.geometry import shape
 
 from cropmask.cli.tiles import tiles
 from cropmask.grid import tiles_within
-from cropmask.region import load_region, region_names
+from cropmask.region.region import load_region, region_names
 from cropmask.sources.boundary import load_boundary
 from tests.shareddata import shared
 

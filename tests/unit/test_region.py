@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cropmask.attribution import Provider
 from cropmask.cli.tiles import tiles
 from cropmask.contract import ExitCode
 from cropmask.errors import MAX_MESSAGE, Misconfigured, Rejected
-from cropmask.region import (
+from cropmask.region.attribution import Provider
+from cropmask.region.region import (
     MAX_CHARACTERS,
     Ancillary,
     Limits,

@@ -27,7 +27,7 @@ from cropmask.grid import (
     tile_polygon,
     tiles_within,
 )
-from cropmask.region import load_region, models_folder, region_names
+from cropmask.region.region import load_region, models_folder, region_names
 from cropmask.sources import boundary
 from cropmask.sources.boundary import load_boundary, load_country
 

@@ -23,7 +23,7 @@ import rasterio
 from cropmask.errors import Rejected
 from cropmask.grid import AFRICA_10, Tile, geobox
 from cropmask.machine.stages import ShareDone
-from cropmask.region import Ancillary
+from cropmask.region.region import Ancillary
 from cropmask.task import Period
 from cropmask.testing.world.folders import check_room, translate_write_errors, write_json
 from cropmask.testing.world.geomadstac import (

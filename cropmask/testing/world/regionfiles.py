@@ -18,7 +18,7 @@ import shapely
 from cropmask.errors import Misconfigured, write_command
 from cropmask.grid import AFRICA_10, CRS, Tile
 from cropmask.machine.stages import ShareDone
-from cropmask.region import REGION_FILE, Region
+from cropmask.region.region import REGION_FILE, Region
 from cropmask.task import Period
 from cropmask.testing.world.folders import write_json
 from cropmask.testing.world.geomadstac import (

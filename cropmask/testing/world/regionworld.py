@@ -21,7 +21,7 @@ import shapely
 from cropmask.errors import Misconfigured, Reason, Rejected, write_command
 from cropmask.grid import AFRICA_10, Tile, tile_polygon, tiles_within
 from cropmask.machine.stages import ShareDone
-from cropmask.region import Region
+from cropmask.region.region import Region
 from cropmask.task import Period
 from cropmask.testing.world.folders import check_room, translate_write_errors
 from cropmask.testing.world.geomadstac import CATALOG_FILE

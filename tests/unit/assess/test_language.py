@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmask.assess.language import digits_of, languages, load_language
-from cropmask.region import region_names
+from cropmask.region.region import region_names
 
 ENGLISH, FRENCH = load_language("en"), load_language("fr")
 

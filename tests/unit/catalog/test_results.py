@@ -17,7 +17,6 @@ import rustac
 from rasterio.errors import NotGeoreferencedWarning
 from shapely.geometry import shape
 
-from cropmask.attribution import Attribution, Provider
 from cropmask.catalog.build import build_results
 from cropmask.catalog.check import verify_catalog
 from cropmask.catalog.schemas import Schemas
@@ -26,6 +25,7 @@ from cropmask.catalog.thumbnails import draw_results
 from cropmask.core.cropmap import CropMap
 from cropmask.grid import Tile
 from cropmask.product import RECIPES
+from cropmask.region.attribution import Attribution, Provider
 from cropmask.remote.fetch import ReadOptions
 from cropmask.results.finder import make_place
 from cropmask.results.itemcache import load_item

@@ -21,7 +21,7 @@ from cropmask.cli.models import models
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.model import read_model
 from cropmask.product import BANDS, FILTERED, MASK, NODATA, PROB, RECIPES, hex_color
-from cropmask.region import load_region, region_names
+from cropmask.region.region import load_region, region_names
 from cropmask.stac.collection import FIRST_GEOMAD
 from cropmask.stac.styles import style_file
 from cropmask.store.folder import FolderStore

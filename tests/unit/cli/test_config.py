@@ -169,6 +169,6 @@ def test_a_file_is_not_parsed_where_there_is_none() -> None:
         "from cropmask.cli.main import cropmask\n"
         "done = CliRunner().invoke(cropmask, ['config', '--help'])\n"
         "assert done.exit_code == 0\n"
-        "assert 'tomllib' not in sys.modules and 'cropmask.region' not in sys.modules\n"
+        "assert 'tomllib' not in sys.modules and 'cropmask.region.region' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

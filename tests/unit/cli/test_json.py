@@ -21,7 +21,7 @@ from cropmask.fleet.records import State
 from cropmask.product import RECIPES, Product
 from cropmask.queue.folder import FolderQueue
 from cropmask.queue.protocol import Message
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results.seriesfile import RegionSeries, put_region_series
 from cropmask.store.folder import FolderStore
 from cropmask.task import Period

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from cropmask.cli.reconcile import reconcile
 from cropmask.contract import ExitCode
 from cropmask.grid import Tile, tiles_within
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.sources.boundary import load_boundary
 from cropmask.store.folder import FolderStore
 from tests.results import put_files

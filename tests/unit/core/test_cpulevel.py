@@ -18,7 +18,7 @@ import numba
 from cropmask.core.formulas import NAMES
 from cropmask.core.mapper import map_crops
 from cropmask.modelfile.model import load_forest
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from tests.scenes import make_scene
 print(numba.config.CPU_NAME)
 models = load_region("indian_ocean").models

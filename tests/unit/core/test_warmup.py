@@ -14,7 +14,7 @@ from numba.core.dispatcher import Dispatcher
 from cropmask.core.mapper import map_crops
 from cropmask.core.warmup import warm_kernels
 from cropmask.modelfile.model import load_forest
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.core.strips import Half, Strip
 from tests.scenes import SceneLayers, make_scene
 

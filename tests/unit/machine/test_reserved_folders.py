@@ -11,7 +11,7 @@ from cropmask.errors import Misconfigured
 from cropmask.fleet.recordfiles import find_runs, put_attempt
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.queue.protocol import Message
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results.finder import find_datasets
 from cropmask.results.itemcache import load_items
 from cropmask.site.site import QUEUE_FOLDER, open_site

@@ -28,7 +28,7 @@ from cropmask.operate.campaign import (
 from cropmask.operate.campaignfile import CampaignRecord, CampaignStep, StepState, find_campaign
 from cropmask.operate.doctor import Check
 from cropmask.operate.waiting import Calendar
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
 from tests.regions import YEAR, RegionWorld, block, make_region

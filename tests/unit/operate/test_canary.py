@@ -27,7 +27,7 @@ from cropmask.operate.status import TileStatus
 from cropmask.operate.waiting import Calendar, Emptiness, Silence, wait_for_canary
 from cropmask.product import Product
 from cropmask.queue.protocol import Message
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.sources.boundary import load_boundary
 from cropmask.store.protocol import Store
 from cropmask.task import Period

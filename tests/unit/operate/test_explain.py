@@ -18,7 +18,7 @@ from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.modelfile.model import read_model
 from cropmask.operate.explain import Explanation, Presence, explain, find_task
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results.finder import find_datasets
 from cropmask.site.site import Site, open_site
 from cropmask.sources.attribution import find_attribution

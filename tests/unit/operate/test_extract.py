@@ -26,7 +26,7 @@ from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.grid import Tile, geobox
 from cropmask.operate import extract as module
 from cropmask.operate.extract import Extraction, extract, load_expressions, pixels_of, plan_windows
-from cropmask.region import Region, load_region
+from cropmask.region.region import Region, load_region
 from cropmask.site.site import Inputs, open_site
 from cropmask.task import Period
 from cropmask.training.samples import Samples, find_left_out, load_samples

@@ -14,7 +14,7 @@ from cropmask.operate.estimate import DEFAULT_THREADS, DEFAULTS, estimate
 from cropmask.operate.plan import find_results, make_plan
 from cropmask.operate.planfile import Need, Plan
 from cropmask.product import Product, Recipe
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import Site, open_site
 from cropmask.store.folder import FolderStore
 from cropmask.task import Period, Task

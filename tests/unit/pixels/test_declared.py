@@ -20,7 +20,7 @@ from cropmask.core.strips import DEVIATION, Exclusion
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import geobox
 from cropmask.pixels.layers import TileLayers, open_layers
-from cropmask.region import Limits, StacLayer
+from cropmask.region.region import Limits, StacLayer
 from cropmask.sources.search import find_sources
 from tests.worlds import ASSET_KEYS, TILE, World, make_world, write_cog
 

@@ -22,7 +22,7 @@ from cropmask.grid import Tile, geobox
 from cropmask.pixels import rasters, sampled
 from cropmask.pixels.layers import TileLayers, open_layers
 from cropmask.pixels.resample import Window
-from cropmask.region import Ancillary, Limits
+from cropmask.region.region import Ancillary, Limits
 from cropmask.remote.fetch import ReadOptions
 from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import find_sources

@@ -8,7 +8,7 @@ import pytest
 
 from cropmask import contract
 from cropmask.errors import Misconfigured
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import EXPLORER, PUBLIC_ANCILLARY, open_site
 
 

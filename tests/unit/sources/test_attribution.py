@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cropmask.attribution import UNSTATED, Provider
 from cropmask.errors import Interrupted
 from cropmask.product import SYNTHETIC
+from cropmask.region.attribution import UNSTATED, Provider
 from cropmask.remote.fetch import ReadOptions
 from cropmask.sources import attribution
 from cropmask.sources.attribution import find_attribution

@@ -9,7 +9,7 @@ import pytest
 
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
-from cropmask.region import Ancillary
+from cropmask.region.region import Ancillary
 from cropmask.remote.fetch import ReadOptions
 from cropmask.sources import catalogs
 from cropmask.sources.bands import GEOMAD

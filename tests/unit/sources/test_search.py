@@ -15,7 +15,7 @@ from cropmask.core.scaling import Declared
 from cropmask.core.strips import DEVIATION, REFLECTANCE
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile
-from cropmask.region import Ancillary, StacLayer
+from cropmask.region.region import Ancillary, StacLayer
 from cropmask.remote.address import resolve
 from cropmask.sources.bands import find_asset, parse_geomad
 from cropmask.sources.matching import StacFile, interval_of, is_of_period, is_of_tile, may_match

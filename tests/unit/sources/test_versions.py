@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from cropmask.attribution import UNSTATED
 from cropmask.core.cropmap import Statistics
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.modelfile.model import read_model
 from cropmask.operate.plan import make_plan
 from cropmask.operate.planfile import Need, Plan
-from cropmask.region import StacLayer
+from cropmask.region.attribution import UNSTATED
+from cropmask.region.region import StacLayer
 from cropmask.remote.fetch import ReadOptions
 from cropmask.site.site import open_site
 from cropmask.sources.matching import StacFile

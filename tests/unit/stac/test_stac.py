@@ -18,10 +18,10 @@ import yaml
 from odc.geo.geobox import GeoBox
 from odc.stac import load
 
-from cropmask.attribution import Attribution, Provider
 from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile, geobox
 from cropmask.product import BANDS, COG_TYPE, PROB, Product, hex_color
+from cropmask.region.attribution import Attribution, Provider
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.stac.collection import make_collection, make_root_catalog
 from cropmask.stac.datacube import make_eo3, make_odc_product

@@ -20,7 +20,7 @@ from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import Tile, geobox, tiles_within
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import GridRows, Raster, open_rows
-from cropmask.region import Region, load_region
+from cropmask.region.region import Region, load_region
 from cropmask.remote.fetch import ReadOptions
 from cropmask.site.site import open_site
 from cropmask.sources.boundary import load_boundary

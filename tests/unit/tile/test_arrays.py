@@ -31,7 +31,7 @@ from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import GridWindow
 from cropmask.modelfile.model import load_forest
 from cropmask.pixels.datasets import LoadedInputs, parse_halves
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.site.site import Site, open_site
 from cropmask.tile.arrays import _classify
 from tests.demo_run import EASTERN, RESOLUTION, Results

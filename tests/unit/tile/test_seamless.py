@@ -22,7 +22,7 @@ from cropmask.core.stretch import NODATA_NDVI
 from cropmask.core.strips import REFLECTANCE, Half
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, Tile, geobox
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results.colorfile import FittedColors, put_colors
 from cropmask.site.site import Site, open_site
 from cropmask.task import Period, Task

@@ -19,7 +19,6 @@ from pyproj import Transformer
 
 import cropmask
 from cropmask.assess.labelpoints import LabeledPoint
-from cropmask.attribution import UNSTATED
 from cropmask.cli.main import cropmask as main
 from cropmask.fleet.recordfiles import load_runs
 from cropmask.grid import CRS
@@ -27,7 +26,8 @@ from cropmask.operate.checksamples import check_samples
 from cropmask.operate.extract import extract
 from cropmask.operate.plan import make_plan
 from cropmask.operate.show import draw_result
-from cropmask.region import load_region
+from cropmask.region.attribution import UNSTATED
+from cropmask.region.region import load_region
 from cropmask.site.site import Site, open_site
 from cropmask.sources.search import FEATURE_LAYERS
 from cropmask.stac.facts import degrees_box

@@ -18,7 +18,7 @@ from cropmask.errors import Reason, Rejected
 from cropmask.operate import fitseries
 from cropmask.operate.fitseries import fit_region_series
 from cropmask.operate.mapseries import map_series
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.results import publish
 from cropmask.results.finder import find_item, make_place
 from cropmask.site.site import Site

@@ -7,7 +7,7 @@ import pytest
 
 from cropmask.errors import Misconfigured
 from cropmask.modelfile.model import read_model
-from cropmask.region import load_region, region_names
+from cropmask.region.region import load_region, region_names
 from cropmask.training.card import CARD_JSON, CARD_MD, Card, load_card, make_card, put_card
 from cropmask.training.cardtext import print_card, wilson_percent
 from cropmask.training.figures import (

@@ -12,7 +12,7 @@ from cropmask.core.forest import LEAF
 from cropmask.core.formulas import compute_features
 from cropmask.modelfile.model import check_probes, read_model, write_model
 from cropmask.product import RECIPES, Recipe
-from cropmask.region import Region, Training, load_region
+from cropmask.region.region import Region, Training, load_region
 from cropmask.training.fit import (
     RECIPE_FEATURES,
     find_known,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cropmask.errors import Rejected
-from cropmask.region import load_region
+from cropmask.region.region import load_region
 from cropmask.training.folds import (
     TERRAIN,
     buffered_folds,

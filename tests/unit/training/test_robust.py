@@ -8,7 +8,7 @@ import pytest
 from cropmask.core.features import FEATURES
 from cropmask.core.formulas import compute_features, compute_rows
 from cropmask.core.strips import DEVIATION, REFLECTANCE, Half, Strip
-from cropmask.region import Region, Training
+from cropmask.region.region import Region, Training
 from cropmask.training import robust
 from cropmask.training.fit import fit, predict_held_out
 from cropmask.training.folds import grouped_folds

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cropmask.errors import Rejected
-from cropmask.region import Region, Training, load_region
+from cropmask.region.region import Region, Training, load_region
 from cropmask.training.figures import load_published
 from cropmask.training.folds import find_groups, random_folds
 from cropmask.training.samples import load_coordinates, load_samples

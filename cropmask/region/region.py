@@ -26,14 +26,6 @@ from pydantic import (
     field_validator,
 )
 
-from cropmask.attribution import (
-    KNOWN_LICENSES,
-    OTHER_LICENSE,
-    Attribution,
-    Provider,
-    find_license,
-    is_web_address,
-)
 from cropmask.errors import (
     Misconfigured,
     Reason,
@@ -44,6 +36,14 @@ from cropmask.errors import (
     write_command,
 )
 from cropmask.product import HalfOrder, Product, Recipe
+from cropmask.region.attribution import (
+    KNOWN_LICENSES,
+    OTHER_LICENSE,
+    Attribution,
+    Provider,
+    find_license,
+    is_web_address,
+)
 
 REGION_FILE: Final = "region.toml"
 SAMPLES: Final = "SAMPLES.txt"
@@ -245,8 +245,9 @@ def _resolve(folder: Path, href: str) -> str:
 
 def models_folder() -> Path:
     """Folder of the regions that come with the package."""
-    inside = Path(__file__).parent / "_data" / "models"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "models"
+    package = Path(__file__).parents[1]
+    inside = package / "_data" / "models"
+    return inside if inside.is_dir() else package.parent / "models"
 
 
 def region_names(models: Path | None = None) -> tuple[str, ...]:
