@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from cropmask.contract import HEARTBEAT_SECONDS
@@ -35,12 +34,7 @@ class Repeated:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end.set()
 
     def wait(self) -> None:
@@ -77,13 +71,8 @@ class Heartbeat:
         self._beats.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._beats.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._beats.__exit__()
         self._beats.wait()
 
     def progress(self, doing: str) -> None:

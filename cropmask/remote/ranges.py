@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from threading import Condition, Lock, RLock
-from types import TracebackType
 from typing import Any, Final, Self
 
 from cropmask.errors import CropmaskError, Interrupted, Reason, Rejected
@@ -88,12 +87,7 @@ class _Place:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def write(self, chunk: bytes) -> None:
@@ -548,12 +542,7 @@ class RemoteFiles:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def open(self, href: str, options: ReadOptions) -> RemoteFile:
