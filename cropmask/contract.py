@@ -105,7 +105,7 @@ WORKER_MEMORY = "3300Mi"
 """What one worker asks for, so that four fill a node of 8 CPUs and 16 or 32 GiB beside what runs on
 every node (`docs/deploy.md`); a 10 m tile needs less than two thirds of the memory."""
 WORKER_DISK = "6Gi"
-"""Disk that one worker asks for: for the folders that it writes to (`kube/manifests.py`)."""
+"""Disk that one worker asks for: for the folders that it writes to (`kube/workermanifests.py`)."""
 METRICS_NAMESPACE = "CropMask"
 COLORS = "_colors"
 """Folder of colors that tiles share in the store of results; no product is named so."""

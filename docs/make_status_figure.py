@@ -14,7 +14,7 @@ from typing import Final
 
 from cropmask.fleet.records import AttemptRecord, State
 from cropmask.grid import tiles_within
-from cropmask.operate.runs import load_run_status
+from cropmask.operate.findrun import load_run_status
 from cropmask.operate.statuspage import Surroundings, make_status_page
 from cropmask.queue.protocol import Counts
 from cropmask.region.region import load_region

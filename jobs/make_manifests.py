@@ -15,7 +15,7 @@ import yaml
 
 from cropmask import contract
 from cropmask.kube import awsbatch, index, namespace, scaled, workflow
-from cropmask.kube.manifests import (
+from cropmask.kube.workermanifests import (
     WorkerPod,
     job_name,
     make_indexed_job,

@@ -9,8 +9,8 @@ import pytest
 
 from cropmask import contract
 from cropmask.errors import Misconfigured, Rejected
-from cropmask.kube.manifests import Manifest, WorkerPod, job_name, make_labels, make_queue_job
 from cropmask.kube.protocol import Cluster, JobCondition
+from cropmask.kube.workermanifests import Manifest, WorkerPod, job_name, make_labels, make_queue_job
 
 
 def manifest_of(run: str, namespace: str, **spec: Any) -> Manifest:

@@ -151,8 +151,8 @@ def list_(
       cropmask run list
       cropmask run list --region eastern --period 2019 --json
     """
+    from cropmask.operate.findrun import find_product
     from cropmask.operate.runcontrol import list_runs
-    from cropmask.operate.runs import find_product
     from cropmask.site.site import open_site
 
     site = open_site(options=site_options)
@@ -173,7 +173,7 @@ _HEAD: Final = ("run", "product", "period", "is", "done", "tiles", "held", "fail
 
 def _open(name: str, where: dict[str, Any]) -> tuple[Site, Store, RunRecord]:
     """The run of a name, which only one may have."""
-    from cropmask.operate.runs import RunQuery, find_product, find_run
+    from cropmask.operate.findrun import RunQuery, find_product, find_run
     from cropmask.site.site import open_site
 
     site = open_site(options=options.pick_site_options(where))

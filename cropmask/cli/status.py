@@ -79,7 +79,7 @@ def status(
       cropmask status --region eastern --period 2019 --watch --html progress.html
       cropmask status --json | jq .counts
     """
-    from cropmask.operate.runs import RunQuery, find_product, find_run, load_run_status, utc_now
+    from cropmask.operate.findrun import RunQuery, find_product, find_run, load_run_status, utc_now
     from cropmask.operate.status import is_given_up
     from cropmask.operate.statuspage import MARK, describe_surroundings, make_status_page
     from cropmask.results.finder import find_collection, is_synthetic

@@ -36,8 +36,8 @@ from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
     from cropmask.fleet.records import RunRecord
-    from cropmask.kube.manifests import Manifest
     from cropmask.kube.protocol import Cluster
+    from cropmask.kube.workermanifests import Manifest
     from cropmask.operate.canary import CanaryVerdict
     from cropmask.operate.planfile import Plan
     from cropmask.operate.submit import PodOptions
@@ -285,7 +285,7 @@ def _submit(submission: Submission) -> None:
     """Check everything first, then send the tasks, then start workers."""
     from cropmask.fleet.taskfile import task_file_key
     from cropmask.kube.doors import open_cluster
-    from cropmask.kube.manifests import job_name
+    from cropmask.kube.workermanifests import job_name
     from cropmask.operate.runcontrol import check_estimate, put_limits
     from cropmask.operate.submit import find_obstacles, make_run_job, put_task_file
 

@@ -181,7 +181,7 @@ def worker(
         from cropmask.fleet.worker import OrderRunner, Rules, Worker, run_alone
         from cropmask.machine.heartbeat import Heartbeat
         from cropmask.machine.metrics import open_metrics
-        from cropmask.operate.runs import check_worker_catalog
+        from cropmask.operate.findrun import check_worker_catalog
         from cropmask.region.region import load_region_files
         from cropmask.site.site import open_site
 

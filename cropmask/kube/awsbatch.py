@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cropmask import contract
 from cropmask.contract import ExitCode
-from cropmask.kube.manifests import CACHES, TEMPORARY, USER
+from cropmask.kube.workermanifests import CACHES, TEMPORARY, USER
 
 _MEBIBYTES: Final = {"Gi": 1024, "Mi": 1}
 

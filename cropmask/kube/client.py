@@ -12,8 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
-from cropmask.kube.manifests import Manifest
 from cropmask.kube.protocol import JobState, no_such_job, parse_job
+from cropmask.kube.workermanifests import Manifest
 
 try:
     from kubernetes import client, config, watch

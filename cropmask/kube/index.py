@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from cropmask import contract
-from cropmask.kube.manifests import (
+from cropmask.kube.namespace import INDEXER, make_egress
+from cropmask.kube.workermanifests import (
     DAY,
     Manifest,
     WorkerPod,
@@ -15,7 +16,6 @@ from cropmask.kube.manifests import (
     make_document,
     make_pod,
 )
-from cropmask.kube.namespace import INDEXER, make_egress
 
 DATABASE_SECRET: Final = f"{contract.APP}-datacube"
 """Secret whose entry ``url`` is the address of the datacube's database."""

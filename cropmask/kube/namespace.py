@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cropmask import contract
-from cropmask.kube.manifests import APP_LABELS, Manifest, make_document
+from cropmask.kube.workermanifests import APP_LABELS, Manifest, make_document
 
 CONFIG_MAP: Final = f"{contract.APP}-settings"
 """ConfigMap with the variables of an environment."""

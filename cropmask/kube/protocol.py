@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from cropmask import contract
 from cropmask.errors import Reason, Rejected
-from cropmask.kube.manifests import Manifest
+from cropmask.kube.workermanifests import Manifest
 
 
 class JobCondition(StrEnum):

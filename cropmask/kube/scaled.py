@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cropmask import contract
-from cropmask.kube.manifests import (
+from cropmask.kube.workermanifests import (
     DAY,
     Manifest,
     WorkerPod,

@@ -15,7 +15,7 @@ from typing import Any, Final
 from cropmask import contract
 from cropmask.contract import ExitCode
 from cropmask.kube.index import database_variable
-from cropmask.kube.manifests import (
+from cropmask.kube.workermanifests import (
     APP_LABELS,
     DAY,
     ONE_AT_A_TIME,

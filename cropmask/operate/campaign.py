@@ -31,13 +31,13 @@ from cropmask.operate.campaignfile import (
 from cropmask.operate.campaignreport import put_report
 from cropmask.operate.canary import CanaryState, find_stop
 from cropmask.operate.doctor import examine
+from cropmask.operate.findrun import load_run_status
 from cropmask.operate.formats import format_count, format_dollars, format_duration
 from cropmask.operate.localworkers import LocalWorkers
 from cropmask.operate.plan import make_plan
 from cropmask.operate.planfile import Need, Plan
 from cropmask.operate.reconcile import Finding, expected_tiles, reconcile
 from cropmask.operate.runcontrol import RunLimits, check_estimate, put_limits
-from cropmask.operate.runs import load_run_status
 from cropmask.operate.status import RunStatus
 from cropmask.operate.submit import make_run, send
 from cropmask.operate.waiting import (

@@ -14,8 +14,8 @@ from cropmask.errors import Rejected
 from cropmask.fleet.control import RunState, load_control
 from cropmask.fleet.records import PercentBounds, RunRecord, State
 from cropmask.grid import AFRICA_10, Tile
+from cropmask.operate.findrun import load_run_status
 from cropmask.operate.formats import format_count
-from cropmask.operate.runs import load_run_status
 from cropmask.operate.status import TileStatus
 from cropmask.product import Product
 from cropmask.remote.threads import map_threads

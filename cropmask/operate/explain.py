@@ -11,7 +11,7 @@ from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_r
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
 from cropmask.operate.advice import advise_failure
-from cropmask.operate.runs import find_product
+from cropmask.operate.findrun import find_product
 from cropmask.product import RECIPES, Product, Recipe, format_bands, name_maker, parse_bands
 from cropmask.results.finder import find_datasets, find_item, make_place
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter

@@ -14,7 +14,8 @@ from cropmask.fleet.control import load_control, refuse_canceled
 from cropmask.fleet.recordfiles import load_runs, put_run
 from cropmask.fleet.records import Canary, RunRecord, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
-from cropmask.kube.manifests import (
+from cropmask.kube.protocol import Cluster
+from cropmask.kube.workermanifests import (
     Manifest,
     WorkerPod,
     job_name,
@@ -22,7 +23,6 @@ from cropmask.kube.manifests import (
     make_labels,
     make_queue_job,
 )
-from cropmask.kube.protocol import Cluster
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.advice import advise_resume
 from cropmask.operate.canary import choose_spread

@@ -11,7 +11,7 @@ from typing import Final
 from cropmask.fleet.records import RunRecord
 from cropmask.operate.advice import SILENCE
 from cropmask.operate.canary import CanaryState, CanaryVerdict, look_at_canary
-from cropmask.operate.runs import utc_now
+from cropmask.operate.findrun import utc_now
 from cropmask.product import Product
 from cropmask.queue.protocol import Queue
 from cropmask.store.protocol import Store

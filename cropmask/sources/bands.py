@@ -14,8 +14,8 @@ from cropmask.grid import CRS
 from cropmask.product import SYNTHETIC
 from cropmask.region.attribution import UNSTATED, Attribution, parse_attribution
 from cropmask.remote.address import resolve
+from cropmask.sources.assetfacts import Statements
 from cropmask.sources.matching import StacFile, crs_codes, format_moment, moment, region_code
-from cropmask.sources.statements import Statements
 from cropmask.sources.versions import VersionChoice
 from cropmask.task import Period
 

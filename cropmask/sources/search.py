@@ -25,6 +25,7 @@ from cropmask.grid import Tile
 from cropmask.product import HalfOrder
 from cropmask.region.region import Ancillary, StacLayer
 from cropmask.remote.fetch import Absent, ReadOptions, find_identity
+from cropmask.sources.assetfacts import Statements
 from cropmask.sources.bands import (
     GEOMAD,
     BandSource,
@@ -41,7 +42,6 @@ from cropmask.sources.matching import (
     name_of_period,
     region_code,
 )
-from cropmask.sources.statements import Statements
 from cropmask.sources.versions import (
     VersionChoice,
     describe_version,

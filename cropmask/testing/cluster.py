@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from cropmask import contract
 from cropmask.errors import Misconfigured
-from cropmask.kube.manifests import Manifest
 from cropmask.kube.protocol import JobState, no_such_job, parse_job
+from cropmask.kube.workermanifests import Manifest
 
 _JOB_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """Names that Kubernetes takes for a Job."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-PUBLISHED_FILE: Final = Path(__file__).with_name("published.toml")
+PUBLISHED_FILE: Final = Path(__file__).with_name("published_accuracy.toml")
 
 
 class Value(BaseModel):

@@ -12,8 +12,8 @@ from constructs import Construct, IConstruct
 from cropmask import contract
 from cropmask.kube import namespace as ns
 from cropmask.kube.index import INDEX_COMMAND, make_database_policy, make_index_cron_job
-from cropmask.kube.manifests import WorkerPod, make_labels
 from cropmask.kube.scaled import make_scaled_job
+from cropmask.kube.workermanifests import WorkerPod, make_labels
 from cropmask.kube.workflow import WORKFLOW, make_campaign_cron_job, make_parameters
 from infra import policies
 from infra.documents import apply_documents, as_cluster

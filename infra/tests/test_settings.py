@@ -20,7 +20,7 @@ from infra.tests.synthesized import CDK_OUT, PARTS, load
 INFRA = Path(__file__).parents[1]
 DEV = load_settings("dev")
 UNDATED = dataclasses.replace(DEV.workers.cpu_hour_price, date="lately")
-NAMES = {"cropmask", "cropmask.contract", "cropmask.product", "cropmask.kube.manifests"}
+NAMES = {"cropmask", "cropmask.contract", "cropmask.product", "cropmask.kube.workermanifests"}
 
 
 def test_there_are_dev_and_prod() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cropmask import contract
-from cropmask.kube.manifests import WorkerPod, make_labels, make_pod
 from cropmask.kube.namespace import CONFIG_MAP
+from cropmask.kube.workermanifests import WorkerPod, make_labels, make_pod
 from infra.places import Places
 from infra.settings import Settings, load_settings
 from infra.tests.synthesized import Synthesized

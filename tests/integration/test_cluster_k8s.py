@@ -1,7 +1,7 @@
 """Jobs on a real Kubernetes API server, with a made-up node; skipped where none is built.
 
 The server may be older than what the manifests ask for: fields that it does not know are dropped,
-which the strict validation of ``tests/unit/kube/test_manifests.py`` makes up for.
+which the strict validation of ``tests/unit/kube/test_workermanifests.py`` makes up for.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from cropmask.errors import Misconfigured
 from cropmask.fleet.recordfiles import load_run, put_run
 from cropmask.fleet.records import RunRecord
 from cropmask.kube.doors import open_cluster
-from cropmask.kube.manifests import Manifest, WorkerPod, job_name, make_indexed_job
 from cropmask.kube.protocol import Cluster, JobCondition, JobState
+from cropmask.kube.workermanifests import Manifest, WorkerPod, job_name, make_indexed_job
 from cropmask.site.site import open_site
 from infra.tests import synthesized
 from jobs.make_manifests import make_files

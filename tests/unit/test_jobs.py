@@ -19,9 +19,9 @@ from botocore.validate import validate_parameters
 from cropmask import contract
 from cropmask.contract import ExitCode
 from cropmask.kube import workflow
-from cropmask.kube.manifests import CACHES, TEMPORARY
 from cropmask.kube.namespace import make_quota
 from cropmask.kube.scaled import max_job_seconds
+from cropmask.kube.workermanifests import CACHES, TEMPORARY
 from cropmask.operate.campaignfile import CampaignStep
 from jobs.make_manifests import encode_files
 from tests.references import make_pods, missing_references, pods_of
@@ -276,7 +276,7 @@ def test_batch_containers_write_to_two_folders_only() -> None:
 
 
 def test_the_image_starts_python_itself_and_runs_as_the_user_of_the_manifests() -> None:
-    from cropmask.kube.manifests import USER
+    from cropmask.kube.workermanifests import USER
 
     text = (JOBS / "Dockerfile").read_text()
     assert f"USER {USER}:{USER}" in text

@@ -23,7 +23,7 @@ from cropmask.errors import Drained, Misconfigured, Rejected
 from cropmask.fleet.recordfiles import find_runs, load_run, put_run
 from cropmask.fleet.records import Canary, State
 from cropmask.fleet.taskfile import load_order
-from cropmask.kube.manifests import job_name
+from cropmask.kube.workermanifests import job_name
 from cropmask.operate.planfile import Need, Plan
 from cropmask.queue.folder import FolderQueue
 from cropmask.site.site import open_site

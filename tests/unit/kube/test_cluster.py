@@ -10,8 +10,8 @@ from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured
 from cropmask.kube import client as kube
 from cropmask.kube.doors import open_cluster
-from cropmask.kube.manifests import WorkerPod, job_name, make_indexed_job
 from cropmask.kube.protocol import JobCondition, parse_job
+from cropmask.kube.workermanifests import WorkerPod, job_name, make_indexed_job
 from cropmask.testing.cluster import MemoryCluster
 from tests.cluster_laws import ClusterLaws, manifest_of
 from tests.controlplane import free_ports, put_kubeconfig

@@ -19,7 +19,7 @@ from cropmask.fleet.recordfiles import load_run, put_run
 from cropmask.fleet.records import RunRecord
 from cropmask.fleet.taskfile import load_order, parse_order
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.kube.manifests import job_name
+from cropmask.kube.workermanifests import job_name
 from cropmask.operate.estimate import Estimate
 from cropmask.operate.planfile import Need, Plan, TilePlan
 from cropmask.operate.submit import (

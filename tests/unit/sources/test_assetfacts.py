@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cropmask.core.scaling import KEPT, UNDECLARED, Declared, Scaling
 from cropmask.errors import Rejected
+from cropmask.sources.assetfacts import BAND_LISTS, FACT_RULES, Statements
 from cropmask.sources.bands import ALIASES, find_asset
 from cropmask.sources.matching import StacFile
-from cropmask.sources.statements import BAND_LISTS, FACT_RULES, Statements
 from tests.conftest import REPOSITORY
 
 BLUE = KEPT["blue"]

@@ -12,7 +12,7 @@ import pytest
 from cropmask import contract
 from cropmask.contract import ExitCode
 from cropmask.errors import CropmaskError
-from cropmask.kube.manifests import (
+from cropmask.kube.workermanifests import (
     CACHES,
     DISK_LIMIT,
     TEMPORARY,

@@ -22,7 +22,7 @@ from cropmask.fleet.recordfiles import (
 )
 from cropmask.fleet.records import AttemptRecord, State, run_key_of
 from cropmask.grid import Tile
-from cropmask.operate.runs import (
+from cropmask.operate.findrun import (
     MAX_FAILURES,
     MAX_SAMPLED,
     RunQuery,
