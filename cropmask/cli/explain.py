@@ -67,6 +67,7 @@ def explain(
 
     site = open_site(options=site_options)
     task = find_task(site.store(), site, tile, region, period)
+    options.refuse_with_series(task.period)
     found = explain(task, site, recipe=model, resolution=resolution)
     document = {
         **pick(task, "tile", "region", "period"),

@@ -558,6 +558,28 @@ machine_options = combine(
 """What of the machine may be used."""
 
 
+def find_typed(names: Iterable[str]) -> list[str]:
+    """Those of some parameters that stand on the command line, as options are written there."""
+    context = click.get_current_context()
+    source = context.get_parameter_source
+    wanted = [
+        parameter
+        for parameter in context.command.params
+        if parameter.name in names and source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    return ["/".join([*found.opts, *found.secondary_opts]) for found in wanted]
+
+
+def refuse_with_series(period: Period) -> None:
+    """Raise UsageError if an option says how a year is to be mapped, and a series is asked for."""
+    typed = find_typed(("model", "bands", "seamless", "strict_inputs"))
+    if period.is_series and typed:
+        raise click.UsageError(
+            f"{typed[0]} says how a year is mapped, and {period} is a series, which is made of "
+            "maps that are there: leave it out, or name one year"
+        )
+
+
 def pick_limits(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of :data:`limit_options` that were given."""
     return {name: given[name] for name in ("max_cost", "max_tiles") if given[name] is not None}

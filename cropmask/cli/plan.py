@@ -84,6 +84,7 @@ def plan(
     """
     from cropmask.site.site import open_site
 
+    options.refuse_with_series(period)
     site = open_site(options=site_options)
     made = plan_region(site, region, period, model, tiles, aoi, quiet=as_json)
     if out is not None:

@@ -91,6 +91,8 @@ def reconcile(
 
 def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: CommandWriter) -> str:
     """The command that puts tiles with one finding right."""
+    from cropmask.operate.advice import write_made
+
     where = ("--region", region, "--period", found.period)
     tiles = ",".join(str(check.tile) for check in found.of(finding))
     remove = commands.line("rm", *where, "--tiles", tiles)
@@ -99,10 +101,9 @@ def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: Co
     made: tuple[str, ...] = ()
     known = (*RECIPES, SERIES_RECIPE)
     if way is not None and way.resolution in RESOLUTIONS and way.recipe in known:
-        made = () if way.recipe == SERIES_RECIPE else ("--model", way.recipe)
-        made += ("--resolution", str(way.resolution))
-        made += ("--bands", way.bands) if way.bands else ()
-        made += ("--seamless",) if way.seamless else ()
+        made = write_made(
+            found.period, way.recipe, way.resolution, way.bands, seamless=way.seamless
+        )
     submit = commands.line("submit", *where, *made)
     return {"orphan": remove, "mismatch": f"{remove} && {submit}"}.get(finding, submit)
 

@@ -72,10 +72,8 @@ def series(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (as
       cropmask series --region eastern --years 2019-2024 --tiles x215y075 --json
     """
     if context.invoked_subcommand is not None:
-        source = context.get_parameter_source
-        typed = [n for n in given if source(n) is click.core.ParameterSource.COMMANDLINE]
-        if typed:
-            raise click.UsageError(f"write --{typed[0].replace('_', '-')} after 'fit'")
+        if typed := options.find_typed(given):
+            raise click.UsageError(f"write {typed[0]} after 'fit'")
         return
     region, years = _require(given)
     from cropmask.operate.mapseries import map_series

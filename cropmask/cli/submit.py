@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.core import ParameterSource
 
 from cropmask import contract
 from cropmask.cli import options
@@ -177,14 +176,11 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
         _cancel(given)
         return
     if given["plan_file"] is not None:
-        source = click.get_current_context().get_parameter_source
-        clash = [name for name in _SAID_BY_PLAN if source(name) is ParameterSource.COMMANDLINE]
-        if clash:
-            raise click.UsageError(
-                f"a plan says it already: leave out --{clash[0].replace('_', '-')}"
-            )
+        if clash := options.find_typed(_SAID_BY_PLAN):
+            raise click.UsageError(f"a plan says it already: leave out {clash[0]}")
     elif not given["region"]:
         raise click.UsageError("give a plan, or --region")
+    options.refuse_with_series(given["period"])
     if given["canary"] and given["direct"]:
         raise click.UsageError("--canary sends the rest later, which needs a queue: no --direct")
     if not (given["resume"] or given["run"]):

@@ -15,6 +15,7 @@ from cropmask.operate.status import FailureGroup, RunStatus
 from cropmask.queue.protocol import Counts
 from cropmask.region.region import is_region_file
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, tiles_argument
+from cropmask.task import Period
 
 SILENCE: Final = timedelta(minutes=10)
 """Time without a new attempt after which it looks as if no worker were running."""
@@ -142,8 +143,19 @@ def _submit(commands: CommandWriter, status: RunStatus) -> str:
         for found in status.tiles
         if found.state not in ("SUCCEEDED", "SKIPPED", "INVALID")
     ]
-    made = ("--model", record.recipe, "--resolution", str(record.resolution))
-    bands = ("--bands", record.bands) if record.bands else ()
-    seamless = ("--seamless",) if record.seamless else ()
-    words = (*made, *bands, *seamless, *tiles_argument(left, MAX_NAMED_TILES))
+    made = write_made(
+        record.period, record.recipe, record.resolution, record.bands, seamless=record.seamless
+    )
+    words = (*made, *tiles_argument(left, MAX_NAMED_TILES))
     return commands.line_for("submit", record.region, record.period, *words)
+
+
+def write_made(
+    period: object, recipe: str, resolution: int, bands: str | None, *, seamless: bool
+) -> tuple[str, ...]:
+    """Options by which a result is made in the same way; a series has but its pixel size."""
+    made = ("--resolution", str(resolution))
+    if Period.parse(str(period)).is_series:
+        return made
+    extras = ("--bands", bands) if bands else ()
+    return ("--model", recipe, *made, *extras, *(("--seamless",) if seamless else ()))

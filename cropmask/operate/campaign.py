@@ -20,6 +20,7 @@ from cropmask.fleet.recordfiles import find_runs, load_run, put_run
 from cropmask.fleet.records import Canary, RunRecord
 from cropmask.grid import Tile
 from cropmask.machine.notices import NoNotices, Notices
+from cropmask.operate.advice import write_made
 from cropmask.operate.campaignfile import (
     CampaignRecord,
     CampaignStep,
@@ -237,10 +238,11 @@ class Campaign:
     def _line(self) -> str:
         """The command that goes on with it."""
         request = self.request
-        words = ["--run", self.record.run, "--model", request.recipe]
-        words += ["--resolution", str(self.site.resolution)]
-        words += ["--bands", format_bands(self.site.bands)] if self.site.bands else []
-        words += ["--seamless"] if self.site.seamless else []
+        bands = format_bands(self.site.bands) if self.site.bands else None
+        words = ["--run", self.record.run]
+        words += write_made(
+            request.period, request.recipe, self.site.resolution, bands, seamless=self.site.seamless
+        )
         words += ["--tiles", ",".join(map(str, request.tiles))] if request.tiles else []
         words += ["--overwrite"] if request.overwrite else []
         words += ["--missing", str(request.missing)] if request.missing else []

@@ -10,7 +10,7 @@ from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
 from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_runs
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
-from cropmask.operate.advice import advise_failure
+from cropmask.operate.advice import advise_failure, write_made
 from cropmask.operate.findrun import find_product
 from cropmask.product import RECIPES, Product, Recipe, format_bands, name_maker, parse_bands
 from cropmask.results.finder import find_datasets, find_item, make_place
@@ -124,12 +124,10 @@ class Explanation:
         return f"the last attempt failed: {advice}"
 
     def _submit(self) -> str:
-        model = () if self.task.period.is_series else ("--model", self.recipe)
-        made = (*model, "--resolution", str(self.resolution))
-        bands = ("--bands", format_bands(self.bands)) if self.bands else ()
-        seamless = ("--seamless",) if self.seamless else ()
-        words = ("--tiles", str(self.task.tile), *made, *bands, *seamless)
-        return self.commands.line_for("submit", self.task.region, self.task.period, *words)
+        task, bands = self.task, format_bands(self.bands) if self.bands else None
+        made = write_made(task.period, self.recipe, self.resolution, bands, seamless=self.seamless)
+        words = ("--tiles", str(task.tile), *made)
+        return self.commands.line_for("submit", task.region, task.period, *words)
 
 
 def _why(attempt: Attempt) -> str:

@@ -348,6 +348,41 @@ def test_what_is_of_a_year_takes_no_series(words: str) -> None:
     assert "is not a calendar year" in " ".join(said.output.split())
 
 
+@pytest.mark.parametrize("option", ["--model boosted", "--bands +spread", "--per-tile"])
+@pytest.mark.parametrize("command", ["plan", "submit"])
+def test_how_a_year_is_mapped_is_not_said_of_a_series(
+    copied: YearlyMaps, command: str, option: str
+) -> None:
+    region = ("--region", str(copied.region.region))
+
+    def say(period: str) -> Result:
+        words = [command, *region, "--period", period, *option.split(), "--json"]
+        return CliRunner(env=copied.places).invoke(cropmask, words)
+
+    said = say(str(PERIOD))
+    assert said.exit_code == 2
+    assert option.split()[0] in said.stderr
+    assert f"{PERIOD} is a series, which is made of maps" in " ".join(said.stderr.split())
+    assert not list(copied.store.list("_queue/"))
+    assert "is a series" not in say("2020").output
+
+
+def test_explain_says_the_command_of_a_series(copied: YearlyMaps) -> None:
+    """Whatever settings there are for yearly maps."""
+    copied.store.remove(PLACE.item)
+    where = ["explain", str(TILES[0]), "--region", str(copied.region.region)]
+    places = {**copied.places, "CROPMASK_BANDS": "+spread", "CROPMASK_SEAMLESS": "1"}
+    words = [*where, "--period", str(PERIOD)]
+    said = CliRunner(env=places).invoke(cropmask, words)
+    assert said.exit_code == 0, said.output
+    line = f"--period {PERIOD} --tiles {TILES[0]} --resolution 100"
+    assert line in " ".join(said.output.split())
+    assert "--bands" not in said.output
+    assert "--seamless" not in said.output
+    refused = CliRunner(env=places).invoke(cropmask, [*words, "--model", "boosted"])
+    assert refused.exit_code == 2
+
+
 @pytest.mark.parametrize("mixes", [False, True])
 def test_blocks_do_not_show(
     copied: YearlyMaps, monkeypatch: pytest.MonkeyPatch, *, mixes: bool
