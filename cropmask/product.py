@@ -102,8 +102,9 @@ class Band:
 
     @property
     def opaque_palette(self) -> dict[int, Rgba]:
-        """The same for pictures in which only nodata is transparent."""
-        return {value: color if color[3] else GROUND for value, color in self.palette.items()}
+        """The same for pictures in which only nodata is transparent; no year is ground."""
+        colors = {value: color if color[3] else GROUND for value, color in self.palette.items()}
+        return {**colors, 0: GROUND} if self.unit == "year" else colors
 
 
 def hex_color(color: Rgba) -> str:
@@ -307,13 +308,16 @@ FLICKERS: Final = _count_band(
     "Changes of the yearly masks that the states given all years do not have.",
     "1",
 )
+CHANGED: Final = _year_band(
+    "changed", "Year of change", "First year after the last change of state"
+)
 SERIES_BANDS: Final = (
     CHANGE_CLASS,
     HISTORY,
     _count_band("years", "Years in crop", "Years that are crop given all years.", "years"),
     _year_band("first", "First year in crop", "First year that is crop given all years"),
     _year_band("last", "Last year in crop", "Last year that is crop given all years"),
-    _year_band("changed", "Year of change", "First year after the last change of state"),
+    CHANGED,
     FLICKERS,
     _count_band("observed", "Years with data", "Years whose mask has data here.", "years"),
 )
@@ -323,6 +327,11 @@ Mark = Literal["pale", "hatched"]
 MARKS: Final[tuple[Mark, ...]] = get_args(Mark)
 NO_EXTRA: Final = "none"
 """Stands for no extra band where several places may ask for some."""
+
+
+def list_bands(family: str) -> tuple[Band, ...]:
+    """Bands that datasets of a family may have, extra ones among them."""
+    return SERIES_BANDS if family == SERIES_FAMILY else ALL_BANDS
 
 
 def find_band(name: str) -> Band:

@@ -10,18 +10,18 @@ from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.output import refuse_other_file
 from cropmask.grid import MOSAIC_RESOLUTIONS
-from cropmask.product import ALL_BANDS, FILTERED, find_band
-from cropmask.task import Period
+from cropmask.product import CHANGE_CLASS, FILTERED, find_band
+from cropmask.task import Period, choose_product
 
 
 @click.command()
 @options.region_option
-@options.period_option
+@options.task_period_option
 @click.option(
     "--band",
-    type=click.Choice([band.name for band in ALL_BANDS]),
-    default=FILTERED.name,
-    help="Band to show; of the extra ones, tiles that have it.",
+    type=options.BAND,
+    help="Band to show; of the extra ones, tiles that have it.  [default: filtered, or class of a "
+    "series]",
 )
 @click.option(
     "--pixel-size",
@@ -37,7 +37,7 @@ from cropmask.task import Period
 def mosaic(
     region: str,
     period: Period,
-    band: str,
+    band: str | None,
     pixel_size: int | None,
     out: Path | None,
     **site_options: object,
@@ -52,9 +52,12 @@ def mosaic(
     Examples:
       cropmask mosaic --region eastern --output s3://my-bucket/cropmask
       cropmask mosaic --region eastern --band prob --pixel-size 400 --out eastern.tif
+      cropmask mosaic --region eastern --period 2019--P6Y
     """
     if out is not None and out.suffix.lower() not in (".tif", ".tiff"):
         raise click.UsageError(f"'{out}' is no .tif: the picture is written beside it, as a .png")
+    shown = find_band(band or (CHANGE_CLASS if period.is_series else FILTERED).name)
+    options.check_bands([shown], period)
     from cropmask.operate.mosaic import QUICK_LOOK, make_mosaic
     from cropmask.operate.reconcile import expected_tiles
     from cropmask.region.region import load_region
@@ -64,15 +67,15 @@ def mosaic(
 
     site = open_site(options=site_options)
     zone = load_region(region, site.models)
-    shown = find_band(band)
-    path = out or Path(f"{zone.product.name}_{period}_{band}.tif")
+    product = choose_product(zone.product, period)
+    path = out or Path(f"{product.name}_{period}_{shown.name}.tif")
     refuse_other_file(path, QUICK_LOOK.encode())
     if not path.exists():  # the picture beside a COG of ours is ours
         refuse_other_file(path.with_suffix(".png"), GENERATOR.encode())
     with show_progress() as progress:
         made = make_mosaic(
             site.store(),
-            zone.product,
+            product,
             period,
             shown,
             expected_tiles(site, zone),

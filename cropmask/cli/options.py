@@ -25,7 +25,19 @@ from cropmask.cli.console import (
 from cropmask.contract import ENV_LOG_FORMAT, ENV_MODELS, ENVIRONMENTS
 from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
 from cropmask.grid import RESOLUTIONS, Tile
-from cropmask.product import EXTRA_BANDS, RECIPES, Recipe, format_bands, parse_bands
+from cropmask.product import (
+    ALL_BANDS,
+    EXTRA_BANDS,
+    FAMILY,
+    RECIPES,
+    SERIES_BANDS,
+    SERIES_FAMILY,
+    Band,
+    Recipe,
+    format_bands,
+    list_bands,
+    parse_bands,
+)
 from cropmask.site.variables import check_variables
 from cropmask.task import Period
 
@@ -340,8 +352,19 @@ SERIES_YEARS: Final = parsed("first-last", _read_series)
 TASK_PERIOD_HELP: Final = f"{PERIOD_HELP} Several years, such as 2019--P6Y, are a series."
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
+BAND: Final = click.Choice([band.name for band in (*ALL_BANDS, *SERIES_BANDS)])
 BANDS: Final = parsed("bands", _read_bands, _suggest_bands)
 MODEL: Final = parsed("recipe_or_file", read_model_name, _suggest_recipes, "file")
+
+
+def check_bands(bands: Iterable[Band], period: Period) -> None:
+    """Raise UsageError if results of a period have no such band."""
+    known = list_bands(SERIES_FAMILY if period.is_series else FAMILY)
+    for band in bands:
+        if band not in known:
+            which = "the series of" if period.is_series else "the map of"
+            names = ", ".join(each.name for each in known)
+            raise click.UsageError(f"{which} {period} has no band '{band.name}': choose of {names}")
 
 
 class SettingOption(click.Option):

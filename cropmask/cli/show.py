@@ -12,7 +12,7 @@ from cropmask.cli import options
 from cropmask.cli.output import put_file, refuse_other_file
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
-from cropmask.product import ALL_BANDS, MARKS, Mark, find_band
+from cropmask.product import MARKS, Mark, find_band
 from cropmask.task import Period
 
 _DEGREES: Final = re.compile(r"[-+\d.\s]+,[-+\d.\s]+")
@@ -39,7 +39,10 @@ class _Places(click.Command):
     "that has results there]",
 )
 @click.option(
-    "--period", type=options.PERIOD, help="Year of the result.  [default: the latest there is]"
+    "--period",
+    type=options.TASK_PERIOD,
+    help="Year of the result, or the years of a series, such as 2019--P6Y.  [default: the latest "
+    "year there is]",
 )
 @click.option(
     "--km",
@@ -51,8 +54,9 @@ class _Places(click.Command):
     "--band",
     "names",
     multiple=True,
-    type=click.Choice([band.name for band in ALL_BANDS]),
-    help="Band to draw, may be given several times.  [default: prob, mask and filtered]",
+    type=options.BAND,
+    help="Band to draw, may be given several times.  [default: prob, mask and filtered; of a "
+    "series class, changed and flickers]",
 )
 @click.option(
     "--unlike",
@@ -80,12 +84,14 @@ def show(
 
     ITEM is the path or address of a result's STAC item. PLACE is LON,LAT in degrees, or the name
     of a tile: its result is looked for in --output. The figure has a legend, a scale and a title;
-    where the GeoMADs that the result was made from cannot be read, it has three panels.
+    where the GeoMADs that the result was made from cannot be read, it has three panels. A series
+    has its classes, the year of change, and how often it flickers.
 
     \b
     Examples:
       cropmask show x010y020
       cropmask show x010y020 --band prob --band spread --unlike hatched
+      cropmask show x010y020 --period 2019--P6Y
       cropmask show 36.82,-1.29 --km 10 --output s3://my-bucket/cropmask --out nairobi.pdf
       cropmask show output/crop_mask_eastern/1-1-0/x010/y020/2019--P1Y/*.stac-item.json
     """

@@ -272,7 +272,8 @@ def _draw(
 
 def _title(product: Product, period: Period, collection: Document | None) -> str:
     region = title_of_region(collection or {}) or product.region
-    return mark_title(f"Cropland {period.words}, {region}", synthetic=is_synthetic(collection))
+    what = "Change of cropland" if product.is_series else "Cropland"
+    return mark_title(f"{what} {period.words}, {region}", synthetic=is_synthetic(collection))
 
 
 def _read_all(
@@ -303,7 +304,7 @@ def _read_all(
             yield from pool.map(read, datasets[start : start + _BATCH])
 
 
-def _read_small(cog: Path, band: Band, grid: MosaicGrid) -> NDArray[np.uint8]:
+def _read_small(cog: Path, band: Band, grid: MosaicGrid) -> NDArray[Any]:
     with rasterio.open(cog) as raster:
         rows, columns = map(min, raster.shape, measure(grid.geobox).shape(MAP_PIXELS))
         return read_reduced(raster, band, (rows, columns))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from math import floor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,20 @@ from cropmask.pixels.gdal import open_reading_threads
 from cropmask.pixels.rasters import Raster, open_rows
 from cropmask.pixels.resample import Window
 from cropmask.product import (
+    CHANGE_CLASS,
+    CHANGED,
     DISSIMILARITY,
-    EXTRA_BANDS,
+    FAMILY,
     FILTERED,
+    FLICKERS,
     MASK,
     MODELS,
     PROB,
+    SERIES_FAMILY,
     Band,
     Mark,
+    find_family,
+    list_bands,
 )
 from cropmask.remote.address import resolve
 from cropmask.remote.fetch import ReadOptions, load_json
@@ -46,12 +52,16 @@ from cropmask.site.site import Site
 from cropmask.sources.bands import BandSource, GeoMad, parse_geomad
 from cropmask.sources.matching import StacFile, interval_of, is_of_period
 from cropmask.stac.facts import MADE_UP, SYNTHETIC_MARK, format_place, mark_title
-from cropmask.task import Period
+from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SHOWN: Final = (PROB, MASK, FILTERED)
+_SHOWN: Final = {
+    FAMILY: (PROB, MASK, FILTERED),
+    SERIES_FAMILY: (CHANGE_CLASS, CHANGED, FLICKERS),
+}
+"""Bands that are drawn if none is asked for."""
 _RGB: Final = ("red", "green", "blue")
 _MAX_TITLE: Final = 150
 
@@ -77,10 +87,12 @@ def find_result(
         If there is none, or there are some of several regions.
     """
     store = site.store()
-    products = find_products(store) if region is None else (site.region(region).product,)
+    family = SERIES_FAMILY if period is not None and period.is_series else FAMILY
+    own = (find_products(store, family) if region is None
+           else (choose_product(site.region(region).product, period),))  # fmt: skip
     found = [
         dataset
-        for product in products
+        for product in own
         for dataset in find_datasets(store, product, str(period) if period else None, [tile])
         if dataset.is_finished
     ]
@@ -113,6 +125,8 @@ def draw_result(
 ) -> ResultFigure:
     """Draw a result: both half-years in natural color, ``prob``, ``mask`` and ``filtered``.
 
+    Of a series: its classes, the year of change, and how often it flickers.
+
     Parameters
     ----------
     item
@@ -124,14 +138,14 @@ def draw_result(
     kilometers
         Edge of the square around the place that is shown; default everything.
     bands
-        Bands to draw instead of these three.
+        Bands to draw instead.
     unlike
         How land outside the training data is drawn in all of them; default like other land.
 
     Raises
     ------
     Rejected
-        If it is no item of a crop mask, or the place is not in it.
+        If it is no item of a crop mask or a series, has no such band, or the place is not in it.
     Misconfigured
         If matplotlib is not installed, or access is denied.
     Interrupted
@@ -139,19 +153,21 @@ def draw_result(
     """
     options = site.read_results.at(item)
     document = StacFile(load_json(item, options), item, options.zone)
-    shown = tuple(bands) or _SHOWN
+    family = find_family(str(document.content.get("collection")))
+    shown = tuple(bands) or _SHOWN[family]
     further = (DISSIMILARITY,) if unlike else ()
-    hrefs = {band: _find_href(document, band) for band in (MASK, *shown, *further)}
+    hrefs = {band: _find_href(document, band, family) for band in (*shown, *further)}
     with open_reading_threads(options) as pool:
-        part = pool.submit(_cut, hrefs[MASK], options, place, kilometers).result()
+        part = pool.submit(_cut, hrefs[shown[0]], shown[0], options, place, kilometers).result()
         rows, columns = map(min, part.box.shape, measure(part.box).shape(PANEL_PIXELS))
         box = part.box.zoom_to((rows, columns))
 
-        def read(band: Band) -> NDArray[np.uint8]:
-            with _open_band(hrefs[band], options) as raster:
+        def read(band: Band) -> NDArray[Any]:
+            with _open_band(hrefs[band], band, options) as raster:
                 if raster.geobox != part.grid:
                     raise Rejected(
-                        f"{raster.href} has another grid than the mask", reason=Reason.WRONG_RASTER
+                        f"{raster.href} has another grid than others",
+                        reason=Reason.WRONG_RASTER,
                     )
                 return raster.reduce(part.window, (rows, columns), band.overview)
 
@@ -167,7 +183,10 @@ def draw_result(
                 mark_unlike(panel.pixels, is_unlike(outside[0]), unlike)
         facts.append(f"{unlike.capitalize()}: outside the training data of the model")
     try:
-        panels = [*_see(document, site, box), *panels]
+        if family == FAMILY:
+            panels = [*_see(document, site, box), *panels]
+        else:
+            facts.append("Flags: an area of change comes from a sample.")
     except CropmaskError as error:
         not_shown = str(error)
         facts.append("GeoMAD is not shown: it cannot be read.")
@@ -203,12 +222,14 @@ class _Cutout:
         return self.window == Window(0, 0, *self.grid.shape)
 
 
-def _find_href(document: StacFile, band: Band) -> str:
+def _find_href(document: StacFile, band: Band, family: str) -> str:
     href = document.assets.get(band.name, {}).get("href")
-    if href is None and band in EXTRA_BANDS and MASK.name in document.assets:
+    known = list_bands(family)
+    if href is None and known[0].name in document.assets:
+        choose = f"choose of {', '.join(each.name for each in known)}"
+        anew = f"map it anew with --bands +{band.name} --overwrite"
         raise Rejected(
-            f"{document.href} has no band '{band.name}': map it anew with --bands +{band.name} "
-            "--overwrite",
+            f"{document.href} has no band '{band.name}': {anew if band in known else choose}",
             reason=Reason.NO_RESULTS,
         )
     if not isinstance(href, str):
@@ -217,13 +238,13 @@ def _find_href(document: StacFile, band: Band) -> str:
 
 
 @contextmanager
-def _open_band(href: str, options: ReadOptions) -> Iterator[Raster]:
-    """A band of a crop mask."""
+def _open_band(href: str, band: Band, options: ReadOptions) -> Iterator[Raster]:
+    """A band of a result."""
     raster = Raster(href, options)
     with closing(raster):
-        if raster.dtype != "uint8" or raster.geobox.crs != CRS:
+        if raster.dtype != band.dtype or raster.geobox.crs != CRS:
             raise Rejected(
-                f"{href} is no band of a crop mask, which is uint8 in {CRS}",
+                f"{href} is no band '{band.name}', which is {band.dtype} in {CRS}",
                 reason=Reason.WRONG_RASTER,
             )
         yield raster
@@ -231,12 +252,13 @@ def _open_band(href: str, options: ReadOptions) -> Iterator[Raster]:
 
 def _cut(
     href: str,
+    band: Band,
     options: ReadOptions,
     place: tuple[float, float] | None,
     kilometers: float | None,
 ) -> _Cutout:
     """The square around a place, as far as there are pixels; everything without one."""
-    with _open_band(href, options) as raster:
+    with _open_band(href, band, options) as raster:
         grid = raster.geobox
     rows, columns = grid.shape
     whole = Window(0, 0, rows, columns)

@@ -224,8 +224,8 @@ def read_reduced(
     return pixels
 
 
-def write_picture(path: Path, values: NDArray[np.uint8], band: Band) -> None:
-    """Write a band, uint8 ``(y, x)``, as a PNG in its published colors; nodata is transparent.
+def write_picture(path: Path, values: NDArray[Any], band: Band) -> None:
+    """Write a band ``(y, x)`` as a PNG in its published colors; nodata is transparent.
 
     A class without a color is gray, so that it can be told from nodata.
     """
@@ -304,9 +304,11 @@ def _reduce(classes: NDArray[np.uint8], box: GeoBox, shape: tuple[int, int]) -> 
     return reduced
 
 
-def paint_classes(classes: NDArray[np.uint8], colors: dict[int, Rgba]) -> NDArray[np.uint8]:
+def paint_classes(
+    classes: NDArray[np.uint8] | NDArray[np.uint16], colors: dict[int, Rgba]
+) -> NDArray[np.uint8]:
     """Colors of classes, ``(4, y, x)``; what has no color is transparent."""
-    table = np.zeros((256, 4), np.uint8)
+    table = np.zeros((np.iinfo(classes.dtype).max + 1, 4), np.uint8)
     for value, color in colors.items():
         table[value] = color
     return np.ascontiguousarray(np.moveaxis(table[classes], -1, 0))

@@ -45,6 +45,8 @@ _LEAST_INCHES: Final = 3.0
 _MARGIN, _GAP, _HEAD, _FOOT, _NAME = 0.2, 0.2, 0.56, 0.5, 0.28
 """Inches around all, between cells, of the title, of the credit, and of the name of a panel: whole
 pixels all of them."""
+_ENTRY, _RAMP, _SCALE, _FACT = 0.22, 0.7, 0.65, 0.17
+"""Inches in the legend of a color, of a ramp, of scale and north, and of a line."""
 _BAR_INCHES: Final = 1.6
 """Longest scale bar."""
 _WIDE_DEGREES: Final = 2.0
@@ -113,8 +115,8 @@ def measure(box: GeoBox) -> GroundSize:
     return GroundSize(width / part / 2, height / part / 2, longitude, latitude, north - south)
 
 
-def paint_band(values: NDArray[np.uint8], band: Band) -> NDArray[np.uint8]:
-    """A band, uint8 ``(y, x)``, in its published colors ``(y, x, 4)``; nodata is transparent."""
+def paint_band(values: NDArray[Any], band: Band) -> NDArray[np.uint8]:
+    """A band ``(y, x)``, of bytes or two, in its colors ``(y, x, 4)``; nodata is transparent."""
     return np.moveaxis(paint_classes(values, band.opaque_palette), 0, -1)
 
 
@@ -184,7 +186,9 @@ def make_figure(
     alone = len(panels) == 1
     rows, columns = ground.shape(MAP_PIXELS if alone else PANEL_PIXELS)
     width, height = columns / _DPI, rows / _DPI
-    cell = (max(width, _LEAST_INCHES), max(height, _LEAST_INCHES) + _NAME)
+    room = max(width, _LEAST_INCHES)
+    legend = _measure_legend(panels, room, facts, place)
+    cell = (room, max(height, _LEAST_INCHES, legend) + _NAME)
     across = 1 if alone else -(-(len(panels) + 1) // 2)
     down = 1 if alone else 2
     whole = (
@@ -299,25 +303,41 @@ def _draw_legend(
     x, y = corner[0] + 0.1, corner[1] + cell[1] - _NAME
     room = cell[0] - 0.2
     bands = [panel.band for panel in panels if panel.band is not None]
-    entries = _find_entries([band for band in bands if band.classes])
-    if entries:
-        _draw_entries(canvas, x, y, entries, place)
-        y -= 0.22 * (len(entries) + (place is not None)) + 0.25
+    entries = _find_entries(bands)
+    _draw_entries(canvas, x, y, entries, place)
+    y -= _ENTRY * (len(entries) + (place is not None)) + 0.25
     for band in bands:
         if band.ramp:
             _draw_ramp(canvas.axes(x, y - 0.15, 2.0, 0.15), band)
-            y -= 0.7
+            y -= _RAMP
     _draw_scale(canvas, x, y, ground, width)
-    y -= 0.65
-    for fact in facts:
-        for line in wrap(one_line(fact), round(room * 15)):
-            canvas.write(x, y, line, room, size=8, color="#333333")
-            y -= 0.17
+    y -= _SCALE
+    for line in _wrap_facts(facts, room):
+        canvas.write(x, y, line, room, size=8, color="#333333")
+        y -= _FACT
+
+
+def _measure_legend(
+    panels: Sequence[Panel],
+    width: float,
+    facts: Sequence[str],
+    place: tuple[float, float] | None,
+) -> float:
+    """Inches that the legend needs in a cell of a width, down from its top."""
+    bands = [panel.band for panel in panels if panel.band is not None]
+    colors = len(_find_entries(bands)) + (place is not None)
+    ramps = sum(1 for band in bands if band.ramp)
+    lines = len(_wrap_facts(facts, width - 0.2))
+    return _ENTRY * colors + 0.25 + _RAMP * ramps + _SCALE + _FACT * lines
+
+
+def _wrap_facts(facts: Sequence[str], room: float) -> list[str]:
+    return [line for fact in facts for line in wrap(one_line(fact), round(room * 15))]
 
 
 def _find_entries(bands: Sequence[Band]) -> list[tuple[Rgba | None, str]]:
     """Colors and words of classes; those without a color of their own once for all bands."""
-    several = len(bands) > 1
+    several = sum(1 for band in bands if band.classes) > 1
     own = [
         (found.color, f"{found.title} ({band.name})" if several else found.title)
         for band in bands
@@ -353,7 +373,7 @@ def _draw_entries(
 
 def _draw_ramp(axes: Axes, band: Band) -> None:
     (low, _), *_, (high, _) = band.ramp
-    values = np.arange(low, high + 1, dtype=np.uint8)[np.newaxis]
+    values = np.arange(low, high + 1, dtype=band.dtype)[np.newaxis]
     axes.imshow(
         paint_band(values, band), extent=(low, high, 0, 1), aspect="auto", interpolation="none"
     )

@@ -18,7 +18,16 @@ from cropmask.grid import GridWindow, tiles_within
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.rasters import Raster
 from cropmask.pixels.resample import Window
-from cropmask.product import ALL_BANDS, AREAS, BANDS, EXTRA_BANDS, NODATA, Band
+from cropmask.product import (
+    AREAS,
+    EXTRA_BANDS,
+    FAMILY,
+    SERIES_FAMILY,
+    Band,
+    find_band,
+    find_family,
+    list_bands,
+)
 from cropmask.remote.fetch import ReadOptions, load_json
 from cropmask.results.finder import Dataset, find_datasets, find_products
 from cropmask.site.site import Site, open_site
@@ -68,18 +77,20 @@ def load(
         outside are nodata. Default everything.
     bands
         Names of bands, extra ones where results have them; default ``mask``, ``prob`` and
-        ``filtered``.
+        ``filtered``, of a series all.
     region
         Name of the region whose product is loaded from results; needed where several are there.
     period
-        Calendar year of it, such as ``2019``; needed where several are there.
+        Year of it, such as ``2019``; needed where several are there. The span of a series, such as
+        ``2019--P6Y``, has what became of each pixel over the years.
     site
         How results are read; default what ``open_site()`` finds in the environment.
 
     Returns
     -------
     xarray.Dataset
-        Variables uint8 ``(y, x)``, nodata 255, on the product's grid: ``.odc.geobox`` says which.
+        Variables ``(y, x)`` on the product's grid: ``.odc.geobox`` says which. Pixels are uint8,
+        nodata 255; of some bands of a series uint16, nodata 65535.
 
     Raises
     ------
@@ -98,7 +109,7 @@ def load(
     if not place.endswith(".json"):
         store = open_store(place, site.write)
         found = _find_tiles(store, place, area, region, period)
-        names = _check_bands(bands)
+        names = _check_bands(bands, found[0].product.name)
         hrefs = [_hrefs_of(store, dataset, names) for dataset in found]
         return _join(hrefs, area, options, _facts_of(found, place))
     if area is None:
@@ -118,14 +129,14 @@ def open_result(
     item
         Path or address of its STAC item.
     bands
-        Names of bands; default ``mask``, ``prob`` and ``filtered``.
+        Names of bands; default ``mask``, ``prob`` and ``filtered``, of a series all.
     options
         Credentials and patience, as of :attr:`cropmask.site.site.Site.read`.
 
     Returns
     -------
     xarray.Dataset
-        Variables uint8 ``(y, x)``, nodata 255, on the tile's grid: ``.odc.geobox`` says which.
+        Variables as of :func:`load`, on the tile's grid.
 
     Raises
     ------
@@ -150,31 +161,30 @@ def open_result(
     return _wrap(found, _facts(document, item))
 
 
-def _wrap(
-    found: Mapping[str, tuple[NDArray[np.uint8], GeoBox]], facts: Mapping[str, Any]
-) -> xr.Dataset:
+def _wrap(found: Mapping[str, tuple[NDArray[Any], GeoBox]], facts: Mapping[str, Any]) -> xr.Dataset:
     import xarray as xr
     from odc.geo.xr import wrap_xr
 
-    arrays = {
-        name: wrap_xr(pixels, box, nodata=NODATA).assign_attrs(describe_band(band))
-        for name, (pixels, box) in found.items()
-        for band in ALL_BANDS
-        if band.name == name
-    }
+    arrays = {}
+    for name, (pixels, box) in found.items():
+        band = find_band(name)
+        arrays[name] = wrap_xr(pixels, box, nodata=band.nodata).assign_attrs(describe_band(band))
     return xr.Dataset(arrays, attrs=facts)
 
 
 def _hrefs(item: StacFile, bands: Sequence[str]) -> dict[str, str]:
     """Addresses by band of an item, which may be anything that JSON can say."""
+    product = str(item.content.get("collection"))
     try:
         there = item.content["assets"]
-        assets = {band.name: str(there[band.name]["href"]) for band in BANDS}
-        further = [band.name for band in EXTRA_BANDS if band.name in there]
-        assets |= {name: str(there[name]["href"]) for name in further}
+        assets = {
+            band.name: str(there[band.name]["href"])
+            for band in list_bands(find_family(product))
+            if band not in EXTRA_BANDS or band.name in there
+        }
     except (TypeError, KeyError):
         raise Rejected(f"{item.href} is no item of a crop mask", reason=Reason.BAD_ITEM) from None
-    names = _check_bands(bands)
+    names = _check_bands(bands, product)
     if missing := [name for name in names if name not in assets]:
         raise _no_band(missing[0], item.href)
     return {name: item.address_of(assets[name], f"asset '{name}'") for name in names}
@@ -200,15 +210,15 @@ def _find_place(item_or_results: object) -> str:
     return str(place)
 
 
-def _check_bands(bands: Sequence[str]) -> tuple[str, ...]:
+def _check_bands(bands: Sequence[str], product: str) -> tuple[str, ...]:
     bands = (bands,) if isinstance(bands, str) else bands
-    known = tuple(band.name for band in ALL_BANDS)
-    if unknown := sorted(set(bands) - set(known)):
+    known = {band.name: band for band in list_bands(find_family(product))}
+    if unknown := sorted(set(bands) - {*known}):
         raise Rejected(
             f"there is no band '{unknown[0]}': choose of {', '.join(known)}",
             reason=Reason.BAD_VALUE,
         )
-    return tuple(bands) or tuple(band.name for band in BANDS)
+    return tuple(bands) or tuple(name for name, band in known.items() if band not in EXTRA_BANDS)
 
 
 def _read(dataset: Any) -> tuple[Any, GeoBox]:  # noqa: ANN401 (rasterio is untyped)
@@ -242,14 +252,16 @@ def _find_tiles(
     region: str | None,
     period: Period | str | None,
 ) -> tuple[Dataset, ...]:
-    """Finished tiles of one product, its latest version, and year."""
-    year = None if period is None else str(Period.year_of(str(period)))
+    """Finished tiles of one product, its latest version, and period."""
+    when = None if period is None else Period.of_task(str(period))
+    span = None if when is None else str(when)
+    family = SERIES_FAMILY if when is not None and when.is_series else FAMILY
     tiles = None if area is None else tiles_within(area)
     found = [
         dataset
-        for product in find_products(store)
+        for product in find_products(store, family)
         if region in (None, product.region)
-        for dataset in find_datasets(store, product, year, tiles)
+        for dataset in find_datasets(store, product, span, tiles)
         if dataset.is_finished
     ]
     if not found:
@@ -303,36 +315,38 @@ def _join(
 ) -> xr.Dataset:
     """Bands of some tiles or areas on one grid; nodata where nothing is, and outside the area."""
     with open_reading_threads(options) as pool:
-        names = [*hrefs[0]]
-        windows = [*pool.map(lambda each: _locate(each[names[0]], options), hrefs)]
-        target = _choose_window(windows, area, len(names))
-        arrays = {name: np.full((target.rows, target.columns), NODATA, np.uint8) for name in names}
+        bands = [find_band(name) for name in hrefs[0]]
+        first = bands[0]
+        windows = [*pool.map(lambda each: _locate(each[first.name], first, options), hrefs)]
+        target = _choose_window(windows, area, sum(np.dtype(band.dtype).itemsize for band in bands))
+        shape = (target.rows, target.columns)
+        arrays = {band.name: np.full(shape, band.nodata, band.dtype) for band in bands}
 
-        def read(job: tuple[str, str, GridWindow]) -> None:
-            name, href, window = job
+        def read(job: tuple[Band, str, GridWindow]) -> None:
+            band, href, window = job
             common = window.within(target)
             if common.pixels:
-                pixels = _read_part(href, window, common, options)
-                arrays[name][common.seen_from(target)] = pixels
+                pixels = _read_part(href, band, window, common, options)
+                arrays[band.name][common.seen_from(target)] = pixels
 
         jobs = [
-            (name, each[name], window)
+            (band, each[band.name], window)
             for each, window in zip(hrefs, windows, strict=True)
-            for name in names
+            for band in bands
         ]
         for _ in pool.map(read, jobs):
             pass
     if area is not None:
         outside = ~target.inside(area)
-        for pixels in arrays.values():
-            pixels[outside] = NODATA
+        for band in bands:
+            arrays[band.name][outside] = band.nodata
     return _wrap({name: (pixels, target.geobox) for name, pixels in arrays.items()}, facts)
 
 
 def _choose_window(
-    windows: Sequence[GridWindow], area: shapely.Geometry | None, bands: int
+    windows: Sequence[GridWindow], area: shapely.Geometry | None, pixel_bytes: int
 ) -> GridWindow:
-    """What is loaded of some windows."""
+    """What is loaded of some windows, with so many bytes of all bands a pixel."""
     sizes = sorted({window.resolution for window in windows})
     if len(sizes) > 1:
         raise Rejected(
@@ -344,35 +358,36 @@ def _choose_window(
         target = GridWindow.around(area.bounds, sizes[0]).within(target)
     if target.pixels == 0:
         raise Rejected("the area has no pixel of the results", reason=Reason.NO_RESULTS)
-    if target.pixels * bands > MAX_BYTES:
+    size = target.pixels * pixel_bytes
+    if size > MAX_BYTES:
         raise Rejected(
-            f"{target.pixels * bands / 1e9:,.0f} GB would be loaded, over {MAX_BYTES / 1e9:,.0f}: "
+            f"{size / 1e9:,.0f} GB would be loaded, over {MAX_BYTES / 1e9:,.0f}: "
             "give an aoi or one of bands, or load the items with odc-stac and dask",
             reason=Reason.OVER_LIMIT,
         )
     return target
 
 
-def _locate(href: str, options: ReadOptions) -> GridWindow:
+def _locate(href: str, band: Band, options: ReadOptions) -> GridWindow:
     with closing(Raster(href, options)) as raster:
-        return _window_of(raster)
+        return _window_of(raster, band)
 
 
-def _window_of(raster: Raster) -> GridWindow:
+def _window_of(raster: Raster, band: Band) -> GridWindow:
     window = GridWindow.of_box(raster.geobox)
-    if window is None or raster.dtype != "uint8":
+    if window is None or raster.dtype != band.dtype:
         raise Rejected(
-            f"{raster.href} is no band of a crop mask, which is uint8 on the product's grid",
+            f"{raster.href} is no band '{band.name}', which is {band.dtype} on the product's grid",
             reason=Reason.WRONG_RASTER,
         )
     return window
 
 
 def _read_part(
-    href: str, whole: GridWindow, part: GridWindow, options: ReadOptions
-) -> NDArray[np.uint8]:
+    href: str, band: Band, whole: GridWindow, part: GridWindow, options: ReadOptions
+) -> NDArray[Any]:
     with closing(Raster(href, options)) as raster:
-        if _window_of(raster) != whole:
+        if _window_of(raster, band) != whole:
             raise Rejected(
                 f"{href} has another grid than the other bands", reason=Reason.WRONG_RASTER
             )

@@ -341,7 +341,7 @@ def test_without_a_period_a_region_has_its_series_too(copied: YearlyMaps, tmp_pa
     assert f"--period {PERIOD} --resolution 100" in advice
 
 
-@pytest.mark.parametrize("words", ["mosaic", "show x200y070", "colors fit", "campaign"])
+@pytest.mark.parametrize("words", ["colors fit", "campaign"])
 def test_what_is_of_a_year_takes_no_series(words: str) -> None:
     said = CliRunner().invoke(cropmask, [*words.split(), "--period", str(PERIOD)])
     assert said.exit_code == 2
@@ -400,3 +400,16 @@ def test_blocks_do_not_show(
     evidence = [mix_neighbors(year, none, none) if mixes else year for year in prob]
     whole = smooth_years(prob, fitted.model, evidence=np.array(evidence))
     assert (read(copied, "class") == whole.kind).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--period", "2019--P6Y", "--band", "mask"], "the series of 2019--P6Y has no band 'mask'"),
+        (["--band", "history"], "the map of 2019--P1Y has no band 'history': choose of mask"),
+    ],
+)
+def test_a_mosaic_of_a_band_that_is_not_there_is_refused(words: list[str], said: str) -> None:
+    result = CliRunner().invoke(cropmask, ["mosaic", "--region", "eastern", *words])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())

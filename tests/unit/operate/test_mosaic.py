@@ -17,10 +17,11 @@ from cropmask.errors import Rejected
 from cropmask.grid import AFRICA_10, MOSAIC_RESOLUTIONS, Tile
 from cropmask.operate import mosaic
 from cropmask.operate.mosaic import MAX_PIXELS, make_grid, make_mosaic
-from cropmask.product import FILTERED, MASK, PROB, Band
+from cropmask.product import FILTERED, HISTORY, MASK, PROB, SERIES_BANDS, Band
 from cropmask.results.figure import encode_figure, paint_band
 from cropmask.store.folder import FolderStore
 from tests.results import EASTERN, YEAR, made_up_map, put_files, put_result
+from tests.years import PERIOD, draw_prob, draw_truth, put_simple_series
 
 SOUTH, NORTH, EAST, EMPTY = Tile(215, 75), Tile(215, 76), Tile(216, 75), Tile(216, 76)
 REGION = (SOUTH, NORTH, EAST, EMPTY)
@@ -128,6 +129,29 @@ def colors_of(pixels: NDArray[np.uint8]) -> set[int]:
     """Different colors of a picture ``(y, x, RGBA)``."""
     assert (pixels.dtype, pixels.shape[2]) == (np.uint8, 4)
     return set(np.unique(np.ascontiguousarray(pixels).view(np.uint32)).tolist())
+
+
+def test_a_series_has_its_own_bands_and_title(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    drawn = []
+    monkeypatch.setattr(
+        mosaic, "encode_figure", lambda *words: drawn.append(words[0]) or encode_figure(*words)
+    )
+    store, path = FolderStore(tmp_path / "own"), tmp_path / "m.tif"
+    made = put_simple_series(store, EASTERN, SOUTH, draw_prob(draw_truth()))
+    for band in SERIES_BANDS:
+        make_mosaic(store, EASTERN.series, PERIOD, band, [SOUTH], path, meters=100)
+        with rasterio.open(path) as raster:
+            assert (raster.dtypes[0], raster.nodata) == (band.dtype, band.nodata)
+            np.testing.assert_array_equal(raster.read(1), made[band.name])
+    titles = {figure.texts[0].get_text() for figure in drawn}
+    assert titles == {"Change of cropland 2019 to 2024, A made-up region"}
+    for band, figure in zip(SERIES_BANDS, drawn, strict=True):
+        shown = colors_of(np.asarray(figure.axes[0].images[0].get_array()))
+        assert shown <= colors_of(paint_band(made[band.name], band))
+        assert band is HISTORY or len(shown) > 2
 
 
 def test_a_tile_without_an_item_is_not_shown(store: FolderStore, tmp_path: Path) -> None:

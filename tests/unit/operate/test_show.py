@@ -20,12 +20,13 @@ from cropmask.cli.show import show
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.operate.show import draw_result, find_result
-from cropmask.product import FILTERED, MASK, PROB, Product
+from cropmask.product import FILTERED, MASK, PROB, Product, find_band
 from cropmask.results.figure import GENERATOR, measure, paint_band, paint_natural
 from cropmask.site.site import Site, open_site
 from cropmask.store.folder import FolderStore
 from tests.results import EASTERN, YEAR, made_up_map, put_derived_result, put_result
 from tests.worlds import TILE, World, make_world
+from tests.years import PERIOD, draw_prob, draw_truth, put_simple_series
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:odc")
@@ -236,6 +237,34 @@ def test_a_figure_is_written(
     if what == "item":  # which says where it lies: no place for results needs to be named
         assert run(item, "--env", "prod", "--catalog", world.catalog).exit_code == 0
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_series_is_drawn_with_its_own_bands(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "a")
+    made = put_simple_series(store, Product("eastern", "1.1.0"), TILE, draw_prob(draw_truth()))
+    site = open_site({}, {"output": store.root})
+    item = find_result(site, TILE, period=PERIOD)
+    assert item == find_result(site, TILE, "eastern", PERIOD)
+    drawn = draw_result(item, site)
+    bands = [find_band(name) for name in ("class", "changed", "flickers")]
+    for pixels, band in zip(pictures(drawn.figure), bands, strict=True):
+        shown = np.unique(pixels.reshape(-1, 4), axis=0)
+        own = np.unique(paint_band(made[band.name], band).reshape(-1, 4), axis=0)
+        assert {*map(tuple, shown)} <= {*map(tuple, own)}
+        assert len(shown) > 3
+    assert "Year of change (changed)" in texts(drawn.figure)
+    drawn.figure.canvas.draw()
+    ends = [text.get_window_extent() for text in drawn.figure.texts]
+    assert min(end.y0 for end in ends) >= 0  # nothing of a long legend is cut off
+    assert "Flags: an area of change comes from a sample." in texts(drawn.figure)
+    assert drawn.not_shown is None  # no half-year is asked for
+    with pytest.raises(Rejected, match="no band 'mask': choose of class, history"):
+        draw_result(item, site, bands=[MASK])
+    result = run(
+        "x215y075", "--period", "2019--P6Y", "--band", "first", "--output", store.root,
+        "--out", tmp_path / "first.png",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("dashes", [(), ("--",)])

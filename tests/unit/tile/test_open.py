@@ -22,9 +22,12 @@ from shapely.geometry import mapping
 import cropmask
 from cropmask.errors import Reason, Rejected
 from cropmask.grid import CRS, GridWindow, geobox
+from cropmask.product import SERIES_BANDS, Product
 from cropmask.site.site import open_site
+from cropmask.store.folder import FolderStore
 from cropmask.tile import open as opening
 from tests.demo_run import EASTERN, RESOLUTION, WESTERN, Results
+from tests.years import draw_prob, draw_truth, put_simple_series
 
 WEST, EAST = (GridWindow.of_tile(tile, RESOLUTION) for tile in EASTERN)
 
@@ -86,6 +89,12 @@ def test_a_box_in_degrees_crops_across_tiles(results: Results, middle: GridWindo
     assert len(np.unique(found["prob"])) > 5
 
 
+def triangle_of(window: GridWindow) -> shapely.Polygon:
+    """The lower left half of a window, in degrees."""
+    west, south, east, north = degrees(*window.geobox.boundingbox.bbox)
+    return shapely.Polygon([(west, south), (east, south), (west, north)])
+
+
 def areas(shape: shapely.Polygon, folder: Path) -> dict[str, Any]:
     document = mapping(shape)
     file = folder / "area.geojson"
@@ -97,8 +106,7 @@ def areas(shape: shapely.Polygon, folder: Path) -> dict[str, Any]:
 def test_outside_a_polygon_is_nodata(
     results: Results, middle: GridWindow, tmp_path: Path, kind: str
 ) -> None:
-    west, south, east, north = degrees(*middle.geobox.boundingbox.bbox)
-    triangle = shapely.Polygon([(west, south), (east, south), (west, north)])
+    triangle = triangle_of(middle)
     found = cropmask.load(results.folder, areas(triangle, tmp_path)[kind], region="eastern")
     whole = load_with_odc_stac(results, found.odc.geobox)
     x, y = np.meshgrid(found["x"], found["y"])
@@ -166,6 +174,35 @@ def test_an_unfinished_tile_is_not_loaded(results: Results, tmp_path: Path) -> N
     assert found.odc.geobox == geobox(EASTERN[0], RESOLUTION)
 
 
+def test_a_series_is_loaded_by_its_span_of_years(tmp_path: Path) -> None:
+    store, product = FolderStore(tmp_path), Product("kivu", "1.0.0")
+    probs = [draw_prob(draw_truth(seed=seed), seed) for seed in (1, 2)]
+    made = {
+        tile: put_simple_series(store, product, tile, prob)
+        for tile, prob in zip(EASTERN, probs, strict=True)
+    }
+    found = cropmask.load(tmp_path, period="2019--P6Y")
+    assert list(found) == [band.name for band in SERIES_BANDS]
+    windows = [GridWindow.of_tile(tile, 100) for tile in EASTERN]
+    whole = windows[0].joined(windows[1])
+    for band in SERIES_BANDS:
+        assert str(found[band.name].dtype) == band.dtype
+        assert found[band.name].odc.nodata == band.nodata
+        for tile, window in zip(EASTERN, windows, strict=True):
+            assert_array_equal(found[band.name][window.seen_from(whole)], made[tile][band.name])
+    item = next(tmp_path.glob(f"**/*{EASTERN[0]}*.stac-item.json"))
+    one = cropmask.load(item, bands=["changed", "class"])
+    assert_array_equal(one["changed"], made[EASTERN[0]]["changed"])
+    corner = cropmask.load(item, triangle_of(windows[0]), bands=["changed"])["changed"].data
+    assert corner[0, -1] == 65535
+    # Two thirds down, well inside of the triangle.
+    assert_array_equal(corner[640:, :200], made[EASTERN[0]]["changed"][640:, :200])
+    with pytest.raises(Rejected, match="choose of class, history, years"):
+        cropmask.load(item, bands=["mask"])
+    with pytest.raises(Rejected, match="no finished tile in 2019 is in"):
+        cropmask.load(tmp_path, period="2019")
+
+
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no results": ({"item_or_results": "nowhere"}, Rejected, "no finished tile is in nowhere"),
     "no item": ({"item_or_results": "nowhere/a.json"}, Rejected, "nowhere/a.json"),
@@ -209,7 +246,7 @@ def test_other_items_and_too_much_are_refused(
         profile, pixels = raster.profile, raster.read()
     with rasterio.open(band, "w", **{**profile, "dtype": "uint16", "nodata": None}) as raster:
         raster.write(pixels.astype("uint16"))
-    with pytest.raises(Rejected, match="no band of a crop mask, which is uint8"):
+    with pytest.raises(Rejected, match="no band 'prob', which is uint8"):
         cropmask.load(copied.folder, region="eastern", bands=["prob"])
     with rasterio.open(band, "w", **{**profile, "height": 400, "width": 400}) as raster:
         raster.write(pixels[:, :400, :400])
