@@ -20,7 +20,7 @@ from cropmask.core.seriesmap import SeriesMapper, SeriesPixels, YearsBlock
 from cropmask.grid import Tile
 from cropmask.operate import fitseries
 from cropmask.product import CALIBRATED, SERIES_BANDS, Product
-from cropmask.results.cog import copy_cog, open_raw
+from cropmask.results.cog import write_cog
 from cropmask.results.finder import make_place
 from cropmask.results.publish import put_dataset, put_series
 from cropmask.results.seriesfile import RegionSeries, put_region_series
@@ -159,9 +159,7 @@ def put_simple_series(
     with TemporaryDirectory() as name:
         folder = Path(name)
         for band in SERIES_BANDS:
-            with open_raw(folder / "raw.tif", facts.box, band, {}) as raster:
-                raster.write(pixels[band.name], 1)
-            copy_cog(folder / "raw.tif", folder / facts.file_name(band.name), band)
+            write_cog(folder / facts.file_name(band.name), pixels[band.name], facts.box, band)
         place = make_place(product.series, Task(tile, product.region, period))
         put_series(store, place, facts, pixels["class"], collection, folder=folder)
     return pixels

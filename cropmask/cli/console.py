@@ -347,7 +347,10 @@ def _translate_os_error(error: OSError) -> CropmaskError:
     if isinstance(error, BrokenPipeError) and _has_reader_left():
         sys.stderr.close()
         sys.exit(ExitCode.DONE)
-    return Interrupted(f"the system refused: {error}: see to it and run again")
+    from cropmask.remote.localfiles import find_full_disk
+
+    refused = Interrupted(f"the system refused: {error}: see to it and run again")
+    return find_full_disk(error) or refused
 
 
 def _has_reader_left() -> bool:

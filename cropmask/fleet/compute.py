@@ -19,6 +19,7 @@ from cropmask.fleet.records import State
 from cropmask.machine.child import Parent
 from cropmask.machine.limits import keep_heap_small
 from cropmask.machine.stages import Stages, StageUse
+from cropmask.remote.localfiles import find_full_disk
 from cropmask.remote.retries import find_retries
 from cropmask.site.site import Site
 from cropmask.tile.job import Basis, open_basis
@@ -50,11 +51,9 @@ def compute(parent: Parent, work: ChildWork) -> None:
         is_memory = any(words in str(error) for words in _NO_MEMORY)
         outcome = _out_of_memory() if is_memory else _fault(error)
     except OSError as error:
-        outcome = (
-            _out_of_memory()
-            if error.errno == errno.ENOMEM
-            else Outcome(error=Interrupted(f"the system refused: {error}", reason=Reason.SYSTEM))
-        )
+        refused = Interrupted(f"the system refused: {error}", reason=Reason.SYSTEM)
+        is_memory = error.errno == errno.ENOMEM
+        outcome = _out_of_memory() if is_memory else Outcome(error=find_full_disk(error) or refused)
     except Exception as error:  # noqa: BLE001 (logged and told to the parent)
         outcome = _fault(error)
     parent.tell(_with_stages(outcome, stages.finish()))

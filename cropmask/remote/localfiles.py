@@ -40,18 +40,28 @@ def translate_os_errors(path: Path, verb: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if (full := find_full_disk(error, path, verb)) is not None:
+            raise full from None
         why = error.strerror or str(error)
-        if error.errno in _FULL:
-            raise Interrupted(
-                f"{path} cannot be {verb}: {why}: free some space and run again",
-                reason=Reason.DISK_FULL,
-            ) from None
         if error.errno in _REFUSED:
             advice = "check it" if verb == "read" else "choose another folder"
             raise Misconfigured(
                 f"{path} cannot be {verb}: {why}: {advice} or change its permissions"
             ) from None
         raise Interrupted(f"{path} cannot be {verb}: {why}", reason=Reason.DISK) from None
+
+
+def find_full_disk(
+    error: OSError, path: Path | None = None, verb: str = "written"
+) -> Interrupted | None:
+    """The error of ours that a full disk is, in one line; None if it is another failure."""
+    if error.errno not in _FULL:
+        return None
+    return Interrupted(
+        f"{path or error.filename or 'a file'} cannot be {verb}: {error.strerror}: free "
+        "some space and run again",
+        reason=Reason.DISK_FULL,
+    )
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ _RGBA: Final = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInter
 
 def write_cog(
     path: Path,
-    array: NDArray[np.uint8],
+    array: NDArray[np.uint8] | NDArray[np.uint16],
     box: GeoBox,
     band: Band,
     *,
@@ -67,7 +67,7 @@ def write_cog(
     path
         File to write, in a folder that exists; nothing is left of it after a failure.
     array
-        Pixels, uint8 ``(y, x)``, nodata 255.
+        Pixels ``(y, x)`` of the band's type.
     box
         Pixel grid of ``array``.
     band
@@ -77,7 +77,8 @@ def write_cog(
     threads
         Threads that compress; the bytes do not depend on it.
     """
-    with _translate_encoding_errors(path), _raster(array[np.newaxis], box, nodata=NODATA) as raster:
+    whole = array[np.newaxis]
+    with _translate_encoding_errors(path), _raster(whole, box, nodata=band.nodata) as raster:
         raster.set_band_description(1, band.name)
         raster.set_band_unit(1, band.unit)
         set_colors(raster, band)

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from cropmask.core.cropmap import CropMap, ValidArea, find_valid
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.product import CHANGE_CLASS, DISSIMILARITY, Product, find_band, with_extras
+from cropmask.remote.localfiles import translate_os_errors
 from cropmask.results.cog import (
     load_file_facts,
     reduce_for_thumbnail,
@@ -59,12 +60,12 @@ def write_band(
     task: Task,
     box: GeoBox,
     name: str,
-    pixels: NDArray[np.uint8],
+    pixels: NDArray[np.uint8] | NDArray[np.uint16],
     *,
     credit: str = "",
     threads: int = 1,
 ) -> None:
-    """Write one band of a dataset to a local folder, ahead of the rest; uint8 ``(y, x)``."""
+    """Write one band ``(y, x)`` of a dataset to a local folder, ahead of the rest."""
     band = find_band(name)
     path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
     write_cog(path, pixels, box, band, credit=credit, threads=threads)
@@ -92,7 +93,7 @@ def _describe_files(
 ) -> dict[str, FileFacts]:
     """Facts of bands and pictures, and of the documents beside them, which are written."""
     document = folder / facts.file_name("odc_metadata")
-    document.write_text(make_eo3(facts), encoding="utf-8")
+    _write_text(document, make_eo3(facts))
     return _with_checksums(folder, facts, {**paths, "odc_metadata": document})
 
 
@@ -120,8 +121,13 @@ def _with_checksums(
     """Facts of files, and of one more that holds their checksums."""
     files = {key: load_file_facts(path) for key, path in paths.items()}
     checksums = folder / facts.file_name("checksums")
-    checksums.write_text(make_sha1_text(files.values()), encoding="ascii")
+    _write_text(checksums, make_sha1_text(files.values()))
     return {**files, "checksums": load_file_facts(checksums)}
+
+
+def _write_text(path: Path, text: str) -> None:
+    with translate_os_errors(path, "written"):
+        path.write_text(text, encoding="utf-8")
 
 
 def put_dataset(

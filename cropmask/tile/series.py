@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window as RasterWindow
 
 from cropmask.contract import VERSION
 from cropmask.core.scaling import UNDECLARED, Kept
@@ -42,10 +41,10 @@ from cropmask.product import (
 from cropmask.region.attribution import Attribution
 from cropmask.region.region import Region
 from cropmask.remote.fetch import ReadOptions
+from cropmask.remote.localfiles import translate_os_errors
 from cropmask.remote.ranges import RemoteFiles
-from cropmask.results.cog import copy_cog, open_raw
 from cropmask.results.finder import Place, find_item, key_beside, make_place
-from cropmask.results.publish import put_series
+from cropmask.results.publish import put_series, write_band
 from cropmask.results.seriesfile import RegionSeries, find_series
 from cropmask.site.site import Site
 from cropmask.sources.bands import BandSource
@@ -261,10 +260,10 @@ def run_series(
             options = site.read_results.at(site.output)
             reader = _open_reader(job, store, options)
         with reader as years, stages.stage("smooth") as progress:
-            classes, statistics = _smooth(job, years, folder, attribution.line, progress)
+            classes, statistics = _smooth(job, years, folder, progress)
         stages.add_bytes("smooth", years.bytes)
         with stages.stage("write"):
-            _encode(job, folder, site.threads)
+            _encode(job, folder, attribution.line, site.threads)
             published = put_series(
                 store,
                 job.place,
@@ -280,47 +279,41 @@ def run_series(
 
 
 def _smooth(
-    job: SeriesJob, years: _YearsReader, folder: Path, line: str, progress: ShareDone
+    job: SeriesJob, years: _YearsReader, folder: Path, progress: ShareDone
 ) -> tuple[NDArray[np.uint8], SeriesStatistics]:
-    """Write all bands as plain rasters; the class is kept, for pictures."""
+    """Write the pixels of all bands to plain files; the class is kept, for pictures."""
     box = geobox(job.task.tile, job.basis.resolution)
     mixes = uses_neighbors(job.basis.resolution)
     mapper = SeriesMapper(job.fitted.model, job.task.period.start.year, mixes=mixes)
     classes = np.empty(box.shape, np.uint8)
-    with ExitStack() as stack:
-        rasters = {}
-        for band in SERIES_BANDS:
-            tags = {"TIFFTAG_IMAGEDESCRIPTION": band.description}
-            tags |= {"TIFFTAG_COPYRIGHT": line} if line else {}
-            raster = open_raw(folder / f"{band.name}.raw.tif", box, band, tags)
-            rasters[band.name] = stack.enter_context(raster)
-            raster.set_band_description(1, band.name)
-            raster.set_band_unit(1, band.unit)
-        for row, block in years.blocks():
-            pixels = mapper.map(block)
-            _write_rows(rasters, row, pixels)
-            found = pixels[CHANGE_CLASS.name]
-            classes[row : row + len(found)] = found
-            progress((row + len(found)) / box.shape[0])
+    for row, block in years.blocks():
+        pixels = mapper.map(block)
+        _append_rows(folder, pixels)
+        found = pixels[CHANGE_CLASS.name]
+        classes[row : row + len(found)] = found
+        progress((row + len(found)) / box.shape[0])
     years.check()
     return classes, mapper.statistics(float(job.basis.resolution) ** 2)
 
 
-def _write_rows(rasters: Mapping[str, Any], row: int, pixels: SeriesPixels) -> None:
-    for name, rows in pixels.items():
-        window = RasterWindow(0, row, rows.shape[1], rows.shape[0])
-        rasters[name].write(rows, 1, window=window)
-
-
-def _encode(job: SeriesJob, folder: Path, threads: int) -> None:
-    """The plain rasters as cloud-optimized ones, one after the other."""
+def _append_rows(folder: Path, pixels: SeriesPixels) -> None:
+    """Write rows below those that are there; unlike GDAL and NumPy, Python tells of a full disk."""
     for band in SERIES_BANDS:
-        raw = folder / f"{band.name}.raw.tif"
-        name = job.basis.region.product.series.file_name(
-            str(job.task.tile), str(job.task.period), suffix_of(band.name)
-        )
-        copy_cog(raw, folder / name, band, threads=threads)
+        path = folder / f"{band.name}.raw"
+        with translate_os_errors(path, "written"), path.open("ab") as file:
+            file.write(np.ascontiguousarray(pixels[band.name], band.dtype).data)
+
+
+def _encode(job: SeriesJob, folder: Path, line: str, threads: int) -> None:
+    """The plain files as cloud-optimized ones, one after the other."""
+    box = geobox(job.task.tile, job.basis.resolution)
+    for band in SERIES_BANDS:
+        raw = folder / f"{band.name}.raw"
+        with translate_os_errors(raw, "read"):
+            pixels = np.fromfile(raw, band.dtype).reshape(box.shape)
         raw.unlink()
+        product = job.basis.region.product.series
+        write_band(folder, product, job.task, box, band.name, pixels, credit=line, threads=threads)
 
 
 def credit(region: Region, items: Sequence[ResultItem]) -> Attribution:

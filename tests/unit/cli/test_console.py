@@ -33,7 +33,7 @@ run_click(command, "json")
 @pytest.mark.parametrize(
     ("redirect", "act", "code", "words"),
     [
-        (">/dev/full", "echo", ExitCode.FAILED, "No space left"),
+        (">/dev/full", "echo", ExitCode.FAILED, '"reason": "disk full"'),
         ("2>&-", "echo", ExitCode.DONE, ""),
         ("", "memory", ExitCode.MEMORY, '"exit_code": 12'),
         ("", "connection", ExitCode.FAILED, "Broken pipe"),

@@ -49,6 +49,7 @@ def said(monkeypatch: pytest.MonkeyPatch, folder: Path, run: Any) -> Outcome:
         (Rejected("no", reason="no geomad"), ExitCode.REJECTED, "no geomad"),
         (MemoryError(), ExitCode.MEMORY, "out of memory"),
         (OSError(errno.ENOMEM, "no"), ExitCode.MEMORY, "out of memory"),
+        (OSError(errno.ENOSPC, "no room"), ExitCode.FAILED, "disk full"),
         (RuntimeError("can't start new thread"), ExitCode.MEMORY, "out of memory"),
         (
             ImportError("a.so: failed to map segment from shared object"),

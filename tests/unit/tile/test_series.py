@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
+import resource
 import shutil
+import signal
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +19,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from cropmask.contract import ExitCode
 from cropmask.core.series import smooth_years
 from cropmask.errors import Reason, Rejected
 from cropmask.operate import fitseries
@@ -29,6 +36,7 @@ from cropmask.tile import series as path
 from cropmask.tile.series import SeriesJob, run_series
 from tests.regions import NAME
 from tests.years import (
+    EDGE,
     PERIOD,
     PLACE,
     PRODUCT,
@@ -39,6 +47,8 @@ from tests.years import (
     draw_truth,
     put_year,
 )
+
+REGION = ("--region", NAME, "--years", "2019-2024")
 
 
 @pytest.fixture
@@ -127,10 +137,10 @@ def compute_once(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
         patch.setattr(publish, name, call)
 
-    def encode(job: SeriesJob, place: Path, threads: int) -> None:
+    def encode(job: SeriesJob, place: Path, *others: Any) -> None:
         kept = folder / str(job.task.tile)
         if not kept.exists():
-            computed(job, place, threads)
+            computed(job, place, *others)
             shutil.copytree(place, kept)
         shutil.copytree(kept, place, dirs_exist_ok=True)
 
@@ -142,6 +152,35 @@ def compute_once(patch: pytest.MonkeyPatch, folder: Path) -> None:
     remember(fitseries, "fit_series")
     remember_file("write_small")
     remember_file("write_picture")
+
+
+@pytest.mark.parametrize("limit", [50_000, EDGE**2 - 1, 2 * EDGE**2 - 1])
+def test_a_full_disk_below_temporary_files_is_told(
+    copied: YearlyMaps, tmp_path: Path, limit: int
+) -> None:
+    """The system cuts files short that grow over a limit, as a full disk does."""
+    shutil.rmtree(copied.folder / PRODUCT.series.name)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    def limit_files() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    program = "from cropmask.cli.entry import cropmask; cropmask()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "series", *REGION],
+        env={**os.environ, **copied.places, "TMPDIR": str(scratch)},
+        preexec_fn=limit_files,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == ExitCode.FAILED, ended.stderr
+    line = rf"error: {scratch}/.*\.raw cannot be written: .*: free some space and run again\n"
+    assert re.fullmatch(line, ended.stderr)
+    assert not list(scratch.iterdir())
+    assert not list(copied.folder.rglob("crop_series_*.tif"))
 
 
 def test_killed_after_any_write_and_run_again_the_bytes_are_the_same(
