@@ -10,7 +10,7 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.output import print_result
-from cropmask.operate.formats import format_count
+from cropmask.operate.formats import format_count, format_left_out
 from cropmask.task import Period
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ def _format_fit(found: ColorFit) -> Iterator[str]:
     for half, spread in zip(_HALVES, fitted.colors.spreads, strict=True):
         yield f"  {half:<17} NDVI {spread.mean / 10_000:.3f} +- {spread.deviation / 10_000:.3f}"
     if fitted.left_out:
-        names = ", ".join(f"{tile} ({why})" for tile, why in list(fitted.left_out.items())[:4])
-        yield f"  left out         {format_count(len(fitted.left_out), 'tile')}: {names}"
+        yield f"  left out         {format_left_out(fitted.left_out)}"
     yield f"  colors           {fitted.digest[:12]}"
     yield f"  file             {found.address}"

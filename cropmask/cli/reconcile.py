@@ -15,6 +15,7 @@ from cropmask.contract import ExitCode
 from cropmask.grid import RESOLUTIONS
 from cropmask.operate.formats import format_bytes, format_count
 from cropmask.product import RECIPES, SERIES_RECIPE
+from cropmask.site.commands import write_made
 from cropmask.task import Period, choose_product
 
 if TYPE_CHECKING:
@@ -91,8 +92,6 @@ def reconcile(
 
 def _find_fix(found: Reconciliation, finding: Finding, region: str, commands: CommandWriter) -> str:
     """The command that puts tiles with one finding right."""
-    from cropmask.operate.advice import write_made
-
     where = ("--region", region, "--period", found.period)
     tiles = ",".join(str(check.tile) for check in found.of(finding))
     remove = commands.line("rm", *where, "--tiles", tiles)

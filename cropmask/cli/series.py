@@ -12,7 +12,7 @@ from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
 from cropmask.cli.output import print_result
 from cropmask.contract import ExitCode
-from cropmask.operate.formats import format_count
+from cropmask.operate.formats import format_count, format_left_out
 from cropmask.task import Period
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def _describe_fit(found: SeriesFit) -> dict[str, Any]:
         "windows": fitted.places,
         "pixels": fitted.pixels,
         "synthetic": fitted.synthetic,
+        "left_out_of_rates": fitted.left_out,
         "unmapped_years": [str(year) for year in found.unmapped],
     }
 
@@ -190,6 +191,8 @@ def _format_fit(found: SeriesFit) -> Iterator[str]:
     yield f"  gain a year  {_format_rate(fitted.model.gain, fitted.gain)}"
     yield f"  loss a year  {_format_rate(fitted.model.loss, fitted.loss)}"
     yield f"  read of      {fitted.band}"
+    if fitted.left_out:
+        yield f"  not of       {format_left_out(fitted.left_out)}"
     yield f"  file         {found.address}"
 
 

@@ -14,8 +14,7 @@ from cropmask.operate.formats import format_count
 from cropmask.operate.status import FailureGroup, RunStatus
 from cropmask.queue.protocol import Counts
 from cropmask.region.region import is_region_file
-from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, tiles_argument
-from cropmask.task import Period
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, tiles_argument, write_made
 
 SILENCE: Final = timedelta(minutes=10)
 """Time without a new attempt after which it looks as if no worker were running."""
@@ -148,14 +147,3 @@ def _submit(commands: CommandWriter, status: RunStatus) -> str:
     )
     words = (*made, *tiles_argument(left, MAX_NAMED_TILES))
     return commands.line_for("submit", record.region, record.period, *words)
-
-
-def write_made(
-    period: object, recipe: str, resolution: int, bands: str | None, *, seamless: bool
-) -> tuple[str, ...]:
-    """Options by which a result is made in the same way; a series has but its pixel size."""
-    made = ("--resolution", str(resolution))
-    if Period.parse(str(period)).is_series:
-        return made
-    extras = ("--bands", bands) if bands else ()
-    return ("--model", recipe, *made, *extras, *(("--seamless",) if seamless else ()))

@@ -20,7 +20,6 @@ from cropmask.fleet.recordfiles import find_runs, load_run, put_run
 from cropmask.fleet.records import Canary, RunRecord
 from cropmask.grid import Tile
 from cropmask.machine.notices import NoNotices, Notices
-from cropmask.operate.advice import write_made
 from cropmask.operate.campaignfile import (
     CampaignRecord,
     CampaignStep,
@@ -50,7 +49,7 @@ from cropmask.operate.waiting import (
 )
 from cropmask.product import Product, Recipe, format_bands
 from cropmask.region.region import Region, is_region_file
-from cropmask.site.commands import absolute
+from cropmask.site.commands import absolute, write_made
 from cropmask.site.site import Site
 from cropmask.store.protocol import Store
 from cropmask.task import Period, parse_run_id

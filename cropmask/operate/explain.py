@@ -10,11 +10,11 @@ from cropmask.errors import CropmaskError, Misconfigured, Reason, Rejected
 from cropmask.fleet.recordfiles import find_tile_attempts, load_attempts, load_runs
 from cropmask.fleet.records import AttemptKey, AttemptRecord, State
 from cropmask.grid import Tile
-from cropmask.operate.advice import advise_failure, write_made
+from cropmask.operate.advice import advise_failure
 from cropmask.operate.findrun import find_product
 from cropmask.product import RECIPES, Product, Recipe, format_bands, name_maker, parse_bands
 from cropmask.results.finder import find_datasets, find_item, make_place
-from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter
+from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, write_made
 from cropmask.site.site import Site
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store

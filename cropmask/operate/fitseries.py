@@ -7,10 +7,11 @@ not independent of each other.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
-from cropmask.tile.series import check_resolution, make_band_source, write_fit
+from cropmask.tile.series import blame_maps, check_resolution, make_band_source, write_fit
 
 WINDOWS: Final = 300
 """Windows that pixels are taken of, about."""
@@ -49,6 +50,9 @@ MOST_PIXELS: Final = 60_000
 """Pixels of all windows, about; each is a sequence of years."""
 
 Years = Mapping[Period, ResultItem]
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +123,12 @@ def _fit(
     progress: Progress,
 ) -> RegionSeries:
     """How years are smoothed, from pixels of some windows."""
-    values, places, tiles = _take_samples(maps, period, site, progress)
+    values, places, tiles, damaged = _take_samples(maps, period, site, progress)
     count = len(np.unique(places))
     if count < FOLDS:
         raise Rejected(
-            f"{count} windows of {len(maps.tiles)} tiles of region {maps.region} have data, and "
-            f"rates need {FOLDS}: map more of the region",
+            f"{count} windows of {len(maps.tiles)} tiles of region {maps.region.name} have data, "
+            f"and rates need {FOLDS}: map more of the region",
             reason=Reason.NO_RESULTS,
         )
     progress("fit", 0.0)
@@ -143,6 +147,7 @@ def _fit(
         count,
         values.shape[1],
         any(item.synthetic for years in maps.tiles.values() for item in years.values()),
+        {str(tile): str(why.reason) for tile, why in {**maps.left_out, **damaged}.items()},
     )
 
 
@@ -174,11 +179,13 @@ def _list_mapped(store: Store, product: Product, period: Period) -> tuple[Datase
 class _Maps:
     """Maps of a region that a series can be made of."""
 
-    region: str
+    region: Region
     tiles: Mapping[Tile, Years]
     """Of tiles that have enough years."""
     band: str
     """What evidence is read of: calibrated percentages if every map has them."""
+    left_out: Mapping[Tile, Rejected]
+    """Other tiles that have, whose items cannot be read."""
 
 
 def _find_maps(site: Site, region: Region, period: Period, mapped: Sequence[Dataset]) -> _Maps:
@@ -207,28 +214,52 @@ def _find_maps(site: Site, region: Region, period: Period, mapped: Sequence[Data
         }
         return {year: item for year, item in items.items() if item is not None}
 
-    every = map_threads(open_years, sorted(usable), lambda _done, _every: None)
-    tiles = dict(zip(sorted(usable), every, strict=True))
+    tiles, left_out = _try_each(open_years, sorted(usable), lambda _done, _every: None)
     items = [item for years in tiles.values() for item in years.values()]
     for item in items:
         check_resolution(item, site.resolution, store)
     is_calibrated = all(CALIBRATED.name in item.assets for item in items)
-    return _Maps(region.name, tiles, CALIBRATED.name if is_calibrated else PROB.name)
+    return _Maps(region, tiles, CALIBRATED.name if is_calibrated else PROB.name, left_out)
+
+
+def _try_each(
+    action: Callable[[Tile], T], tiles: Sequence[Tile], tell: Callable[[int, int], None]
+) -> tuple[dict[Tile, T], dict[Tile, Rejected]]:
+    """What comes of tiles, a few at a time, and why nothing does of those with a damaged map.
+
+    Raises Rejected if nothing comes of any.
+    """
+
+    def attempt(tile: Tile) -> T | Rejected:
+        try:
+            return action(tile)
+        except Rejected as error:
+            log.warning("no rates are learned from tile %s: %s", tile, error)
+            return error
+
+    every = dict(zip(tiles, map_threads(attempt, tiles, tell), strict=True))
+    left_out = {tile: each for tile, each in every.items() if isinstance(each, Rejected)}
+    found = {tile: each for tile, each in every.items() if not isinstance(each, Rejected)}
+    if not found:
+        raise next(iter(left_out.values()))
+    return found, left_out
 
 
 def _take_samples(
     maps: _Maps, period: Period, site: Site, progress: Progress
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
-    """``(year, pixel)`` of the evidence of some pixels, their places, and how many tiles."""
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], int, dict[Tile, Rejected]]:
+    """``(year, pixel)`` of some pixels' evidence, their places, how many tiles, those left out."""
     chosen = choose_tiles(tuple(maps.tiles))
     across = min(max(3, math.ceil(math.sqrt(WINDOWS / len(chosen)))), MOST_ACROSS)
     reader = _Reader(maps, period, site, across, len(chosen))
-    read = map_threads(reader.read, chosen, lambda done, every: progress("years", done / every))
-    values = np.concatenate(read, axis=1)  # (year, window, pixel)
+    read, left_out = _try_each(
+        reader.read, chosen, lambda done, every: progress("years", done / every)
+    )
+    values = np.concatenate([*read.values()], axis=1)  # (year, window, pixel)
     places = np.repeat(np.arange(values.shape[1]), values.shape[2])
     flat = values.reshape(len(values), -1)
     seen = (flat != NODATA).any(axis=0)
-    return flat[:, seen], places[seen], len(chosen)
+    return flat[:, seen], places[seen], len(read), left_out
 
 
 class _Reader:
@@ -271,7 +302,11 @@ class _Reader:
                 if raster.remote is not None:
                     raster.remote.check()
 
-        with open_reading_threads(options) as threads:
+        items = [*self._maps.tiles[tile].values()]
+        with (
+            blame_maps(self._site, self._maps.region, items),
+            open_reading_threads(options) as threads,
+        ):
             for _ in threads.map(load, range(len(self._years))):
                 pass
         return out

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+
+from cropmask.errors import list_some
 
 
 def format_duration(seconds: float) -> str:
@@ -39,6 +42,12 @@ def format_bytes(number: float) -> str:
 def format_count(number: int, thing: str) -> str:
     """``1 tile``, ``4,000 tiles``."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def format_left_out(tiles: Mapping[str, str]) -> str:
+    """``1 tile: x215y075 (corrupt input)``; some tiles of more, and the reason of each."""
+    named = [f"{tile} ({reason})" for tile, reason in tiles.items()]
+    return f"{format_count(len(tiles), 'tile')}: {list_some(named, 4)}"
 
 
 def format_cpu_time(seconds: float) -> str:

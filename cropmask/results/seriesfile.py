@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -52,6 +53,7 @@ class _SeriesDocument(FittedDocument):
     tiles: int
     places: int
     pixels: int
+    left_out: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +72,8 @@ class RegionSeries:
     """Windows of them with data."""
     pixels: int
     synthetic: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Tiles with a map that cannot be read, and the reason."""
 
     @property
     def digest(self) -> str:
@@ -108,6 +112,7 @@ class RegionSeries:
                 "tiles": self.tiles,
                 "places": self.places,
                 "pixels": self.pixels,
+                "left_out": dict(sorted(self.left_out.items())),
                 **self._figures,
                 **self.rates,
             }
@@ -129,6 +134,7 @@ class RegionSeries:
             found.places,
             found.pixels,
             found.synthetic,
+            found.left_out,
         )
 
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from cropmask.errors import write_command
+from cropmask.task import Period
 
 _PLACE: Final = ("env", "catalog", "output", "models", "config")
 PLACE_OPTIONS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
@@ -95,6 +96,17 @@ PLAIN_COMMANDS: Final = CommandWriter()
 def write_build(place: str) -> str:
     """The command that makes the catalog of a place of results."""
     return PLAIN_COMMANDS.line("catalog build", "--results", place)
+
+
+def write_made(
+    period: object, recipe: str, resolution: int, bands: str | None, *, seamless: bool
+) -> tuple[str, ...]:
+    """Options by which a result is made in the same way; a series has but its pixel size."""
+    made = ("--resolution", str(resolution))
+    if Period.parse(str(period)).is_series:
+        return made
+    extras = ("--bands", bands) if bands else ()
+    return ("--model", recipe, *made, *extras, *(("--seamless",) if seamless else ()))
 
 
 def absolute(place: str) -> str:

@@ -22,7 +22,7 @@ from cropmask.contract import VERSION
 from cropmask.core.scaling import UNDECLARED, Kept
 from cropmask.core.series import uses_neighbors
 from cropmask.core.seriesmap import SeriesMapper, SeriesPixels, SeriesStatistics, YearsBlock
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.grid import AFRICA_10, geobox
 from cropmask.machine.stages import ShareDone, Stages
 from cropmask.pixels.gdal import GdalRaster, Part, open_reading_threads
@@ -37,6 +37,7 @@ from cropmask.product import (
     PROB,
     SERIES_BANDS,
     SERIES_RECIPE,
+    format_bands,
 )
 from cropmask.region.attribution import Attribution
 from cropmask.region.region import Region
@@ -46,6 +47,7 @@ from cropmask.remote.ranges import RemoteFiles
 from cropmask.results.finder import Place, find_item, key_beside, make_place
 from cropmask.results.publish import put_series, write_band
 from cropmask.results.seriesfile import RegionSeries, find_series
+from cropmask.site.commands import write_made
 from cropmask.site.site import Site
 from cropmask.sources.bands import BandSource
 from cropmask.stac.collection import make_collection
@@ -259,7 +261,8 @@ def run_series(
             store.check_writable()
             options = site.read_results.at(site.output)
             reader = _open_reader(job, store, options)
-        with reader as years, stages.stage("smooth") as progress:
+        maps = blame_maps(site, basis.region, job.items)
+        with maps, reader as years, stages.stage("smooth") as progress:
             classes, statistics = _smooth(job, years, folder, progress)
         stages.add_bytes("smooth", years.bytes)
         with stages.stage("write"):
@@ -355,6 +358,7 @@ def _describe(job: SeriesJob) -> Document:
         "band": job.fitted.band,
         "neighbors": uses_neighbors(job.basis.resolution),
         "rates": job.fitted.rates,
+        "left_out_of_rates": dict(job.fitted.left_out),
         "sha256": job.fitted.digest,
     }
 
@@ -376,7 +380,7 @@ def make_series_collection(job: SeriesJob, attribution: Attribution) -> Document
 
 def make_band_source(store: Store, item: ResultItem, name: str) -> BandSource:
     """File of a band of a result, with what its item declares of it."""
-    asset = item.assets[name]
+    asset = item.assets.get(name, {})
     checksum, size = asset.get("file:checksum"), asset.get("file:size")
     return BandSource(
         store.uri(key_beside(item.key, suffix_of(name))),
@@ -385,6 +389,37 @@ def make_band_source(store: Store, item: ResultItem, name: str) -> BandSource:
         checksum if isinstance(checksum, str) else None,
         size if type(size) is int else None,
     )
+
+
+@contextmanager
+def blame_maps(site: Site, region: Region, items: Sequence[ResultItem]) -> Iterator[None]:
+    """Say of a map that is damaged how it is made again, and not what is said of inputs.
+
+    Raises Rejected also of a file that is cut short: those of a result are put whole, and its item
+    last.
+    """
+    try:
+        yield
+    except (Rejected, Interrupted) as error:
+        store = site.store()
+        names = {store.uri(key_beside(item.key, "_")): item for item in items}
+        item = next((item for name, item in names.items() if name in str(error)), None)
+        is_passing = isinstance(error, Interrupted) and error.reason is not Reason.TRUNCATED_INPUT
+        if item is None or is_passing:
+            raise
+        what = str(error).partition(": ")[0]  # what is wrong, without the advice
+        raise Rejected(
+            f"{what}: make the map again, with '{_write_again(site, region, item)}'",
+            reason=error.reason,
+        ) from error
+
+
+def _write_again(site: Site, region: Region, item: ResultItem) -> str:
+    """The command that makes a map again as it was made."""
+    recipe, bands = str(item.model.get("recipe")), format_bands(item.bands)
+    made = write_made(item.period, recipe, item.resolution, bands, seamless=item.seamless)
+    words = ("--tile", str(item.tile), *made, "--overwrite")
+    return site.commands.line_for("job", region.argument, item.period, *words)
 
 
 @contextmanager

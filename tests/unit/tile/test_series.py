@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +29,11 @@ from cropmask.operate.mapseries import map_series
 from cropmask.region.region import load_region
 from cropmask.results import publish
 from cropmask.results.finder import find_item, make_place
+from cropmask.results.seriesfile import RegionSeries, find_series
 from cropmask.site.site import Site
 from cropmask.stac.links import join_href
 from cropmask.store.protocol import Store
+from cropmask.task import Task
 from cropmask.testing.store import MemoryStore
 from cropmask.tile import series as path
 from cropmask.tile.series import SeriesJob, run_series
@@ -84,6 +87,73 @@ def test_calibrated_percentages_are_the_evidence_and_masks_decide_what_flickers(
         run_series(TASK, copied.site(), overwrite=True)
     assert why.value.reason is Reason.MISSING_BAND
     assert find_item(copied.store, PLACE) is not None, "nothing of the series that is there is lost"
+
+
+def cut_short(data: bytes) -> bytes:
+    return data[:3000]
+
+
+def replace_by_text(_data: bytes) -> bytes:
+    return b"a page of a server that was down"
+
+
+@pytest.mark.parametrize(
+    ("ending", "damage", "reason"),
+    [
+        ("_prob.tif", cut_short, "truncated input"),
+        ("_prob.tif", replace_by_text, "no raster"),
+        (".stac-item.json", replace_by_text, "bad item"),
+    ],
+)
+def test_rates_are_learned_without_tiles_whose_maps_are_damaged(
+    copied: YearlyMaps,
+    caplog: pytest.LogCaptureFixture,
+    ending: str,
+    damage: Callable[[bytes], bytes],
+    reason: str,
+) -> None:
+    region, site = load_region(str(copied.region.region)), copied.site()
+
+    def fit() -> RegionSeries:
+        return fit_region_series(region, PERIOD, site, overwrite=True).fitted
+
+    without = fit()
+    other = TILES[1]
+    for year, prob in zip(PERIOD.years, draw_prob(draw_truth(seed=1)), strict=True):
+        put_year(copied.store, other, year, prob)
+    whole = fit()
+    assert (whole.tiles, dict(whole.left_out)) == (2, {})
+    folder = make_place(PRODUCT, Task(other, NAME, PERIOD.years[2])).folder
+    path = next((copied.folder / folder).glob(f"*{ending}"))
+    path.write_bytes(damage(path.read_bytes()))
+    found = fit()
+    assert (found.tiles, dict(found.left_out)) == (1, {str(other): reason})
+    assert found.rates["gain"]["value"] == pytest.approx(without.rates["gain"]["value"], rel=0.5)
+    kept = find_series(copied.store, PRODUCT, PERIOD, 100)
+    assert kept is not None
+    assert dict(kept.left_out) == {str(other): reason}
+    (line,) = [each.message for each in caplog.records if "no rates" in each.message]
+    assert line.startswith(f"no rates are learned from tile {other}: {path}")
+    made = map_series(NAME, PERIOD, site, overwrite=True)
+    assert [*made.done] == [TILES[0]]
+    assert not made.is_whole
+    assert str(path) in str(made.left_out[other])
+    item = find_item(copied.store, PLACE)
+    assert item is not None
+    assert item.properties["cropmask:series"]["left_out_of_rates"] == {str(other): reason}
+    if ending == "_prob.tif":
+        again = (
+            f"cropmask-job --region {copied.region.region} --period 2021--P1Y --tile {other} "
+            "--model forest --resolution 100 --bands none --overwrite"
+        )
+        for said in (line, str(made.left_out[other])):
+            assert "make the map again, with" in said
+            assert again in said
+    shutil.rmtree(copied.folder / folder.replace(str(other)[:4], str(TILES[0])[:4]))
+    path = next((copied.folder / PRODUCT.name).rglob(f"*{TILES[0]}_2019--P1Y*{ending}"))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(Rejected, match=re.escape(str(path))):
+        fit()
 
 
 class Recording(MemoryStore):
