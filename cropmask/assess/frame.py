@@ -117,12 +117,15 @@ def find_frame(
     options: ReadOptions,
     since: Period | None = None,
     between: Sequence[Period] = (),
+    *,
+    first: str = "map the region first",
 ) -> Frame:
     """Finished tiles of regions, each with the product of its maps and the tiles that it has.
 
     With ``since``, those that are finished in that period as well, for a sample of change; with
     ``between``, each has the maps of these years as far as there are any. Of a series, each has
-    those of its first and its last year likewise.
+    those of its first and its last year likewise. ``first`` is what is advised if nothing is
+    finished.
 
     Raises
     ------
@@ -146,10 +149,8 @@ def find_frame(
         places = ", ".join(
             store.uri(choose_product(product, period).folder) for product, _ in regions.values()
         )
-        first_of_all = "make the series" if period.is_series else "map the region"
         raise Rejected(
-            f"no tile of {' and of '.join(map(str, periods))} is finished in {places}: "
-            f"{first_of_all} first",
+            f"no tile of {' and of '.join(map(str, periods))} is finished in {places}: {first}",
             reason=Reason.NO_RESULTS,
         )
     sizes = sorted({each.resolution for tiles in opened for each in tiles})
@@ -161,11 +162,11 @@ def find_frame(
     for tiles in opened:
         _check_models(tiles)
     if since is not None:
-        first, last = opened
+        earlier, last = opened
         more = _find_between(store, regions, between, bands[0])
         found = [
             _join_years(a, more.get((a.region, a.tile), {}), b, bands[0])
-            for a, b in zip(first, last, strict=True)
+            for a, b in zip(earlier, last, strict=True)
         ]
     if period.is_series:
         found = _add_ends(store, regions, period, found)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cropmask.cli import options
-from cropmask.cli.console import confirm, show_progress
+from cropmask.cli.console import confirm, show_progress, warn
 from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
+from cropmask.errors import list_some
 from cropmask.grid import Tile
 from cropmask.operate.formats import format_bytes, format_count
 from cropmask.task import Period, choose_products
@@ -238,8 +239,9 @@ def rm(
 
     site = open_site(options=site_options)
     store = site.store()
-    products = choose_products(load_region(region, site.models).product, period)
-    found = tuple(one for product in products for one in _find(store, product, period, tiles))
+    product = load_region(region, site.models).product
+    products = choose_products(product, period)
+    found = tuple(one for each in products for one in _find(store, each, period, tiles))
     print_result(_describe_datasets(found), _format_removed(found, dry_run), as_json=as_json)
     if dry_run or not found:
         return
@@ -250,6 +252,21 @@ def rm(
     if not as_json:
         click.echo(f"deleted {_say_amount(found)}")
     _unlink(site, store, products, {dataset.item_key for dataset in found})
+    _warn_of_series(site, store, region, product, found)
+
+
+def _warn_of_series(
+    site: Site, store: Store, region: str, product: Product, removed: tuple[Dataset, ...]
+) -> None:
+    """Say which series were made of yearly maps that were deleted."""
+    from cropmask.operate.mapseries import find_series_without
+
+    for period, tiles in find_series_without(store, product, removed).items():
+        line = site.commands.line_for("plan", region, period)
+        warn(
+            f"the series {period} of {list_some([*map(str, tiles)], 4)} is out of date, as it was "
+            f"made of maps that are deleted: '{line}'"
+        )
 
 
 def _format_removed(found: tuple[Dataset, ...], dry_run: bool) -> Iterator[str]:

@@ -210,5 +210,4 @@ def _format_tiles(found: MappedSeries, sample: str) -> Iterator[str]:
         total = sum(one.statistics.get(f"{name}_hectares") or 0 for one in found.done.values())
         yield f"  {name.replace('_', ' '):<13} {total:>14,.0f} ha of pixels"
     yield f"These are flags, no areas: an area of change comes from a sample of them, '{sample}'."
-    for tile, why in found.left_out.items():
-        yield f"  left out  {tile}: {why}"
+    yield from (f"  left out  {obstacle}" for obstacle in found.obstacles)

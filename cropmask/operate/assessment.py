@@ -60,6 +60,7 @@ from cropmask.grid import tiles_within
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.mosaic import make_grid, read_mosaic
 from cropmask.operate.reconcile import expected_tiles
+from cropmask.operate.sample import advise_first
 from cropmask.product import FILTERED, MASK, NODATA, find_band, find_region
 from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
@@ -237,7 +238,16 @@ def _find_frame(
     since = None if design.since is None else Period.year_of(design.since)
     period = Period.parse(design.period)
     between = since.find_between(period) if since and "flicker" in design.factors else ()
-    return find_frame(site.store(), wanted, period, bands, site.read_results, since, between)
+    return find_frame(
+        site.store(),
+        wanted,
+        period,
+        bands,
+        site.read_results,
+        since,
+        between,
+        first=advise_first(site, zones.values(), period),
+    )
 
 
 def _digest(files: Sequence[Path]) -> str:

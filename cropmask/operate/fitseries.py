@@ -40,7 +40,7 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
-from cropmask.tile.series import blame_maps, check_resolution, make_band_source, write_fit
+from cropmask.tile.series import blame_maps, check_resolution, make_band_source, write_series
 
 WINDOWS: Final = 300
 """Windows that pixels are taken of, about."""
@@ -101,7 +101,8 @@ def fit_region_series(
     progress("search", 0.0)
     known = None if overwrite else find_series(store, product, period, site.resolution)
     if known is not None:
-        _refuse_other_rates(known, write_fit(site, region, period), gain=gain, loss=loss)
+        fit = write_series(site, region, period, command="series fit")
+        _refuse_other_rates(known, fit, gain=gain, loss=loss)
     mapped = _list_mapped(store, product, period)
     with_maps = {dataset.period for dataset in mapped}
     unmapped = tuple(year for year in period.years if str(year) not in with_maps)

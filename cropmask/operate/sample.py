@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,8 +31,10 @@ from cropmask.grid import AFRICA_10
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.reconcile import expected_tiles
 from cropmask.pixels.gdal import open_reading_threads
+from cropmask.region.region import Region
 from cropmask.site.site import Site
 from cropmask.task import Period
+from cropmask.tile.series import find_outdated, write_series
 
 EXPECTED: Final = (0.05, 0.8)
 """Shares of crop that are expected where the map says other, and where it says crop."""
@@ -94,7 +96,16 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
     bands = request.stratifier.bands_of_points
     since = request.since
     between = since.find_between(period) if since and request.stratifier.flicker else ()
-    frame = find_frame(site.store(), wanted, period, bands, site.read_results, since, between)
+    frame = find_frame(
+        site.store(),
+        wanted,
+        period,
+        bands,
+        site.read_results,
+        since,
+        between,
+        first=advise_first(site, zones, period),
+    )
     if frame.missing and not request.partial:
         names = list_some(frame.missing, _SHOWN)
         raise Rejected(
@@ -103,7 +114,31 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
             "of the whole region",
             reason=Reason.NO_RESULTS,
         )
+    if period.is_series:
+        _tell_outdated(site, zones, frame)
     return frame
+
+
+def advise_first(site: Site, zones: Iterable[Region], period: Period) -> str:
+    """What is to be done where a sample has nothing to be drawn from."""
+    if not period.is_series:
+        return "map the region first"
+    lines = [write_series(site, zone, period) for zone in zones]
+    return f"make the series first, with '{' && '.join(lines)}'"
+
+
+def _tell_outdated(site: Site, zones: Sequence[Region], frame: Frame) -> None:
+    """Tell which tiles have a series of other yearly maps than are there now."""
+    for zone in zones:
+        mine = [each.tile for each in frame.tiles if each.region == zone.name]
+        outdated = find_outdated(site.store(), zone.product, frame.period, mine)
+        if outdated:
+            log.warning(
+                "the series of %s is out of date, as it was made of other maps of years than are "
+                "there now: '%s'",
+                list_some([*map(str, outdated)], _SHOWN),
+                write_series(site, zone, frame.period, "--overwrite"),
+            )
 
 
 def find_cost(frame: Frame, request: SampleRequest) -> SampleCost:

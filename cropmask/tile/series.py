@@ -23,7 +23,7 @@ from cropmask.core.scaling import UNDECLARED, Kept
 from cropmask.core.series import uses_neighbors
 from cropmask.core.seriesmap import SeriesMapper, SeriesPixels, SeriesStatistics, YearsBlock
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.grid import AFRICA_10, geobox
+from cropmask.grid import AFRICA_10, Tile, geobox
 from cropmask.machine.stages import ShareDone, Stages
 from cropmask.pixels.gdal import GdalRaster, Part, open_reading_threads
 from cropmask.pixels.resample import Window
@@ -37,6 +37,7 @@ from cropmask.product import (
     PROB,
     SERIES_BANDS,
     SERIES_RECIPE,
+    Product,
     format_bands,
 )
 from cropmask.region.attribution import Attribution
@@ -44,6 +45,7 @@ from cropmask.region.region import Region
 from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.remote.ranges import RemoteFiles
+from cropmask.remote.threads import map_threads
 from cropmask.results.finder import Place, find_item, key_beside, make_place
 from cropmask.results.publish import put_series, write_band
 from cropmask.results.seriesfile import RegionSeries, find_series
@@ -58,7 +60,7 @@ from cropmask.task import Period, RunKey, Task
 from cropmask.tile.job import Basis, find_same, open_basis, require_inside
 from cropmask.tile.memory import open_stages
 from cropmask.tile.run import TileResult, make_result
-from cropmask.tile.runkey import SeriesParts, model_words
+from cropmask.tile.runkey import SHORT, SeriesParts, digest_json, model_words
 
 BLOCK_ROWS: Final = 512
 """Rows that are in memory at the same time: the height of a COG's blocks."""
@@ -91,7 +93,7 @@ class SeriesJob:
             model=self.fitted.digest,
             region={"name": region.name, "version": region.version},
             resolution=self.basis.resolution,
-            years={str(year): item and item.run_key for year, item in self.years.items()},
+            years=_name_maps(self.years),
             code=VERSION,
         )
 
@@ -127,11 +129,13 @@ class SeriesJob:
         return (band,) if band == PROB.name else (MASK.name, band)
 
 
-def write_fit(site: Site, region: Region, period: Period, *words: str) -> str:
-    """The command that fits how the years of a region are smoothed."""
+def write_series(
+    site: Site, region: Region, period: Period, *words: str, command: str = "series"
+) -> str:
+    """The command that makes the series of a region; ``series fit`` but learns its rates."""
     years = f"{period.start.year}-{period.end.year}"
     where = ("--region", region.argument, "--years", years, "--resolution", str(site.resolution))
-    return site.commands.line("series fit", *where, *words)
+    return site.commands.line(command, *where, *words)
 
 
 def require_series(site: Site, region: Region, period: Period) -> RegionSeries:
@@ -145,7 +149,7 @@ def require_series(site: Site, region: Region, period: Period) -> RegionSeries:
         raise Misconfigured(
             f"no rates of change of {region.product.name} {region.version}, {period}, at "
             f"{site.resolution} m are in {site.output}, which a series needs: fit them once, with "
-            f"'{write_fit(site, region, period)}'",
+            f"'{write_series(site, region, period, command='series fit')}'",
             reason=Reason.NO_SERIES,
         )
     return fitted
@@ -162,10 +166,7 @@ def prepare_series(task: Task, basis: Basis, fitted: RegionSeries, store: Store)
     task.period.check_series()
     require_inside(basis, task)
     product = basis.region.product
-    years = {
-        year: find_item(store, make_place(product, Task(task.tile, task.region, year)))
-        for year in task.period.years
-    }
+    years = _find_years(task, product, store)
     there = [item for item in years.values() if item is not None]
     if len(there) < LEAST_SERIES:
         raise Rejected(
@@ -183,6 +184,42 @@ def prepare_series(task: Task, basis: Basis, fitted: RegionSeries, store: Store)
     for item in there:
         _check_item(item, job, store)
     return job
+
+
+def _find_years(task: Task, product: Product, store: Store) -> dict[Period, ResultItem | None]:
+    return {
+        year: find_item(store, make_place(product, Task(task.tile, task.region, year)))
+        for year in task.period.years
+    }
+
+
+def _name_maps(years: Mapping[Period, ResultItem | None]) -> dict[str, str | None]:
+    """What the run key has of the maps of all years."""
+    return {str(year): item.run_key if item else None for year, item in years.items()}
+
+
+def find_outdated(
+    store: Store, product: Product, period: Period, tiles: Sequence[Tile]
+) -> tuple[Tile, ...]:
+    """Tiles whose series was made of other yearly maps than are there now.
+
+    ``product`` is that of the maps. A plan knows more: also of other rates, or another version.
+    """
+
+    def is_outdated(tile: Tile) -> bool:
+        task = Task(tile, product.region, period)
+        try:
+            item = find_item(store, make_place(product.series, task))
+            if item is None:
+                return False
+            known = item.properties.get("cropmask:run_key_parts")
+            maps = _name_maps(_find_years(task, product, store))
+        except Rejected:  # an item that is none, or damaged
+            return True
+        return isinstance(known, dict) and known.get("years") != digest_json(maps)[:SHORT]
+
+    found = map_threads(is_outdated, tiles)
+    return tuple(tile for tile, outdated in zip(tiles, found, strict=True) if outdated)
 
 
 def check_resolution(item: ResultItem, resolution: int, store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -21,6 +22,7 @@ from cropmask.cli.plan import plan
 from cropmask.cli.reconcile import reconcile
 from cropmask.cli.results import ls, rm, sync
 from cropmask.cli.run import list_
+from cropmask.cli.sample import sample
 from cropmask.cli.series import series
 from cropmask.cli.status import status
 from cropmask.cli.submit import submit
@@ -38,6 +40,7 @@ from cropmask.fleet.attempt import ChildWork
 from cropmask.fleet.compute import compute
 from cropmask.fleet.recordfiles import load_run
 from cropmask.fleet.records import State
+from cropmask.grid import Tile
 from cropmask.operate import fitseries
 from cropmask.operate.submit import make_messages
 from cropmask.product import NODATA_16, SERIES_BANDS
@@ -260,6 +263,11 @@ def test_years_that_nobody_mapped_are_told(
     assert json.loads(said.stdout)["unmapped_years"] == ["2017--P1Y", "2018--P1Y"]
     whole = run(copied, *REGION)
     assert "warning" not in whole.stderr
+    (left_out,) = [line for line in whole.output.splitlines() if "left out" in line]
+    assert left_out.startswith(f"  left out  tile {TILES[1]} has a map of 4 of the years")
+    assert left_out.count(str(TILES[1])) == 1
+    with pytest.raises(Rejected, match=rf"can be made: tile {TILES[1]} has a map of 4"):
+        run(copied, *REGION, "--tiles", str(TILES[1]))
     assert f"cropmask sample --region {NAME} --period {PERIOD} --points 600" in whole.output
 
 
@@ -346,6 +354,58 @@ def test_what_is_of_a_year_takes_no_series(words: str) -> None:
     said = CliRunner().invoke(cropmask, [*words.split(), "--period", str(PERIOD)])
     assert said.exit_code == 2
     assert "is not a calendar year" in " ".join(said.output.split())
+
+
+def test_removing_a_yearly_map_tells_which_series_was_made_of_it(copied: YearlyMaps) -> None:
+    region = ("--region", str(copied.region.region))
+
+    def remove(tile: Tile, period: str) -> str:
+        words = [*region, "--period", period, "--tiles", str(tile), "--yes"]
+        said = CliRunner(env=copied.places).invoke(rm, words, catch_exceptions=False)
+        assert said.exit_code == 0, said.output
+        return said.stderr
+
+    assert "series" not in remove(TILES[1], "2019"), "it has none"
+    put_year(copied.store, TILES[0], Period.parse("2025"), draw_prob(draw_truth())[0])
+    assert "series" not in remove(TILES[0], "2025"), "it was not made of that year"
+    told = remove(TILES[0], "2021")
+    assert told.splitlines()[-1] == (
+        f"warning: the series {PERIOD} of {TILES[0]} is out of date, as it was made of maps that "
+        f"are deleted: 'cropmask plan --region {copied.region.region} --period {PERIOD}'"
+    )
+    run_series(TASK, copied.site(), overwrite=True)
+    put_year(copied.store, TILES[0], Period.parse("2021"), draw_prob(draw_truth())[2])
+    assert "series" not in remove(TILES[0], "2021"), "it was made without that map"
+    remove(TILES[0], str(PERIOD))
+    assert "series" not in remove(TILES[0], "2019")
+
+
+def test_a_sample_tells_of_a_series_of_other_maps(
+    copied: YearlyMaps, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    region = ("--region", str(copied.region.region))
+    words = [*region, "--period", str(PERIOD), "--points", "200", "--partial", "--dry-run"]
+    words += ["--out", str(tmp_path / "sample.geojson")]
+
+    def draw() -> Result:
+        caplog.clear()
+        return CliRunner(env=copied.places).invoke(sample, words)
+
+    assert draw().exit_code == 0
+    assert not caplog.messages
+    put_year(copied.store, TILES[0], PERIOD.years[1], draw_prob(draw_truth(seed=3))[1], key="e")
+    assert draw().exit_code == 0
+    again = f"cropmask series {' '.join(region)} --years 2019-2024 --resolution 100"
+    assert caplog.messages == [
+        f"the series of {TILES[0]} is out of date, as it was made of other maps of years than are "
+        f"there now: '{again} --overwrite'"
+    ]
+    run_series(TASK, copied.site(), overwrite=True)
+    assert draw().exit_code == 0
+    assert not caplog.messages
+    shutil.rmtree(copied.folder / PRODUCT.series.name)
+    with pytest.raises(Rejected, match=re.escape(f"make the series first, with '{again}'")):
+        raise draw().exception or AssertionError
 
 
 @pytest.mark.parametrize("option", ["--model boosted", "--bands +spread", "--per-tile"])
