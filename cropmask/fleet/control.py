@@ -126,11 +126,14 @@ def stop(reason: str, why: str) -> ControlChange:
 
 
 def pause(run: str, why: str) -> ControlChange:
-    """A run that is running waits; raises Rejected if it was canceled."""
+    """A run waits for somebody, also one that was stopped, which 'redrive' would let go on.
+
+    Raises Rejected if it was canceled.
+    """
 
     def change(known: RunControl) -> RunControl | None:
         refuse_canceled(run, known)
-        if not known.is_running:
+        if known.state is RunState.PAUSED:
             return None
         reason = Reason.RUN_PAUSED
         return replace(known, state=RunState.PAUSED, reason=reason, why=one_line(why))

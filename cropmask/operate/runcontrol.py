@@ -16,7 +16,7 @@ from cropmask.fleet.control import (
     pause,
     resume,
 )
-from cropmask.fleet.gate import find_excess, write_dollars
+from cropmask.fleet.gate import find_excess, price_of, write_dollars
 from cropmask.fleet.recordfiles import (
     find_attempts,
     latest_states,
@@ -166,9 +166,12 @@ def _refuse_excess(
     excess = find_excess(control, spending, site.price, is_new_tile=bool(left))
     if excess is not None:
         reason, why = excess
-        option = "--max-cost" if reason is Reason.OVER_BUDGET else "--max-tiles"
+        dollars = price_of(control, site.price).of(spending.cpu_seconds)
+        more = (("--max-cost", f"{2 * dollars:g}") if reason is Reason.OVER_BUDGET
+                else ("--max-tiles", str(2 * len(spending.tiles))))  # fmt: skip
+        line = site.commands.line("run resume", record.run, *more)
         raise Rejected(
-            f"run {record.run} cannot go on: {why}; give more with {option}", reason=reason
+            f"run {record.run} cannot go on: {why}; give more, such as: {line}", reason=reason
         )
 
 

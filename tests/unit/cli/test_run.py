@@ -186,9 +186,11 @@ def test_a_run_over_its_budget_needs_more_to_go_on(folder: Path) -> None:
     assert error.reason is Reason.OVER_BUDGET
     assert str(error) == (
         "run night-1 cannot go on: it has cost $0.60 at $0.05 per CPU hour, and may cost $0.50; "
-        "give more with --max-cost"
+        "give more, such as: cropmask run resume night-1 --max-cost 1.2"
     )
-    assert "it may cost $2.00" in said("run", "resume", "night-1", "--max-cost", "2")
+    assert "is paused; to have it go on" in said("run", "pause", "night-1")
+    assert load_control(store, *record.place).state is RunState.PAUSED  # 'redrive' leaves it alone
+    assert "it may cost $1.20" in said("run", "resume", "night-1", "--max-cost", "1.2")
     work(folder)
     assert sorted(states(folder, record)).count(State.SUCCEEDED) >= 6
 
