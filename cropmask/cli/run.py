@@ -12,7 +12,7 @@ from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.output import pick, print_result, print_table
 from cropmask.errors import Reason, Rejected
-from cropmask.operate.formats import format_count, format_dollars
+from cropmask.operate.formats import format_count
 from cropmask.task import Period
 
 if TYPE_CHECKING:
@@ -146,6 +146,9 @@ def list_(
 ) -> None:
     """List runs, the newest first: what becomes of each, its tiles by state, its limits.
 
+    One is done where nothing of it is left to do, although tiles may have failed for good; that
+    is known from the names of its records alone.
+
     \b
     Examples:
       cropmask run list
@@ -202,27 +205,35 @@ def _print(record: RunRecord, changed: RunChange, lines: Sequence[str], *, as_js
 
 
 def _describe_limits(control: RunControl) -> str:
-    cost = "anything" if control.max_cost is None else format_dollars(control.max_cost)
+    from cropmask.fleet.gate import write_dollars
+
+    cost = "anything" if control.max_cost is None else write_dollars(control.max_cost)
     tiles = "" if control.max_tiles is None else f", for {format_count(control.max_tiles, 'tile')}"
     return cost + tiles
 
 
 def _describe_summary(found: RunSummary) -> dict[str, Any]:
+    from cropmask.operate.status import count_remaining
+
     return {
         **pick(found.record, "run", "region", "product", "period", "submitted"),
         **pick(found.control, *_SHOWN),
         "tiles": len(found.record.tiles),
         "counts": found.counts,
+        "remaining": count_remaining(found.counts),
     }
 
 
 def _row(found: RunSummary) -> tuple[str, ...]:
+    from cropmask.operate.status import count_remaining
+
     record, counts = found.record, found.counts
+    is_done = found.control.is_running and not count_remaining(counts)
     return (
         record.run,
         record.product,
         record.period,
-        str(found.control.state),
+        "done" if is_done else str(found.control.state),
         f"{counts['SUCCEEDED'] + counts['SKIPPED']:,}",
         f"{len(record.tiles):,}",
         f"{counts['HELD']:,}",

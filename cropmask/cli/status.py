@@ -177,15 +177,17 @@ def _format_standing(
 
 
 def _format_cost(standing: RunStatus, site: Site) -> str:
-    from cropmask.fleet.gate import price_of
+    from cropmask.fleet.gate import price_of, write_dollars
 
     spent, control = standing.spent, standing.control
-    share = standing.spent_share(site.price)
-    limit = (
-        f"{share:.0%} of {format_dollars(control.max_cost or 0.0)}, " if share is not None else ""
-    )
+    share, dollars = standing.spent_share(site.price), standing.dollars(site.price)
+    if share is None or control.max_cost is None:
+        cost = f"{format_dollars(dollars)} so far:"
+    else:
+        limit = write_dollars(control.max_cost)
+        cost = f"{write_dollars(dollars)} so far: {share:,.0%} of {limit},"
     return (
-        f"{format_dollars(standing.dollars(site.price))} so far: {limit}"
+        f"{cost} "
         f"{format_cpu_time(spent.cpu_seconds)} (from {spent.sampled} of "
         f"{format_count(spent.ended, 'attempt')}) at {price_of(control, site.price)}"
     )

@@ -109,8 +109,7 @@ class RunStatus:
     @property
     def remaining(self) -> int:
         """Tiles that somebody will still work on, or should."""
-        counts = self.counts
-        return len(self.tiles) - self.done - counts["INVALID"] - counts["CANCELED"]
+        return count_remaining(self.counts)
 
     @property
     def share(self) -> float:
@@ -177,6 +176,11 @@ def count_states(tiles: Iterable[TileStatus]) -> dict[str, int]:
     """How many tiles are in each of :data:`TILE_STATES`."""
     found = Counter(tile.state for tile in tiles)
     return {shown: found[shown] for shown in TILE_STATES}
+
+
+def count_remaining(counts: Mapping[str, int]) -> int:
+    """How many tiles somebody will still work on, or should, of those in each state."""
+    return sum(number for state, number in counts.items() if state not in _OVER)
 
 
 def mark_unsent(

@@ -195,6 +195,36 @@ def test_a_run_over_its_budget_needs_more_to_go_on(folder: Path) -> None:
     assert sorted(states(folder, record)).count(State.SUCCEEDED) >= 6
 
 
+def test_a_run_of_which_nothing_is_left_is_done(folder: Path) -> None:
+    record = sent(folder)
+
+    def listed() -> tuple[str, int]:
+        (document,) = json.loads(said("run", "list", "--json"))
+        return said("run", "list").splitlines()[1].split()[3], document["remaining"]
+
+    assert listed() == ("running", 6)
+    ends = [State.SUCCEEDED, State.SKIPPED, State.INVALID, State.SUCCEEDED, State.SUCCEEDED]
+    last = len(ends)
+    attempts = [make_attempt(record, TILES[n], state, 1, n) for n, state in enumerate(ends)]
+    failed = make_attempt(record, TILES[last], State.FAILED, 1, last)
+    put_records(FolderStore(folder), record, [*attempts, failed])
+    assert listed() == ("running", 1), "it will be tried again"
+    again = make_attempt(record, TILES[last], State.SUCCEEDED, 2, last + 1)
+    put_records(FolderStore(folder), record, [again])
+    assert listed() == ("done", 0)
+    said("run", "pause", "night-1")
+    assert listed() == ("paused", 0), "what somebody said goes before"
+
+
+def test_a_small_budget_is_said_in_figures(folder: Path) -> None:
+    record = sent(folder)
+    said("run", "resume", "night-1", "--max-cost", "0.004")
+    attempt = make_attempt(record, TILES[0], State.SUCCEEDED, 1, 1, seconds=1573.2, threads=4)
+    put_records(FolderStore(folder), record, [attempt])
+    assert "cost    $0.087 so far: 2,185% of $0.004, " in said("status")
+    assert said("run", "list").splitlines()[1].endswith("$0.004")
+
+
 def test_redrive_brings_a_run_back_that_was_stopped_for_its_tiles(folder: Path) -> None:
     record = sent(folder)
     store = FolderStore(folder)
