@@ -307,17 +307,7 @@ def _code_strata(evidence: Evidence, stratifier: Stratifier) -> dict[str, dict[i
 def find_covered(
     districts: Districts, frame: Frame, boundaries: Mapping[str, shapely.Geometry]
 ) -> dict[str, float]:
-    """Share of each district that lies in sampled tiles of a region and in its boundary.
-
-    Parameters
-    ----------
-    districts
-        The districts.
-    frame
-        The results that were sampled.
-    boundaries
-        Boundary of each region, EPSG:6933.
-    """
+    """Share of each district that lies in sampled tiles of a region and in its boundary."""
     parts = [
         shapely.intersection(
             boundary,

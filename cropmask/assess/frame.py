@@ -21,7 +21,6 @@ from cropmask.assess.draw import (
     STRIP_ROWS,
     YEARLY,
     Bytes,
-    Codes,
     MapStrip,
     PixelCounts,
     Stratifier,
@@ -352,7 +351,8 @@ class FrameReader:
                 elif self._stratifier.series:
                     bands[classes] = part_flicker(bands[classes], bands[FLICKERS.name])
                 part = window.part(row, 0, rows, window.columns)
-                yield MapStrip(bands, row, rows, halo, self._number_districts(part))
+                districts = None if self._districts is None else self._districts.number(part)
+                yield MapStrip(bands, row, rows, halo, districts)
 
     def find(self, tile: FrameTile, hits: Sequence[StripHits]) -> list[NDArray[np.int64]]:
         """Row and column in the tile ``(point, 2)`` of the chosen pixels of some strips."""
@@ -361,9 +361,6 @@ class FrameReader:
             locate(self._stratifier.code(strip), each) + np.array([strip.row, 0])
             for strip, each in zip(strips, hits, strict=True)
         ]
-
-    def _number_districts(self, part: GridWindow) -> Codes | None:
-        return None if self._districts is None else self._districts.number(part)
 
 
 class _Open:

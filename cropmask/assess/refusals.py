@@ -49,15 +49,7 @@ def check_change(design: SampleDesign, *, asked: bool) -> None:
 
 
 def check_map(design: SampleDesign, frame: Frame) -> None:
-    """Rejected if strata are of another map than the results, or do not cover what there is.
-
-    Parameters
-    ----------
-    design
-        How the sample was drawn.
-    frame
-        The results of the regions of the sample, as they are now.
-    """
+    """Rejected if strata are of another map than the results now, or do not cover what there is."""
     drawn = design.run_keys
     found = {(each.region, str(each.tile)): each.run_key for each in frame.tiles}
     others = [f"{at[1]} of {at[0]}" for at, key in drawn.items() if found.get(at, key) != key]
@@ -98,12 +90,8 @@ def check_region(design: SampleDesign, region: str) -> None:
 def check_districts(covered: Mapping[str, float], least: float) -> None:
     """Rejected if the sampled land has no part in a district.
 
-    Parameters
-    ----------
-    covered
-        Share of each district that the sample could be drawn in, 0 to 1.
-    least
-        Below this nothing can be said of a district.
+    ``covered`` is the share of each that the sample could be drawn in, 0 to 1; below ``least``
+    nothing can be said of a district.
     """
     outside = [f"{name} ({100 * share:.0f} %)" for name, share in covered.items() if share < least]
     if outside:
@@ -161,16 +149,9 @@ def _are_near(x: NDArray[np.float64], y: NDArray[np.float64], places: NDArray[np
 
 
 def check_strata(design: SampleDesign, labeled: Mapping[str, int], names: Collection[str]) -> None:
-    """Rejected if a stratum has fewer than two labeled points, or plots.
+    """Rejected if a stratum that figures are made of has fewer than two labeled points, or plots.
 
-    Parameters
-    ----------
-    design
-        How the sample was drawn.
-    labeled
-        Labeled points, or plots, by the name of the stratum.
-    names
-        Strata that figures are made of.
+    ``labeled`` are these by the name of the stratum.
     """
     thin = [f"{name} ({labeled.get(name, 0)})" for name in names if labeled.get(name, 0) < 2]
     if thin:

@@ -40,19 +40,7 @@ _SCRIPT: Final = (Path(__file__).parent / "reportpage.js").read_text(encoding="u
 
 
 def make_report_page(report: Report, drawn: ReportMap, language: Language, data_file: str) -> str:
-    """HTML of a report.
-
-    Parameters
-    ----------
-    report
-        What it says.
-    drawn
-        Its maps.
-    language
-        Its words.
-    data_file
-        Name of the JSON beside it.
-    """
+    """HTML of a report, with its maps and in a language; ``data_file`` is the JSON beside it."""
     words = _Words(report, language)
     title = words.say("title.page")
     main = (

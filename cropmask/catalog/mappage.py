@@ -89,16 +89,9 @@ def _gather(progress: Progress, work: Path) -> Path:
 def make_map_page(
     config: Document, library: Path, archives: Mapping[str, bytes] | None = None
 ) -> str:
-    """HTML of a map.
+    """HTML of a map, given what :data:`CONFIG_FILE` says and :func:`ensure_map_library`'s folder.
 
-    Parameters
-    ----------
-    config
-        What :data:`CONFIG_FILE` says.
-    library
-        Folder of :func:`ensure_map_library`.
-    archives
-        Archives of tiles to hold within the page, by name; without them they lie beside it.
+    ``archives`` of tiles are held within the page, by name; without them they lie beside it.
     """
     inlined = [
         tag(

@@ -105,7 +105,7 @@ def assess(**given: Any) -> None:  # noqa: ANN401 (options)
     document: dict[str, Any] = {
         **describe_evidence(found),
         **_encode_accuracy(accuracy),
-        "parts": None if parts is None else _encode_parts(parts),
+        "parts": parts and {"names": _names_of(parts), **_encode_accuracy(parts)},
         "comparison": None if against is None else _encode_comparison(against),
     }
     lines = (
@@ -220,10 +220,6 @@ def _encode_accuracy(accuracy: Accuracy) -> Encoded:
         "counts": table.matrix.tolist(),
         "area_shares": table.area_shares.tolist() if table.is_weighted else None,
     }
-
-
-def _encode_parts(parts: Accuracy) -> Encoded:
-    return {"names": _names_of(parts), **_encode_accuracy(parts)}
 
 
 def _names_of(parts: Accuracy) -> list[str]:

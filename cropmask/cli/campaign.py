@@ -57,10 +57,6 @@ def _read_period(text: str) -> Period:
     return Period.year_of(text)
 
 
-def _read_tiles(text: str) -> Any:  # noqa: ANN401 (a list of tiles)
-    return None if text == ALL else options.read_tiles(text)
-
-
 @click.command(epilog=_EXAMPLES)
 @options.region_option
 @click.option(
@@ -76,7 +72,7 @@ def _read_tiles(text: str) -> Any:  # noqa: ANN401 (a list of tiles)
 @options.seamless_option
 @click.option(
     "--tiles",
-    type=options.parsed("tiles", _read_tiles),
+    type=options.parsed("tiles", lambda text: None if text == ALL else options.read_tiles(text)),
     default=ALL,
     help="Only these: names such as x215y075,x216y075, or a file with one on each line.",
 )

@@ -255,10 +255,6 @@ def _suggest_years(_context: click.Context, _typed: str) -> Iterable[str]:
     return map(str, range(_FIRST_YEAR, date.today().year))
 
 
-def _suggest_recipes(_context: click.Context, _typed: str) -> Iterable[str]:
-    return RECIPES
-
-
 def _read_bands(text: str) -> str:
     """Extra bands as a site takes them."""
     try:
@@ -322,11 +318,6 @@ def _read_years(text: str) -> Period:
     return Period.parse(f"{first:04d}--P{last - first + 1}Y")
 
 
-def _read_series(text: str) -> Period:
-    """Years that a series can be of."""
-    return _read_years(text).check_series()
-
-
 BOUNDS: Final = parsed("low,high", _read_bounds)
 PERCENTS: Final = parsed("percents", _read_percents)
 SHARES: Final = parsed("shares", _read_shares)
@@ -348,13 +339,13 @@ PERIOD_HELP: Final = (
 TASK_PERIOD: Final = parsed("period", Period.of_task, _suggest_years)
 """Also one of several years: of a series."""
 YEARS: Final = parsed("first-last", _read_years)
-SERIES_YEARS: Final = parsed("first-last", _read_series)
+SERIES_YEARS: Final = parsed("first-last", lambda text: _read_years(text).check_series())
 TASK_PERIOD_HELP: Final = f"{PERIOD_HELP} Several years, such as 2019--P6Y, are a series."
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
 BAND: Final = click.Choice([band.name for band in (*ALL_BANDS, *SERIES_BANDS)])
 BANDS: Final = parsed("bands", _read_bands, _suggest_bands)
-MODEL: Final = parsed("recipe_or_file", read_model_name, _suggest_recipes, "file")
+MODEL: Final = parsed("recipe_or_file", read_model_name, lambda _context, _typed: RECIPES, "file")
 
 
 def check_bands(bands: Iterable[Band], period: Period) -> None:

@@ -56,9 +56,6 @@ def _unwatched(_name: str) -> Iterator[Callable[[float], None]]:
     yield lambda _share: None
 
 
-def _drop(_name: str, _band: NDArray[np.uint8]) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassifiedPixels:
     """What the strips of a tile leave behind."""
@@ -183,7 +180,7 @@ def map_crops(
     threads: int = 1,
     stages: OpenStage = _unwatched,
     workspace: NDArray[np.int32] | None = None,
-    sink: Sink = _drop,
+    sink: Sink = lambda _name, _band: None,
     beside: bool = False,
     inner: Inner = WHOLE,
     extras: Extras = NO_EXTRAS,

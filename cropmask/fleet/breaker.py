@@ -30,10 +30,6 @@ class _Row:
         return len(self.tiles)
 
 
-def _cannot_stop(_reason: Reason, _why: str) -> bool:
-    return False
-
-
 class Breaker:
     """Counts different tiles that failed for one reason, until one is done or fails for another.
 
@@ -77,7 +73,7 @@ class Breaker:
         receives: int,
         *,
         run: str = "",
-        stop: StopRun = _cannot_stop,
+        stop: StopRun = lambda _reason, _why: False,
     ) -> Verdict:
         """What follows for the message of a tile of a run; ``tile`` is None if it was no task.
 

@@ -228,17 +228,13 @@ def _get_all(store: Store, keys: Sequence[str]) -> Iterator[bytes | None]:
         yield get(key)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Journal:
     """Writes the documents of attempts."""
 
     store: Store
     site: Site
-    now: Callable[[], datetime] = _now
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     lease_seconds: float = LEASE_SECONDS
     """For how long an attempt counts as running after a sign of life."""
 

@@ -374,7 +374,8 @@ class Campaign:
     def _reconcile(self) -> StepOutcome:
         wanted = self.request.tiles or expected_tiles(self.site, self.region)
         found = reconcile(self.store, self._product, self.request.period, wanted)
-        checks = [check for check in found.checks if self._is_asked(check.tile)]
+        asked = self.request.tiles
+        checks = [check for check in found.checks if asked is None or check.tile in asked]
         absent = [c for c in checks if c.finding in (Finding.MISSING, Finding.PARTIAL)]
         wrong = [c for c in checks if c.finding in (Finding.ORPHAN, Finding.MISMATCH)]
         said = f"{len(wanted) - len(absent):,} of {format_count(len(wanted), 'result')} are there"
@@ -385,9 +386,6 @@ class Campaign:
         problem = f"{len(wrong)} are not as they must be, such as {first.tile}" if wrong else ""
         problem = problem or f"{first.tile} is {first.finding}"
         return StepOutcome(f"{said}; {problem}; see {line}", StepState.FAILED)
-
-    def _is_asked(self, tile: Tile) -> bool:
-        return self.request.tiles is None or tile in self.request.tiles
 
     def _build(self) -> StepOutcome:
         built = build_results(self.store, self.site.models, limits=self.site.read.limits)

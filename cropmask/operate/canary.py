@@ -241,14 +241,7 @@ def look_at_canary(
 ) -> CanaryVerdict:
     """Judge the first tiles of a run by its records and by the results beside them.
 
-    Parameters
-    ----------
-    product
-        Product of the run's region in its version.
-    now
-        UTC.
-    is_given_up
-        Whether nobody has a task of it any more.
+    ``product`` is that of the run's region in its version; the rest as of :func:`judge_canary`.
     """
     first, period = find_first(record), Period.parse(record.period)
     status = load_run_status(store, record, now)

@@ -78,14 +78,9 @@ def wait_for_canary(
     tell: Callable[[CanaryVerdict], None] = lambda _verdict: None,
     calendar: Calendar | None = None,
 ) -> CanaryVerdict:
-    """Wait until the first tiles of a run can be judged.
+    """Wait until the first tiles of a run can be judged; ``tell`` hears how they stand.
 
-    Parameters
-    ----------
-    product
-        Product of the run's region in its version.
-    tell
-        Is told how they stand at every look.
+    ``product`` is that of the run's region in its version.
     """
     calendar = calendar or Calendar()
     emptiness = Emptiness(queue, calendar)

@@ -295,16 +295,9 @@ def open_body(
 ) -> Iterator[Body]:
     """A span of a remote file, to be read within the block.
 
-    Parameters
-    ----------
-    href
-        An http(s) or s3 address.
-    options
-        Credentials, patience, zone and limits.
-    span
-        First byte and number of bytes. A server may answer with the whole file, or with less.
-    version
-        What an answer said before: a file that is another one by now is not sent.
+    Address, options and span are those of :func:`load_bytes`; a server may answer with the whole
+    file, or with less. A file that is another one by now than ``version``, which an answer said
+    before, is not sent.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from cropmask.contract import SERIES
 from cropmask.core.series import SeriesModel
 from cropmask.core.seriesfit import Rate
 from cropmask.errors import Reason
-from cropmask.product import CALIBRATED, PROB, Product
+from cropmask.product import Product
 from cropmask.results.fittedfile import (
     FittedDocument,
     StrictDocument,
@@ -29,8 +29,6 @@ from cropmask.store.protocol import Store
 from cropmask.task import Period
 
 FORMAT: Final = 1
-EVIDENCE_BANDS: Final = (CALIBRATED.name, PROB.name)
-"""Bands that percentages of years may be read of, the better first."""
 
 _Shares = Annotated[tuple[float, ...], Field(min_length=101, max_length=101)]
 _States = Annotated[tuple[_Shares, ...], Field(min_length=2, max_length=2)]
@@ -65,7 +63,7 @@ class RegionSeries:
     """With its interval; None if the rate was given."""
     loss: Rate | None
     band: str
-    """One of :data:`EVIDENCE_BANDS`."""
+    """That percentages of years are read of: ``calibrated``, which is better, or ``prob``."""
     tiles: int
     """Tiles that pixels were taken of."""
     places: int

@@ -390,10 +390,6 @@ def _parse_flag(variable: str, text: str) -> bool:
     return text.lower() in ("1", "true", "yes")
 
 
-def _parse_output(_variable: str, text: str) -> str:
-    return check_store_address(text)
-
-
 def _parse_verify(variable: str, text: str) -> Verify:
     if text.lower() == Verify.ALL:
         return Verify.ALL
@@ -413,7 +409,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
     contract.ENV_RESOLUTION: _parse_resolution,
     contract.ENV_BANDS: _parse_bands,
     contract.ENV_SEAMLESS: _parse_flag,
-    contract.ENV_OUTPUT: _parse_output,
+    contract.ENV_OUTPUT: lambda _variable, text: check_store_address(text),
     contract.ENV_MODELS: _parse_path,
     contract.ENV_REGION_FILES: _parse_paths,
     contract.ENV_CACHE: _parse_path,

@@ -165,6 +165,7 @@ def _style(band: Band) -> Document:
         ]
         return known | {"value_map": {band.name: values}}
     first, last = band.ramp[0][0], band.ramp[-1][0]
+    ticks = "20" if last - first <= 100 else "77"
     return known | {
         "needed_bands": [band.name],
         "index_function": {
@@ -176,12 +177,8 @@ def _style(band: Band) -> Document:
             {"value": value, "color": hex_color(color).lower()} for value, color in band.ramp
         ],
         "range": [first, last],
-        "legend": {"begin": str(first), "end": str(last), "ticks_every": _ticks(first, last)},
+        "legend": {"begin": str(first), "end": str(last), "ticks_every": ticks},
     }
-
-
-def _ticks(first: int, last: int) -> str:
-    return "20" if last - first <= 100 else "77"
 
 
 def _group(layers: Iterable[MapLayer], names: Mapping[str, str]) -> Document:

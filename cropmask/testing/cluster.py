@@ -6,7 +6,6 @@ import copy
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, Final
 
 from cropmask import contract
@@ -93,12 +92,10 @@ class MemoryCluster:
             if state.is_ended:
                 return
             with self._changed:
-                self._changed.wait_for(partial(self._differs, name, state))
+                while self.get(name) == state:
+                    self._changed.wait()
                 state = self.get(name)
         raise no_such_job(name, self.namespace)
-
-    def _differs(self, name: str, state: JobState) -> bool:
-        return self.get(name) != state
 
     def find(self, labels: Mapping[str, str]) -> tuple[JobState, ...]:
         """Jobs with some labels."""

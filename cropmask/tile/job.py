@@ -115,20 +115,8 @@ def prepare(
 ) -> Job:
     """Check a task and find its inputs; nothing is computed or written.
 
-    Parameters
-    ----------
-    task
-        Tile, region and period.
-    site
-        Where inputs are and results go.
-    recipe
-        Model of the region to use, or a model file of one's own.
-    stages
-        Told how far it is; default nobody.
-    basis
-        What all tasks of the region share, if it was opened before.
-    identify
-        Tells the contents of files apart.
+    Parameters are those of :func:`~cropmask.tile.run.run_tile`; ``identify`` tells the contents of
+    files apart.
 
     Raises
     ------

@@ -122,21 +122,11 @@ def load(
 def open_result(
     item: str, bands: Sequence[str] = (), options: ReadOptions | None = None
 ) -> xr.Dataset:
-    """Bands of a finished tile, read whole.
+    """Bands of a finished tile, read whole: variables as of :func:`load`, on the tile's grid.
 
-    Parameters
-    ----------
-    item
-        Path or address of its STAC item.
-    bands
-        Names of bands; default ``mask``, ``prob`` and ``filtered``, of a series all.
-    options
-        Credentials and patience, as of :attr:`cropmask.site.site.Site.read`.
-
-    Returns
-    -------
-    xarray.Dataset
-        Variables as of :func:`load`, on the tile's grid.
+    ``item`` is the path or address of its STAC item; bands are ``mask``, ``prob`` and ``filtered``
+    where none are named, of a series all, and ``options`` those of
+    :attr:`cropmask.site.site.Site.read`.
 
     Raises
     ------

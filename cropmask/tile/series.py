@@ -254,25 +254,8 @@ def run_series(
 ) -> TileResult:
     """Make one tile of a series and publish it.
 
-    Parameters
-    ----------
-    task
-        Tile, region and a period of several years.
-    site
-        Where the maps of the years are, and the series goes.
-    overwrite
-        Whether to replace a result with another run key, which is otherwise refused.
-    stages
-        Told how far it is, and measured; default ones that look at the site's memory limit.
-    check
-        Called before the item is written; an exception from it leaves no item.
-    basis
-        What all tasks of the region share, if it was opened before.
-
-    Returns
-    -------
-    TileResult
-        SKIPPED if the same result is there already.
+    Parameters and result are those of :func:`~cropmask.tile.run.run_tile`: the period is of
+    several years, whose maps the site has.
 
     Raises
     ------

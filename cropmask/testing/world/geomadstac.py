@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -101,13 +102,9 @@ def make_geomad_item(
         ],
         "assets": {
             key: _asset(name, files[key], media_type)
-            for name, key in sorted(ASSETS.items(), key=_by_key)
+            for name, key in sorted(ASSETS.items(), key=itemgetter(1))
         },
     }
-
-
-def _by_key(pair: tuple[str, str]) -> str:
-    return pair[1]
 
 
 def _asset(name: str, file: BandFile, media_type: str) -> dict[str, Any]:

@@ -79,20 +79,14 @@ def make_region_world(
         Only these; the boundary is cut to them. Default all tiles of the region.
     limit
         Only the first so many of them.
-    resolution
-        Pixel size of GeoMAD in meters: 10, 20, 60 or 100.
     period
         Calendar year, or season from July; one item a tile and half of it. Or several: fields
         become cropland or other from year to year, and look a little different in each, and
         ``truth/`` says what they are.
     scenes
         How many different scenes there are; which one a tile shows follows from its name.
-    seed
-        Another number is another land.
-    grain
-        Edge of the squares of equal pixels: 8 makes worlds of many years quick.
-    progress
-        Told the share that is done, 0 to 1.
+    resolution, seed, grain, progress
+        Those of :func:`~cropmask.testing.world.demoworld.make_world`.
 
     Raises
     ------
