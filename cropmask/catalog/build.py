@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 from cropmask.catalog.regions import CatalogRegion, load_regions
 from cropmask.catalog.static import (
@@ -21,7 +22,7 @@ from cropmask.catalog.static import (
     text_file,
 )
 from cropmask.catalog.thumbnails import draw_results, wants_pictures
-from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.product import (
     EXTRA_BANDS,
@@ -36,7 +37,6 @@ from cropmask.region.attribution import Attribution
 from cropmask.region.region import region_names
 from cropmask.remote.limits import USUAL_LIMITS, ReadLimits
 from cropmask.results.finder import find_json
-from cropmask.results.geoparquet import encode_parquet
 from cropmask.results.itemcache import ITEM_KEY, load_item, load_items
 from cropmask.stac.collection import (
     AREA_SUMS,
@@ -343,3 +343,28 @@ def _put_root(
 def _load_links(store: Store, key: str) -> list[Document]:
     links = find_json(store, key).get("links")
     return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+
+
+def encode_parquet(items: Sequence[Document]) -> bytes:
+    """Bytes of a stac-geoparquet file; items need absolute addresses, since rows have no place."""
+    try:
+        import rustac
+    except ImportError:
+        raise Misconfigured(
+            "this needs the package rustac: pip install 'cropmask[serve]'",
+            reason=Reason.NOT_INSTALLED,
+        ) from None
+    with TemporaryDirectory(prefix="cropmask-") as folder:
+        path = Path(folder) / "items.parquet"
+        try:
+            rustac.write_sync(str(path), [_without_empty(item) for item in items])
+        except rustac.RustacError as error:
+            raise Interrupted(f"items cannot be written as parquet: {error}") from None
+        return path.read_bytes()
+
+
+def _without_empty(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
+    """The same without empty objects, which parquet cannot hold."""
+    if isinstance(value, dict):
+        return {key: _without_empty(inner) for key, inner in value.items() if inner != {}}
+    return value

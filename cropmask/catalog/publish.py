@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cropmask.catalog.build import refuse_other_catalog
+from cropmask.catalog.build import encode_parquet, refuse_other_catalog
 from cropmask.catalog.static import PRODUCTS
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.machine.stages import Progress, tell_nobody
-from cropmask.results.geoparquet import encode_parquet
 from cropmask.site.commands import PLAIN_COMMANDS, write_build
 from cropmask.stac.collection import PARQUET, ROOT_KEY
 from cropmask.stac.datacube import make_products_csv

@@ -27,8 +27,8 @@ from cropmask.operate.campaignfile import (
     StepState,
     find_campaign,
     put_campaign,
+    put_report,
 )
-from cropmask.operate.campaignreport import put_report
 from cropmask.operate.canary import CanaryState, find_stop
 from cropmask.operate.doctor import examine
 from cropmask.operate.findrun import load_run_status

@@ -57,8 +57,14 @@ def map_series(
 ) -> MappedSeries:
     """Make the series of a region; what is done already is skipped, so it can be stopped anywhere.
 
-    ``only`` are some tiles of the region, ``gain`` and ``loss`` rates a year in place of those that
-    are fitted; ``overwrite`` replaces tiles with another run key.
+    Parameters
+    ----------
+    only
+        Tiles of the region, if not all.
+    gain, loss
+        Rates a year in place of those that are fitted.
+    overwrite
+        Whether to replace tiles with another run key.
 
     Raises
     ------

@@ -24,8 +24,12 @@ from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.grid import CRS, RESOLUTIONS, WEB_RESOLUTIONS, Tile
 from cropmask.machine.stages import Progress
 from cropmask.operate.mosaic import MosaicGrid, make_grid, write_mosaic
-from cropmask.operate.webfigures import ReportedChange, ReportedDistricts
-from cropmask.operate.webseries import ShownSeries, choose_series
+from cropmask.operate.webfigures import (
+    ReportedChange,
+    ReportedDistricts,
+    ShownSeries,
+    choose_series,
+)
 from cropmask.product import (
     ALL_BANDS,
     CHANGE_CLASS,

@@ -1,9 +1,10 @@
-"""Figures to show beside a web map: those of a report, and areas of change."""
+"""What a web map shows beside yearly maps: a series, figures of a report, and areas of change."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,10 @@ from typing import Any, Final
 from cropmask.assess.change import CHANGE_NAMES
 from cropmask.core.series import GAIN, LOSS, STABLE_CROP, STABLE_OTHER
 from cropmask.errors import Misconfigured, Reason, Rejected
+from cropmask.product import Product
+from cropmask.results.finder import Dataset, find_datasets
 from cropmask.stac.facts import Document
+from cropmask.store.protocol import Store, store_place
 from cropmask.task import Period
 
 _RANGE: Final = ("estimate", "low", "high")
@@ -129,3 +133,46 @@ def _pick(name: str, figures: Mapping[str, Any], at: int | None = None) -> Docum
         "name": name,
         **{key: None if value is None else float(value) for key, value in values.items()},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSeries:
+    """A series of years, and what else there would be to show."""
+
+    period: Period
+    datasets: tuple[Dataset, ...]
+    others: tuple[Period, ...]
+    """Periods of other series that are there."""
+
+
+def choose_series(store: Store, product: Product, wanted: Period | None) -> ShownSeries | None:
+    """The longest series of a region's maps, the newest of equally long ones; None without any.
+
+    ``wanted`` names another one by its period.
+
+    Raises
+    ------
+    Rejected
+        If there is no series of that period.
+    """
+    found: dict[Period, list[Dataset]] = defaultdict(list)
+    for dataset in find_datasets(store, product.series):
+        if dataset.is_finished:
+            found[Period.parse(dataset.period)].append(dataset)
+    periods = sorted(found, key=lambda period: (period.months, period.start))
+    if wanted is not None and wanted not in found:
+        raise Rejected(
+            f"{store_place(store)} has no series of {wanted.words}: {_name(periods)}",
+            reason=Reason.NO_RESULTS,
+        )
+    if not periods:
+        return None
+    chosen = wanted or periods[-1]
+    others = tuple(period for period in periods if period != chosen)
+    return ShownSeries(chosen, tuple(found[chosen]), others)
+
+
+def _name(periods: Sequence[Period]) -> str:
+    if not periods:
+        return "make it with 'cropmask series'"
+    return f"it has {', '.join(period.words for period in periods)}"

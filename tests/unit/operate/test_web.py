@@ -18,8 +18,7 @@ from cropmask.cli.web import web
 from cropmask.errors import Misconfigured, Rejected
 from cropmask.grid import CRS, Tile
 from cropmask.operate.web import find_web_product, make_web
-from cropmask.operate.webfigures import parse_change, parse_districts
-from cropmask.operate.webseries import choose_series
+from cropmask.operate.webfigures import choose_series, parse_change, parse_districts
 from cropmask.product import Product
 from cropmask.results.webtiles import TILE_PIXELS, deepest_zoom
 from cropmask.store.folder import FolderStore
