@@ -40,7 +40,7 @@ from cropmask.pixels.resultrows import read_result_rows
 from cropmask.product import CHANGE_CLASS, FLICKERS, NODATA, Product
 from cropmask.remote.fetch import ReadOptions
 from cropmask.remote.threads import map_threads
-from cropmask.results.finder import Dataset, find_datasets, find_item, key_beside, make_place
+from cropmask.results.finder import Dataset, find_finished, find_item, key_beside, make_place
 from cropmask.stac.facts import suffix_of
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task, choose_product
@@ -177,8 +177,7 @@ def _find_finished(
     store: Store, product: Product, period: Period, expected: Sequence[Tile]
 ) -> list[Dataset]:
     wanted = set(expected)
-    every = find_datasets(store, product, str(period))
-    return [each for each in every if each.is_finished and each.tile in wanted]
+    return [each for each in find_finished(store, product, str(period)) if each.tile in wanted]
 
 
 def _add_ends(

@@ -79,9 +79,9 @@ def redrive(
     if discard and not yes:
         waiting = format_count(sum(1 for _ in redrive.find_letters(queue, wanted)), "dead letter")
         confirm(f"delete {waiting} of {queue.address} for good?")
-    act = redrive.discard_letters if discard else redrive.redrive_letters
-    verb = "deleted" if discard else "sent back"
-    letters = _act_and_print(act(queue, wanted, now=now), verb, as_json=as_json)
+    action, verb = (queue.discard, "deleted") if discard else (queue.redrive, "sent back")
+    done = redrive.settle_letters(queue, wanted, action, now)
+    letters = _act_and_print(done, verb, as_json=as_json)
     if letters and not discard:
         _resume_stopped(site, queue, letters, quiet=as_json)
     if not letters and (where or since) and not as_json:

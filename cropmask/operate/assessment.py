@@ -64,7 +64,7 @@ from cropmask.operate.sample import advise_first
 from cropmask.product import FILTERED, MASK, NODATA, find_band, find_region
 from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
-from cropmask.results.finder import find_datasets, find_item, make_place
+from cropmask.results.finder import find_finished, find_item, make_place
 from cropmask.site.site import Site
 from cropmask.sources.boundary import load_boundary
 from cropmask.stac.item import ResultItem
@@ -522,10 +522,6 @@ def _draw(
     store, band = site.store(), find_band(found.design.band)
     tiles = [each.tile for each in found.frame.tiles if each.region == zone.name]
     grid = make_grid(tiles, most=PICTURE_PIXELS)
-    datasets = [
-        each
-        for each in find_datasets(store, zone.product, found.design.period, tiles)
-        if each.is_finished
-    ]
+    datasets = find_finished(store, zone.product, found.design.period, tiles)
     pixels = read_mosaic(store, datasets, band, grid, site.read_results)
     return ReportMap(grid.geobox, pixels, band, found.boundaries[zone.name], districts)

@@ -26,7 +26,6 @@ from cropmask.operate.campaignfile import (
     StepRecord,
     StepState,
     find_campaign,
-    put_campaign,
     put_report,
 )
 from cropmask.operate.canary import CanaryState, find_stop
@@ -201,7 +200,7 @@ class Campaign:
         """Write the document, but where the very place of results is the trouble."""
         self.record = record
         try:
-            put_campaign(self.store, record)
+            self.store.put(record.key, record.to_json().encode(), "application/json")
         except CropmaskError as error:
             log.warning("how far the campaign is was not written down: %s", error)
 

@@ -137,11 +137,6 @@ def campaign_key(product: str, period: str, run: str) -> str:
     return f"{run_folder(product, period, run)}campaign.json"
 
 
-def put_campaign(store: Store, record: CampaignRecord) -> None:
-    """Write the document of a campaign."""
-    store.put(record.key, record.to_json().encode(), "application/json")
-
-
 def find_campaign(store: Store, product: str, period: str, run: str) -> CampaignRecord | None:
     """Document of a campaign; None if it has not begun, Rejected if the document is none."""
     key = campaign_key(product, period, run)

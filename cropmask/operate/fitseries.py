@@ -28,7 +28,7 @@ from cropmask.pixels.verify import expect_file, verify_files
 from cropmask.product import CALIBRATED, LEAST_SERIES, NODATA, PROB, Product
 from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
-from cropmask.results.finder import Dataset, find_datasets, find_item, make_place
+from cropmask.results.finder import Dataset, find_finished, find_item, make_place
 from cropmask.results.seriesfile import (
     RegionSeries,
     find_series,
@@ -169,11 +169,7 @@ def _refuse_other_rates(known: RegionSeries, fit: str, **asked: float | None) ->
 def _list_mapped(store: Store, product: Product, period: Period) -> tuple[Dataset, ...]:
     """Finished maps of the years, by one listing."""
     years = set(map(str, period.years))
-    return tuple(
-        dataset
-        for dataset in find_datasets(store, product)
-        if dataset.is_finished and dataset.period in years
-    )
+    return tuple(each for each in find_finished(store, product) if each.period in years)
 
 
 @dataclass(frozen=True, slots=True)

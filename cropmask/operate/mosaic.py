@@ -35,7 +35,7 @@ from cropmask.results.figure import (
 from cropmask.results.finder import (
     Dataset,
     find_collection,
-    find_datasets,
+    find_finished,
     is_synthetic,
     key_beside,
 )
@@ -165,11 +165,8 @@ def make_mosaic(
     """
     wanted = set(tiles)
     grid = make_grid(wanted, meters)
-    datasets = [
-        dataset
-        for dataset in find_datasets(store, product, str(period))
-        if dataset.is_finished and dataset.tile in wanted
-    ]
+    finished = find_finished(store, product, str(period))
+    datasets = [dataset for dataset in finished if dataset.tile in wanted]
     if not datasets:
         raise Rejected(
             f"no tile of {product.name} in {period} is finished in {store.uri(product.folder)}",

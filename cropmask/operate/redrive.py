@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -99,29 +99,15 @@ def find_letters(queue: Queue, wanted: LetterFilter) -> Generator[DeadLetter, No
         yield from islice(filter(wanted.accepts, letters), wanted.limit)
 
 
-def redrive_letters(
-    queue: Queue, wanted: LetterFilter, *, now: datetime | None = None
+def settle_letters(
+    queue: Queue, wanted: LetterFilter, action: Callable[[DeadLetter], None], now: datetime
 ) -> Iterator[DeadLetter]:
-    """Send wanted dead letters back to the queue, each told when it is done; none twice.
+    """Redrive or discard, as ``action`` does, wanted dead letters; each is told when it is done.
 
-    Those that die after ``now`` (default the clock), as they failed again at once, are left alone.
+    Those that die after ``now``, as they failed again at once, are left alone: none is sent twice.
     """
-    yield from _act(queue, wanted, queue.redrive, now)
-
-
-def discard_letters(
-    queue: Queue, wanted: LetterFilter, *, now: datetime | None = None
-) -> Iterator[DeadLetter]:
-    """Delete wanted dead letters for good, each told when it is done."""
-    yield from _act(queue, wanted, queue.discard, now)
-
-
-def _act(
-    queue: Queue, wanted: LetterFilter, action: Callable[[DeadLetter], None], now: datetime | None
-) -> Iterator[DeadLetter]:
-    began = now or datetime.now(UTC)
     with closing(find_letters(queue, replace(wanted, limit=None))) as letters:
-        chosen = (letter for letter in letters if letter.died <= began)
+        chosen = (letter for letter in letters if letter.died <= now)
         for letter in islice(chosen, wanted.limit):
             action(letter)
             yield letter

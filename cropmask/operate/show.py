@@ -47,7 +47,7 @@ from cropmask.results.figure import (
     paint_band,
     paint_natural,
 )
-from cropmask.results.finder import find_datasets, find_products
+from cropmask.results.finder import find_finished, find_products
 from cropmask.site.site import Site
 from cropmask.sources.bands import BandSource, GeoMad, parse_geomad
 from cropmask.sources.matching import StacFile, interval_of, is_of_period
@@ -93,8 +93,7 @@ def find_result(
     found = [
         dataset
         for product in own
-        for dataset in find_datasets(store, product, str(period) if period else None, [tile])
-        if dataset.is_finished
+        for dataset in find_finished(store, product, str(period) if period else None, [tile])
     ]
     if not found:
         which = f"{f' of {region}' if region else ''}{f' in {period}' if period else ''}"

@@ -45,7 +45,7 @@ from cropmask.remote.fetch import ReadOptions
 from cropmask.results.finder import (
     Dataset,
     find_collection,
-    find_datasets,
+    find_finished,
     find_products,
     is_synthetic,
 )
@@ -190,7 +190,7 @@ def make_web(
         If results cannot be read, or the folder cannot be written.
     """
     _refuse_other_page(output)
-    datasets = [each for each in find_datasets(store, product) if each.is_finished]
+    datasets = find_finished(store, product)
     if not datasets:
         raise Rejected(
             f"no tile of {product.name} is finished in {store.uri(product.folder)}",

@@ -13,7 +13,7 @@ from cropmask.assess.change import CHANGE_NAMES
 from cropmask.core.series import GAIN, LOSS, STABLE_CROP, STABLE_OTHER
 from cropmask.errors import Misconfigured, Reason, Rejected
 from cropmask.product import Product
-from cropmask.results.finder import Dataset, find_datasets
+from cropmask.results.finder import Dataset, find_finished
 from cropmask.stac.facts import Document
 from cropmask.store.protocol import Store, store_place
 from cropmask.task import Period
@@ -156,9 +156,8 @@ def choose_series(store: Store, product: Product, wanted: Period | None) -> Show
         If there is no series of that period.
     """
     found: dict[Period, list[Dataset]] = defaultdict(list)
-    for dataset in find_datasets(store, product.series):
-        if dataset.is_finished:
-            found[Period.parse(dataset.period)].append(dataset)
+    for dataset in find_finished(store, product.series):
+        found[Period.parse(dataset.period)].append(dataset)
     periods = sorted(found, key=lambda period: (period.months, period.start))
     if wanted is not None and wanted not in found:
         raise Rejected(

@@ -181,6 +181,17 @@ def find_datasets(
     return tuple(_dataset(product, *place, entries) for place, entries in sorted(found.items()))
 
 
+def find_finished(
+    store: Store,
+    product: Product,
+    period: str | None = None,
+    tiles: Iterable[Tile] | None = None,
+) -> tuple[Dataset, ...]:
+    """Those of :func:`find_datasets` that are finished."""
+    found = find_datasets(store, product, period, tiles)
+    return tuple(dataset for dataset in found if dataset.is_finished)
+
+
 def _parse(below: str) -> tuple[Tile, str] | None:
     match = _BELOW.fullmatch(below)
     if match is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cropmask.contract import VERSION
 from cropmask.core.cropmap import Statistics
 from cropmask.modelfile.model import Model
-from cropmask.product import CALIBRATED
+from cropmask.product import CALIBRATED, Product
 from cropmask.region.attribution import Attribution
 from cropmask.stac.collection import make_collection
 from cropmask.stac.facts import Document, ItemFacts, ModelFacts, Source, degrees_box
@@ -94,17 +94,18 @@ def make_sources(job: Job) -> tuple[Source, ...]:
     return tuple(Source(geomad.item_id, geomad.href, geomad.title) for geomad in geomads)
 
 
-def make_product_collection(job: Job, attribution: Attribution) -> Document:
-    """Collection of a job's product, over all of its region and of no year."""
-    basis = job.basis
+def make_product_collection(
+    basis: Basis, product: Product, attribution: Attribution, *, synthetic: bool
+) -> Document:
+    """Collection of a product of maps or series, over all of its region and of no year."""
     if attribution.sensed is not None:
         attribution = replace(attribution, sensed=())
     return make_collection(
         basis.region.title,
-        basis.region.product,
+        product,
         degrees_box(*basis.boundary.bounds),
         attribution=attribution,
         resolutions=(basis.resolution,),
-        bands=basis.bands,
-        synthetic=job.synthetic,
+        bands=() if product.is_series else basis.bands,
+        synthetic=synthetic,
     )

@@ -29,7 +29,7 @@ from cropmask.product import (
     list_bands,
 )
 from cropmask.remote.fetch import ReadOptions, load_json
-from cropmask.results.finder import Dataset, find_datasets, find_products
+from cropmask.results.finder import Dataset, find_finished, find_products
 from cropmask.site.site import Site, open_site
 from cropmask.sources.boundary import load_area
 from cropmask.sources.matching import StacFile
@@ -251,8 +251,7 @@ def _find_tiles(
         dataset
         for product in find_products(store, family)
         if region in (None, product.region)
-        for dataset in find_datasets(store, product, span, tiles)
-        if dataset.is_finished
+        for dataset in find_finished(store, product, span, tiles)
     ]
     if not found:
         which = f"{f' of {region}' if region else ''}{f' in {period}' if period else ''}"

@@ -192,7 +192,9 @@ def _run(
             inputs.check()
             seamless = job.seam.describe(inputs.left_out) if job.seam else None
             facts = make_facts(job, model, statistics, inputs.not_applied, attribution, seamless)
-            collection = make_product_collection(job, attribution)
+            collection = make_product_collection(
+                job.basis, region.product, attribution, synthetic=job.synthetic
+            )
             published = put_dataset(
                 store,
                 job.place,

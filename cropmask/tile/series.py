@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,11 +52,11 @@ from cropmask.results.seriesfile import RegionSeries, find_series
 from cropmask.site.commands import write_made
 from cropmask.site.site import Site
 from cropmask.sources.bands import BandSource
-from cropmask.stac.collection import make_collection
-from cropmask.stac.facts import Document, ItemFacts, ModelFacts, Source, degrees_box, suffix_of
+from cropmask.stac.facts import Document, ItemFacts, ModelFacts, Source, suffix_of
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import Period, RunKey, Task
+from cropmask.tile.itemfacts import make_product_collection
 from cropmask.tile.job import Basis, find_same, open_basis, require_inside
 from cropmask.tile.memory import open_stages
 from cropmask.tile.run import TileResult, make_result
@@ -292,7 +292,9 @@ def run_series(
                 job.place,
                 make_series_facts(job, statistics, attribution),
                 classes,
-                make_series_collection(job, attribution),
+                make_product_collection(
+                    basis, basis.region.product.series, attribution, synthetic=job.synthetic
+                ),
                 folder=folder,
                 overwrite=overwrite,
                 check=check,
@@ -381,21 +383,6 @@ def _describe(job: SeriesJob) -> Document:
         "left_out_of_rates": dict(job.fitted.left_out),
         "sha256": job.fitted.digest,
     }
-
-
-def make_series_collection(job: SeriesJob, attribution: Attribution) -> Document:
-    """Collection of a series, over all of its region and of no year."""
-    basis = job.basis
-    if attribution.sensed is not None:
-        attribution = replace(attribution, sensed=())
-    return make_collection(
-        basis.region.title,
-        basis.region.product.series,
-        degrees_box(*basis.boundary.bounds),
-        attribution=attribution,
-        resolutions=(basis.resolution,),
-        synthetic=job.synthetic,
-    )
 
 
 def make_band_source(store: Store, item: ResultItem, name: str) -> BandSource:

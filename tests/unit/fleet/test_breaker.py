@@ -13,7 +13,7 @@ from cropmask.fleet.breaker import Breaker
 from cropmask.fleet.outcome import Outcome, Step, Verdict, judge
 from cropmask.fleet.recordfiles import find_attempts, load_attempt
 from cropmask.fleet.records import State
-from cropmask.operate.redrive import LetterFilter, parse_where, redrive_letters
+from cropmask.operate.redrive import LetterFilter, parse_where, settle_letters
 from tests.conftest import REPOSITORY
 from tests.workers import RUN, Office, make_order
 
@@ -133,7 +133,10 @@ def test_a_worker_stops_with_one_line_and_what_it_parked_can_be_sent_back(
     assert [record.state for record in found].count(State.FAILED) == 1
     # Mended: everything is sent back and done, by whoever comes next.
     wanted = LetterFilter(parse_where(["reason=access denied"]))
-    assert len(list(redrive_letters(at.queue, wanted, now=at.time.moment()))) == BREAKER_TILES - 1
+    assert (
+        len(list(settle_letters(at.queue, wanted, at.queue.redrive, at.time.moment())))
+        == BREAKER_TILES - 1
+    )
     at.attempt = lambda _order, _record, _held: DONE
     assert at.worker().run() is ExitCode.DONE
     assert at.queue.counts().waiting == at.queue.counts().dead == 0

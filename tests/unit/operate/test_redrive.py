@@ -14,12 +14,11 @@ from cropmask.errors import Interrupted, Reason, Rejected
 from cropmask.grid import Tile
 from cropmask.operate.redrive import (
     LetterFilter,
-    discard_letters,
     find_letters,
     group_letters,
     parse_age,
     parse_where,
-    redrive_letters,
+    settle_letters,
 )
 from cropmask.queue.folder import FolderQueue
 from cropmask.queue.protocol import DeadLetter, Lease, Message, Queue
@@ -84,7 +83,7 @@ def tiles(letters: list[DeadLetter]) -> list[str]:
 
 def test_everything_goes_back_as_it_was(queue: MemoryQueue, clock: Clock):
     before = {letter.message.body: letter.message for letter in queue.dead_letters()}
-    sent = list(redrive_letters(queue, LetterFilter(), now=clock.moment))
+    sent = list(settle_letters(queue, LetterFilter(), queue.redrive, clock.moment))
     assert len(sent) == 5
     assert queue.counts().dead == 0
     got = [taken(queue).message for _ in range(6)]
@@ -104,7 +103,7 @@ def test_everything_goes_back_as_it_was(queue: MemoryQueue, clock: Clock):
 def test_where(queue: MemoryQueue, clock: Clock, words: list[str], expected: list[str]):
     wanted = LetterFilter(parse_where(words))
     assert tiles(list(find_letters(queue, wanted))) == expected
-    assert tiles(list(redrive_letters(queue, wanted, now=clock.moment))) == expected
+    assert tiles(list(settle_letters(queue, wanted, queue.redrive, clock.moment))) == expected
     assert queue.counts().dead == 5 - len(expected)
 
 
@@ -115,7 +114,9 @@ def test_since_and_limit(queue: MemoryQueue, clock: Clock):
     assert (
         len(
             list(
-                redrive_letters(queue, LetterFilter(since=recent.since, limit=3), now=clock.moment)
+                settle_letters(
+                    queue, LetterFilter(since=recent.since, limit=3), queue.redrive, clock.moment
+                )
             )
         )
         == 3
@@ -125,7 +126,9 @@ def test_since_and_limit(queue: MemoryQueue, clock: Clock):
 
 def test_thrown_away_is_gone(queue: MemoryQueue, clock: Clock):
     gone = list(
-        discard_letters(queue, LetterFilter(parse_where(["reason=missing band"])), now=clock.moment)
+        settle_letters(
+            queue, LetterFilter(parse_where(["reason=missing band"])), queue.discard, clock.moment
+        )
     )
     assert len(gone) == 2
     assert (queue.counts().dead, queue.counts().visible) == (3, 1)
@@ -152,9 +155,8 @@ def test_what_fails_again_at_once_is_sent_back_once():
     queue = Relentless(clock=clock)
     park(queue, order(210), "first")
     began = datetime.fromtimestamp(clock(), UTC)
-    assert [letter.reason for letter in redrive_letters(queue, LetterFilter(), now=began)] == [
-        "first"
-    ]
+    sent = settle_letters(queue, LetterFilter(), queue.redrive, began)
+    assert [letter.reason for letter in sent] == ["first"]
     assert queue.counts().dead == 1
 
 
@@ -173,7 +175,7 @@ def test_a_queue_that_does_not_accept_keeps_the_letter(queue: MemoryQueue, clock
         park(failing, order(x), "r")
     done = []
     with pytest.raises(Interrupted):
-        done.extend(redrive_letters(failing, LetterFilter(), now=clock.moment))
+        done.extend(settle_letters(failing, LetterFilter(), failing.redrive, clock.moment))
     assert (failing.counts().dead, failing.counts().visible) == (3, 2)
 
 
