@@ -127,9 +127,8 @@ def campaign(**given: Any) -> None:  # noqa: ANN401 (as click has them)
     from cropmask.machine.notices import open_notices
     from cropmask.operate.campaign import open_campaign
     from cropmask.operate.campaignfile import CampaignStep, StepState
-    from cropmask.site.site import open_site
 
-    site = open_site(options=options.pick_site_options(given))
+    site = options.open_site(options.pick_site_options(given))
     is_json = given["as_json"]
     tell = (lambda _record: None) if is_json else _print_step
     notices = open_notices(given["topic"])

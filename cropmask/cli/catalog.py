@@ -90,9 +90,7 @@ class _Listening:
 
 def _open_place(place: str) -> tuple[Site, Store]:
     """Site and store of a place of results, whatever environment is configured."""
-    from cropmask.site.site import open_site
-
-    site = open_site(options={"output": place, "env": "local", "config": options.given_config()})
+    site = options.open_site({"output": place, "env": "local", "config": options.given_config()})
     return site, site.store()
 
 

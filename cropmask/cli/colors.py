@@ -53,9 +53,8 @@ def fit(
       cropmask submit --region eastern --seamless --env prod --output s3://my-bucket/cropmask
     """
     from cropmask.operate.fitcolors import fit_region_colors
-    from cropmask.site.site import open_site
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     zone = site.region(region)
     with show_progress(quiet=as_json) as progress:
         found = fit_region_colors(zone, period, site, overwrite=overwrite, progress=progress)

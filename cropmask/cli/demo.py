@@ -72,7 +72,7 @@ def demo(
       cropmask demo --region eastern --limit 12 --years 2019-2024 --output ./years
     """
     from cropmask.region.region import load_region
-    from cropmask.site.site import find_limits, open_site
+    from cropmask.site.site import find_limits
     from cropmask.sources.boundary import load_boundary
     from cropmask.testing.world.regionworld import make_region_world
 
@@ -94,7 +94,7 @@ def demo(
         f"{world.bytes / 1e6:,.0f} MB."
     )
     places = {"catalog": world.catalog, "models": world.models, "env": "local"}
-    site = open_site(options={**places, "config": given_config()})
+    site = options.open_site({**places, "config": given_config()})
     made = ("--resolution", str(resolution), "--tile", str(world.tiles[0]))
     words = ("--region", zone.name, "--period", str((years or period).years[0]), *made)
     # Results may go wherever somebody is.

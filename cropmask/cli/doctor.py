@@ -28,11 +28,10 @@ def doctor(region: str, as_json: bool, **site_options: object) -> None:
     the first failure.
     """
     from cropmask.operate.doctor import examine
-    from cropmask.site.site import open_site
 
     exit_code = 0
     found = []
-    for finding in examine(open_site(options=site_options), region):
+    for finding in examine(options.open_site(site_options), region):
         exit_code = exit_code or finding.exit_code
         found.append(finding)
         if not as_json:  # each as soon as it is known

@@ -114,9 +114,7 @@ def check_districts(given: Mapping[str, Any]) -> None:
 
 def open_site_of(given: Mapping[str, Any]) -> Site:
     """Site of a command's options."""
-    from cropmask.site.site import open_site
-
-    return open_site(options={name: given[name] for name in _SITE})
+    return options.open_site({name: given[name] for name in _SITE})
 
 
 def load_given_districts(given: Mapping[str, Any], limits: ReadLimits) -> Districts | None:

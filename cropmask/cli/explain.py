@@ -63,9 +63,8 @@ def explain(
       cropmask explain x215y075 --region eastern --period 2019 --env prod --output s3://my-bucket
     """
     from cropmask.operate.explain import explain, find_task
-    from cropmask.site.site import open_site
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     task = find_task(site.store(), site, tile, region, period)
     options.refuse_with_series(task.period)
     found = explain(task, site, recipe=model, resolution=resolution)
@@ -134,9 +133,8 @@ def logs(
     whatever runs it: the last lines say where to look.
     """
     from cropmask.operate.explain import find_task, find_task_attempts
-    from cropmask.site.site import open_site
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     store = site.store()
     task = find_task(store, site, tile, region, period)
     attempts = [a for a in find_task_attempts(store, site, task) if run in (None, a.key.run)]

@@ -131,11 +131,10 @@ def job(
     the bands mask, prob and filtered. What is finished is skipped.
     """
     from cropmask.machine.limits import keep_heap_small
-    from cropmask.site.site import open_site
 
     what = _choose(tile, aoi, bbox, region, name)
     keep_heap_small()
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     with show_progress(log_format) as progress:
         progress("start", 0.0)  # says something before kernels load, which takes a while at first
         from cropmask.machine.stages import Stages, format_uses

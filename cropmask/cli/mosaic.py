@@ -62,10 +62,9 @@ def mosaic(
     from cropmask.operate.reconcile import expected_tiles
     from cropmask.region.region import load_region
     from cropmask.results.figure import GENERATOR
-    from cropmask.site.site import open_site
     from cropmask.stac.facts import MADE_UP
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     zone = load_region(region, site.models)
     product = choose_product(zone.product, period)
     path = out or Path(f"{product.name}_{period}_{shown.name}.tif")

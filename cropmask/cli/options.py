@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
@@ -40,6 +40,9 @@ from cropmask.product import (
 )
 from cropmask.site.variables import check_variables
 from cropmask.task import Period
+
+if TYPE_CHECKING:
+    from cropmask.site.site import Site
 
 
 class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in older versions
@@ -597,6 +600,13 @@ def refuse_with_series(period: Period) -> None:
 def pick_limits(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of :data:`limit_options` that were given."""
     return {name: given[name] for name in ("max_cost", "max_tiles") if given[name] is not None}
+
+
+def open_site(given: Mapping[str, object]) -> Site:
+    """Site of options that say where things are; it loads what commands do without for long."""
+    from cropmask.site import site
+
+    return site.open_site(options=given)
 
 
 def pick_site_options(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,10 +82,8 @@ def plan(
       cropmask plan --region eastern --period 2021 --aoi kenya.geojson
       cropmask plan --region eastern --check || cropmask submit --region eastern
     """
-    from cropmask.site.site import open_site
-
     options.refuse_with_series(period)
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     made = plan_region(site, region, period, model, tiles, aoi, quiet=as_json)
     if out is not None:
         put_text(out, made.to_json(), '"whole_region": ')

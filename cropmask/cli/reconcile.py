@@ -58,9 +58,8 @@ def reconcile(
     from cropmask.operate.reconcile import Finding, expected_tiles
     from cropmask.operate.reconcile import reconcile as compare
     from cropmask.region.region import load_region
-    from cropmask.site.site import open_site
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     zone = load_region(region, site.models)
     expected = expected_tiles(site, zone)
     with show_progress() as progress:

@@ -65,12 +65,11 @@ def redrive(
       cropmask redrive --where reason='outside region' --discard
     """
     from cropmask.operate import redrive
-    from cropmask.site.site import open_site
 
     now = datetime.now(UTC)
     since_when = now - redrive.parse_age(since) if since else None
     wanted = redrive.LetterFilter(redrive.parse_where(where), since_when, limit)
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     queue = site.queue()
     if dry_run:
         groups = redrive.group_letters(redrive.find_letters(queue, wanted))

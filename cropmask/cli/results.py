@@ -71,9 +71,8 @@ def ls(
     from cropmask.product import FAMILIES
     from cropmask.region.region import load_region
     from cropmask.results.finder import find_products
-    from cropmask.site.site import open_site
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     store = site.store()
     products = (
         tuple(found for family in FAMILIES for found in find_products(store, family))
@@ -151,10 +150,9 @@ def sync(
     """
     from cropmask.operate import transfer
     from cropmask.region.region import load_region
-    from cropmask.site.site import open_site
     from cropmask.store.doors import open_store
 
-    site = open_site(options={"models": models, "output": source, "config": options.given_config()})
+    site = options.open_site({"models": models, "output": source, "config": options.given_config()})
     from_store, to_store = site.store(), open_store(target, site.write)
     if from_store.uri("x") == to_store.uri("x"):
         raise click.UsageError("SOURCE and TARGET are the same place")
@@ -235,9 +233,8 @@ def rm(
         raise click.UsageError("give --tiles, or --all")
     from cropmask.operate.transfer import remove
     from cropmask.region.region import load_region
-    from cropmask.site.site import open_site
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     store = site.store()
     product = load_region(region, site.models).product
     products = choose_products(product, period)

@@ -84,12 +84,11 @@ def resume(name: str, as_json: bool, **where: Any) -> None:  # noqa: ANN401 (as 
       cropmask run resume 20190704t081500-1f3a --max-cost 40
     """
     from cropmask.operate.runcontrol import resume_run
-    from cropmask.site.site import open_site
 
     limits = options.pick_limits(where)
     site, store, record = _open(name, where)
     if where["queue"] is None and record.queue is not None:  # that to which it was sent
-        site = open_site(options={**options.pick_site_options(where), "queue": record.queue})
+        site = options.open_site({**options.pick_site_options(where), "queue": record.queue})
     with show_progress(quiet=as_json) as progress:
         changed = resume_run(
             store,
@@ -156,9 +155,8 @@ def list_(
     """
     from cropmask.operate.findrun import find_product
     from cropmask.operate.runcontrol import list_runs
-    from cropmask.site.site import open_site
 
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     product = find_product(site, region, period).name if region else None
     found = list_runs(site.store(), product, str(period) if period else None, last)
     if as_json:
@@ -177,9 +175,8 @@ _HEAD: Final = ("run", "product", "period", "is", "done", "tiles", "held", "fail
 def _open(name: str, where: dict[str, Any]) -> tuple[Site, Store, RunRecord]:
     """The run of a name, which only one may have."""
     from cropmask.operate.findrun import RunQuery, find_product, find_run
-    from cropmask.site.site import open_site
 
-    site = open_site(options=options.pick_site_options(where))
+    site = options.open_site(options.pick_site_options(where))
     store = site.store()
     region, period = where["region"], where["period"]
     product = find_product(site, region, period).name if region else None

@@ -136,9 +136,8 @@ def extract(
     """
     from cropmask.assess.labelpoints import PointColumns, collect_points
     from cropmask.operate.extract import extract, load_expressions
-    from cropmask.site.site import open_site
 
-    site = open_site(options={**site_options, "output": "."})  # no results are written
+    site = options.open_site({**site_options, "output": "."})  # no results are written
     zone = site.region(region)
     texts = load_expressions(expressions) if expressions else ()
     columns = PointColumns(

@@ -77,9 +77,8 @@ def series(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (as
         return
     region, years = _require(given)
     from cropmask.operate.mapseries import map_series
-    from cropmask.site.site import open_site
 
-    site = open_site(options=options.pick_site_options(given))
+    site = options.open_site(options.pick_site_options(given))
     with show_progress(quiet=given["as_json"]) as progress:
         found = map_series(
             region,
@@ -130,10 +129,9 @@ def fit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
       cropmask series fit --region eastern --years 2019-2024 --gain 0.005 --loss 0.008 --overwrite
     """
     from cropmask.operate.fitseries import fit_region_series
-    from cropmask.site.site import open_site
 
     region, years = _require(given)
-    site = open_site(options=options.pick_site_options(given))
+    site = options.open_site(options.pick_site_options(given))
     with show_progress(quiet=given["as_json"]) as progress:
         found = fit_region_series(
             site.region(region),

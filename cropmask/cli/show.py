@@ -97,7 +97,6 @@ def show(
     """
     from cropmask.operate.show import draw_result, find_result
     from cropmask.results.figure import FIGURE_KINDS, GENERATOR, encode_figure
-    from cropmask.site.site import open_site
     from cropmask.sources.boundary import tile_of
 
     kinds = {f".{kind}": kind for kind in FIGURE_KINDS}
@@ -116,7 +115,7 @@ def show(
     if kilometers is not None and place is None:
         raise click.UsageError("--km is around a place: give it as LON,LAT")
     # An item says where it lies: no output needs to be named.
-    site = open_site(options=site_options | ({} if tile else {"output": "."}))
+    site = options.open_site(site_options | ({} if tile else {"output": "."}))
     item = what if tile is None else find_result(site, tile, region, period)
     path = out or Path(f"{PurePosixPath(item).name.partition('.')[0]}.png")
     refuse_other_file(path, GENERATOR.encode())

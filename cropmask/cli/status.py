@@ -83,19 +83,18 @@ def status(
     from cropmask.operate.status import is_given_up
     from cropmask.operate.statuspage import MARK, describe_surroundings, make_status_page
     from cropmask.results.finder import find_collection, is_synthetic
-    from cropmask.site.site import open_site
     from cropmask.store.folder import FolderStore
 
     if html is not None:
         refuse_other_file(html, MARK.encode())
-    site = open_site(options=site_options)
+    site = options.open_site(site_options)
     store = site.store()
     product = find_product(site, region, period).name if region else None
     year = str(period) if period else None
     record, others = find_run(store, RunQuery(product, year, run, region, site.commands))
     # The run says where its inputs are; the command line goes before it.
     given = {name: value for name, value in site_options.items() if value is not None}
-    site = open_site(options={**record.places, **given})
+    site = options.open_site({**record.places, **given})
     pace = max(1, round(every)) if watch else None
     around = describe_surroundings(site, record.region, reload_seconds=pace) if html else None
     given_up: datetime | None = None

@@ -193,9 +193,8 @@ def submit(**given: Any) -> None:  # noqa: ANN401 (as click has them)
 def _make_plan(given: dict[str, Any]) -> Submission:
     """The run of a region, planned now unless it goes on."""
     from cropmask.region.region import load_region
-    from cropmask.site.site import open_site
 
-    site = open_site(options=options.pick_site_options(given))
+    site = options.open_site(options.pick_site_options(given))
     region = given["region"]
     if given["resume"] or given["run"]:
         product = choose_product(load_region(region, site.models).product, given["period"]).name
@@ -211,7 +210,6 @@ def _open_plan(given: dict[str, Any]) -> Submission:
     """The run of a plan that was written to a file."""
     from cropmask.operate.planfile import Plan
     from cropmask.operate.submit import find_staleness
-    from cropmask.site.site import open_site
 
     path: Path = given["plan_file"]
     try:
@@ -229,7 +227,7 @@ def _open_plan(given: dict[str, Any]) -> Submission:
         "seamless": plan.seamless,
         "strict_inputs": plan.strict_inputs or None,
     }
-    site = open_site(options={**options.pick_site_options(given), **answers})
+    site = options.open_site({**options.pick_site_options(given), **answers})
     if site.catalog != plan.catalog:
         look = site.commands.line("config", leave_out=("catalog", "output", "env"))
         raise Misconfigured(

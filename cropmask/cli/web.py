@@ -82,12 +82,11 @@ def web(
     from cropmask.operate.web import WebFigures, find_web_product, make_web
     from cropmask.operate.webfigures import parse_change, parse_districts
     from cropmask.results.webtiles import require_pmtiles
-    from cropmask.site.site import open_site
 
     require_pmtiles()
     known = {"env": "local", "config": options.given_config()}
-    site = open_site(options={"output": results, **known})
-    target = open_site(options={"output": output, **known}).store()
+    site = options.open_site({"output": results, **known})
+    target = options.open_site({"output": output, **known}).store()
     store = site.store()
     product = find_web_product(store, region)
     figures = WebFigures(

@@ -183,9 +183,8 @@ def worker(
         from cropmask.machine.metrics import open_metrics
         from cropmask.operate.findrun import check_worker_catalog
         from cropmask.region.region import load_region_files
-        from cropmask.site.site import open_site
 
-        site = open_site(options=site_options)
+        site = options.open_site(site_options)
         load_region_files(site.region_files)  # what cannot be read is said before a task is taken
         order = None if tasks is None else _load_order(site, tasks, index)
         limits = AttemptLimits(time_limit, stop)
