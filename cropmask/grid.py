@@ -103,7 +103,17 @@ class Tile:
 def geobox(tile: Tile, resolution: int = 10) -> GeoBox:
     """Pixel grid of a tile, north up.
 
-    Raises Rejected if the resolution is none of :data:`RESOLUTIONS`, in meters.
+    Parameters
+    ----------
+    tile
+        The tile.
+    resolution
+        Pixel size in meters: one of :data:`RESOLUTIONS`.
+
+    Raises
+    ------
+    Rejected
+        If the pixel size does not divide a tile as published.
     """
     if resolution not in RESOLUTIONS:
         known = ", ".join(map(str, RESOLUTIONS))

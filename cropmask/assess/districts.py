@@ -83,23 +83,11 @@ def load_districts(
     layer: str | None = None,
     limits: ReadLimits = USUAL_LIMITS,
 ) -> Districts:
-    """Districts of a GeoJSON or GeoPackage of polygons with a column of names.
+    """Districts of a GeoJSON or GeoPackage of polygons with a column of names, default a usual one.
 
-    Parameters
-    ----------
-    path
-        The file.
-    name
-        Column of names; default a usual one, such as ``name``.
-    crs, layer, limits
-        Those of :func:`cropmask.sources.points.load_points`.
-
-    Raises
-    ------
-    Rejected
-        If there is no such column, a name is missing, a row is no polygon, or districts overlap.
-    Misconfigured
-        If the file cannot be read.
+    ``crs``, ``layer`` and ``limits`` are those of :func:`cropmask.sources.points.load_points`.
+    Raises Rejected if there is no such column, a name is missing, a row is no polygon, or districts
+    overlap; Misconfigured if the file cannot be read.
     """
     table = load_points(path, crs=crs, layer=layer, limits=limits)
     column = find_column(table, name, NAME_COLUMNS)

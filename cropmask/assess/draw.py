@@ -245,12 +245,8 @@ def choose_pixels(
 ) -> tuple[NDArray[np.int64], ...]:
     """Numbers of the pixels that are drawn of each stratum, sorted; all alike, none twice.
 
-    Parameters
-    ----------
-    pixels, points
-        Pixels and points of each stratum, ``(stratum,)``.
-    seed
-        Equal seeds choose equal pixels, whatever the other strata are given.
+    ``pixels`` and ``points`` are ``(stratum,)``. Equal seeds choose equal pixels, whatever the
+    other strata are given.
     """
     chosen = []
     for number, (size, count) in enumerate(zip(pixels.tolist(), points.tolist(), strict=True)):

@@ -149,16 +149,10 @@ class Evidence:
         domains: NDArray[np.str_] | None = None,
         pixels: Mapping[str, Mapping[str, int]] | None = None,
     ) -> Confusion:
-        """Labeled points by map and reference.
+        """Labeled points by map and reference; ``mapped`` is the class of another map at each.
 
-        Parameters
-        ----------
-        mapped
-            Class of another map at each point; default that of the band that was sampled.
-        domains
-            Region or district of each point, for figures by domain.
-        pixels
-            Pixels of each stratum in each domain, where they are known.
+        ``domains`` is the region or district of each, for figures by domain, and ``pixels`` the
+        size of each stratum in each domain, where it is known.
         """
         chosen = self.is_labeled
         classes = self.sample.mapped if mapped is None else mapped
@@ -245,11 +239,8 @@ def count_districts(
 ) -> DistrictCounts:
     """Count the pixels of every stratum in every district; few rows are in memory at a time.
 
-    Raises
-    ------
-    Rejected
-        If the strata are districts of another file, or other pixels are counted than when the
-        sample was drawn.
+    Raises Rejected if the strata are districts of another file, or other pixels are counted than
+    when the sample was drawn.
     """
     design = evidence.design
     if "district" in design.factors and districts.digest != design.districts:

@@ -126,11 +126,8 @@ def find_frame(
     those of its first and its last year likewise. ``first`` is what is advised if nothing is
     finished.
 
-    Raises
-    ------
-    Rejected
-        If nothing is finished, a tile has not these bands, pixel sizes differ, or tiles of a region
-        are maps of different models.
+    Raises Rejected if nothing is finished, a tile has not these bands, pixel sizes differ, or tiles
+    of a region are maps of different models.
     """
     periods = (period,) if since is None else (since, period)
     opened: list[list[FrameTile]] = [[] for _ in periods]

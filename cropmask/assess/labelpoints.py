@@ -106,12 +106,8 @@ def collect_points(
 
     ``options`` are those of :func:`~cropmask.sources.points.load_points`.
 
-    Raises
-    ------
-    Rejected
-        If there is no label, an id comes twice, or no place has a class.
-    Misconfigured
-        If a file cannot be read.
+    Raises Rejected if there is no label, an id comes twice, or no place has a class; Misconfigured
+    if a file cannot be read.
     """
     columns = columns or PointColumns()
     rules = LabelRules.of(columns.crop_values, columns.other_values)

@@ -125,24 +125,10 @@ def join_labels(
 
     An id counts only where its place, if the file has one, is within two pixels of the point: names
     such as 1, 2, 3 are those of many surveys. A label that is no class, such as the guide's
-    ``unsure``, leaves the point without one, and the others of its stratum stand for it.
-
-    Parameters
-    ----------
-    sample
-        The sample.
-    files
-        CSV (coordinates are not needed if ids are there), GeoJSON, GeoPackage or exports of
-        Collect Earth Online; several files may be several labelers.
-    columns
-        What users say of the columns; default the usual ones.
-
-    Raises
-    ------
-    Rejected
-        If no label is at a point of the sample, or a file cannot be understood.
-    Misconfigured
-        If a file cannot be read.
+    ``unsure``, leaves the point without one, and the others of its stratum stand for it. Files are
+    CSV (coordinates are not needed if ids are there), GeoJSON, GeoPackage or exports of Collect
+    Earth Online; several may be several labelers. Raises Rejected if no label is at a point of the
+    sample, or a file cannot be understood; Misconfigured if one cannot be read.
     """
     columns = columns or PointColumns()
     numbers = {_fold(name): at for at, name in enumerate(sample.id.tolist())}

@@ -40,20 +40,11 @@ class NamedMatrix:
 
 
 def load_matrices(path: Path) -> tuple[NamedMatrix, ...]:
-    """Matrices of a file.
+    """Matrices of a CSV with a column ``reference_A_mapped_B`` for each pair of classes.
 
-    Parameters
-    ----------
-    path
-        CSV with a header: a column ``reference_A_mapped_B`` for each pair of classes, perhaps
-        ``mapped_pixels_A`` for the size of each class on the map, and a column of names.
-
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If a pair of classes has no column, or a value is no count.
+    It may have ``mapped_pixels_A`` for the size of each class on the map, and a column of names.
+    Raises Misconfigured if it cannot be read; Rejected if a pair has no column, or a value is no
+    count.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:

@@ -111,16 +111,10 @@ def check_training(
     meters: int,
     places: NDArray[np.float64],
 ) -> None:
-    """Rejected if a point is one that the model was trained on.
+    """Rejected if a labeled point is one that the model was trained on, in meters of EPSG:6933.
 
-    Parameters
-    ----------
-    ids, x, y
-        Labeled points, ``(point,)``, meters of EPSG:6933.
-    meters
-        Pixel size: a training place nearer than that across and down is the same place.
-    places
-        x and y of the training samples, ``(row, 2)``.
+    A training place, ``(row, 2)``, nearer than a pixel of ``meters`` across and down is the same
+    place.
     """
     if not _are_near(x, y, places):
         raise Rejected(

@@ -109,12 +109,8 @@ def _encode_point(lon: float, lat: float) -> bytes:
 def load_sample(path: Path, limits: ReadLimits = USUAL_LIMITS) -> Sample:
     """Sample of a file that ``cropmask sample`` has written.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If it is no such file, or was changed so that it contradicts itself.
+    Raises Misconfigured if the file cannot be read; Rejected if it is no such file, or was changed
+    so that it contradicts itself.
     """
     if not path.is_file():
         raise Misconfigured(f"sample {path} is no file: give what 'cropmask sample' has written")

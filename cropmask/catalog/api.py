@@ -51,18 +51,12 @@ _OWN: Final = frozenset({"self", "root", "parent", "collection", "item", "child"
 
 
 class Api:
-    """A STAC API on a store of results.
+    """A STAC API on a store of results; links out of a folder are not followed.
 
-    The index is made anew when it is asked and older than ten seconds, so that results appear
-    while workers write them; items that have not changed are not read again.
-
-    Parameters
-    ----------
-    store
-        The results, with their catalog; links out of a folder are not followed.
-    assets
-        Whether files are named on this server, for readers anywhere, or where they are
-        (``file://``, ``s3://``), which is what an index of the Open Data Cube must keep.
+    The index is made anew when it is asked and older than ten seconds, so that results appear while
+    workers write them; items that have not changed are not read again. ``assets`` says whether
+    files are named on this server, for readers anywhere, or where they are (``file://``,
+    ``s3://``), which is what an index of the Open Data Cube must keep.
     """
 
     def __init__(

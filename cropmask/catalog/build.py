@@ -110,19 +110,9 @@ def build_results(
     """Bring the catalog of results up to date: safe while workers write, and again at any time.
 
     Items are found by listing, and read only if they are new or have changed. A link to an item
-    that is there is never taken away; files that would stay the same are not written. Where
-    there is neither an item nor a catalog, nothing is written.
-
-    Parameters
-    ----------
-    models
-        Folder of regions; default the one in the package.
-    limits
-        What boundaries of regions may be at most.
-    parquet
-        Whether to write the items as stac-geoparquet too, which needs ``rustac``.
-    progress
-        Told the share of the items that are read.
+    that is there is never taken away; files that would stay the same are not written. Where there
+    is neither an item nor a catalog, nothing is written. ``limits`` hold for the boundaries of
+    regions; ``parquet`` writes stac-geoparquet too, which needs ``rustac``.
     """
     stored = load_items(store, progress=lambda share: progress("items", share))
     if not stored.products and not store.exists(ROOT_KEY):

@@ -83,18 +83,7 @@ def verify_catalog(
 ) -> Checked:
     """Walk a catalog and check every document and every file that it names.
 
-    Parameters
-    ----------
-    root
-        Path or address of the root document, ``catalog.json`` or ``collection.json``.
-    options
-        Credentials and patience.
-    schemas
-        Schemas at hand.
-    depth
-        How much is looked at.
-    progress
-        Told the share of the documents that are checked.
+    ``root`` is the path or address of its root document, ``catalog.json`` or ``collection.json``.
     """
     checked = Checked()
     # A catalog on a disk of ours says where its inputs were, anywhere on that disk.

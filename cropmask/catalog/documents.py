@@ -13,10 +13,7 @@ from cropmask.store.protocol import Absent, Store
 def parse_object(text: bytes | str, what: str, reason: Reason) -> Document:
     """The JSON object in a text.
 
-    Raises
-    ------
-    Rejected
-        If it is none, or nested too deeply; ``what`` names it.
+    Raises Rejected if it is none, or nested too deeply; ``what`` names it.
     """
     try:
         found = json.loads(text)

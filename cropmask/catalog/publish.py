@@ -47,21 +47,11 @@ def publish_catalog(
     data: bool = False,
     progress: Progress = tell_nobody,
 ) -> PublishedCatalog:
-    """Write a catalog to another place, with every address absolute.
+    """Write a catalog, with results or without, to another place, with every address absolute.
 
-    Parameters
-    ----------
-    source
-        The catalog, with results or without.
-    target
-        Another place.
-    base_url
-        Address below which the catalog's files will be found, such as
-        ``https://data.example.org/cropmask``, ``s3://bucket/prefix`` or ``file:///folder``.
-    data
-        Whether to take rasters along; else they must be at ``base_url`` already.
-    progress
-        Told the share that is done.
+    They are below ``base_url``, where its files will be found, such as
+    ``https://data.example.org/maps``, ``s3://bucket/prefix`` or ``file:///folder``. With ``data``
+    rasters are taken along; else they must be there already.
     """
     base = base_url.rstrip("/")
     if "://" not in base:

@@ -51,10 +51,7 @@ class Query:
     def parse(cls, parameters: Mapping[str, Any]) -> Query:
         """Query of a request's body, or of the parameters of an address.
 
-        Raises
-        ------
-        Rejected
-            If a parameter is unknown or its value cannot be read; none is ignored.
+        Raises Rejected if a parameter is unknown or its value cannot be read; none is ignored.
         """
         asked = {key: value for key, value in parameters.items() if value not in (None, "", [])}
         if unknown := sorted(set(asked) - _KNOWN):

@@ -90,9 +90,22 @@ class SeriesMapper:
         self._flickers = 0
 
     def map(self, block: YearsBlock) -> SeriesPixels:
-        """Bands of rows of all years: all of :data:`~cropmask.product.SERIES_BANDS`.
+        """Bands of a block.
 
-        Raises ValueError if the block has more years than a pixel has room for.
+        Parameters
+        ----------
+        block
+            Rows of all years.
+
+        Returns
+        -------
+        SeriesPixels
+            All of :data:`~cropmask.product.SERIES_BANDS`.
+
+        Raises
+        ------
+        ValueError
+            If it has more years than a pixel has room for.
         """
         years, rows = block.prob.shape[:2]
         if years > MOST_SERIES:
@@ -121,7 +134,18 @@ class SeriesMapper:
             self._flickers += int(np.count_nonzero(flickers[known]))
 
     def statistics(self, pixel_area_m2: float) -> SeriesStatistics:
-        """Figures of the blocks so far, in hectares."""
+        """Figures of the blocks so far.
+
+        Parameters
+        ----------
+        pixel_area_m2
+            Area of a pixel in square meters.
+
+        Returns
+        -------
+        SeriesStatistics
+            Areas, in hectares.
+        """
 
         def hectares(pixels: int) -> float:
             return round(pixels * pixel_area_m2 / 10_000, 4)
@@ -140,10 +164,21 @@ class SeriesMapper:
 
 
 def make_series_bands(found: SmoothedYears, years: int, first_year: int) -> SeriesPixels:
-    """All of :data:`~cropmask.product.SERIES_BANDS`; nodata where no year has data.
+    """Bands of what is known of pixels.
 
-    Of what :func:`~cropmask.core.series.smooth_years` has found, given the number of years and the
-    calendar year of the first one.
+    Parameters
+    ----------
+    found
+        What :func:`~cropmask.core.series.smooth_years` has found.
+    years
+        Number of years.
+    first_year
+        Calendar year of the first one.
+
+    Returns
+    -------
+    SeriesPixels
+        All of :data:`~cropmask.product.SERIES_BANDS`; nodata where no year has data.
     """
     shape = found.kind.shape
     observed = np.where(found.kind == NODATA, np.uint8(NODATA), found.observed)

@@ -38,14 +38,7 @@ class Breaker:
 
     Tiles of one run stop that run, whatever becomes of others meanwhile. The worker itself ends
     where tiles of several runs fail alike without one that is done between them, or where the run
-    cannot be stopped: the cause is then hardly the run's.
-
-    Parameters
-    ----------
-    most
-        Tiles at which it opens; 0 for never.
-    commands
-        How to write commands.
+    cannot be stopped: the cause is then hardly the run's. It opens at ``most`` tiles; 0 for never.
     """
 
     def __init__(

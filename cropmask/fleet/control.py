@@ -220,20 +220,10 @@ def change_control(
 ) -> tuple[RunControl, bool]:
     """Have a run's last word changed; the last word, and whether it is ours.
 
-    Parameters
-    ----------
-    change
-        Called with the last word, again whenever another one came in between; when and where it
-        was said is filled in here.
-    now
-        UTC.
-
-    Raises
-    ------
-    Interrupted
-        If others change it all the time, or the store fails.
-    Rejected, Misconfigured
-        As :func:`load_control`, and what ``change`` raises.
+    ``change`` is called with the last word, again whenever another one came in between; when
+    (``now``, UTC) and where it was said is filled in here. Raises Interrupted if others change it
+    all the time, or the store fails; Rejected and Misconfigured as :func:`load_control`, and what
+    ``change`` raises.
     """
     since = write_moment(now.astimezone(UTC))
     host, token = socket.gethostname(), secrets.token_hex(4)

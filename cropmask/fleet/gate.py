@@ -65,12 +65,8 @@ class Gate:
         What is known is believed for :data:`CONTROL_SECONDS`, unless it is asked for ``again``; of
         a run that is new here nothing is.
 
-        Raises
-        ------
-        Interrupted, Misconfigured
-            If the store fails or refuses and nothing is known of the run.
-        Rejected
-            If what was said about the run cannot be read.
+        Raises Interrupted and Misconfigured if the store fails or refuses and nothing is known of
+        the run; Rejected if what was said about the run cannot be read.
         """
         place = place_of(order, product)
         known = self._known.get(place)

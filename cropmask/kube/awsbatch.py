@@ -18,16 +18,9 @@ def make_job_definition(
     """Input of ``aws batch register-job-definition``.
 
     ``cropmask submit --direct`` writes the task file; an array job then has one child for each of
-    its lines, which finds its own by ``AWS_BATCH_JOB_ARRAY_INDEX``.
-
-    Parameters
-    ----------
-    environment
-        Variables of the container; the task file is named when a job is submitted.
-    job_role
-        ARN of the role that the container works as.
-    execution_role
-        ARN of the role that pulls the image and writes logs.
+    its lines, which finds its own by ``AWS_BATCH_JOB_ARRAY_INDEX``. The file is named when a job is
+    submitted. The container works as the role of the ARN ``job_role``; that of ``execution_role``
+    pulls the image and writes logs.
     """
     known = {
         contract.ENV_LOG_FORMAT: "json",

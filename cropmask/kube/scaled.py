@@ -27,16 +27,10 @@ def max_job_seconds(max_minutes: int) -> int:
 def make_scaled_job(
     worker: WorkerPod, *, queue: str, aws_region: str, most: int, max_minutes: int
 ) -> Manifest:
-    """KEDA's ScaledJob: a worker for every message, up to a number, and none without messages.
+    """KEDA's ScaledJob: a worker for every message, at most so many, and none without messages.
 
-    Parameters
-    ----------
-    queue
-        URL of the SQS queue; the environment of the pods names it too.
-    most
-        Most workers at the same time.
-    max_minutes
-        Minutes after which a worker takes no more tasks; sets when a Job is stopped.
+    ``queue`` is the URL of the SQS queue, which the environment of the pods names too. After
+    ``max_minutes`` a worker takes no more tasks; that also sets when a Job is stopped.
     """
     template = make_pod(worker)
     target = {

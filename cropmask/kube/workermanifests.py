@@ -120,16 +120,8 @@ def make_queue_job(
     """Job whose pods take tasks from a queue until it is empty; the environment names the queue.
 
     Without ``completions``, Kubernetes starts no new pod once one has ended well, and the Job is
-    complete when the others have ended: that is what an empty queue looks like.
-
-    Parameters
-    ----------
-    workers
-        Pods at the same time.
-    deadline_seconds
-        Time after which the whole Job is stopped.
-    keep_seconds
-        Time after its end after which the Job and its pods are deleted.
+    complete when the others have ended: that is what an empty queue looks like. ``keep_seconds``
+    after its end the Job and its pods are deleted.
     """
     spec = {
         "parallelism": workers,
@@ -181,13 +173,7 @@ ONE_AT_A_TIME: Final[Mapping[str, Any]] = MappingProxyType(
 def make_cron_job(
     name: str, namespace: str, schedule: str, labels: Mapping[str, str], job: Manifest
 ) -> Manifest:
-    """CronJob that starts a Job of this specification, never two at a time.
-
-    Parameters
-    ----------
-    schedule
-        Cron's five fields, UTC.
-    """
+    """CronJob that starts a Job of this specification by a schedule in UTC, never two at a time."""
     spec = {
         "schedule": schedule,
         "timeZone": "Etc/UTC",

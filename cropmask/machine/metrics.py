@@ -53,16 +53,7 @@ class NoMetrics:
 class CloudWatchMetrics:
     """Puts figures in batches, about once a minute; without an answer soon it gives up till later.
 
-    Parameters
-    ----------
-    namespace
-        CloudWatch namespace.
-    environment
-        Value of the dimension ``Environment``; ``Region`` is the other one.
-    clock
-        Seconds that only grow.
-    now
-        The time of day.
+    ``environment`` is the value of the dimension ``Environment``; ``Region`` is the other one.
     """
 
     def __init__(

@@ -43,13 +43,8 @@ class StageUse:
 class Stages:
     """Stages that follow each other, told to whoever watches and measured; one instance a run.
 
-    Parameters
-    ----------
-    progress
-        Told each stage and how far it is.
-    check
-        Called whenever something is told; an exception from it ends the run, such as that of
-        a memory guard.
+    ``check`` is called whenever something is told; an exception from it ends the run, such as that
+    of a memory guard.
     """
 
     def __init__(

@@ -208,10 +208,7 @@ def load_model_bytes(path: Path) -> bytes:
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, replacing an old one.
 
-    Raises
-    ------
-    Misconfigured
-        If the folder cannot be written to.
+    Raises Misconfigured if the folder cannot be written to.
     """
     temporary = None
     try:

@@ -232,12 +232,8 @@ def write_model(
 ) -> str:
     """Write a model file, whole or not at all, and give its SHA-256; equal models, equal bytes.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be written.
-    Rejected
-        If the forest breaks a law of :class:`Forest`.
+    Raises Misconfigured if the file cannot be written; Rejected if the forest breaks a law of
+    :class:`Forest`.
     """
     problem = (
         check_forest(forest)

@@ -115,18 +115,11 @@ _DTYPE: Final = re.compile("[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SUV][1-9][0-9]{
 
 
 def parse_pickle(data: bytes) -> Any:  # noqa: ANN401 (whatever the pickle describes)
-    """What a pickle describes: plain values, and records of objects.
+    """What a pickle of any protocol describes: plain values, and records of objects.
 
-    Parameters
-    ----------
-    data
-        A pickle of any protocol, with arrays as pickle or joblib writes them; not compressed.
-
-    Raises
-    ------
-    PickleProblem
-        If it is cut or damaged, uses an instruction or a name beyond the few that a model needs,
-        or declares more than is there.
+    It is not compressed, and has arrays as pickle or joblib writes them. Raises PickleProblem if it
+    is cut or damaged, uses an instruction or a name beyond the few that a model needs, or declares
+    more than is there.
     """
     stream = _Stream(data)
     with warnings.catch_warnings():
@@ -584,12 +577,8 @@ _UNPACKERS: Final[dict[bytes, Callable[[], Any]]] = {
 def unpack_joblib(data: bytes) -> bytes:
     """Bytes of a joblib file, decompressed if it is compressed.
 
-    Raises
-    ------
-    PickleProblem
-        If it does not decompress, or to more than :data:`MAX_PICKLE_BYTES`.
-    Misconfigured
-        If it is compressed with lz4, which is not installed.
+    Raises PickleProblem if it does not decompress, or to more than :data:`MAX_PICKLE_BYTES`;
+    Misconfigured if it is compressed with lz4, which is not installed.
     """
     make = next((m for magic, m in _UNPACKERS.items() if data.startswith(magic)), None)
     if make is None:

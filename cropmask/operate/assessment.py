@@ -178,13 +178,9 @@ class Assessment:
 def open_assessment(site: Site, request: AssessRequest) -> Assessment:
     """Read a sample and its labels, and find the map that it was drawn from.
 
-    Raises
-    ------
-    Rejected
-        If it is not known how the points were drawn, they are of another map or trained the model,
-        the region is not covered, or a stratum has fewer than two labels.
-    Misconfigured
-        If a file cannot be read.
+    Raises Rejected if it is not known how the points were drawn, they are of another map or trained
+    the model, the region is not covered, or a stratum has fewer than two labels; Misconfigured if a
+    file cannot be read.
     """
     if request.sample is None or request.sample.suffix.lower() not in _SAMPLES:
         refuse_unknown_design(str(request.sample or request.labels[0]))
@@ -277,12 +273,8 @@ class PointAssessment:
 def assess_points(site: Site, request: AssessRequest, period: Period, band: str) -> PointAssessment:
     """Compare the map of a region with labeled points; all of them count alike.
 
-    Raises
-    ------
-    Rejected
-        If no point lies on the map, or one trained the model.
-    Misconfigured
-        If a file cannot be read.
+    Raises Rejected if no point lies on the map, or one trained the model; Misconfigured if a file
+    cannot be read.
     """
     assert request.region is not None
     zone = site.region(request.region)
@@ -320,10 +312,7 @@ def compare_with(site: Site, found: Assessment, other: str) -> MapComparison:
     ``other`` is the other band, ``mask`` or ``filtered``, or a folder or ``s3://`` prefix with
     other results of the same regions and period.
 
-    Raises
-    ------
-    Rejected
-        If there is no such map, or it has no data at a labeled point.
+    Raises Rejected if there is no such map, or it has no data at a labeled point.
     """
     evidence, design = found.evidence, found.design
     if other in (MASK.name, FILTERED.name):

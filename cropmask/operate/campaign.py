@@ -456,11 +456,8 @@ def open_campaign(
 ) -> Campaign:
     """A campaign as it stands, begun or not; nothing is written.
 
-    Raises
-    ------
-    Rejected
-        If its region is unknown, or it was begun and asked for something else, or another run has
-        its name.
+    Raises Rejected if its region is unknown, or it was begun and asked for something else, or
+    another run has its name.
     """
     region = site.region(request.region)
     store, period = site.store(), str(request.period)

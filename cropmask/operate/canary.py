@@ -152,14 +152,8 @@ def judge_canary(
 ) -> CanaryVerdict:
     """Judge the first tiles of a run that has a canary.
 
-    Parameters
-    ----------
-    tiles
-        Where the tiles of the run stand.
-    now, before
-        What the results of the tiles say, and those of the year before, as far as they are there.
-    is_given_up
-        Whether nobody has a task of it any more.
+    ``now`` and ``before`` are what the results of the tiles say, and those of the year before, as
+    far as they are there; ``is_given_up`` that nobody has a task of it any more.
     """
     first = find_first(record)
     bounds = _find_bounds(record, is_compared=any(tile in before for tile in first))

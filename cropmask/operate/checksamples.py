@@ -62,18 +62,9 @@ def check_samples(
 ) -> SampleReport:
     """Look for everything that makes samples worth less than they seem.
 
-    Parameters
-    ----------
-    samples
-        The table.
-    boundaries
-        Regions by name, EPSG:6933.
-    validation
-        Points that are to judge the map, ``(row, 2)`` degrees.
-    coordinates
-        Where the samples are from, ``(row, 2)`` EPSG:6933 meters; default what they say.
-    near_meters
-        A sample nearer than this to a validation point knows it.
+    ``boundaries`` are of regions by name, EPSG:6933; ``validation`` points that are to judge the
+    map, ``(row, 2)`` degrees: a sample nearer than ``near_meters`` to one knows it. ``coordinates``
+    are ``(row, 2)`` EPSG:6933 meters where the samples do not say where they are from.
     """
     lon_lat = samples.origins.lon_lat
     if coordinates is None:

@@ -172,12 +172,8 @@ def explain(
     """Find out why a tile is as it is; nothing is written.
 
     What is wrong with the inputs is part of the answer; only a region that is unknown and a store
-    that fails are errors.
-
-    Parameters
-    ----------
-    recipe, resolution
-        The result asked for; default as in the last attempt, else as the site says.
+    that fails are errors. Recipe and resolution asked for are by default those of the last attempt,
+    else as the site says.
     """
     store = site.store()
     product = find_product(site, task.region, task.period)

@@ -103,47 +103,20 @@ def extract(
     overwrite: bool = False,
     done: ShareDone = lambda _share: None,
 ) -> Extraction:
-    """Write the features of places as a table of samples.
+    """Write the features of places as a table of samples, in their order.
 
     A point has the features of its pixel. A polygon has the median of each feature over the pixels
-    whose centers are inside, across tiles; one without a pixel center counts as a point on it.
-    Pixels without GeoMAD, as the region's limits say, count as if they were not there.
+    whose centers are inside, across tiles; one without a pixel center counts as a point on it, as
+    all do with ``at="center"``. Pixels without GeoMAD, as the region's limits say, count as if they
+    were not there; places may lie outside of the region. ``expressions`` are features beside the
+    33, computed pixel by pixel as in a map: :func:`load_expressions`.
 
-    Parameters
-    ----------
-    points
-        Places with classes; rows are written in their order.
-    region
-        Its limits say whether a pixel needs both half-years, and it says which half of a season is
-        the model's first. Places may lie outside of it.
-    inputs
-        GeoMAD and layers of the region.
-    site
-        Pixel size, and how inputs are read.
-    period
-        Year of GeoMAD: a calendar year, or a season from July to June.
-    out
-        File to write; parts of it wait in a folder of the same name with ``.parts``.
-    at
-        What stands for a polygon.
-    expressions
-        Features beside the 33, computed pixel by pixel as in a map: :func:`load_expressions`.
-    threads
-        Tiles read at the same time.
-    overwrite
-        Whether to replace a table that is there, and to begin anew.
-    done
-        Told the share that is done.
+    Parts of the table wait in a folder of the same name with ``.parts``: another run goes on.
+    ``overwrite`` replaces a table that is there, and begins anew.
 
-    Raises
-    ------
-    Rejected
-        If a table with other contents is there, no place has GeoMAD, or an input is not as it must
-        be.
-    Misconfigured
-        If the catalog or a layer cannot be used, or the file cannot be written.
-    Interrupted
-        If something cannot be read now; another run goes on.
+    Raises Rejected if a table with other contents is there, no place has GeoMAD, or an input is not
+    as it must be; Misconfigured if the catalog or a layer cannot be used, or the file cannot be
+    written; Interrupted if something cannot be read now.
     """
     names = (*FEATURES, *expressions)
     key = _make_key(points, region, inputs, site, period, at, names)
@@ -197,12 +170,8 @@ _Entry = dict[str, Any]
 def load_expressions(path: Path) -> tuple[str, ...]:
     """Features beside the 33 that a text file names, one a line; ``#`` begins a remark.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If a line is no feature, or says what another one says.
+    Raises Misconfigured if the file cannot be read; Rejected if a line is no feature, or says what
+    another one says.
     """
     try:
         with path.open(encoding="utf-8") as file:

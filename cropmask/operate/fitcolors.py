@@ -72,14 +72,8 @@ def fit_region_colors(
     Equal inputs give equal colors. What is there is kept, unless it is to be replaced: then every
     seamless tile that was made with it counts as changed.
 
-    Raises
-    ------
-    Rejected
-        If no tile has GeoMAD, or a raster is not as it must be.
-    Misconfigured
-        If the site cannot be used.
-    Interrupted
-        If something cannot be read or written now.
+    Raises Rejected if no tile has GeoMAD, or a raster is not as it must be; Misconfigured if the
+    site cannot be used; Interrupted if something cannot be read or written now.
     """
     store, product = site.store(), region.product
     known = None if overwrite else find_colors(store, product, period, site.resolution)

@@ -80,21 +80,11 @@ def fit_region_series(
     """Fit how years of a region are smoothed, and write it beside the results.
 
     Equal maps give equal figures. What is there is kept, unless it is to be replaced: then every
-    tile that was made with it counts as changed.
+    tile that was made with it counts as changed. ``gain`` and ``loss`` are rates a year in place of
+    those that are fitted; evidence is fitted all the same.
 
-    Parameters
-    ----------
-    gain, loss
-        Rates a year in place of those that are fitted; evidence is fitted all the same.
-
-    Raises
-    ------
-    Rejected
-        If too few tiles have enough years, or a map is not as it must be.
-    Misconfigured
-        If the site cannot be used.
-    Interrupted
-        If something cannot be read or written now.
+    Raises Rejected if too few tiles have enough years, or a map is not as it must be; Misconfigured
+    if the site cannot be used; Interrupted if something cannot be read or written now.
     """
     period.check_series()
     store, product = site.store(), region.product

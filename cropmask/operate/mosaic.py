@@ -142,26 +142,14 @@ def make_mosaic(
     options: ReadOptions | None = None,
     progress: ShareDone = lambda _share: None,
 ) -> Mosaic:
-    """Write a COG and a PNG of what is finished; the rest is nodata.
+    """Write a COG and a PNG beside it of what is finished; the rest is nodata.
 
-    Of each tile only the overview nearest to the asked pixel size is read, and few tiles are in
-    memory at the same time.
+    Of each tile only the overview nearest to the asked pixel size, one of
+    :data:`~cropmask.grid.MOSAIC_RESOLUTIONS`, is read, and few tiles are in memory at the same
+    time. ``tiles`` of the region say how large the picture is.
 
-    Parameters
-    ----------
-    tiles
-        Tiles of the region: they say how large the picture is.
-    path
-        The COG; the PNG is beside it, with ``.png`` in place of the suffix.
-    meters
-        Pixel size, one of :data:`PIXEL_SIZES`.
-
-    Raises
-    ------
-    Rejected
-        If no tile of the region is finished.
-    Misconfigured, Interrupted
-        If the results cannot be read, or the files cannot be written.
+    Raises Rejected if none of them is finished; Misconfigured and Interrupted if results cannot be
+    read, or the files cannot be written.
     """
     wanted = set(tiles)
     grid = make_grid(wanted, meters)

@@ -50,21 +50,9 @@ def make_plan(
 ) -> Plan:
     """Compare what is asked for with what is there; nothing is written.
 
-    Parameters
-    ----------
-    now
-        UTC.
-    only
-        Tiles of the region, if not all.
-    area
-        Polygons in EPSG:6933: of these tiles, only those that they reach as well.
-
-    Raises
-    ------
-    Rejected
-        If the region is unknown, a tile is not in it, or none is in the area.
-    Misconfigured, Interrupted
-        If the site cannot be used, or a server cannot be reached.
+    ``only`` are some tiles of the region, ``area`` polygons in EPSG:6933 that they reach as well.
+    Raises Rejected if the region is unknown, a tile is not in it, or none is in the area;
+    Misconfigured and Interrupted if the site cannot be used, or a server cannot be reached.
     """
     region = absolute(region) if is_region_file(region) else region
     basis = open_basis(region, site, recipe=recipe, stages=Stages(progress))

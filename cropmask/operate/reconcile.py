@@ -114,14 +114,9 @@ def reconcile(
     verify: bool = False,
     progress: CountDone = lambda _done, _all: None,
 ) -> Reconciliation:
-    """Compare the tiles of a region with what a store holds: one listing, and each item read once.
+    """Compare the tiles of a region with what a store holds: one listing, each item read once.
 
-    Parameters
-    ----------
-    expected
-        Tiles of the region.
-    verify
-        Whether to read every file and compare its SHA-256 with ``file:checksum``.
+    ``verify`` reads every file, and compares its SHA-256 with ``file:checksum``.
     """
     wanted = set(expected)
     found_datasets = find_datasets(store, product, str(period))

@@ -139,12 +139,8 @@ def resume_run(
     Wherever it is stopped and called again, every order is sent; a message that is sent twice is
     skipped by whoever gets it second. Called for a run that goes on it sends what is held.
 
-    Raises
-    ------
-    Rejected
-        If it was canceled, or a limit of it is reached that is not raised.
-    Interrupted
-        If the store or the queue fails.
+    Raises Rejected if it was canceled, or a limit of it is reached that is not raised; Interrupted
+    if the store or the queue fails.
     """
     known = load_control(store, *record.place)
     if limits.get("max_cost") is not None and known.cpu_hour_price is None:

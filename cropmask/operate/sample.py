@@ -86,10 +86,7 @@ class SampleCost:
 def open_frame(site: Site, regions: Sequence[str], period: Period, request: SampleRequest) -> Frame:
     """Finished tiles of regions on a site.
 
-    Raises
-    ------
-    Rejected
-        If nothing is finished, or tiles are missing and ``partial`` is not asked for.
+    Raises Rejected if nothing is finished, or tiles are missing and ``partial`` is not asked for.
     """
     zones = [site.region(name) for name in dict.fromkeys(regions)]
     wanted = {zone.name: (zone.product, expected_tiles(site, zone)) for zone in zones}

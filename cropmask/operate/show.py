@@ -81,10 +81,7 @@ def find_result(
 ) -> str:
     """Address of the finished result of a tile: of the latest year and version, if none is named.
 
-    Raises
-    ------
-    Rejected
-        If there is none, or there are some of several regions.
+    Raises Rejected if there is none, or there are some of several regions.
     """
     store = site.store()
     family = SERIES_FAMILY if period is not None and period.is_series else FAMILY
@@ -126,29 +123,13 @@ def draw_result(
 
     Of a series: its classes, the year of change, and how often it flickers.
 
-    Parameters
-    ----------
-    item
-        Path or address of its STAC item.
-    site
-        How results and GeoMADs are read.
-    place
-        Longitude and latitude of a place to mark.
-    kilometers
-        Edge of the square around the place that is shown; default everything.
-    bands
-        Bands to draw instead.
-    unlike
-        How land outside the training data is drawn in all of them; default like other land.
+    ``item`` is the path or address of its STAC item, ``place`` longitude and latitude of a mark,
+    with ``kilometers`` of the edge of a square around it that is shown. ``bands`` are drawn instead
+    of these; ``unlike`` says how land outside the training data is drawn in all of them.
 
-    Raises
-    ------
-    Rejected
-        If it is no item of a crop mask or a series, has no such band, or the place is not in it.
-    Misconfigured
-        If matplotlib is not installed, or access is denied.
-    Interrupted
-        If the result cannot be read.
+    Raises Rejected if it is no item of a crop mask or a series, has no such band, or the place is
+    not in it; Misconfigured if matplotlib is not installed, or access is denied; Interrupted if the
+    result cannot be read.
     """
     options = site.read_results.at(item)
     document = StacFile(load_json(item, options), item, options.zone)

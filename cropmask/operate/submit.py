@@ -53,18 +53,10 @@ def make_run(
 ) -> RunRecord:
     """The run of a plan: its new tiles, and more if asked for.
 
-    Parameters
-    ----------
-    overwrite
-        Whether to compute changed tiles anew, in place of the results that are there.
-    everything
-        Whether unchanged tiles go along, to be skipped by the workers (or, with ``overwrite``,
-        computed anew).
-    models
-        Folder of regions, if not the package's.
-    canary
-        Which tiles are done and judged before the rest: so many, spread over all of them. Where
-        there are no more, the run has none.
+    With ``overwrite`` changed tiles are computed anew, in place of the results that are there; with
+    ``everything`` unchanged tiles go along, to be skipped by the workers (or, with ``overwrite``,
+    computed anew). So many tiles of a ``canary``, spread over all, are done and judged before the
+    rest; where there are no more, the run has none.
     """
     wanted = {Need.NEW}
     wanted |= {Need.CHANGED} if overwrite else set()

@@ -23,24 +23,9 @@ WORDS: Final = ("other", "crop")
 def label_sample(sample: Sample, world: Path) -> str:
     """CSV of a sample's labels in a made-up region of several years, as a person would fill it in.
 
-    Parameters
-    ----------
-    sample
-        Points of one year, or of the change between two.
-    world
-        Folder that ``cropmask demo --years`` has made.
-
-    Returns
-    -------
-    str
-        Columns ``id``, ``lon`` and ``lat``, and those that labels of the sample are written into.
-
-    Raises
-    ------
-    Rejected
-        If a point lies outside of the region.
-    Misconfigured
-        If the world has no truth of a year, or it cannot be read.
+    ``world`` is the folder that ``cropmask demo --years`` has made. Columns are ``id``, ``lon`` and
+    ``lat``, and those that labels of the sample are written into. Raises Rejected if a point lies
+    outside of the region; Misconfigured if the world has no truth of a year, or it cannot be read.
     """
     design = sample.design
     read = [_read_truth(find_truth(world, year), sample.x, sample.y) for year in design.years]

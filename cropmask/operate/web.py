@@ -126,10 +126,7 @@ class WebMap:
 def find_web_product(store: Store, region: str | None) -> Product:
     """The product of a region in its newest version; of the only region, if none is named.
 
-    Raises
-    ------
-    Rejected
-        If there is none, or if there are several and no region is named.
+    Raises Rejected if there is none, or if there are several and no region is named.
     """
     found = {product.region: product for product in find_products(store)}
     if region is None and len(found) > 1:
@@ -164,30 +161,14 @@ def make_web(
 ) -> WebMap:
     """Write the page, and an archive of tiles for each layer and year.
 
-    Few tiles are in memory at the same time; the page is written last.
+    Few tiles are in memory at the same time; the page is written last. ``library`` is the folder of
+    :func:`~cropmask.catalog.mappage.ensure_map_library`. Of ``series``, the longest is shown as
+    change if none is named, of equal ones the newest. ``meters`` is one of
+    :data:`~cropmask.grid.WEB_RESOLUTIONS`; by default the finest of at most :data:`MAX_WEB_PIXELS`
+    pixels an edge, and none finer than the results.
 
-    Parameters
-    ----------
-    store
-        Results, of which overviews are read where pixels are larger.
-    output
-        Where to write.
-    library
-        Folder of :func:`~cropmask.catalog.mappage.ensure_map_library`.
-    figures
-        What to show beside the map.
-    series
-        Years of the series to show as change; by default the longest, of equal ones the newest.
-    meters
-        Pixel size, one of :data:`~cropmask.grid.WEB_RESOLUTIONS`; by default the finest of at most
-        :data:`MAX_WEB_PIXELS` pixels an edge, and none finer than the results.
-
-    Raises
-    ------
-    Rejected
-        If no tile is finished, or there is no such series.
-    Misconfigured, Interrupted
-        If results cannot be read, or the folder cannot be written.
+    Raises Rejected if no tile is finished, or there is no such series; Misconfigured and
+    Interrupted if results cannot be read, or the folder cannot be written.
     """
     _refuse_other_page(output)
     datasets = find_finished(store, product)

@@ -52,10 +52,7 @@ class ReportedChange:
 def parse_districts(path: Path) -> ReportedDistricts:
     """Numbers of districts in the JSON of ``cropmask report``.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read, or is something else.
+    Raises Misconfigured if the file cannot be read, or is something else.
     """
     try:
         document = _load(path)
@@ -74,10 +71,7 @@ def parse_districts(path: Path) -> ReportedDistricts:
 def parse_change(path: Path, region: str) -> ReportedChange:
     """Areas of change of a region in what ``cropmask area --change --json`` prints.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read, is something else, or of other regions.
+    Raises Misconfigured if the file cannot be read, is something else, or of other regions.
     """
     try:
         document = _load(path)
@@ -150,10 +144,7 @@ def choose_series(store: Store, product: Product, wanted: Period | None) -> Show
 
     ``wanted`` names another one by its period.
 
-    Raises
-    ------
-    Rejected
-        If there is no series of that period.
+    Raises Rejected if there is no series of that period.
     """
     found: dict[Period, list[Dataset]] = defaultdict(list)
     for dataset in find_finished(store, product.series):

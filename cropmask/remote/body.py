@@ -17,23 +17,10 @@ _EITHER: Final = 32 + zlib.MAX_WBITS
 def read_body(read: Callable[[int], bytes], packing: str, most: int, href: str) -> bytes:
     """Body of an answer, of which no more than ``most`` bytes and a little are ever unpacked.
 
-    Parameters
-    ----------
-    read
-        Gives the next bytes, none at the end.
-    packing
-        What the answer says of its encoding.
-    most
-        Bytes to stop after: a body that is longer comes back longer than this, cut.
-    href
-        Where it is from.
-
-    Raises
-    ------
-    Rejected
-        If it is packed in a way that nobody asked for.
-    Interrupted
-        If it ends before its end, or cannot be unpacked.
+    ``read`` gives the next bytes, none at the end; ``packing`` is what the answer says of its
+    encoding. A body that is longer comes back longer than ``most``, cut. Raises Rejected if it is
+    packed in a way that nobody asked for; Interrupted if it ends before its end, or cannot be
+    unpacked.
     """
     parts: list[bytes] = []
     size = 0

@@ -297,14 +297,8 @@ def open_body(
 
     Address, options and span are those of :func:`load_bytes`; a server may answer with the whole
     file, or with less. A file that is another one by now than ``version``, which an answer said
-    before, is not sent.
-
-    Raises
-    ------
-    BeyondEnd
-        If the file ends before the span.
-    Absent, Rejected, Misconfigured, Interrupted
-        As :func:`load_bytes`; Interrupted also if the file was replaced.
+    before, is not sent. Raises BeyondEnd if the file ends before the span; Interrupted also if it
+    was replaced; else as :func:`load_bytes`.
     """
     if href.startswith("s3://"):
         extra = {"IfMatch": version} if version else {}

@@ -59,23 +59,10 @@ def write_cog(
 ) -> None:
     """Write one band as a cloud-optimized GeoTIFF with overviews and, of classes, a color table.
 
-    Overviews of classes are the most frequent class, of probabilities the mean; nodata counts
-    for neither, and is what a pixel becomes that has nothing else below it.
-
-    Parameters
-    ----------
-    path
-        File to write, in a folder that exists; nothing is left of it after a failure.
-    array
-        Pixels ``(y, x)`` of the band's type.
-    box
-        Pixel grid of ``array``.
-    band
-        The band: its name, unit and kind of overview.
-    credit
-        Whom the map is owed to, in a line.
-    threads
-        Threads that compress; the bytes do not depend on it.
+    Overviews of classes are the most frequent class, of probabilities the mean; nodata counts for
+    neither, and is what a pixel becomes that has nothing else below it. Pixels are ``(y, x)`` of
+    the band's type, on the grid ``box``. The folder of ``path`` exists; nothing is left of the file
+    after a failure. The bytes do not depend on how many ``threads`` compress.
     """
     whole = array[np.newaxis]
     with _translate_encoding_errors(path), _raster(whole, box, nodata=band.nodata) as raster:

@@ -160,27 +160,11 @@ def make_figure(
     credit: str = "",
     place: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw panels that show the same ground.
+    """Draw panels of any shape that show the same ground, all of them over ``box``.
 
-    Parameters
-    ----------
-    panels
-        Pictures of any shape, all of them over ``box``.
-    box
-        What they show.
-    title
-        What they are, where and when.
-    facts
-        Lines beside the legend.
-    credit
-        Whom they are owed to.
-    place
-        Longitude and latitude of a place to mark.
-
-    Raises
-    ------
-    Misconfigured
-        If matplotlib is not installed.
+    The title says what they are, where and when; ``facts`` are lines beside the legend, ``credit``
+    whom they are owed to, ``place`` longitude and latitude of a mark. Raises Misconfigured if
+    matplotlib is not installed.
     """
     ground = measure(box)
     alone = len(panels) == 1

@@ -56,10 +56,7 @@ def make_place(product: Product, task: Task) -> Place:
 def find_item(store: Store, place: Place) -> ResultItem | None:
     """Item of a finished dataset; None if there is none.
 
-    Raises
-    ------
-    Rejected
-        If what is there is no item of ours.
+    Raises Rejected if what is there is no item of ours.
     """
     try:
         text = store.get(place.item)

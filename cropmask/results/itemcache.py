@@ -74,16 +74,9 @@ def load_items(
     before: StoredItems | None = None,
     progress: ShareDone = lambda _: None,
 ) -> StoredItems:
-    """Items of all products of a store.
+    """Items of all products of a store that workers may be writing to.
 
-    Parameters
-    ----------
-    store
-        The results; workers may be writing to it.
-    before
-        What was found earlier; else the cache beside the results is used.
-    progress
-        Told the share that is read.
+    ``before`` is what was found earlier; else the cache beside the results is used.
     """
     entries = [
         entry

@@ -144,30 +144,13 @@ def put_dataset(
 ) -> WrittenDataset:
     """Publish a dataset; the item comes last, and only if nobody else's is there.
 
-    Parameters
-    ----------
-    store, place
-        Where to.
-    facts, crop_map
-        What the item says, and the bands.
-    collection
-        Collection of the product; put beside the results if it is not there.
-    folder
-        Local folder for the files, in which bands may be already; default one of its own.
-    overwrite
-        Whether to take away an item that is there, before anything is published.
-    threads
-        Threads that compress; the bytes do not depend on it.
-    check
-        Called before the item is put; an exception from it leaves the dataset unfinished.
+    The collection of the product is put beside the results if it is not there. Bands may be in the
+    local ``folder`` already. ``overwrite`` takes away an item that is there, before anything is
+    published; the bytes do not depend on how many ``threads`` compress. An exception from
+    ``check``, called before the item is put, leaves the dataset unfinished.
 
-    Raises
-    ------
-    Rejected
-        If another result has appeared meanwhile.
-    Interrupted
-        If another one appeared while files were put: its item is removed, since files of both may
-        be mixed.
+    Raises Rejected if another result has appeared meanwhile; Interrupted if it did while files were
+    put: its item is removed, since files of both may be mixed.
     """
     with nullcontext(folder) if folder else TemporaryDirectory(prefix="cropmask-") as place_:
         local = Path(place_)

@@ -53,23 +53,12 @@ def _pixel_meters(zoom: int) -> float:
 
 
 def write_tiles(mosaic: Path, path: Path, name: str, *, only_deepest: bool = False) -> int:
-    """Cut a mosaic into a PMTiles archive; the number of its tiles.
+    """Cut a mosaic into a PMTiles archive; the number of its tiles. Equal pixels give equal bytes.
 
-    Parameters
-    ----------
-    mosaic
-        COG of one band of bytes, or of two bytes, on the grid's projection, with overviews.
-    path
-        Archive to write; equal pixels give equal bytes.
-    name
-        What it shows, for its metadata.
-    only_deepest
-        Whether values are only asked for, and not drawn: then smaller scales are left out.
-
-    Raises
-    ------
-    Misconfigured
-        If the package pmtiles is not installed, or the file cannot be written.
+    The mosaic is a COG of one band of bytes, or of two bytes, on the grid's projection, with
+    overviews. ``name`` is what it shows, for the metadata; with ``only_deepest``, where values are
+    only asked for and not drawn, smaller scales are left out. Raises Misconfigured if the package
+    pmtiles is not installed, or the file cannot be written.
     """
     require_pmtiles()
     from pmtiles.tile import Compression, TileType

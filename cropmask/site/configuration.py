@@ -44,19 +44,9 @@ def setting_name(variable: str) -> str:
 def find_config(named: object, environ: Mapping[str, str], *, search: bool = True) -> ConfigFile:
     """The file that an option names, else a variable, else the nearest from here upwards.
 
-    Parameters
-    ----------
-    named
-        Path of ``--config``; None if it is not given.
-    environ
-        Environment variables; an empty one counts as not set.
-    search
-        Whether to look in the working directory and above it, where none is named.
-
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read, has a setting that does not exist, or a value of a wrong type.
+    An empty variable counts as not set; without ``search`` there is none where none is named.
+    Raises Misconfigured if the file cannot be read, has a setting that does not exist, or a value
+    of a wrong type.
     """
     place = named or environ.get(ENV_CONFIG)
     if place:

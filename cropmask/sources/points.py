@@ -75,28 +75,15 @@ def load_points(
     limits: ReadLimits = USUAL_LIMITS,
     find_place: FindPlace | None = None,
 ) -> PointTable:
-    """Points and polygons of a file.
+    """Points and polygons of a GeoJSON, a GeoPackage, or a CSV with a header.
 
-    Parameters
-    ----------
-    path
-        GeoJSON, GeoPackage, or CSV with a header and columns ``lon`` and ``lat`` (or ``x`` and
-        ``y``), separated by commas, semicolons or tabs.
-    crs
-        Coordinate system, where the file does not say it right; default what it says, else degrees.
-    layer
-        Layer of a GeoPackage that has several.
-    limits
-        Most that is read.
-    find_place
-        Gives the degrees of a row of a CSV without coordinates; None if it has no place.
+    A CSV has columns ``lon`` and ``lat`` (or ``x`` and ``y``), separated by commas, semicolons or
+    tabs; ``find_place`` gives the degrees of a row of one without coordinates, or None. ``crs`` is
+    for files that do not say it right, default what it says, else degrees; ``layer`` for a
+    GeoPackage of several.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If it is of another kind, empty, or a row has no place in its coordinate system.
+    Raises Misconfigured if the file cannot be read; Rejected if it is of another kind, empty, or a
+    row has no place in its coordinate system.
     """
     kind = path.suffix.lower()
     if kind not in SUFFIXES:

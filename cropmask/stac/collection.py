@@ -76,24 +76,9 @@ def make_collection(
 ) -> Document:
     """STAC 1.1.0 collection of a product: ``{product}/collection.json`` below the root catalog.
 
-    It depends on the product alone, never on the tile that happens to be written first.
-
-    Parameters
-    ----------
-    region_title
-        The region in words, such as ``Eastern Africa``.
-    product
-        The product.
-    bounds
-        ``(west, south, east, north)`` of the region in degrees.
-    attribution
-        Whom the maps are owed to, and on which terms.
-    resolutions
-        Pixel sizes in meters.
-    synthetic
-        Whether the maps show the made-up world.
-    bands
-        Extra bands that maps of it may have.
+    It depends on the product alone, never on the tile that happens to be written first. The title
+    is that of the region in words, such as ``Eastern Africa``, ``bounds`` its box in degrees,
+    ``resolutions`` are pixel sizes in meters, and ``bands`` extra ones that maps of it may have.
     """
     description = _describe_product(product, region_title, bands)
     what = "Change of cropland" if product.is_series else "Cropland extent"

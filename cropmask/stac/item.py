@@ -48,10 +48,7 @@ def make_item(
 
     ``valid`` says where the bands are not nodata; without it the item covers the tile.
 
-    Raises
-    ------
-    ValueError
-        If a file is missing, too many, or has another name than its asset.
+    Raises ValueError if a file is missing, too many, or has another name than its asset.
     """
     expected = {key: facts.file_name(key) for key in find_assets(facts.data_bands)}
     if {key: file.name for key, file in files.items()} != expected:

@@ -118,14 +118,8 @@ def prepare(
     Parameters are those of :func:`~cropmask.tile.run.run_tile`; ``identify`` tells the contents of
     files apart.
 
-    Raises
-    ------
-    Rejected
-        If the region is unknown, the tile is outside it, or its inputs are not as they must be.
-    Misconfigured
-        If the site cannot be used.
-    Interrupted
-        If a server cannot be reached.
+    Raises Rejected if the region is unknown, the tile is outside it, or its inputs are not as they
+    must be; Misconfigured if the site cannot be used; Interrupted if a server cannot be reached.
     """
     stages = stages or Stages()
     if basis is None:

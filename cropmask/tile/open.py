@@ -128,14 +128,8 @@ def open_result(
     where none are named, of a series all, and ``options`` those of
     :attr:`cropmask.site.site.Site.read`.
 
-    Raises
-    ------
-    Rejected
-        If the address holds no item of a crop mask, or it has no such band.
-    Misconfigured
-        If access is denied.
-    Interrupted
-        If it cannot be read now.
+    Raises Rejected if the address holds no item of a crop mask, or it has no such band;
+    Misconfigured if access is denied; Interrupted if it cannot be read now.
     """
     options = (options or ReadOptions()).at(item)
     document = load_json(item, options)

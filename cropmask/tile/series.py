@@ -158,10 +158,8 @@ def require_series(site: Site, region: Region, period: Period) -> RegionSeries:
 def prepare_series(task: Task, basis: Basis, fitted: RegionSeries, store: Store) -> SeriesJob:
     """Check a task and find the maps of its years; nothing is computed or written.
 
-    Raises
-    ------
-    Rejected
-        If the tile is outside the region, too few years have a map, or one is not as it must be.
+    Raises Rejected if the tile is outside the region, too few years have a map, or one is not as it
+    must be.
     """
     task.period.check_series()
     require_inside(basis, task)
@@ -257,14 +255,9 @@ def run_series(
     Parameters and result are those of :func:`~cropmask.tile.run.run_tile`: the period is of
     several years, whose maps the site has.
 
-    Raises
-    ------
-    Rejected
-        If the task is wrong, too few years have a map, or another result is in its place.
-    Misconfigured
-        If the site cannot be used, or nothing was fitted to the region.
-    Interrupted
-        If reading or writing fails.
+    Raises Rejected if the task is wrong, too few years have a map, or another result is in its
+    place; Misconfigured if the site cannot be used, or nothing was fitted to the region;
+    Interrupted if reading or writing fails.
     """
     stages = stages or open_stages(site.memory)
     store = site.store()

@@ -76,17 +76,9 @@ def count_by_percent(held: HeldOut, threshold: float) -> PercentCounts:
 def calibrate(groupings: Sequence[Sequence[HeldOut]], threshold: float) -> Reliability | None:
     """Choose, fit and judge a table on held-out groups.
 
-    Parameters
-    ----------
-    groupings
-        Folds of whole groups, for each of several ways to put the groups into folds.
-    threshold
-        Threshold of the model, to which the odds of ``prob`` are moved.
-
-    Returns
-    -------
-    Reliability
-        None if a grouping has fewer than :data:`LEAST_FOLDS` folds, or all samples one class.
+    ``groupings`` are folds of whole groups, for each of several ways to put the groups into folds;
+    the odds of ``prob`` are moved to the threshold of the model. None if a grouping has fewer than
+    :data:`LEAST_FOLDS` folds, or all samples one class.
     """
     counts = [[count_by_percent(fold, threshold) for fold in folds] for folds in groupings]
     every = _sum([fold for folds in counts for fold in folds])

@@ -108,14 +108,8 @@ def compare(
     """Compare recipes with the published forest; the same input gives the same figures.
 
     The robust recipe chooses its features, learner and threshold anew from the training rows of
-    every fold.
-
-    Parameters
-    ----------
-    recipes
-        ``forest`` takes part in any case, and is fitted once a fold.
-    done
-        Called after each fold; there are ``plan.count`` of them.
+    every fold; ``forest`` takes part in any case, and is fitted once a fold. ``done`` is called
+    after each fold; there are ``plan.count`` of them.
     """
     region, samples, groups = plan.region, plan.samples, plan.groups
     others = [recipe for recipe in dict.fromkeys(recipes) if recipe != BASE]

@@ -203,23 +203,10 @@ def choose(
     rows: NDArray[np.int64] | None = None,
     threshold: float | None = None,
 ) -> Chosen:
-    """The best candidate on held-out groups of some rows, and its threshold.
+    """The best candidate on held-out groups of some rows, and its threshold, unless one is given.
 
-    Parameters
-    ----------
-    groups
-        ``(row,)`` of all samples.
-    by
-        What they are.
-    rows
-        Rows to choose on, all others are not looked at; None for all.
-    threshold
-        Taken instead of the best one, if it is given.
-
-    Raises
-    ------
-    Rejected
-        If the rows make no folds with both classes.
+    ``groups`` are ``(row,)`` of all samples, and ``by`` says what they are; of ``rows`` all others
+    are not looked at. Raises Rejected if they make no folds with both classes.
     """
     rows = np.arange(len(samples.labels)) if rows is None else rows
     labels = samples.labels[rows]

@@ -113,12 +113,8 @@ def load_samples(path: Path) -> Samples:
     also name :data:`ORIGIN`, and expressions of :mod:`cropmask.core.formulas`. Lines after it that
     begin with ``#`` are remarks.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If it is not a complete table of finite numbers with both classes.
+    Raises Misconfigured if the file cannot be read; Rejected if it is not a complete table of
+    finite numbers with both classes.
     """
     data, lines = _load_lines(path)
     columns = _parse_header(path, lines)
@@ -185,12 +181,8 @@ def load_coordinates(path: Path, rows: int) -> NDArray[np.float64]:
 
     The text file has two columns; a header line that begins with ``#`` is skipped.
 
-    Raises
-    ------
-    Misconfigured
-        If the file cannot be read.
-    Rejected
-        If it has not one pair of finite numbers for each sample.
+    Raises Misconfigured if the file cannot be read; Rejected if it has not one pair of finite
+    numbers for each sample.
     """
     _, lines = _load_lines(path)
     has_header = bool(lines[:1]) and lines[0].startswith("#")
