@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,16 +77,6 @@ _server_options = options.combine(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Listening:
-    """Where a server listens, and who may ask it."""
-
-    port: int
-    host: str
-    others: tuple[str, ...]
-    origins: tuple[str, ...]
-
-
 def _open_place(place: str) -> tuple[Site, Store]:
     """Site and store of a place of results, whatever environment is configured."""
     site = options.open_site({"output": place, "env": "local", "config": options.given_config()})
@@ -95,7 +84,7 @@ def _open_place(place: str) -> tuple[Site, Store]:
 
 
 def _serve(
-    make_app: Callable[[Visitors], Any], where: _Listening, about: str, *, launch: bool = False
+    make_app: Callable[[Visitors], Any], where: dict[str, Any], about: str, *, launch: bool = False
 ) -> None:
     """Serve an application until a signal comes; says where as soon as it can be reached."""
     from cropmask.catalog.guard import make_visitors
@@ -106,8 +95,9 @@ def _serve(
         if launch:
             click.launch(f"{address}/")
 
-    bound = open_socket(where.host, where.port)
-    visitors = make_visitors(where.host, bound, others=where.others, origins=where.origins)
+    host = where["host"]
+    bound = open_socket(host, where["port"])
+    visitors = make_visitors(host, bound, others=where["others"], origins=where["origins"])
     serve(make_app(visitors), bound, print_address)
 
 
@@ -307,7 +297,7 @@ def serve_catalog(place: str, assets: AssetPlaces, **where: Any) -> None:  # noq
         raise _no_catalog(site, store.uri(ROOT_KEY))
     count = f"{len(found.collections)} collections, {len(found)} items"
     about = f"STAC API at {{address}}/  {count}"
-    _serve(partial(make_api_app, api, store), _Listening(**where), about)
+    _serve(partial(make_api_app, api, store), where, about)
 
 
 @click.command()
@@ -349,7 +339,7 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
             with show_progress() as progress:
                 library = ensure_map_library(site.cache, progress)
             make_map = partial(make_map_app, store, library)
-            _serve(make_map, _Listening(**where), "{address}/", launch=launch)
+            _serve(make_map, where, "{address}/", launch=launch)
             return
         raise _no_catalog(site, store.uri(ROOT_KEY))
     browser = None
@@ -360,7 +350,7 @@ def browse(place: str, plain: bool, build_only: bool, launch: bool, **where: Any
         except CropmaskError as error:
             click.echo(f"{error}. Plain pages are shown instead.", err=True)
     make_app = partial(make_browser_app, store, browser, title="Cropland extent")
-    _serve(make_app, _Listening(**where), "{address}/", launch=launch)
+    _serve(make_app, where, "{address}/", launch=launch)
 
 
 @contextmanager

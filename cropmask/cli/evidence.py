@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from cropmask.remote.limits import ReadLimits
     from cropmask.site.site import Site
 
-_SITE: Final = ("env", "catalog", "output", "models", "config")
-"""Options that say where things are."""
 
 label_options = options.combine(
     click.option(
@@ -112,11 +110,6 @@ def check_districts(given: Mapping[str, Any]) -> None:
         raise click.UsageError("--name-column is of --districts")
 
 
-def open_site_of(given: Mapping[str, Any]) -> Site:
-    """Site of a command's options."""
-    return options.open_site({name: given[name] for name in _SITE})
-
-
 def load_given_districts(given: Mapping[str, Any], limits: ReadLimits) -> Districts | None:
     """Districts of a command's options; tells which are several polygons of one name."""
     from cropmask.assess.districts import load_districts
@@ -137,7 +130,7 @@ def open_request(given: Mapping[str, Any]) -> tuple[Site, AssessRequest]:
     from cropmask.assess.labelpoints import PointColumns
     from cropmask.operate.assessment import AssessRequest
 
-    site = open_site_of(given)
+    site = options.open_site(options.pick_site_options(given))
     limits = site.read.limits
     return site, AssessRequest(
         sample=given["sample"],

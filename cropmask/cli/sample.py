@@ -10,7 +10,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
-from cropmask.cli.evidence import check_districts, load_given_districts, open_site_of
+from cropmask.cli.evidence import check_districts, load_given_districts
 from cropmask.cli.output import print_result, put_file, put_text, refuse_other_file
 from cropmask.errors import write_command
 from cropmask.operate.formats import format_bytes, format_count, format_duration
@@ -150,7 +150,7 @@ def sample(**given: Any) -> None:  # noqa: ANN401 (options)
     """
     from cropmask.operate.sample import find_cost, make_sample, open_frame
 
-    site = open_site_of(given)
+    site = options.open_site(options.pick_site_options(given))
     _check_options(given)
     request = _make_request(given, site.read.limits)
     frame = open_frame(site, given["regions"], given["period"], request)
