@@ -263,26 +263,18 @@ def _outside(task: Task, region: Region, inputs: Inputs) -> str:
     )
 
 
-class Keyed(Protocol):
+class _Keyed(Protocol):
     """What is to be made: a map's job, or that of a series."""
 
     @property
-    def place(self) -> Place:
-        """Where its result goes."""
-        ...
-
+    def place(self) -> Place: ...
     @property
-    def parts(self) -> RunKeyParts:
-        """Parts of its run key."""
-        ...
-
+    def parts(self) -> RunKeyParts: ...
     @property
-    def words(self) -> Mapping[str, str]:
-        """Those that have words."""
-        ...
+    def words(self) -> Mapping[str, str]: ...
 
 
-def find_same(store: Store, job: Keyed) -> ResultItem | None:
+def find_same(store: Store, job: _Keyed) -> ResultItem | None:
     """Item of the same run key, if the task is done already.
 
     Raises Rejected if a result with another run key is in its place.

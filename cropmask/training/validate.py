@@ -132,20 +132,6 @@ def count_folds(region: Region, coordinates: NDArray[np.float64] | None) -> int:
     return count
 
 
-def cross_validate(
-    samples: Samples,
-    recipe: Recipe,
-    training: Training,
-    design: Design,
-    *,
-    jobs: int = 1,
-) -> Scores:
-    """Scores of a recipe on the folds of one design; Rejected if none of them has both classes."""
-    with limit_threads():
-        groups, _ = find_groups(samples, None)
-    return _Trial(samples, recipe, training, groups, None, jobs, lambda: None).run(design)[0]
-
-
 def score_coordinates(
     samples: Samples, coordinates: NDArray[np.float64], folds: Iterable[Fold]
 ) -> Coordinates:

@@ -5,13 +5,13 @@ import pytest
 
 from cropmask.errors import Rejected
 from cropmask.region.region import Region, Training, load_region
-from cropmask.training.figures import load_published
+from cropmask.training.figures import Scores, load_published
 from cropmask.training.folds import find_groups, random_folds
-from cropmask.training.samples import load_coordinates, load_samples
+from cropmask.training.samples import Samples, load_coordinates, load_samples
 from cropmask.training.validate import (
     Design,
+    _Trial,
     count_folds,
-    cross_validate,
     score_coordinates,
     validate,
 )
@@ -91,11 +91,18 @@ def test_the_baseline_sees_the_same_folds_and_nothing_but_places() -> None:
     assert found.sd == pytest.approx(np.std(accuracy), abs=1e-4)
 
 
+def score(samples: Samples, training: Training, count: int) -> Scores:
+    """Scores of the forest on random folds alone."""
+    groups, _ = find_groups(samples, None)
+    trial = _Trial(samples, "forest", training, groups, None, 1, lambda: None)
+    return trial.run(Design("random", random_folds(len(samples.labels), count)))[0]
+
+
 def test_no_signal_scores_one_half() -> None:
     samples = make_samples(600)
     shuffled = np.random.default_rng(0).permutation(samples.labels)
     noise = type(samples)(samples.names, samples.features, shuffled, "")
-    found = cross_validate(noise, "forest", TRAINING, Design("random", random_folds(600, 3)))
+    found = score(noise, TRAINING, 3)
     assert abs(found.balanced_accuracy.mean - 0.5) < 0.06
 
 
@@ -124,8 +131,7 @@ def test_coordinates_alone_score_high_on_random_folds() -> None:
 def test_published_random_figures_are_reproduced(name: str) -> None:
     region, samples = load_region(name), load_samples(shared(f"training/{name}.txt"))
     published = next(cv for cv in load_published()[name].cross_validations if cv.kind == "random")
-    folds = random_folds(len(samples.labels), region.training.folds)
-    found = cross_validate(samples, "forest", region.training, Design("random", folds))
+    found = score(samples, region.training, region.training.folds)
     assert found.balanced_accuracy.mean == pytest.approx(published.balanced_accuracy, abs=0.02)
     assert found.f1.mean == pytest.approx(published.f1, abs=0.02)
     assert found.auc.mean == pytest.approx(published.auc, abs=0.02)
