@@ -36,19 +36,10 @@ def translate_missing_packages() -> Iterator[None]:
         raise Misconfigured("scikit-learn is not installed: pip install scikit-learn") from None
 
 
-class RecipeList(click.ParamType[tuple[str, ...]]):
-    """Names of recipes with commas between them."""
-
-    name = "recipes"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Recipes of a text, each once."""
-        if isinstance(value, tuple):
-            return value
-        words = [word.strip() for word in str(value).split(",")]
-        return tuple(dict.fromkeys(options.RECIPE.convert(word, param, ctx) for word in words))
+def _read_recipes(text: str) -> tuple[str, ...]:
+    """Recipes with commas between them, each once."""
+    words = (options.RECIPE.convert(word.strip(), None, None) for word in text.split(","))
+    return tuple(dict.fromkeys(words))
 
 
 _sample_options = options.combine(
@@ -162,7 +153,7 @@ def train(
 @click.option(
     "--recipes",
     "compared",
-    type=RecipeList(),
+    type=options.parsed("recipes", _read_recipes),
     metavar="RECIPE,...",
     help="Compare these with the published forest on the same folds instead, such as "
     "'forest,boosted,robust'; takes minutes, the card stays as it is.",

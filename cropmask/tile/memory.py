@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from odc.geo.geobox import GeoBox
@@ -69,26 +70,19 @@ def plan_memory(box: GeoBox, memory: int | None, bands: Collection[str] = ()) ->
     )
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryGuard:
-    """Ends a run that grew over its limit, before the kernel ends the whole container."""
+def guard_memory(limit: int | None) -> None:
+    """End a run that grew over its limit, before the kernel ends the whole container.
 
-    limit: int | None
-    """Bytes that no file backs; None for no limit."""
-
-    def check(self) -> None:
-        """Look at the memory of this process.
-
-        Raises OutOfMemory if it is more than the limit.
-        """
-        used = find_anonymous_memory()
-        if self.limit is not None and used > self.limit:
-            raise OutOfMemory(
-                f"{used / 1e9:.2f} GB of memory in use while the limit is "
-                f"{self.limit / 1e9:.2f} GB: give --memory more, or fewer --threads"
-            )
+    Raises OutOfMemory if this process has more bytes that no file backs.
+    """
+    used = find_anonymous_memory()
+    if limit is not None and used > limit:
+        raise OutOfMemory(
+            f"{used / 1e9:.2f} GB of memory in use while the limit is "
+            f"{limit / 1e9:.2f} GB: give --memory more, or fewer --threads"
+        )
 
 
 def open_stages(memory: int | None, progress: Progress = tell_nobody) -> Stages:
     """Stages of a run that stays below a memory limit in bytes."""
-    return Stages(progress, MemoryGuard(memory).check)
+    return Stages(progress, partial(guard_memory, memory))

@@ -21,7 +21,7 @@ from cropmask.machine.limits import (
     parse_memory,
 )
 from cropmask.machine.stages import Stages, format_uses
-from cropmask.tile.memory import MemoryGuard
+from cropmask.tile.memory import guard_memory
 
 
 @pytest.mark.parametrize(
@@ -223,5 +223,5 @@ def test_the_guard_ends_a_run_that_grew_over_its_limit_but_not_one_that_is_done(
     with stages.stage("write"):
         grown.append("much")  # what is published is done, whatever memory it took
     with pytest.raises(OutOfMemory, match=r"limit is 0\.00 GB"):
-        MemoryGuard(1).check()
-    MemoryGuard(None).check()
+        guard_memory(1)
+    guard_memory(None)
