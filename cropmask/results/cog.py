@@ -166,30 +166,36 @@ def set_colors(raster: Any, band: Band) -> None:  # noqa: ANN401 (rasterio is un
         raster.write_colormap(1, {**band.opaque_palette, NODATA: TRANSPARENT})
 
 
-def open_raw(path: Path, box: GeoBox, band: Band, tags: Mapping[str, str], **options: str) -> Any:  # noqa: ANN401 (rasterio is untyped)
+@contextlib.contextmanager
+def open_raw(
+    path: Path, box: GeoBox, band: Band, tags: Mapping[str, str], **options: str
+) -> Iterator[Any]:
     """A file to fill part by part, for :func:`copy_cog`; what is never written reads as nodata."""
     height, width = box.shape
-    raster = rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=1,
-        height=height,
-        width=width,
-        dtype=band.dtype,
-        nodata=band.nodata,
-        crs=str(box.crs),
-        transform=box.transform,
-        tiled=True,
-        blockxsize=BLOCK,
-        blockysize=BLOCK,
-        SPARSE_OK="TRUE",
-        BIGTIFF="IF_SAFER",
-        **options,
-    )
-    raster.update_tags(**tags)
-    set_colors(raster, band)
-    return raster
+    with (
+        _translate_encoding_errors(path),
+        rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            count=1,
+            height=height,
+            width=width,
+            dtype=band.dtype,
+            nodata=band.nodata,
+            crs=str(box.crs),
+            transform=box.transform,
+            tiled=True,
+            blockxsize=BLOCK,
+            blockysize=BLOCK,
+            SPARSE_OK="TRUE",
+            BIGTIFF="IF_SAFER",
+            **options,
+        ) as raster,
+    ):
+        raster.update_tags(**tags)
+        set_colors(raster, band)
+        yield raster
 
 
 def copy_cog(source: Path, path: Path, band: Band, *, threads: int = 1) -> None:
@@ -308,7 +314,11 @@ def _translate_encoding_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (RasterioError, CPLE_BaseError) as error:
-        raise Interrupted(f"{path} cannot be encoded: {error}", reason=Reason.ENCODING) from None
+        raise Interrupted(
+            f"{path} cannot be encoded ({error.__cause__ or error}): see that there is space for "
+            "it, and run again",
+            reason=Reason.ENCODING,
+        ) from None
     except CropmaskError:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

@@ -330,6 +330,50 @@ def test_a_file_that_the_kernel_cuts_short_is_an_error(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+_FULL_RAW = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from rasterio.windows import Window
+from cropmask.errors import Interrupted
+from cropmask.results.cog import copy_cog, open_raw
+from cropmask.product import PROB
+from tests.unit.results.test_cog import square
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+array = np.random.default_rng(0).integers(0, 101, (1024, 1024), dtype=np.uint8)
+raw, path = Path(sys.argv[1]), Path(sys.argv[2])
+def write():
+    with open_raw(raw, square(1024), PROB, {}, compress="DEFLATE") as raster:
+        for row in (0, 512):
+            raster.write(array[row:row + 512], 1, window=Window(0, row, 1024, 512))
+    copy_cog(raw, path, PROB)
+write()
+whole = raw.stat().st_size
+path.unlink()
+for share in (0.01, 0.5, 0.8, 0.99, 0.9999):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(whole * share), resource.RLIM_INFINITY))
+    try:
+        write()
+    except Interrupted as error:
+        assert "see that there is space for it" in str(error), error
+        assert not path.exists(), share
+    else:
+        sys.exit(f"a file cut to {share} passed for whole")
+"""
+
+
+def test_a_file_of_parts_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
+    """Whether GDAL says so as it writes, or only as it reads what it closed without a word."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_RAW, str(tmp_path / "raw.tif"), str(tmp_path / "a.tif")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_file_facts(tmp_path: Path) -> None:
     path = tmp_path / "b.bin"
     path.write_bytes(b"abc" * 500_000)
