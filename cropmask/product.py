@@ -58,7 +58,7 @@ class ClassValue:
     color: Rgba
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
     """One band of a product."""
 
@@ -67,11 +67,11 @@ class Band:
     title: str
     description: str
     unit: str
-    classes: tuple[ClassValue, ...]
+    classes: tuple[ClassValue, ...] = ()
     """Classes without nodata; empty for a continuous band."""
-    ramp: tuple[tuple[int, Rgba], ...]
+    ramp: tuple[tuple[int, Rgba], ...] = ()
     """Color stops (value, color) of a continuous band; empty for a class band."""
-    ramp_name: str | None
+    ramp_name: str | None = None
     """Name by which other programs know nearly the same ramp; None for a class band."""
     aliases: tuple[str, ...]
     """Other names in the Open Data Cube, as published."""
@@ -133,8 +133,6 @@ MASK: Final = Band(
     description="Cropland by pixel: 1 where more than half of the model's vote is crop, else 0.",
     unit="1",
     classes=_crop_classes("#00FF00"),
-    ramp=(),
-    ramp_name=None,
     aliases=("crop_mask", "MASK"),
     overview="mode",
 )
@@ -146,7 +144,6 @@ PROB: Final = Band(
         "over 50 exactly where mask is 1."
     ),
     unit="percent",
-    classes=(),
     ramp=tuple((10 * i, _opaque(code)) for i, code in enumerate(_RAMP)),
     ramp_name="inferno",
     aliases=("crop_prob", "PROB"),
@@ -161,8 +158,6 @@ FILTERED: Final = Band(
     ),
     unit="1",
     classes=_crop_classes("#FFFF00"),
-    ramp=(),
-    ramp_name=None,
     aliases=("mode",),
     overview="mode",
 )
@@ -188,7 +183,6 @@ CALIBRATED: Final = Band(
         "trained on; the vote itself where the model has no such table."
     ),
     unit="percent",
-    classes=(),
     ramp=PROB.ramp,
     ramp_name=PROB.ramp_name,
     aliases=("crop_calibrated",),
@@ -202,7 +196,6 @@ SPREAD: Final = Band(
         "rest have one half each. Errors are where it is high."
     ),
     unit="percent",
-    classes=(),
     ramp=tuple((10 * i, _opaque(code)) for i, code in enumerate(_DOUBT)),
     ramp_name="viridis",
     aliases=("crop_spread",),
@@ -217,7 +210,6 @@ DISSIMILARITY: Final = Band(
         f"cells of {CELL_METERS} m."
     ),
     unit="percent",
-    classes=(),
     ramp=(
         (LIKE, _opaque("#fff7ec")),
         (LIKE + 1, _opaque("#fdbb84")),
@@ -243,7 +235,6 @@ def _count_band(name: str, title: str, description: str, unit: str) -> Band:
         title=title,
         description=description,
         unit=unit,
-        classes=(),
         ramp=((0, _opaque("#440154")), (MOST_SERIES, _opaque("#fde725"))),
         ramp_name="viridis",
         aliases=(f"crop_{name}",),
@@ -258,7 +249,6 @@ def _year_band(name: str, title: str, description: str) -> Band:
         title=title,
         description=f"{description}; 0 where there is none.",
         unit="year",
-        classes=(),
         ramp=_YEAR_RAMP,
         ramp_name="viridis",
         aliases=(f"crop_{name}",),
@@ -275,7 +265,6 @@ HISTORY: Final = Band(
         "where the second is, and so on."
     ),
     unit="1",
-    classes=(),
     ramp=((0, _opaque("#000000")), (2**MOST_SERIES - 1, _opaque("#ffffff"))),
     ramp_name="gray",
     aliases=("crop_history",),
@@ -297,8 +286,6 @@ CHANGE_CLASS: Final = Band(
         ClassValue(3, "loss", "No longer cropland", _opaque("#D6604D")),
         ClassValue(4, "uncertain", "Uncertain", _opaque("#F4D35E")),
     ),
-    ramp=(),
-    ramp_name=None,
     aliases=("crop_change",),
     overview="mode",
 )

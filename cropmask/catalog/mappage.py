@@ -60,12 +60,7 @@ def map_library_folder(cache: Path) -> Path:
 def ensure_map_library(cache: Path, progress: Progress = tell_nobody) -> Path:
     """Folder of MapLibre and the reader of archives; fetched on first use.
 
-    Raises
-    ------
-    Misconfigured
-        Without Node.js, or if the cache cannot be written.
-    Interrupted
-        If npm cannot fetch them.
+    Raises as :func:`~cropmask.catalog.npm.keep`.
     """
     folder = map_library_folder(cache)
     if folder.is_dir():

@@ -65,14 +65,8 @@ def _doubt_node() -> str | None:
 def keep(folder: Path, title: str, make: Callable[[Path], Path]) -> Path:
     """A folder of a cache that is not there yet, as ``make`` leaves it in another one.
 
-    ``title`` names in an error what is kept.
-
-    Raises
-    ------
-    Misconfigured
-        Without Node.js, or if the cache cannot be written.
-    Interrupted
-        If npm cannot fetch what is needed.
+    ``title`` names in an error what is kept. Raises Misconfigured without Node.js, or if the cache
+    cannot be written; Interrupted if npm cannot fetch what is needed.
     """
     require_node()
     cache = folder.parent

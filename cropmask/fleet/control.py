@@ -185,12 +185,8 @@ def control_folder(product: str, period: str, run: str) -> str:
 def load_control(store: Store, product: str, period: str, run: str) -> RunControl:
     """The last word about a run; that it is running if nobody has said anything.
 
-    Raises
-    ------
-    Rejected
-        If the document is none; the message names it.
-    Misconfigured, Interrupted
-        If the store refuses or fails.
+    Raises Rejected, which names the document, if it is none; Misconfigured and Interrupted if the
+    store refuses or fails.
     """
     folder = control_folder(product, period, run)
     names = (entry.key.removeprefix(folder) for entry in store.list(folder))

@@ -57,23 +57,11 @@ def map_series(
 ) -> MappedSeries:
     """Make the series of a region; what is done already is skipped, so it can be stopped anywhere.
 
-    Parameters
-    ----------
-    only
-        Tiles of the region, if not all.
-    gain, loss
-        Rates a year in place of those that are fitted.
-    overwrite
-        Whether to replace tiles with another run key.
+    ``only`` are some tiles of the region, ``gain`` and ``loss`` rates a year in place of those that
+    are fitted; ``overwrite`` replaces tiles with another run key.
 
-    Raises
-    ------
-    Rejected
-        If no tile can be made.
-    Misconfigured
-        If the site cannot be used.
-    Interrupted
-        If reading or writing fails.
+    Raises Rejected if no tile can be made; Misconfigured if the site cannot be used; Interrupted if
+    reading or writing fails.
     """
     zone = site.region(region)
     fit = fit_region_series(zone, period, site, gain=gain, loss=loss, progress=progress)

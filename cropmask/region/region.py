@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -343,16 +344,17 @@ def model_table(recipe: Recipe, file: str, sha256: str) -> str:
 def load_toml(path: Path, what: str, most: int = MAX_CHARACTERS) -> tuple[str, dict[str, Any]]:
     """Text and document of a TOML file of so many characters at most.
 
-    ``what`` it is called where it cannot be used.
-
-    Raises
-    ------
-    Misconfigured
-        If it cannot be read, or is no TOML.
+    ``what`` it is called where it cannot be used, which is Misconfigured.
     """
-    try:
+    with _name_file(what, path):
         text = _read_text(path, most)
         return text, tomllib.loads(text)
+
+
+@contextmanager
+def _name_file(what: str, path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Misconfigured(f"{what} {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -361,18 +363,12 @@ def load_toml(path: Path, what: str, most: int = MAX_CHARACTERS) -> tuple[str, d
 
 def _read_region(path: Path) -> Region:
     _, document = load_toml(path, "region file")
-    try:
+    with _name_file("region file", path):
         problems = [*_check_boundary(document, path.parent)]
         try:
             region = Region.model_validate(document).resolved(path.parent)
         except ValidationError as error:
             problems = [*_describe_problems(error), *problems]
-    except OSError as error:
-        raise Misconfigured(f"region file {path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise Misconfigured(
-            f"region file {path} is not valid TOML: {_describe_syntax(error)}"
-        ) from None
     if problems:
         raise Misconfigured(f"region file {path}: {'; '.join(problems)}")
     region._file = path.absolute()

@@ -233,7 +233,6 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     ),
     contract.ENV_VERIFY_INPUTS: _Kind("true, false or 'all'", _encode_verify),
     contract.ENV_SEAMLESS: _FLAG,
-    contract.ENV_SEAMLESS: _FLAG,
     contract.ENV_STRICT_INPUTS: _FLAG,
     contract.ENV_TRUST_CATALOG: _FLAG,
     contract.ENV_LIMITS: _Kind("a table of numbers, such as {pages = 500}", _encode_limits),

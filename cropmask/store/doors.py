@@ -12,10 +12,7 @@ from cropmask.store.protocol import Store, StoreOptions
 def check_store_address(url: str) -> str:
     """The address of a store as it is given.
 
-    Raises
-    ------
-    Misconfigured
-        If it is neither a folder nor ``s3://``, or seems to be misspelled.
+    Raises Misconfigured if it is neither a folder nor ``s3://``, or seems to be misspelled.
     """
     doubt = doubt_address(url, ("s3", "file"))
     is_empty = not url.removeprefix("file://").removeprefix("s3://").strip()
