@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from cropmask.core.series import mix_neighbors, uses_neighbors
 from cropmask.core.seriesfit import FOLDS, fit_series
 from cropmask.errors import Reason, Rejected
-from cropmask.grid import Tile, geobox, tiles_within
+from cropmask.grid import Tile, geobox
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.operate.fitcolors import choose_tiles, choose_windows
+from cropmask.operate.reconcile import expected_tiles
 from cropmask.pixels.gdal import GdalRaster, open_reading_threads
 from cropmask.pixels.resultrows import read_result_window
 from cropmask.pixels.verify import expect_file, verify_files
@@ -36,7 +37,6 @@ from cropmask.results.seriesfile import (
     series_key,
 )
 from cropmask.site.site import Site
-from cropmask.sources.boundary import load_boundary
 from cropmask.stac.item import ResultItem
 from cropmask.store.protocol import Store
 from cropmask.task import Period, Task
@@ -177,8 +177,7 @@ class _Maps:
 
 def _find_maps(site: Site, region: Region, period: Period, mapped: Sequence[Dataset]) -> _Maps:
     store, product = site.store(), region.product
-    boundary = load_boundary(site.inputs(region).boundary, site.read.limits)
-    wanted = set(tiles_within(boundary))
+    wanted = set(expected_tiles(site, region))
     by_tile: dict[Tile, list[Dataset]] = {}
     for dataset in mapped:
         if dataset.tile in wanted:
