@@ -29,7 +29,7 @@ from rasterio.windows import Window
 from cropmask.core.cropmap import CropMap, ValidArea
 from cropmask.core.extras import is_unlike
 from cropmask.errors import CropmaskError, Interrupted, Reason
-from cropmask.product import FILTERED, MASK, NODATA, TRANSPARENT, Band, Rgba
+from cropmask.product import FILTERED, NODATA, TRANSPARENT, Band, Rgba
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.stac.facts import FileFacts
 from cropmask.stac.footprint import thumbnail_box
@@ -87,15 +87,10 @@ def _save_band(raster: Any, path: Path, band: Band, threads: int) -> None:  # no
     )
 
 
-def write_visual(path: Path, crop_map: CropMap, box: GeoBox, small: GeoBox) -> None:
-    """Write the mask in its published color as a small RGBA cloud-optimized GeoTIFF."""
-    write_small(path, crop_map.mask, MASK, box, small)
-
-
-def write_small(
+def write_visual(
     path: Path, pixels: NDArray[np.uint8], band: Band, box: GeoBox, small: GeoBox
 ) -> None:
-    """Write a band of classes in its colors as a small RGBA cloud-optimized GeoTIFF.
+    """Write a band of classes in its published colors as a small RGBA cloud-optimized GeoTIFF.
 
     A pixel of it is the most frequent class of the pixels below: what has a color is opaque,
     everything else transparent. ``small`` is its grid, ``box`` that of the map.

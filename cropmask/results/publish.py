@@ -14,14 +14,13 @@ from odc.geo.geobox import GeoBox
 
 from cropmask.core.cropmap import CropMap, ValidArea, find_valid
 from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.product import CHANGE_CLASS, DISSIMILARITY, Product, find_band, with_extras
+from cropmask.product import CHANGE_CLASS, DISSIMILARITY, MASK, Product, find_band, with_extras
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.results.cog import (
     load_file_facts,
     reduce_for_thumbnail,
     write_cog,
     write_picture,
-    write_small,
     write_thumbnail,
     write_visual,
 )
@@ -109,7 +108,7 @@ def _write_maps(
             pixels = crop_map.band(band.name)
             credit = facts.attribution.line
             write_cog(paths[band.name], pixels, facts.box, band, credit=credit, threads=threads)
-    write_visual(paths["visual"], crop_map, facts.box, facts.visual_box)
+    write_visual(paths["visual"], crop_map.mask, MASK, facts.box, facts.visual_box)
     likeness = paths.get(DISSIMILARITY.name)
     write_thumbnail(paths["thumbnail"], crop_map, facts.box, valid, likeness)
     return paths
@@ -182,7 +181,7 @@ def put_series(
     valid = find_valid(classes)
     paths = {band.name: folder / facts.file_name(band.name) for band in facts.data_bands}
     paths |= {key: folder / facts.file_name(key) for key in ("visual", "thumbnail")}
-    write_small(paths["visual"], classes, CHANGE_CLASS, facts.box, facts.visual_box)
+    write_visual(paths["visual"], classes, CHANGE_CLASS, facts.box, facts.visual_box)
     small = reduce_for_thumbnail(classes, facts.box, valid)
     write_picture(paths["thumbnail"], small, CHANGE_CLASS)
     files = _describe_files(folder, facts, paths)

@@ -135,7 +135,7 @@ def digests(folder: Path, threads: int) -> dict[str, str]:
         write_cog(
             folder / f"{band.name}.tif", getattr(crop_map, band.name), box, band, threads=threads
         )
-    write_visual(folder / "visual.tif", crop_map, box, visual_box(box))
+    write_visual(folder / "visual.tif", crop_map.mask, MASK, box, visual_box(box))
     write_thumbnail(folder / "thumbnail.png", crop_map, box)
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
@@ -174,7 +174,7 @@ def test_visual_box_covers_the_tile_in_whole_pixels(resolution: int) -> None:
 
 def test_visual_is_a_small_rgba_cog_of_the_mask(tmp_path: Path) -> None:
     path, box, crop_map = tmp_path / "v.tif", geobox(TILE, 60), scene(1600)
-    write_visual(path, crop_map, box, visual_box(box))
+    write_visual(path, crop_map.mask, MASK, box, visual_box(box))
     valid, errors, warnings = cog_validate(path, strict=True)
     assert valid, (errors, warnings)
     with rasterio.open(path) as file:
@@ -192,7 +192,8 @@ def test_visual_is_a_small_rgba_cog_of_the_mask(tmp_path: Path) -> None:
 
 def test_visual_without_reduction_is_the_mask(tmp_path: Path) -> None:
     crop_map = scene(960)
-    write_visual(tmp_path / "v.tif", crop_map, geobox(TILE, 100), visual_box(geobox(TILE, 100)))
+    box = geobox(TILE, 100)
+    write_visual(tmp_path / "v.tif", crop_map.mask, MASK, box, visual_box(box))
     with rasterio.open(tmp_path / "v.tif") as file:
         np.testing.assert_array_equal(file.read(4) == 255, crop_map.mask == 1)
 
@@ -264,7 +265,7 @@ def empty(pixels: int) -> CropMap:
 def test_a_tile_of_nodata_is_transparent(tmp_path: Path) -> None:
     crop_map, box = empty(960), geobox(TILE, 100)
     write_cog(tmp_path / "a.tif", crop_map.prob, box, PROB)
-    write_visual(tmp_path / "v.tif", crop_map, box, visual_box(box))
+    write_visual(tmp_path / "v.tif", crop_map.mask, MASK, box, visual_box(box))
     write_thumbnail(tmp_path / "t.png", crop_map, box)
     assert set(np.unique(overview(tmp_path / "a.tif"))) == {255}
     for name in ("v.tif", "t.png"):
@@ -285,7 +286,7 @@ def test_missing_folder_is_one_line(tmp_path: Path) -> None:
     box, crop_map = square(40), scene(40)
     writes: list[Callable[[Path], None]] = [
         lambda path: write_cog(path, crop_map.mask, box, MASK),
-        lambda path: write_visual(path, crop_map, box, visual_box(box)),
+        lambda path: write_visual(path, crop_map.mask, MASK, box, visual_box(box)),
         lambda path: write_thumbnail(path, crop_map, box),
     ]
     for write in writes:

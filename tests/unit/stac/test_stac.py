@@ -20,7 +20,7 @@ from odc.stac import load
 
 from cropmask.core.cropmap import CropMap, Statistics
 from cropmask.grid import Tile, geobox
-from cropmask.product import BANDS, COG_TYPE, PROB, Product, hex_color
+from cropmask.product import BANDS, COG_TYPE, MASK, PROB, Product, hex_color
 from cropmask.region.attribution import Attribution, Provider
 from cropmask.results.cog import load_file_facts, write_cog, write_thumbnail, write_visual
 from cropmask.stac.collection import make_collection, make_root_catalog
@@ -357,7 +357,7 @@ def write_results(root: Path, facts: ItemFacts) -> tuple[Path, CropMap]:
     paths = {key: folder / facts.file_name(key) for key in ASSET_SUFFIXES}
     for band in BANDS:
         write_cog(paths[band.name], getattr(crop_map, band.name), facts.box, band)
-    write_visual(paths["visual"], crop_map, facts.box, facts.visual_box)
+    write_visual(paths["visual"], crop_map.mask, MASK, facts.box, facts.visual_box)
     write_thumbnail(paths["thumbnail"], crop_map, facts.box)
     paths["odc_metadata"].write_text(make_eo3(facts))
     written = [load_file_facts(path) for path in paths.values() if path.exists()]

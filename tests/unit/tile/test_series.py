@@ -220,7 +220,7 @@ def compute_once(patch: pytest.MonkeyPatch, folder: Path) -> None:
     remember(path, "_smooth")
     remember(fitseries, "_take_samples")
     remember(fitseries, "fit_series")
-    remember_file("write_small")
+    remember_file("write_visual")
     remember_file("write_picture")
 
 
