@@ -44,7 +44,7 @@ from cropmask.machine.metrics import Metrics
 from cropmask.machine.signals import Stop
 from cropmask.product import Product
 from cropmask.queue.lease import LeaseKeeper
-from cropmask.queue.protocol import Lease, Message, Queue
+from cropmask.queue.protocol import Counts, Lease, Message, Queue
 from cropmask.task import Order, choose_product
 
 NAP_SECONDS: Final = 0.25
@@ -282,6 +282,7 @@ class Worker:
         self._began = self._clock.now()
         self._taken = 0
         self._idle_since: float | None = None
+        self._has_told_of_others = False
         self._empty_since: float | None = None
         self._broken_since: float | None = None
         self._failed_in_a_row = 0
@@ -345,6 +346,7 @@ class Worker:
             self._heartbeat.progress("waiting for a task")
             return None
         self._idle_since = self._empty_since = None
+        self._has_told_of_others = False
         return self._do(lease)
 
     def _longest_wait(self) -> float:
@@ -364,8 +366,10 @@ class Worker:
         if idle_exit is not None and now - self._idle_since >= idle_exit:
             log.info("no task for %.0f s: leaving", now - self._idle_since)
             return True
-        if self._queue.counts().waiting:
+        counts = self._queue.counts()
+        if counts.waiting:
             self._empty_since = None
+            self._tell_of_others(counts, now - self._idle_since)
             return False
         if self._empty_since is None:
             self._empty_since = now
@@ -373,6 +377,19 @@ class Worker:
             return False
         log.info("nothing is waiting or in flight: leaving")
         return True
+
+    def _tell_of_others(self, counts: Counts, idle_seconds: float) -> None:
+        """Say once why the worker stays although it can take nothing."""
+        # Numbers that lag may still count its own last task; idle_exit ends the wait by itself.
+        is_sure = idle_seconds >= self._queue.lag_seconds and self._rules.idle_exit is None
+        if self._has_told_of_others or counts.visible or not counts.in_flight or not is_sure:
+            return
+        self._has_told_of_others = True
+        log.info(
+            "%d task%s in flight with other workers: waiting until that is done, or up to %.0f s "
+            "should its worker have died",
+            *(counts.in_flight, "" if counts.in_flight == 1 else "s", self._rules.lease_seconds),
+        )
 
     def _wait_for_queue(self, error: Interrupted) -> None:
         """Wait before a queue that fails is asked again; give up after a quarter of an hour."""

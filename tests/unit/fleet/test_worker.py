@@ -279,6 +279,26 @@ def test_it_stays_while_others_have_tasks_and_takes_over_what_they_leave() -> No
     assert [r.receives for r in records(at)] == [2]
 
 
+@pytest.mark.parametrize("lag", [0, 60])
+def test_it_says_once_that_it_waits_for_others(lag: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = office(DONE, lease_seconds=200)
+    at.queue.lag_seconds = lag
+    at.send(make_order(), make_order(11))
+    assert at.queue.lease(seconds=200) is not None  # by a worker that dies
+    began = at.time.now
+    said: list[tuple[float, str]] = []
+
+    def info(words: str, *values: object, **_: object) -> None:
+        said.append((at.time.now - began, words % values))
+
+    monkeypatch.setattr("cropmask.fleet.worker.log.info", info)
+    assert at.worker().run() is ExitCode.DONE
+    [(seconds, line)] = [each for each in said if "in flight with" in each[1]]
+    assert 10 + lag <= seconds <= 30 + lag, "once its own task is done, and the numbers are true"
+    assert line.startswith("1 task in flight with other workers: waiting until that is done, or")
+    assert "up to 200 s" in line
+
+
 def test_idle_exit_does_not_wait_for_others() -> None:
     at = office(DONE, idle_exit=30)
     at.send(make_order())
