@@ -44,6 +44,21 @@ _STOPPED: Final = "a process was stopped from outside and the tile given back: n
 _WORLD: Final = "the network or a server failed: look at it if it goes on"
 
 
+OPTIONAL_PACKAGES: Final = {
+    "jsonschema": "validating STAC documents",
+    "kubernetes": "talking to a Kubernetes cluster",
+    "lz4": "reading a joblib file that lz4 has compressed",
+    "matplotlib": "drawing a figure",
+    "pmtiles": "making a web map",
+    "rustac": "building the catalog of results",
+    "scikit-learn": "training or validating a model",
+    "starlette": "serving results",
+    "uvicorn": "serving results",
+}
+"""What is not installed with the package alone (the extras of ``pyproject.toml``), and what needs
+it."""
+
+
 _SCHEME: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>/?)|(?P<bare>s3|https?|file)//",
     re.IGNORECASE,
@@ -299,6 +314,25 @@ def one_line(message: str) -> str:
         return plain
     half = MAX_MESSAGE // 2
     return f"{plain[:half]} ... {plain[-half:]}"
+
+
+def advise_install(*packages: str) -> str:
+    """What to type to get packages; never our own name, which is somebody else's on PyPI."""
+    them = "it" if len(packages) == 1 else "them"
+    return (
+        f"'make setup' in a clone of cropmask brings {them}, elsewhere 'pip install "
+        f"{' '.join(packages)}'"
+    )
+
+
+def not_installed(*packages: str) -> Misconfigured:
+    """The error where optional packages are missing, which together serve one purpose."""
+    word = "package" if len(packages) == 1 else "packages"
+    return Misconfigured(
+        f"{OPTIONAL_PACKAGES[packages[0]]} needs the {word} {' and '.join(packages)}: "
+        f"{advise_install(*packages)}",
+        reason=Reason.NOT_INSTALLED,
+    )
 
 
 def find_closest(word: str, known: Iterable[str], likeness: float = 0.6) -> str | None:

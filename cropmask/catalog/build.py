@@ -22,7 +22,7 @@ from cropmask.catalog.static import (
     text_file,
 )
 from cropmask.catalog.thumbnails import draw_results, wants_pictures
-from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected, not_installed
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.product import (
     EXTRA_BANDS,
@@ -340,10 +340,7 @@ def encode_parquet(items: Sequence[Document]) -> bytes:
     try:
         import rustac
     except ImportError:
-        raise Misconfigured(
-            "this needs the package rustac: pip install 'cropmask[serve]'",
-            reason=Reason.NOT_INSTALLED,
-        ) from None
+        raise not_installed("rustac") from None
     with TemporaryDirectory(prefix="cropmask-") as folder:
         path = Path(folder) / "items.parquet"
         try:

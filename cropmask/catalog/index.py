@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from cropmask.catalog.datacube_steps import MARK
-from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
+from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected, advise_install
 from cropmask.machine.stages import Progress, tell_nobody
 from cropmask.results.itemcache import StoredItems, load_items
 from cropmask.site.commands import write_build
@@ -179,8 +179,8 @@ def _run(store: Store, options: IndexOptions, steps: Sequence[ToolStep]) -> list
         )
     if any(answer.get("absent") for answer in answers):
         raise Misconfigured(
-            f"{command[0]} has no Open Data Cube: pip install datacube odc-apps-dc-tools "
-            "psycopg2-binary, or name the folder of its programs with --tools",
+            f"{command[0]} has no Open Data Cube: name the folder of its programs with --tools, or "
+            f"have it here: {advise_install('datacube', 'odc-apps-dc-tools', 'psycopg2-binary')}",
             reason=Reason.NO_DATACUBE,
         )
     return answers

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pyproj.datadir
 
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, not_installed
 from cropmask.remote.fetch import ReadOptions, load_json
 from cropmask.stac.facts import Document
 
@@ -101,10 +101,7 @@ def _open_validator() -> Any:  # noqa: ANN401 (pystac makes it only with jsonsch
 
         validator = JsonSchemaSTACValidator()
     except ImportError:
-        raise Misconfigured(
-            "this needs the package jsonschema: pip install 'cropmask[serve]'",
-            reason=Reason.NOT_INSTALLED,
-        ) from None
+        raise not_installed("jsonschema") from None
     validator.schema_cache = dict(validator.schema_cache)
     logging.getLogger("pystac.validation.stac_validator").setLevel(logging.CRITICAL)
     return validator

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from cropmask.errors import Misconfigured, Reason
+from cropmask.errors import Misconfigured, Reason, not_installed
 
 MAX_HEAD_BYTES: Final = 32 << 10
 """Size of the first line and the headers of a request, its address included."""
@@ -22,10 +22,7 @@ def require_web_packages() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        raise Misconfigured(
-            "this needs the packages starlette and uvicorn: pip install 'cropmask[serve]'",
-            reason=Reason.NOT_INSTALLED,
-        ) from None
+        raise not_installed("starlette", "uvicorn") from None
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.output import refuse_other_file
+from cropmask.errors import not_installed
 from cropmask.grid import MOSAIC_RESOLUTIONS
 from cropmask.product import CHANGE_CLASS, FILTERED, find_band
 from cropmask.task import Period, choose_product
@@ -96,4 +97,4 @@ def mosaic(
         click.echo(f"  left out, they cannot be read: {names}: see '{look}'")
     click.echo(f"  COG      {made.cog}\n  picture  {made.picture}")
     if not made.is_drawn:
-        click.echo("  (with legend and title after: pip install 'cropmask[show]')")
+        click.echo(f"  (without legend and title: {not_installed('matplotlib')})")

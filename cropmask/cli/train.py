@@ -13,7 +13,7 @@ import click
 
 from cropmask.cli import options
 from cropmask.cli.output import print_result, print_table
-from cropmask.errors import Misconfigured
+from cropmask.errors import Misconfigured, not_installed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def translate_missing_packages() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("sklearn", "scipy", "threadpoolctl"):
             raise
-        raise Misconfigured("scikit-learn is not installed: pip install scikit-learn") from None
+        raise not_installed("scikit-learn") from None
 
 
 def _read_recipes(text: str) -> tuple[str, ...]:

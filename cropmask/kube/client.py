@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
-from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, not_installed
 from cropmask.kube.protocol import JobState, no_such_job, parse_job
 from cropmask.kube.workermanifests import Manifest
 
@@ -21,11 +21,7 @@ try:
     from kubernetes.config.config_exception import ConfigException
     from urllib3.exceptions import HTTPError
 except ImportError:
-    raise Misconfigured(
-        "the Kubernetes client is not installed: 'make setup' in a clone brings it, elsewhere "
-        "'pip install kubernetes'",
-        reason=Reason.NOT_INSTALLED,
-    ) from None
+    raise not_installed("kubernetes") from None
 
 TIMEOUT: Final = (10, 60)
 """Seconds to connect, and to wait for an answer."""

@@ -23,7 +23,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cropmask.errors import Misconfigured, Reason
+from cropmask.errors import not_installed
 
 MAX_PICKLE_BYTES: Final = 512 * 2**20
 """Most bytes of a pickle, after decompression."""
@@ -555,10 +555,7 @@ def _lz4() -> _Unpacker:
     try:
         from lz4.frame import LZ4FrameDecompressor
     except ModuleNotFoundError:
-        raise Misconfigured(
-            "the joblib file is compressed with lz4, which is not installed: pip install lz4",
-            reason=Reason.NOT_INSTALLED,
-        ) from None
+        raise not_installed("lz4") from None
     unpacker: _Unpacker = LZ4FrameDecompressor()
     return unpacker
 

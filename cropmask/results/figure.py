@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import Geod, Transformer
 
-from cropmask.errors import Misconfigured, Reason, Rejected, one_line
+from cropmask.errors import Reason, Rejected, not_installed, one_line
 from cropmask.product import GROUND, NODATA_TITLE, Band, Mark, Rgba, hex_color
 from cropmask.results.cog import make_pale, paint_classes
 from cropmask.stac.facts import format_place
@@ -226,10 +226,7 @@ def _drawing() -> Iterator[Any]:
         import matplotlib
         from matplotlib import figure
     except ImportError:
-        raise Misconfigured(
-            "figures need the package matplotlib: pip install 'cropmask[show]'",
-            reason=Reason.NOT_INSTALLED,
-        ) from None
+        raise not_installed("matplotlib") from None
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # it draws a box instead
         matplotlib.rcdefaults()

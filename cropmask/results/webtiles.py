@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
-from cropmask.errors import Misconfigured, Reason
+from cropmask.errors import not_installed
 from cropmask.grid import CRS
 from cropmask.remote.localfiles import translate_os_errors
 from cropmask.results.cog import encode_gray
@@ -37,10 +37,7 @@ _LEEWAY: Final = 0.2
 def require_pmtiles() -> None:
     """Raise Misconfigured where archives cannot be written."""
     if find_spec("pmtiles") is None:
-        raise Misconfigured(
-            "web maps need the package pmtiles: pip install 'cropmask[show]'",
-            reason=Reason.NOT_INSTALLED,
-        )
+        raise not_installed("pmtiles")
 
 
 def deepest_zoom(meters: int) -> int:

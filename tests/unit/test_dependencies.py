@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cropmask.errors import OPTIONAL_PACKAGES, not_installed
+
 REPOSITORY = Path(__file__).parents[2]
 IMPORTED_AS = {
     "odc-geo": "odc.geo",
@@ -36,17 +38,22 @@ USED_BY_OTHERS = {
 }
 
 
+BROUGHT_BY_SCIKIT_LEARN = {"scipy", "threadpoolctl"}
+
+
 def declared() -> dict[str, set[str]]:
     """Modules of the dependencies, by extra; those of the package itself under an empty name."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    groups = {"": project["dependencies"], **project["optional-dependencies"]}
-    names = {
-        extra: {re.split(r"[<>=\[]", one)[0] for one in ones} for extra, ones in groups.items()
-    }
     return {
         extra: {IMPORTED_AS.get(one, one) for one in ones if one not in USED_BY_OTHERS}
-        for extra, ones in names.items()
+        for extra, ones in packages().items()
     }
+
+
+def packages() -> dict[str, set[str]]:
+    """Names of the same on PyPI."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: {re.split(r"[<>=\[]", one)[0] for one in ones} for extra, ones in groups.items()}
 
 
 @cache
@@ -82,3 +89,21 @@ def test_what_is_imported_is_declared_or_comes_with_what_is() -> None:
     known = {*modules, *COME_WITH, *ELSEWHERE}
     unknown = {name for name in imported() if not any(covers(module, name) for module in known)}
     assert unknown == set()
+
+
+def test_every_optional_package_says_what_needs_it_and_make_setup_brings_it() -> None:
+    optional = {extra: names for extra, names in packages().items() if extra}
+    assert set().union(*optional.values()) - BROUGHT_BY_SCIKIT_LEARN == set(OPTIONAL_PACKAGES)
+    rule = (REPOSITORY / "Makefile").read_text().partition("\n.venv/.dev:")[2].partition("\n\n")[0]
+    assert set(re.findall(r"--extra (\w+)", rule)) == set(optional)
+    assert str(not_installed("starlette", "uvicorn")) == (
+        "serving results needs the packages starlette and uvicorn: 'make setup' in a clone of "
+        "cropmask brings them, elsewhere 'pip install starlette uvicorn'"
+    )
+
+
+def test_nobody_is_sent_to_the_other_package_of_our_name_on_pypi() -> None:
+    told = [REPOSITORY / "README.md", *(REPOSITORY / "cropmask").rglob("*.py")]
+    told += (REPOSITORY / "docs").rglob("*.md")
+    for path in told:
+        assert not re.search(r"pip install[^`\n]*[\s'\"]cropmask", path.read_text()), path
