@@ -268,6 +268,10 @@
   }
   const yearly = config.layers.filter((layer) => !layer.span);
   const change = config.layers.find((layer) => layer.span);
+  const formatPlace = ({ lng, lat }) => {
+    const [north, east] = [lat < 0 ? "S" : "N", lng < 0 ? "W" : "E"];
+    return `${Math.abs(lat).toFixed(4)}° ${north}, ${Math.abs(lng).toFixed(4)}° ${east}`;
+  };
   let asked = 0;
   async function inspect(place) {
     const turn = ++asked;
@@ -278,9 +282,8 @@
         ? words(layer, await valueAt(layer.files[year], place)) : "not mapped"),
     ), ...(given ? [given.states.get(year) ?? ""] : [])]));
     if (turn !== asked) return;
-    const where = `${place.lat.toFixed(4)}°, ${place.lng.toFixed(4)}°`;
     const heads = ["Year", ...yearly.map((each) => each.title), ...(given ? ["Given all years"] : [])];
-    const tables = [makeTable(`At ${where}`, heads, rows)];
+    const tables = [makeTable(`At ${formatPlace(place)}`, heads, rows)];
     if (given) tables.push(makeTable(`Change, ${change.span}`, ["Class", "Last change", "Flickers"], [given.facts]));
     find("pixel").replaceChildren(...tables);
   }

@@ -209,6 +209,9 @@ def look_at_change(page: Page, series: SeriesPixels) -> None:
     before = page.value(caption)
     page.click("Values at the center", "button")
     page.wait(f"{caption} !== {json.dumps(before)}")
+    latitude, longitude = map(float, point_at(row, column).split("/"))
+    assert page.value(caption) == f"At {-latitude:.4f}° S, {longitude:.4f}° E"
+    see_all_columns(page)
     *years, change = pixel(page)
     bits = int(series["history"][row, column])
     states = ["Cropland" if bits >> at & 1 else "Not cropland" for at in range(6)]
@@ -217,6 +220,23 @@ def look_at_change(page: Page, series: SeriesPixels) -> None:
     assert change == ["Became cropland", *map(str, facts)]
     choose(page, "layer", "mask", "change")
     page.wait("document.getElementById('year').disabled === false")
+
+
+def see_all_columns(page: Page) -> None:
+    """No table of a pixel is cut, whether the panel is beside the map or below it on a phone."""
+    widest = "Math.max(...[...document.querySelectorAll('#pixel table')].map(e => e.offsetWidth))"
+    for width in (1200, 800, 360):
+        page.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        page.wait(f"innerWidth === {width}")
+        room = page.value("document.getElementById('pixel').clientWidth")
+        assert 200 < page.value(widest) <= room, width
+    page.send("Emulation.clearDeviceMetricsOverride")
 
 
 def see_map(page: Page) -> NDArray[np.float32]:
