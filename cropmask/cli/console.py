@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -48,6 +49,7 @@ STAGES: Final = {
     "start": "starting",
     "demo world": "making the demo world (first use only)",
     "demo region": "making the made-up region",
+    "tiles": "reading tiles",
     "search": "finding GeoMAD",
     "load": "opening rasters and model",
     "classify": "classifying",
@@ -66,6 +68,8 @@ STAGES: Final = {
     "browser packages": "fetching the packages it needs",
     "browser build": "compiling STAC Browser",
 }
+_LINE_SECONDS: Final = 5.0
+"""How long a slow command is silent at most, where lines tell how far it is."""
 _FIELDS: Final = ("run", "tile", "attempt", "stage")
 
 
@@ -217,13 +221,21 @@ def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> N
 
 
 @contextmanager
-def show_progress(log_format: str = "text", *, quiet: bool = False) -> Iterator[Progress]:
-    """Show stages while a block runs: a bar on a terminal, JSON lines, or nothing if quiet."""
+def show_progress(
+    log_format: str = "text", *, quiet: bool = False, lines: bool = False
+) -> Iterator[Progress]:
+    """Show stages while a block runs: a bar on a terminal, JSON lines, or nothing if quiet.
+
+    With ``lines``, what takes long is also told where there is no terminal, by lines of text.
+    """
     if quiet:
         yield lambda _stage, _share: None
         return
     if is_json(log_format):
         yield _ProgressLines()
+        return
+    if lines and not sys.stderr.isatty():
+        yield _SlowLines()
         return
     bar = _ProgressBar()
     try:
@@ -276,6 +288,20 @@ class _ProgressLines:
             logging.getLogger("cropmask.progress").info(
                 "%s", STAGES.get(stage, stage), extra={"extra_fields": fields}
             )
+
+
+class _SlowLines:
+    """A line of text now and then, so that nobody takes a slow command for a stuck one."""
+
+    def __init__(self) -> None:
+        self._begun = self._last = time.monotonic()
+
+    def __call__(self, stage: str, share: float) -> None:
+        now = time.monotonic()
+        if now - self._last >= _LINE_SECONDS:
+            self._last = now
+            words = f"{now - self._begun:4.0f} s  {STAGES.get(stage, stage)}: {100 * share:.0f} %"
+            click.echo(words, err=True)
 
 
 class _Terminated(BaseException):

@@ -149,7 +149,7 @@ def extract(
     )
     points, report = collect_points(files, columns, crs=crs, layer=layer, limits=site.read.limits)
     _tell_labels(report, as_json=as_json)
-    with show_progress() as progress:
+    with show_progress(lines=True) as progress:
         inputs = site.inputs(zone, lambda share: progress("demo world", share))
         found = extract(
             points,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -128,17 +130,22 @@ def extract(
         by_tile[_home(point.geometry)].append(index)
     known = {} if overwrite else parts.load(by_tile)
     reader = _Reader(region, inputs, site, period, names)
-    waiting = [tile for tile in sorted(by_tile) if tile not in known]
+    shares = {tile: float(tile in known) for tile in sorted(by_tile)}
+    waiting = [tile for tile, share in shares.items() if not share]
+
+    def tell(tile: Tile, share: float) -> None:
+        shares[tile] = share
+        done(sum(shares.values()) / len(shares))
 
     def run(tile: Tile) -> None:
         some = [points[index] for index in by_tile[tile]]
-        found = [*reader.extract(tile, some, at)]
+        found = [*reader.extract(tile, some, at, partial(tell, tile))]
         parts.put(tile, found)
         known[tile] = found
-        done(len(known) / len(by_tile))
+        tell(tile, 1.0)
 
     resumed = len(known)
-    _run_all(run, waiting, threads)
+    _run_all(run, waiting, threads, reader.stop)
     by_id = {entry["id"]: entry for found in known.values() for entry in found}
     entries = [by_id[point.id] for point in points]
     written = [point for point, entry in zip(points, entries, strict=True) if "line" in entry]
@@ -327,15 +334,24 @@ class _Parts:
         return self._folder / f"{tile}.json"
 
 
-def _run_all(action: Any, tiles: Sequence[Tile], threads: int) -> None:  # noqa: ANN401
-    """Do some tiles at a time; after the first error no other one begins, and it is raised."""
+def _run_all(
+    action: Callable[[Tile], None], tiles: Sequence[Tile], threads: int, stop: Event
+) -> None:
+    """Do some tiles at a time; after the first error no other one begins, and it is raised.
+
+    Whatever interrupts the wait, such as Ctrl-C, also stops the tiles that are under way.
+    """
     with ThreadPoolExecutor(threads, thread_name_prefix="tile") as pool:
-        futures = [pool.submit(action, tile) for tile in tiles]
         try:
+            futures = [pool.submit(action, tile) for tile in tiles]
             wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
             for future in futures:
                 future.cancel()
+            wait(futures)  # what is under way is finished, and kept for the next run
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     for future in futures:
         if not future.cancelled():
             future.result()
@@ -385,27 +401,38 @@ class _Reader:
         self._period = period
         self.read: list[Window] = []
         """Windows that were read."""
+        self.stop = Event()
+        """Once it is set, reading ends after the strip that is under way."""
 
     def extract(
-        self, tile: Tile, points: Sequence[LabeledPoint], at: PolygonMode
+        self, tile: Tile, points: Sequence[LabeledPoint], at: PolygonMode, tell: ShareDone
     ) -> Iterator[_Entry]:
-        """What is known of the places of a tile, in their order."""
+        """What is known of the places of a tile, in their order.
+
+        Raises CancelledError once it is to stop.
+        """
+        begun = 0
+
+        def tell_batch(share: float) -> None:
+            tell((begun + share * len(batch)) / len(points))
+
         batch: list[tuple[LabeledPoint, _Pixels | None]] = []
         held = 0
         for point in points:
             pixels = pixels_of(point.geometry, self._site.resolution, at)
             size = 0 if pixels is None else len(pixels[0])
             if batch and held + size > _BATCH_PIXELS:
-                yield from self._extract(tile, batch)
+                yield from self._extract(tile, batch, tell_batch)
+                begun += len(batch)
                 batch, held = [], 0
             batch.append((point, pixels))
             held += size
-        yield from self._extract(tile, batch)
+        yield from self._extract(tile, batch, tell_batch)
 
     def _extract(
-        self, tile: Tile, batch: Sequence[tuple[LabeledPoint, _Pixels | None]]
+        self, tile: Tile, batch: Sequence[tuple[LabeledPoint, _Pixels | None]], tell: ShareDone
     ) -> Iterator[_Entry]:
-        values, is_seen = self._read([pixels for _, pixels in batch if pixels is not None])
+        values, is_seen = self._read([pixels for _, pixels in batch if pixels is not None], tell)
         start = 0
         for point, pixels in batch:
             place: _Entry = {"id": point.id, "lon": point.lon, "lat": point.lat}
@@ -430,7 +457,9 @@ class _Reader:
             )
             yield place | {"line": encode_row(row)}
 
-    def _read(self, places: Sequence[_Pixels]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _read(
+        self, places: Sequence[_Pixels], tell: ShareDone
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Features ``(pixel, feature)`` of the pixels of places, and which of them have GeoMAD."""
         none = np.empty(0, np.int64)
         rows, columns = (
@@ -440,16 +469,23 @@ class _Reader:
         tiles = np.stack([columns // edge, AFRICA_10.rows - 1 - rows // edge])
         values = np.zeros((len(rows), len(self._names)), np.float32)
         is_seen = np.zeros(len(rows), np.bool_)
+        done = 0
+
+        def count(number: int) -> None:
+            nonlocal done
+            done += number
+            tell(done / len(rows))
+
         for x, y in np.unique(tiles, axis=1).T:
             mine = np.flatnonzero((tiles[0] == x) & (tiles[1] == y))
             at = (rows[mine] % edge, columns[mine] % edge)
-            read = self._read_tile(Tile(int(x), int(y)), at)
+            read = self._read_tile(Tile(int(x), int(y)), at, count)
             if read is not None:
                 values[mine], is_seen[mine] = read
         return values, is_seen
 
     def _read_tile(
-        self, tile: Tile, pixels: _Pixels
+        self, tile: Tile, pixels: _Pixels, count: Callable[[int], None]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
         """The same of one tile, with rows and columns of it; None if it has no GeoMAD."""
         options = self._site.read
@@ -471,12 +507,13 @@ class _Reader:
         is_seen = np.zeros(len(pixels[0]), np.bool_)
         for window, mine in plan_windows(*pixels):
             at = (pixels[0][mine] - window.row, pixels[1][mine] - window.column)
-            values[mine], is_seen[mine] = self._read_window(sources, window, at)
+            values[mine], is_seen[mine] = self._read_window(sources, window, at, count)
         return values, is_seen
 
     def _read_window(
-        self, sources: Sources, window: Window, pixels: _Pixels
+        self, sources: Sources, window: Window, pixels: _Pixels, count: Callable[[int], None]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        self._check_stop()
         self.read.append(window)
         rows, columns = pixels
         values = np.zeros((len(rows), len(self._names)), np.float32)
@@ -495,8 +532,14 @@ class _Reader:
                 picked = _pick(strip, rows[mine] - strip.row, columns[mine])
                 values[mine] = compute_features(self._names, picked)[:, 0].T
                 is_seen[mine] = self._see(picked)[0]
+                count(len(mine))
+                self._check_stop()
             layers.check()
         return values, is_seen
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise CancelledError
 
     def _see(self, strip: Strip) -> NDArray[np.bool_]:
         first, second = observed(strip.first), observed(strip.second)

@@ -178,6 +178,8 @@ class TileLayers:
     def close(self) -> None:
         """Stop reading and close every file; more than once does no harm."""
         self._files.end()
+        # First what the strip under way still waits for, so that the strip is not read to its end.
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._ahead.shutdown(wait=True, cancel_futures=True)
         self._threads.shutdown(wait=True, cancel_futures=True)
         for raster in self._rasters:

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from pyproj import Transformer
 
 from cropmask.cli.main import cropmask
+from cropmask.contract import ExitCode
 from cropmask.core.engine import predict
 from cropmask.errors import CropmaskError, Rejected
 from cropmask.grid import tile_at
@@ -168,6 +169,41 @@ def test_a_model_says_of_samples_what_its_map_says(folder: Path, results: Result
     np.testing.assert_array_equal(prob[mapped] > 50, crop[mapped] > 0.5)
     assert np.abs(100 * crop[mapped] - prob[mapped]).max() <= 1
     assert (np.abs(100 * crop[mapped] - prob[mapped]) <= 0.5 + 1e-9).mean() > 0.9
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_leaves_between_strips(
+    results: Results, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Hundreds of slow strips are left to read; nothing is written, and it said how far it was."""
+    points = put_places(tmp_path / "p.geojson", make_places(results, 200))
+    script = (
+        "import time, cropmask.operate.extract as e, cropmask.cli.console as c\n"
+        "original = e.compute_features\n"
+        "def slow(*words):\n"
+        "    time.sleep(0.2)\n"
+        "    return original(*words)\n"
+        "e.compute_features, e._STRIP_PIXELS, c._LINE_SECONDS = slow, 1, 0\n"
+        "from cropmask.cli.main import main\n"
+        "main()\n"
+    )
+    words = ["samples", "extract", "--points", str(points), "--region", "eastern"]
+    words += ["--period", "2019", "--out", str(tmp_path / "s.txt"), "--threads", "1"]
+    words += ["--catalog", str(results.world), "--models", str(results.models)]
+    words += ["--resolution", str(RESOLUTION)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    begun = time.monotonic()
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=60)
+    assert re.search(r"s  reading tiles: \d+ %", first), first
+    assert process.returncode == ExitCode.DRAINED
+    assert rest.splitlines()[-1] == "error: stopped by a signal"
+    assert time.monotonic() - begun < 15  # one strip, on a busy machine; hundreds take minutes
+    assert not (tmp_path / "s.txt").exists()
 
 
 def test_a_killed_run_goes_on(results: Results, tmp_path: Path) -> None:
