@@ -246,12 +246,30 @@ def _join(
         reference[places] = point.label
     reference[sorted(contradicted)] = UNLABELED
     if not (reference != UNLABELED).any():
+        advice = "give the labels of this sample"
+        if _are_exchanged(sample, points):
+            advice = "longitude and latitude are exchanged: correct the file"
         raise Rejected(
-            f"points file {path}: none of {len(points):,} labels is at a point of the sample: give "
-            "the labels of this sample",
+            f"points file {path}: none of {len(points):,} labels is at a point of the sample: "
+            f"{advice}",
             reason=Reason.BAD_SAMPLES,
         )
     names = tuple(sample.id[sorted(contradicted)].tolist())
     return Labels(
         reference, report, counts["id"], counts["place"], tuple(strangers), names, unplaced
     )
+
+
+def _are_exchanged(sample: Sample, points: Sequence[LabeledPoint]) -> bool:
+    """Whether labels lie around the sample only with longitude and latitude exchanged."""
+    margin = 0.1  # degrees, about 10 km
+
+    def is_around(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> bool:
+        near = [
+            (there > here.min() - margin) & (there < here.max() + margin)
+            for here, there in ((sample.lon, lon), (sample.lat, lat))
+        ]
+        return bool((near[0] & near[1]).any())
+
+    lon, lat = (np.array([getattr(point, name) for point in points]) for name in ("lon", "lat"))
+    return is_around(lat, lon) and not is_around(lon, lat)

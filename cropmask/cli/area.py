@@ -24,7 +24,7 @@ from cropmask.cli.evidence import (
     open_request,
     say_labels,
 )
-from cropmask.cli.output import print_result, put_text, refuse_other_file
+from cropmask.cli.output import check_target, print_result, put_text
 from cropmask.operate.formats import format_count
 
 if TYPE_CHECKING:
@@ -391,5 +391,5 @@ def report(**given: Any) -> None:  # noqa: ANN401 (options)
 
 
 def _refuse_reports(out: Path, mark: str) -> None:
-    refuse_other_file(out, mark.encode())
-    refuse_other_file(out.with_suffix(".json"), _DATA_MARK.encode())
+    check_target(out, mark.encode())
+    check_target(out.with_suffix(".json"), _DATA_MARK.encode())

@@ -9,7 +9,7 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress
 from cropmask.cli.options import given_config
-from cropmask.cli.output import put_text, refuse_other_file
+from cropmask.cli.output import check_target, put_text
 from cropmask.grid import Tile
 from cropmask.operate.formats import format_count
 from cropmask.task import Period
@@ -121,7 +121,7 @@ def demo_labels(sample: Path, world: Path, out: Path) -> None:
     from cropmask.operate.truelabels import label_sample
     from cropmask.site.site import find_limits
 
-    refuse_other_file(out, LABELS_MARK)
+    check_target(out, LABELS_MARK)
     points = load_sample(sample, find_limits(config=given_config()))
     put_text(out, label_sample(points, world), LABELS_MARK.decode())
     click.echo(f"{format_count(len(points), 'point')} labeled: {out}")

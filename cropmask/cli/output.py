@@ -48,11 +48,23 @@ def put_file(path: Path, content: bytes, mark: bytes) -> None:
     ``mark`` is a part of the content that every file of this kind has, and hardly another one.
     """
     assert mark in content
-    refuse_other_file(path, mark)
+    check_target(path, mark)
     try:
         path.write_bytes(content)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be written: {error.strerror}") from None
+
+
+def check_target(path: Path, mark: bytes) -> None:
+    """Raise UsageError without its folder, Misconfigured if another file is in its place.
+
+    To be asked before long work; :func:`put_file` asks it as well.
+    """
+    if not path.absolute().parent.is_dir():
+        raise click.UsageError(
+            f"the folder of '{path}' is not there: make it, or name a file in another one"
+        )
+    refuse_other_file(path, mark)
 
 
 def refuse_other_file(path: Path, mark: bytes) -> None:

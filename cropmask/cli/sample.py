@@ -11,7 +11,7 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
 from cropmask.cli.evidence import check_districts, load_given_districts
-from cropmask.cli.output import print_result, put_file, put_text, refuse_other_file
+from cropmask.cli.output import check_target, print_result, put_file, put_text
 from cropmask.errors import write_command
 from cropmask.operate.formats import format_bytes, format_count, format_duration
 
@@ -190,9 +190,7 @@ def _check_options(given: dict[str, Any]) -> None:
         raise click.UsageError(f"'{given['ceo']}' is no .csv")
     if not given["dry_run"]:
         for path, mark in _marks(given["out"], given["ceo"]).items():
-            if not path.absolute().parent.is_dir():
-                raise click.UsageError(f"the folder of '{path}' is not there")
-            refuse_other_file(path, mark)
+            check_target(path, mark)
 
 
 def _check_since(given: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from cropmask.cli import options
-from cropmask.cli.output import put_file, refuse_other_file
+from cropmask.cli.output import check_target, put_file
 from cropmask.errors import Rejected
 from cropmask.grid import Tile
 from cropmask.product import MARKS, Mark, find_band
@@ -118,7 +118,7 @@ def show(
     site = options.open_site(site_options | ({} if tile else {"output": "."}))
     item = what if tile is None else find_result(site, tile, region, period)
     path = out or Path(f"{PurePosixPath(item).name.partition('.')[0]}.png")
-    refuse_other_file(path, GENERATOR.encode())
+    check_target(path, GENERATOR.encode())
     bands = [*map(find_band, dict.fromkeys(names))]
     drawn = draw_result(item, site, place=place, kilometers=kilometers, bands=bands, unlike=unlike)
     content = encode_figure(drawn.figure, kinds[path.suffix.lower()], drawn.title)

@@ -220,7 +220,8 @@ def _nothing(entries: Sequence[_Entry], period: Period, inputs: Inputs) -> Rejec
     reasons = ", ".join(sorted({entry["reason"] for entry in entries}))
     return Rejected(
         f"none of {len(entries)} places has features ({reasons}): choose a period and a catalog "
-        f"that has GeoMAD there; this was {period} in {inputs.catalog}",
+        "that has GeoMAD there, and see that longitude and latitude are not exchanged; this was "
+        f"{period} in {inputs.catalog}",
         reason=Reason.BAD_SAMPLES,
     )
 

@@ -166,6 +166,16 @@ def test_by_place_where_ids_are_of_others(tmp_path: Path) -> None:
         join_labels(sample, [put_csv(tmp_path / "c.csv", far)])
 
 
+def test_exchanged_coordinates_are_named(tmp_path: Path) -> None:
+    sample = make_sample()
+    rows = [{**row, "lon": row["lat"], "lat": row["lon"]} for row in rows_of(sample)]
+    with pytest.raises(Rejected, match="longitude and latitude are exchanged: correct the file"):
+        join_labels(sample, [put_csv(tmp_path / "a.csv", rows)])
+    elsewhere = [{**row, "lon": row["lon"] + 3} for row in rows_of(sample)]
+    with pytest.raises(Rejected, match="give the labels of this sample"):
+        join_labels(sample, [put_csv(tmp_path / "b.csv", elsewhere)])
+
+
 def test_a_pixel_of_two_plots_is_labeled_in_both(tmp_path: Path) -> None:
     sample = make_sample()
     first = sample.take(np.r_[0, np.arange(len(sample))])

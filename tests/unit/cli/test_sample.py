@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from pyproj import Transformer
 
 from cropmask.assess.samplefiles import load_sample
+from cropmask.cli.area import report
 from cropmask.cli.sample import sample
 from cropmask.errors import CropmaskError, Misconfigured, Rejected
 from tests.demo_run import EASTERN, Results
@@ -171,3 +172,11 @@ def test_a_file_of_others_is_kept(results: Results, tmp_path: Path) -> None:
     error = error_of(run(results, tmp_path, "--points", "80", "--partial"))
     assert isinstance(error, Misconfigured)
     assert (tmp_path / "sample.geojson").read_text() == "mine"
+
+
+def test_a_report_names_its_folder_before_it_reads_anything(tmp_path: Path) -> None:
+    page = tmp_path / "no-folder" / "page.html"
+    words = ("--region", "eastern", "--sample", "none.geojson", "--labels", "none.csv")
+    found = CliRunner().invoke(report, [*words, "--out", str(page)])
+    assert found.exit_code == 2, found.output
+    assert f"the folder of '{page}' is not there: make it" in found.output
