@@ -78,9 +78,9 @@ def load_points(
     """Points and polygons of a GeoJSON, a GeoPackage, or a CSV with a header.
 
     A CSV has columns ``lon`` and ``lat`` (or ``x`` and ``y``), separated by commas, semicolons or
-    tabs; ``find_place`` gives the degrees of a row of one without coordinates, or None. ``crs`` is
-    for files that do not say it right, default what it says, else degrees; ``layer`` for a
-    GeoPackage of several.
+    tabs; ``find_place`` gives the degrees of a row of one without any coordinates, or None.
+    ``crs`` is for files that do not say it right, default what it says, else degrees; ``layer`` for
+    a GeoPackage of several.
 
     Raises Misconfigured if the file cannot be read; Rejected if it is of another kind, empty, or a
     row has no place in its coordinate system.
@@ -273,18 +273,21 @@ def _find_places(
     """Points of two columns of numbers, or the polygon that Collect Earth Online writes beside."""
     known = {name.lower(): name for name in columns}
     pair = [next((known[name] for name in names if name in known), None) for names in (_X, _Y)]
-    if None in pair and find_place is not None:
+    outline = known.get("sample_geom", "")
+    # A form that was printed with the columns and not filled in says as little as one without.
+    of_places = [name for name in (*pair, outline) if name]
+    has_none = not any(row[name] for row in rows for name in of_places)
+    if (None in pair or has_none) and find_place is not None:
         found = [find_place(row) for row in rows]
         if None in found:
             raise _bad(
                 path,
                 f"row {found.index(None) + 1} has no coordinates, and no id whose place is known: "
-                "correct its id, or add columns 'lon' and 'lat'",
+                "correct its id, or fill in the columns 'lon' and 'lat'",
             )
         return [shapely.Point(place) for place in found]
     if None in pair:
         raise _bad(path, f"it has no columns 'lon' and 'lat'; it has {_some(columns)}")
-    outline = known.get("sample_geom", "")
     places: list[shapely.Geometry | None] = []
     for number, row in enumerate(rows, 1):
         try:
@@ -296,7 +299,9 @@ def _find_places(
                 places.append(shapely.Point(x, y))
         except (ValueError, shapely.errors.ShapelyError):
             said = ", ".join(row[str(name)] or "nothing" for name in pair)
-            raise _bad(path, f"row {number} has no place: {said}") from None
+            raise _bad(
+                path, f"row {number} has no place: {said}; fill in '{pair[0]}' and '{pair[1]}'"
+            ) from None
     return places
 
 

@@ -146,6 +146,19 @@ def test_words_that_may_be_a_class_are_never_left_out(tmp_path: Path) -> None:
     assert join_labels(sample, [file], named).reference.tolist() == TRUTH
 
 
+def test_empty_columns_of_places_are_as_none(tmp_path: Path) -> None:
+    sample = make_sample()
+    rows = [{**row, "lon": "", "lat": ""} for row in rows_of(sample)]
+    labels = join_labels(sample, [put_csv(tmp_path / "a.csv", rows)])
+    assert labels.reference.tolist() == TRUTH
+    assert labels.by_id == POINTS
+    rows[0]["lat"] = "1.5"
+    with pytest.raises(
+        Rejected, match=r"row 1 has no place: nothing, 1\.5; fill in 'lon' and 'lat'"
+    ):
+        join_labels(sample, [put_csv(tmp_path / "b.csv", rows)])
+
+
 def test_an_unknown_id_without_coordinates_is_refused(tmp_path: Path) -> None:
     rows = [{"id": 1, "class": "crop"}, {"id": 99, "class": "crop"}]
     with pytest.raises(Rejected, match="row 2 has no coordinates, and no id"):
