@@ -24,8 +24,8 @@ def doctor(region: str, as_json: bool, **site_options: object) -> None:
     """Check that everything a run needs is there and works.
 
     Models reproduce their stored probabilities, layers open and cover the region, the catalog
-    answers, the output can be written, the queue can be received from. Ends with the exit code of
-    the first failure.
+    answers, the output can be written, the queue can be received from; and which optional packages
+    are missing, for what. Ends with the exit code of the first failure.
     """
     from cropmask.operate.doctor import examine
 

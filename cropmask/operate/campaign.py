@@ -56,6 +56,8 @@ from cropmask.task import Period, parse_run_id
 LONG_SILENCE: Final = timedelta(hours=1)
 """Time without any change of a run after which people are told."""
 _NAMED_TILES: Final = 5
+NEEDED: Final = ("rustac",)
+"""Optional packages that some step needs, which the first one asks for."""
 START: Final = "start"
 END: Final = "end"
 """Of what people are told, beside each trouble."""
@@ -251,7 +253,7 @@ class Campaign:
         return self.site.commands.line_for("campaign", request.region, request.period, *words)
 
     def _examine(self) -> StepOutcome:
-        checks = list(examine(self.site, self.request.region))
+        checks = list(examine(self.site, self.request.region, NEEDED))
         failed = [check for check in checks if check.state == "failed"]
         if failed:
             said = "; ".join(f"{check.name}: {check.detail}" for check in failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -16,11 +16,14 @@ from pyproj import Transformer
 from cropmask.contract import VERSION
 from cropmask.core.scaling import LAYER, UNDECLARED
 from cropmask.errors import (
+    OPTIONAL_PACKAGES,
     CropmaskError,
     Misconfigured,
     Reason,
     Rejected,
+    advise_install,
     blame_configuration,
+    not_installed,
 )
 from cropmask.grid import EPSG, tiles_within
 from cropmask.modelfile.model import check_probes, read_model
@@ -53,9 +56,13 @@ class Check:
     """Documented exit code of a failure."""
 
 
-def examine(site: Site, region_name: str) -> Iterator[Check]:
-    """Check a region on a site, cheapest first; what builds on a failed check is left out."""
+def examine(site: Site, region_name: str, needed: Collection[str] = ()) -> Iterator[Check]:
+    """Check a region on a site, cheapest first; what builds on a failed check is left out.
+
+    ``needed`` are optional packages that what comes next cannot do without.
+    """
     yield Check("versions", "ok", _versions())
+    yield _check_packages(needed)
     threads = f"{site.threads} threads"
     memory = f"{site.memory / 1e9:.1f} GB" if site.memory else "no memory limit"
     yield Check("machine", "ok", f"{threads}, {memory}")
@@ -106,6 +113,29 @@ def _versions() -> str:
         except PackageNotFoundError:
             found.append(f"{package} missing")
     return ", ".join([*found, f"GDAL {rasterio.__gdal_version__}"])
+
+
+def _check_packages(needed: Collection[str]) -> Check:
+    """Whether the optional packages are there; a failure only where a needed one is not."""
+    missing = [package for package in OPTIONAL_PACKAGES if not _is_installed(package)]
+    if not missing:
+        return Check("packages", "ok", "all optional ones are there")
+    lacked = [package for package in missing if package in needed]
+    if lacked:
+        return _failed("packages", not_installed(*lacked))
+    uses: dict[str, list[str]] = {}
+    for package in missing:
+        uses.setdefault(OPTIONAL_PACKAGES[package], []).append(package)
+    said = ", ".join(f"{' and '.join(names)} for {use}" for use, names in uses.items())
+    return Check("packages", "warning", f"without {said}: {advise_install(*missing)}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _check_boundary(region: Region, limits: ReadLimits) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from cropmask import contract
+from cropmask.operate import campaign
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = ROOT / ".github" / "workflows"
@@ -41,6 +43,19 @@ def test_the_base_is_pinned_by_digest() -> None:
         r"^ARG BASE=docker\.io/library/python:[\w.-]+@sha256:[0-9a-f]{64}$", text, re.M
     )
     assert set(re.findall(r"^FROM (\S+)", text, re.M)) == {"${BASE}", "build", "base"}
+
+
+def test_both_images_have_what_a_campaign_in_a_pod_needs() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = extras["optional-dependencies"]
+    (extra,) = [
+        name
+        for name, packages in extras.items()
+        if {re.split("[>=]", package)[0] for package in packages} >= set(campaign.NEEDED)
+    ]
+    synced = re.findall(r"^RUN /uv/bin/uv sync .*$", (ROOT / "jobs/Dockerfile").read_text(), re.M)
+    assert len(synced) == 3
+    assert all(f" --extra {extra} " in line for line in synced), synced
 
 
 def test_what_the_workflow_uses_is_pinned_by_commit() -> None:

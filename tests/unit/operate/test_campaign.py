@@ -17,6 +17,7 @@ from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.fleet.control import change_control, load_control, pause, resume, stop
 from cropmask.fleet.recordfiles import load_run
 from cropmask.fleet.records import Canary, State
+from cropmask.operate import doctor
 from cropmask.operate.campaign import (
     Campaign,
     CampaignRequest,
@@ -185,6 +186,17 @@ def test_the_preflight_is_looked_at_again_until_there_is_a_plan(
     examine(monkeypatch, FINE)
     assert open_one(world, mails).run() is StepState.DONE
     assert mails.subjects[1:] == ["begins", "is done"]
+
+
+def test_a_package_that_a_late_step_needs_is_asked_for_before_anything_is_computed(
+    world: RegionWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cropmask.operate.campaign.examine", doctor.examine)
+    monkeypatch.setattr(doctor, "_is_installed", lambda package: package != "rustac")
+    campaign = open_one(world, Mails())
+    assert campaign.run() is StepState.FAILED
+    assert "the package rustac: 'make setup' in a clone" in detail_of(campaign, "doctor")
+    assert steps_of(campaign) == {CampaignStep.DOCTOR: StepState.FAILED}
 
 
 def test_the_command_of_a_message_asks_for_the_same(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from cropmask.cli.doctor import doctor
+from cropmask.operate.campaign import NEEDED
+from cropmask.operate.doctor import examine
+from cropmask.site.site import open_site
 
 
 def run(cache: Path, *words: str) -> Result:
@@ -42,3 +47,43 @@ def test_an_unknown_region_is_no_reason_to_look_at_nothing_else(
 ) -> None:
     result = run(demo_cache, "--region", "nowhere", "--output", str(tmp_path))
     assert (result.exit_code, state_of(result, "output")) == (3, "ok"), result.output
+
+
+def take_away(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
+    """As if these packages were not installed."""
+
+    def find_version(package: str) -> str:
+        if package in missing:
+            raise importlib.metadata.PackageNotFoundError(package)
+        return importlib.metadata.version(package)
+
+    monkeypatch.setattr("cropmask.operate.doctor.version", find_version)
+
+
+def test_an_optional_package_that_is_missing_is_a_note(
+    demo_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--output", str(tmp_path / "new"))
+    assert state_of(run(demo_cache, *words), "packages") == "ok"
+    take_away(monkeypatch, "starlette", "rustac", "uvicorn")
+    result = run(demo_cache, *words)
+    assert (result.exit_code, state_of(result, "packages")) == (0, "warn"), result.output
+    assert (
+        "without rustac for building the catalog of results, starlette and uvicorn for serving "
+        "results: 'make setup' in a clone of cropmask brings them, elsewhere 'pip install rustac "
+        "starlette uvicorn'"
+    ) in result.output
+
+
+def test_what_comes_next_can_need_a_package(
+    demo_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROPMASK_CACHE", str(demo_cache))
+    site = open_site({}, {"output": str(tmp_path)})
+    take_away(monkeypatch, "rustac", "matplotlib")
+    (check,) = [one for one in examine(site, "eastern", NEEDED) if one.name == "packages"]
+    assert (check.state, check.exit_code) == ("failed", 13)
+    assert check.detail.startswith("building the catalog of results needs the package rustac: ")
+    take_away(monkeypatch, "matplotlib")
+    (check,) = [one for one in examine(site, "eastern", NEEDED) if one.name == "packages"]
+    assert (check.state, check.exit_code) == ("warning", 0)
