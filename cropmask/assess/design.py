@@ -156,6 +156,12 @@ class SampleDesign(_Strict):
         return {(each.region, each.tile): each.run_key for each in self.tiles}
 
     @property
+    def title(self) -> str:
+        """What was sampled, for people: ``crop_mask_eastern 2019``."""
+        first = "" if self.since is None else f"{Period.parse(self.since).words} to "
+        return f"{' and '.join(self.products)} {first}{Period.parse(self.period).words}"
+
+    @property
     def regions(self) -> tuple[str, ...]:
         """Regions that have strata, sorted."""
         return tuple(sorted({stratum.region for stratum in self.strata}))

@@ -214,6 +214,7 @@ def say_labels(found: Assessment) -> Iterator[str]:
 
     if found.design.synthetic:
         yield "SYNTHETIC: the map is of the made-up world."
+    yield f"Map: {found.design.title}"
     yield from found.labels.describe()
     for name, share in found.evidence.unlabeled_shares.items():
         if share > MANY_UNLABELED:

@@ -11,14 +11,15 @@ import click
 from cropmask.cli import options
 from cropmask.cli.console import show_progress, warn
 from cropmask.cli.evidence import check_districts, load_given_districts
-from cropmask.cli.output import check_target, print_result, put_file, put_text
-from cropmask.errors import write_command
+from cropmask.cli.output import check_target, print_result, put_file
+from cropmask.errors import Misconfigured
 from cropmask.operate.formats import format_bytes, format_count, format_duration
 
 if TYPE_CHECKING:
     from cropmask.assess.design import Sample, SampleDesign
     from cropmask.operate.sample import SampleCost, SampleRequest
     from cropmask.remote.limits import ReadLimits
+    from cropmask.site.commands import CommandWriter
 
 
 @click.command()
@@ -128,6 +129,11 @@ if TYPE_CHECKING:
     type=options.FILE,
     help="Write plots for Collect Earth Online to this .csv as well, and their points beside it.",
 )
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace a sample that is there, and is another one: labels of it are lost to it.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would read and how long, and stop.")
 @options.json_option
 @options.place_options
@@ -162,7 +168,7 @@ def sample(**given: Any) -> None:  # noqa: ANN401 (options)
     out: Path = given["out"]
     with show_progress(quiet=given["as_json"]) as progress:
         drawn = make_sample(frame, request, lambda share: progress("sample", share))
-    files = _write(drawn, out, given["ceo"])
+    files = _write(drawn, out, given["ceo"], overwrite=given["overwrite"])
     if drawn.design.missing_tiles:
         warn(
             f"{format_count(len(drawn.design.missing_tiles), 'tile')} of the region are missing: "
@@ -175,7 +181,8 @@ def sample(**given: Any) -> None:  # noqa: ANN401 (options)
         "seed": drawn.design.seed,
         "unseen_hectares": drawn.design.unseen_hectares,
     }
-    print_result(document, _describe(drawn, request, files), as_json=given["as_json"])
+    lines = _describe(drawn, request, files, site.commands)
+    print_result(document, lines, as_json=given["as_json"])
 
 
 def _check_options(given: dict[str, Any]) -> None:
@@ -279,20 +286,27 @@ def _measure_buffer(request: SampleRequest, meters: int | None, resolution: int)
     return replace(request, stratifier=replace(request.stratifier, buffer=pixels))
 
 
-def _write(drawn: Sample, out: Path, ceo: Path | None) -> list[Path]:
+def _write(drawn: Sample, out: Path, ceo: Path | None, *, overwrite: bool) -> list[Path]:
+    """Write the files of a sample, unless another sample is in their place."""
     from cropmask.assess import samplefiles
-    from cropmask.assess.design import MARK, encode_sample
+    from cropmask.assess.design import encode_sample
 
-    if out.suffix.lower() == ".gpkg":
-        put_file(out, samplefiles.encode_geopackage(drawn), samplefiles.GPKG_MARK)
-    else:
-        put_text(out, encode_sample(drawn), MARK)
-    if ceo is None:
-        return [out]
-    put_text(ceo, samplefiles.encode_ceo_plots(drawn), samplefiles.CEO_MARK.decode())
-    beside = _points_beside(ceo)
-    put_text(beside, samplefiles.encode_ceo_samples(drawn), samplefiles.CEO_MARK.decode())
-    return [out, ceo, beside]
+    is_package = out.suffix.lower() == ".gpkg"
+    made = samplefiles.encode_geopackage(drawn) if is_package else encode_sample(drawn).encode()
+    contents = {out: made}
+    if ceo is not None:
+        contents[ceo] = samplefiles.encode_ceo_plots(drawn).encode()
+        contents[_points_beside(ceo)] = samplefiles.encode_ceo_samples(drawn).encode()
+    for path, content in contents.items():
+        if not overwrite and path.exists() and path.read_bytes() not in (b"", content):
+            raise Misconfigured(
+                f"{path} is there, with another sample: name another file with "
+                f"{'--out' if path == out else '--ceo'}, or replace it with --overwrite"
+            )
+    marks = _marks(out, ceo)
+    for path, content in contents.items():
+        put_file(path, content, marks[path])
+    return [*contents]
 
 
 def _describe_cost(cost: SampleCost) -> Iterator[str]:
@@ -301,7 +315,9 @@ def _describe_cost(cost: SampleCost) -> Iterator[str]:
     yield f"  memory   about {format_bytes(cost.memory)} beside the program"
 
 
-def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Iterator[str]:
+def _describe(
+    drawn: Sample, request: SampleRequest, files: list[Path], commands: CommandWriter
+) -> Iterator[str]:
     from cropmask.operate.sample import expect_error
 
     design = drawn.design
@@ -323,7 +339,7 @@ def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Itera
     for path in files:
         yield f"  file     {path}"
     command = ("area", "--change") if design.is_change else ("assess",)
-    line = write_command(*command, "--sample", str(files[0]), "--labels", "LABELS.csv")
+    line = commands.line(*command, "--sample", str(files[0]), "--labels", "LABELS.csv")
     columns = " and ".join(design.label_columns)
     said = f" in the columns {columns}" if design.is_change else ""
     yield f"Next: label the points{said} (docs/labeling.md), then {line}"
@@ -331,5 +347,6 @@ def _describe(drawn: Sample, request: SampleRequest, files: list[Path]) -> Itera
 
 def _name_sampled(design: SampleDesign) -> str:
     if design.is_series:
-        return f"the series {design.period}"
-    return design.band if design.since is None else f"change from {design.since} ({design.band})"
+        return f"the series {design.title}"
+    band = design.band if design.since is None else f"change ({design.band})"
+    return f"{band}, {design.title}"

@@ -36,7 +36,7 @@ def test_a_sample_and_its_imports(results: Results, tmp_path: Path) -> None:
     words = ("--points", "80", "--partial", "--allocation", "equal", "--ceo", f"{tmp_path}/c.csv")
     found = run(results, tmp_path, *words)
     assert found.exit_code == 0, found.output
-    assert "80 points in 2 strata of filtered" in found.output
+    assert "80 points in 2 strata of filtered, crop_mask_eastern 2019" in found.output
     assert "SYNTHETIC" in found.output
     drawn = load_sample(tmp_path / "sample.geojson")
     assert [stratum.sampled for stratum in drawn.design.strata] == [40, 40]
@@ -47,8 +47,22 @@ def test_a_sample_and_its_imports(results: Results, tmp_path: Path) -> None:
     assert (tmp_path / "sample.geojson").read_bytes() == before
     assert json.loads(again.stdout)["points"] == 80
     other = run(results, tmp_path, *words, "--seed", "1")
+    said = str(error_of(other))
+    assert said == (
+        f"{tmp_path}/sample.geojson is there, with another sample: name another file with --out, "
+        "or replace it with --overwrite"
+    )
+    plots = (tmp_path / "c.csv").read_bytes()
+    moved = run(results, tmp_path, *words, "--seed", "1", "--out", f"{tmp_path}/other.gpkg")
+    assert f"{tmp_path}/c.csv is there" in str(error_of(moved))
+    assert not (tmp_path / "other.gpkg").exists()
+    assert (tmp_path / "sample.geojson").read_bytes() == before
+    assert (tmp_path / "c.csv").read_bytes() == plots
+    other = run(results, tmp_path, *words, "--seed", "1", "--overwrite")
     assert other.exit_code == 0
     assert (tmp_path / "sample.geojson").read_bytes() != before
+    package = (*words[:5], "--out", f"{tmp_path}/again.gpkg")
+    assert [run(results, tmp_path, *package).exit_code for _ in range(2)] == [0, 0]
 
 
 def test_points_for_a_target(results: Results, tmp_path: Path) -> None:

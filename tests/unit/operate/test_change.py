@@ -263,7 +263,7 @@ def test_commands_from_two_maps_to_a_change_that_can_be_published(
     asked = ("--region", "plain", "--since", "2019", "--period", "2024", "--points", "400")
     drawn = run("sample", *asked, "--allocation", "equal", "--out", "change.geojson", *land.words)
     assert drawn.exit_code == 0, drawn.output
-    assert "in 4 strata of change from 2019--P1Y (filtered)" in drawn.output
+    assert "in 4 strata of change (filtered), crop_mask_plain 2019 to 2024" in drawn.output
     assert "in the columns class_2019 and class_2024" in drawn.output
     assert "cropmask area --change --sample change.geojson --labels LABELS.csv" in drawn.output
     land.write(tmp_path, load_sample(Path("change.geojson")))

@@ -191,7 +191,7 @@ def test_commands_from_a_series_to_a_change_that_can_be_published(
     assert cost["tiles"] == len(TILES)
     drawn = run(land, *asked)
     assert drawn.exit_code == 0, drawn.output
-    assert "600 points in 6 strata of the series 2019--P6Y" in drawn.output
+    assert f"600 points in 6 strata of the series crop_series_{NAME} 2019 to 2024" in drawn.output
     assert "cropmask area --change --sample sample.geojson --labels LABELS.csv" in drawn.output
     assert "in the columns class_2019 and class_2024" in drawn.output
     sample = load_sample(Path("sample.geojson"))
