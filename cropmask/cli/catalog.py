@@ -138,13 +138,10 @@ def build(
       cropmask catalog build --results s3://my-bucket/cropmask
     """
     from cropmask.catalog.build import build_results, build_static
-    from cropmask.store.doors import check_there
 
     if output is not None and results is not None:
         raise click.UsageError("give --output (no results) or --results, not both")
     site, store = _open_place(results or output or _CATALOG_FOLDER)
-    if results is not None:
-        check_there(store)
     store.check_writable()
     if results is None:
         built = build_static(store, models, site.read.limits)

@@ -71,11 +71,9 @@ def ls(
     from cropmask.product import FAMILIES
     from cropmask.region.region import load_region
     from cropmask.results.finder import find_products
-    from cropmask.store.doors import check_there
 
     site = options.open_site(site_options)
     store = site.store()
-    check_there(store)
     products = (
         tuple(found for family in FAMILIES for found in find_products(store, family))
         if region is None

@@ -44,14 +44,3 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
         bucket, _, prefix = rest.partition("/")
         return S3Store(bucket, prefix, options or StoreOptions())
     return FolderStore(Path(rest))
-
-
-def check_there(store: Store) -> None:
-    """See that what is to be read is there; an empty folder, and any place in S3, is.
-
-    Raises Misconfigured if the store is a folder that does not exist.
-    """
-    if isinstance(store, FolderStore) and not store.root.is_dir():
-        raise Misconfigured(
-            f"the folder {store.root} does not exist: name the place of results, or map a tile"
-        )

@@ -12,10 +12,9 @@ from click.testing import CliRunner, Result
 from cropmask.catalog.build import build_results
 from cropmask.catalog.check import Depth, verify_catalog
 from cropmask.catalog.schemas import Schemas
-from cropmask.cli.catalog import build
 from cropmask.cli.results import ls, rm, sync
 from cropmask.contract import ExitCode
-from cropmask.errors import Interrupted, Misconfigured
+from cropmask.errors import Interrupted
 from cropmask.grid import Tile
 from cropmask.product import Product
 from cropmask.remote.fetch import ReadOptions
@@ -153,15 +152,3 @@ def test_a_catalog_that_cannot_be_mended_is_named_with_its_command(
     assert done.exit_code == 0
     line = f"run 'cropmask catalog build --results {folder}'"
     assert f"still links what was deleted (the disk is full): {line}" in done.stderr
-
-
-@pytest.mark.parametrize(("command", "option"), [(ls, "--output"), (build, "--results")])
-def test_a_mistyped_folder_is_not_an_empty_one(
-    tmp_path: Path, command: click.Command, option: str
-) -> None:
-    result = run(command, option, str(tmp_path / "nosuch"))
-    assert isinstance(result.exception, Misconfigured)
-    assert f"the folder {tmp_path}/nosuch does not exist" in str(result.exception)
-    assert not (tmp_path / "nosuch").exists()
-    (tmp_path / "nosuch").mkdir()
-    assert run(command, option, str(tmp_path / "nosuch")).exit_code == ExitCode.DONE
