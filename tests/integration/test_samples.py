@@ -178,7 +178,9 @@ def test_a_run_that_is_asked_to_stop_leaves_between_strips(
     """Hundreds of slow strips are left to read; nothing is written, and it said how far it was."""
     points = put_places(tmp_path / "p.geojson", make_places(results, 200))
     script = (
-        "import time, cropmask.operate.extract as e, cropmask.cli.console as c\n"
+        "import signal, time, cropmask.operate.extract as e, cropmask.cli.console as c\n"
+        # What a shell starts in the background ignores it, and so do all below, these tests too.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "original = e.compute_features\n"
         "def slow(*words):\n"
         "    time.sleep(0.2)\n"
