@@ -60,7 +60,7 @@ from cropmask.grid import tiles_within
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.mosaic import make_grid, read_mosaic
 from cropmask.operate.reconcile import expected_tiles
-from cropmask.operate.sample import advise_first
+from cropmask.operate.sample import find_sampled
 from cropmask.product import FILTERED, MASK, NODATA, find_band, find_region
 from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
@@ -229,20 +229,10 @@ def _find_frame(
     zones: Mapping[str, Region],
     boundaries: Mapping[str, shapely.Geometry],
 ) -> Frame:
-    bands = Stratifier.of_design(design).bands_of_points
-    wanted = {name: (zone.product, tiles_within(boundaries[name])) for name, zone in zones.items()}
+    wanted = [(zone, tiles_within(boundaries[name])) for name, zone in zones.items()]
     since = None if design.since is None else Period.year_of(design.since)
-    period = Period.parse(design.period)
-    between = since.find_between(period) if since and "flicker" in design.factors else ()
-    return find_frame(
-        site.store(),
-        wanted,
-        period,
-        bands,
-        site.read_results,
-        since,
-        between,
-        first=advise_first(site, zones.values(), period),
+    return find_sampled(
+        site, wanted, Period.parse(design.period), Stratifier.of_design(design), since
     )
 
 

@@ -27,7 +27,7 @@ from cropmask.assess.frame import (
 )
 from cropmask.assess.size import Allocation, allocate, expected_standard_error, sample_size
 from cropmask.errors import Reason, Rejected, list_some
-from cropmask.grid import AFRICA_10
+from cropmask.grid import AFRICA_10, Tile
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.reconcile import expected_tiles
 from cropmask.pixels.gdal import open_reading_threads
@@ -89,20 +89,8 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
     Raises Rejected if nothing is finished, or tiles are missing and ``partial`` is not asked for.
     """
     zones = [site.region(name) for name in dict.fromkeys(regions)]
-    wanted = {zone.name: (zone.product, expected_tiles(site, zone)) for zone in zones}
-    bands = request.stratifier.bands_of_points
-    since = request.since
-    between = since.find_between(period) if since and request.stratifier.flicker else ()
-    frame = find_frame(
-        site.store(),
-        wanted,
-        period,
-        bands,
-        site.read_results,
-        since,
-        between,
-        first=advise_first(site, zones, period),
-    )
+    wanted = [(zone, expected_tiles(site, zone)) for zone in zones]
+    frame = find_sampled(site, wanted, period, request.stratifier, request.since)
     if frame.missing and not request.partial:
         names = list_some(frame.missing, _SHOWN)
         raise Rejected(
@@ -116,7 +104,28 @@ def open_frame(site: Site, regions: Sequence[str], period: Period, request: Samp
     return frame
 
 
-def advise_first(site: Site, zones: Iterable[Region], period: Period) -> str:
+def find_sampled(
+    site: Site,
+    wanted: Sequence[tuple[Region, Sequence[Tile]]],
+    period: Period,
+    stratifier: Stratifier,
+    since: Period | None,
+) -> Frame:
+    """Finished tiles, of those of each region, with the bands that strata are made of."""
+    between = since.find_between(period) if since and stratifier.flicker else ()
+    return find_frame(
+        site.store(),
+        {zone.name: (zone.product, tiles) for zone, tiles in wanted},
+        period,
+        stratifier.bands_of_points,
+        site.read_results,
+        since,
+        between,
+        first=_advise_first(site, [zone for zone, _ in wanted], period),
+    )
+
+
+def _advise_first(site: Site, zones: Iterable[Region], period: Period) -> str:
     """What is to be done where a sample has nothing to be drawn from."""
     if not period.is_series:
         return "map the region first"
