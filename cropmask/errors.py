@@ -143,6 +143,7 @@ class Reason(StrEnum):
     BAD_RECORD = "bad record", "a document of a run is damaged: see what the error says"
     BAD_PLAN = "bad plan", None
     UNKNOWN_RUN = "unknown run", None
+    SENT_ALREADY = "sent already", None
     NO_TASK_FILE = "no task file", None
     NO_TASK_INDEX = "no task index", None
     NO_TILES = "no tiles", None

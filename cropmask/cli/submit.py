@@ -24,7 +24,7 @@ from cropmask.cli.canary import (
     make_canary,
     warn_of_silence,
 )
-from cropmask.cli.console import STOPPED, show_progress
+from cropmask.cli.console import STOPPED, show_progress, warn
 from cropmask.cli.output import print_result
 from cropmask.cli.plan import plan_region
 from cropmask.contract import ExitCode
@@ -100,7 +100,11 @@ class Submission:
 @click.option(
     "--all", "everything", is_flag=True, help="Send unchanged tiles too; workers skip them."
 )
-@click.option("--force", is_flag=True, help="Send a plan that is out of date, too.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Send a plan that is out of date, too, and tiles that another run has not done yet.",
+)
 @canary_options
 @options.limit_options
 @options.queue_option
@@ -260,11 +264,12 @@ def _find_run(site: Site, product: str, period: str, given: dict[str, Any]) -> R
 
 
 def _make_run(plan: Plan, site: Site, given: dict[str, Any]) -> RunRecord:
-    from cropmask.operate.submit import make_run
+    """A run of its own, none of whose tiles another one is to do."""
+    from cropmask.operate.submit import count_unknown, find_clash, make_run
     from cropmask.task import make_run_id
 
     now = datetime.now(UTC)
-    return make_run(
+    record = make_run(
         plan,
         given["run"] or make_run_id(now),
         now,
@@ -273,6 +278,15 @@ def _make_run(plan: Plan, site: Site, given: dict[str, Any]) -> RunRecord:
         models=site.models,
         canary=make_canary(given),
     )
+    clash = None if given["force"] else find_clash(record, site, now)
+    if clash is not None:
+        raise Rejected(clash, reason=Reason.SENT_ALREADY)
+    if unknown := count_unknown(site):
+        warn(
+            f"{format_count(unknown, 'message')} already in {site.queue_address}, of runs that "
+            f"are not written down in {site.output}: what is sent twice is done twice, or skipped"
+        )
+    return record
 
 
 def _submit(submission: Submission) -> None:

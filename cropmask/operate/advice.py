@@ -104,13 +104,13 @@ def _advise_unfinished(
     is_empty = queue is not None and queue.waiting == queue.dead == 0
     if record.awaits_canary and record.sent:
         lines.append(f"its canary is not judged: {advise_resume(record, commands)}")
+    elif 0 < record.sent < len(record.tiles):
+        lines.append(f"its submission was stopped: {advise_resume(record, commands)}")
     elif is_empty and record.sent and not counts["PROCESSING"]:
         lines.append(
             f"the queue is empty but {format_count(status.remaining, 'tile')} not done; to send "
             f"what has no result again: {_submit(commands, status)}"
         )
-    elif 0 < record.sent < len(record.tiles):
-        lines.append(f"its submission was stopped: {advise_resume(record, commands)}")
     elif status.last is None and record.sent == 0:
         lines.append(
             "no task of it is known to be in a queue: start workers with --tasks if it was "

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from cropmask import contract
-from cropmask.errors import Interrupted, Misconfigured, Reason, Rejected
-from cropmask.fleet.control import load_control, refuse_canceled
-from cropmask.fleet.recordfiles import load_runs, put_run
-from cropmask.fleet.records import Canary, RunRecord, run_key_of
+from cropmask.errors import CropmaskError, Interrupted, Misconfigured, Reason, Rejected
+from cropmask.fleet.control import RunState, load_control, refuse_canceled
+from cropmask.fleet.recordfiles import find_attempts, load_runs, put_run
+from cropmask.fleet.records import Canary, RunRecord, State, run_key_of
 from cropmask.fleet.taskfile import put_orders, task_file_key
+from cropmask.grid import Tile
 from cropmask.kube.protocol import Cluster
 from cropmask.kube.workermanifests import (
     Manifest,
@@ -29,7 +30,9 @@ from cropmask.operate.canary import choose_spread
 from cropmask.operate.formats import format_count
 from cropmask.operate.plan import find_results
 from cropmask.operate.planfile import Need, Plan
+from cropmask.operate.status import TileStatus, count_states, tile_statuses
 from cropmask.product import find_region
+from cropmask.queue.doors import open_queue
 from cropmask.queue.protocol import Message, Queue
 from cropmask.region.region import is_region_file
 from cropmask.remote.address import is_remote
@@ -39,6 +42,8 @@ from cropmask.store.protocol import Store, store_place
 
 BATCH: Final = 50
 """Messages that are sent between two notes of how far it is."""
+_ELSEWHERE: Final = (State.PROCESSING, State.HELD)
+"""States of tiles that are still to be done, whatever is in the queue."""
 
 
 def make_run(
@@ -103,6 +108,85 @@ def find_staleness(plan: Plan, store: Store) -> str | None:
     if moved:
         return f"results of {format_count(len(moved), 'tile')} came or went since"
     return None
+
+
+def find_clash(record: RunRecord, site: Site, now: datetime) -> str | None:
+    """Which other run is to do tiles of a new one, and what to do about it; None if none is.
+
+    Results have the same place however they are made: what both have would be done twice, or end as
+    a dead letter. Not in the way are runs that were canceled, and tiles that nobody will do:
+    done, given up after so many attempts, or gone from a queue that is empty.
+    """
+    store, wanted = site.store(), {*record.tiles}
+    for other in reversed(load_runs(store, record.product, record.period)):
+        if other.run == record.run or wanted.isdisjoint(other.tiles):
+            continue
+        control = load_control(store, *other.place)
+        if control.state is RunState.CANCELED:
+            continue
+        tiles = tile_statuses(find_attempts(store, *other.place), map(Tile.parse, other.tiles))
+        left = [tile for tile in tiles if str(tile.tile) in wanted and _is_left(tile)]
+        queue = _open_queue_of(other, site)
+        if left and _is_empty(other, left, queue, now):
+            unsent = {*other.tiles[other.sent :]}
+            left = [one for one in left if one.state in _ELSEWHERE or str(one.tile) in unsent]
+        if left:
+            is_so = "is not finished" if control.is_running else f"is {control.state}"
+            states = [f"{count} {state}" for state, count in count_states(left).items() if count]
+            return (
+                f"run {other.run} {is_so} and has {len(left):,} of "
+                f"{format_count(len(wanted), 'tile')} already ({', '.join(states)}): "
+                f"{_advise_clash(other, queue, site.commands)}"
+            )
+    return None
+
+
+def _is_left(tile: TileStatus) -> bool:
+    """Whether somebody may still work on a tile that was ordered."""
+    if tile.state == State.FAILED:
+        return tile.attempts < contract.MAX_RECEIVES
+    return tile.state == State.PENDING or tile.state in _ELSEWHERE
+
+
+def _open_queue_of(other: RunRecord, site: Site) -> Queue | None:
+    """The queue that a run was sent to; None if it was sent to none that is known."""
+    address = other.queue or site.queue_address
+    if other.queue is None and "://" not in site.output:
+        address = str(Path(site.output) / QUEUE_FOLDER)
+    return open_queue(address, site.queue_options) if other.sent and address else None
+
+
+def _is_empty(
+    other: RunRecord, left: Sequence[TileStatus], queue: Queue | None, now: datetime
+) -> bool:
+    """Whether nothing waits in a queue, for so long that its numbers cannot lag behind."""
+    signs = (one.latest.started for one in left if one.latest is not None)
+    last = max(signs, default=datetime.fromisoformat(other.submitted))
+    if queue is None or now - last < timedelta(seconds=queue.lag_seconds):
+        return False
+    try:
+        return queue.counts().waiting == 0
+    except CropmaskError:  # whoever cannot look into it cannot know that it is empty
+        return False
+
+
+def _advise_clash(other: RunRecord, queue: Queue | None, commands: CommandWriter) -> str:
+    """What can be done about a run that is in the way of another one."""
+    lines = [f"'{commands.line('status', '--run', other.run)}' shows it"]
+    if queue is not None and other.sent < len(other.tiles):
+        lines.append(advise_resume(other, commands))
+    lines.append(f"'{commands.line('run cancel', other.run)}' ends it")
+    return f"{', '.join(lines)}; --force sends them all the same"
+
+
+def count_unknown(site: Site) -> int:
+    """Messages that wait in a queue although no run is written down beside the results."""
+    if site.queue_address is None or any(site.store().folders(f"{contract.RUNS}/")):
+        return 0
+    try:
+        return site.queue().counts().waiting
+    except CropmaskError:  # told when something is sent to it
+        return 0
 
 
 def make_messages(record: RunRecord) -> tuple[Message, ...]:

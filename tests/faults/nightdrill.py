@@ -110,7 +110,7 @@ def run_night(drill: NightDrill, hands: Hands, queue: str) -> NightFigures:
     hands.work()
     held = [tile for tile, state in look("paused")["tiles"].items() if state == "HELD"]
 
-    hands.command("submit", *region, "--run", SECOND, "--all", "--tiles", ",".join(held))
+    hands.command("submit", *region, "--run", SECOND, "--all", "--force", "--tiles", ",".join(held))
     hands.work(2)
     hands.command("run", "cancel", SECOND, "--why", "asked for twice")
     hands.work()

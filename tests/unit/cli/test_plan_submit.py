@@ -15,17 +15,19 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cropmask.cli.console import STOPPED
+from cropmask.cli.main import cropmask
 from cropmask.cli.plan import plan
 from cropmask.cli.status import status
 from cropmask.cli.submit import submit
 from cropmask.contract import ExitCode
 from cropmask.errors import Drained, Misconfigured, Rejected
-from cropmask.fleet.recordfiles import find_runs, load_run, put_run
+from cropmask.fleet.recordfiles import find_runs, load_run, load_runs, put_run
 from cropmask.fleet.records import Canary, State
 from cropmask.fleet.taskfile import load_order
 from cropmask.kube.workermanifests import job_name
 from cropmask.operate.planfile import Need, Plan
 from cropmask.queue.folder import FolderQueue
+from cropmask.queue.protocol import Message
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
 from cropmask.testing.cluster import MemoryCluster
@@ -178,6 +180,36 @@ def test_the_same_run_again_sends_nothing_again(world: RegionWorld) -> None:
     assert len(bodies(FolderQueue(Path("out/_queue")))) == 3
 
 
+def cancel_newest() -> None:
+    newest = load_runs(FolderStore(Path("out")))[-1].run
+    run(cropmask, "run", "cancel", newest, "--output", "out")
+
+
+def test_tiles_that_wait_are_not_sent_a_second_time(world: RegionWorld) -> None:
+    two = (*words_of(world), "--tiles", f"{TILES[0]},{TILES[1]}")
+    run(submit, *two, "--run", "first")
+    said = (
+        r"run first is not finished and has 2 of 2 tiles already \(2 PENDING\): 'cropmask status "
+    )
+    for words in ((), ("--dry-run",), ("--direct",), ("--run", "second", "--all")):
+        with pytest.raises(Rejected, match=said) as caught:
+            run(submit, *two, *words)
+    assert "'cropmask run cancel first --output " in str(caught.value)
+    assert "1 tile of" in run(submit, *words_of(world), "--tiles", str(TILES[2])).output
+    assert "2 tiles of" in run(submit, *two, "--force").output
+    assert len(bodies(FolderQueue(Path("out/_queue")))) == 5
+
+
+def test_messages_of_which_no_run_is_known_are_told(world: RegionWorld) -> None:
+    FolderQueue(Path("elsewhere")).send([Message("{}")])
+    words = (*words_of(world), "--queue", "elsewhere")
+    done = run(submit, *words, "--json")
+    assert json.loads(done.stdout)["tiles"] == 3
+    assert "1 message already in elsewhere, of runs that are not written down in out" in done.stderr
+    cancel_newest()
+    assert "already in elsewhere" not in run(submit, *words).stderr
+
+
 def test_everything_and_overwrite(world: RegionWorld) -> None:
     for index in range(3):
         finish(world, index)
@@ -186,6 +218,7 @@ def test_everything_and_overwrite(world: RegionWorld) -> None:
     assert json.loads(run(submit, *words_of(world), "--json").output)["tiles"] == 0
     assert "3 tiles" in run(submit, *words_of(world), "--all").output
     world.edit("slope_percent = 50.0", "slope_percent = 40.0")
+    cancel_newest()
     text = run(submit, *words_of(world)).output
     assert "not sent: 3 changed (--overwrite computes them anew)" in text
     facts = json.loads(run(submit, *words_of(world), "--overwrite", "--json").output)
@@ -252,7 +285,7 @@ def test_a_job_is_created_watched_and_cancelled(
     text = run(submit, *words, "--run", "one", "--watch").output
     assert f"Job {job_name('one')} in namespace here was there already" in text
     assert "Complete" in text.splitlines()[-1]
-    failed = CliRunner().invoke(submit, [*words, "--run", "fails", "--watch"])
+    failed = CliRunner().invoke(submit, [*words, "--run", "fails", "--force", "--watch"])
     assert failed.exit_code == ExitCode.FAILED
     assert "Failed (Because: of it)" in failed.output
     text = run(submit, "--cancel", "one", "--namespace", "here", "--dry-run").output

@@ -40,12 +40,12 @@ def test_no_worker_has_begun() -> None:
     assert "cropmask worker" in line
 
 
-@pytest.mark.parametrize("sent", [0, 1])
-def test_a_submission_that_was_stopped_goes_on(sent: int) -> None:
+@pytest.mark.parametrize(("sent", "waiting"), [(0, 0), (1, 1), (1, 0)])
+def test_a_submission_that_was_stopped_goes_on(sent: int, waiting: int) -> None:
     record = make_run(TILES, sent=sent)
     tiles = tile_statuses([], TILES)
     standing = make_run_status(record, tiles, [], {}, START)
-    (line,) = advise_run(standing, Counts(sent, 0, 0, 0), CommandWriter((("output", "there"),)))
+    (line,) = advise_run(standing, Counts(waiting, 0, 0, 0), CommandWriter((("output", "there"),)))
     where = f"--region eastern --period 2019--P1Y --resume {record.run} --output there"
     assert f"{sent} of 2 tasks were sent: 'cropmask submit {where}' sends the rest" in line
     assert ("--direct" in line) == (sent == 0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,16 +16,18 @@ from hypothesis import strategies as st
 from cropmask import contract
 from cropmask.errors import Interrupted, Misconfigured, Rejected
 from cropmask.fleet.recordfiles import load_run, put_run
-from cropmask.fleet.records import RunRecord
+from cropmask.fleet.records import RunRecord, State
 from cropmask.fleet.taskfile import load_order, parse_order
 from cropmask.grid import RESOLUTIONS, Tile
 from cropmask.kube.workermanifests import job_name
 from cropmask.operate.estimate import Estimate
 from cropmask.operate.planfile import Need, Plan, TilePlan
+from cropmask.operate.runcontrol import cancel_run, pause_run
 from cropmask.operate.submit import (
     BATCH,
     PodOptions,
     cancel,
+    find_clash,
     find_obstacles,
     make_messages,
     make_run,
@@ -42,6 +44,7 @@ from cropmask.task import Order, Period, Task
 from cropmask.testing.cluster import MemoryCluster
 from cropmask.testing.queue import MemoryQueue
 from cropmask.testing.store import MemoryStore
+from tests.runs import make_attempt, put_records
 
 NOW = datetime(2026, 7, 4, 8, 15, tzinfo=UTC)
 NEEDS = (
@@ -372,3 +375,94 @@ def test_a_run_says_which_queue_it_is_in_unless_that_is_the_usual_folder(tmp_pat
     assert send(run_of(3), folder, FolderQueue(other)).places["queue"] == str(other)
     with patch.object(MemoryStore, "uri", lambda _, key: f"s3://bucket/{key}"):
         assert "queue" not in send(run_of(3), store, FolderQueue(other)).places
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return open_site({}, {"output": str(tmp_path / "out")})
+
+
+def begin_first(site: Site, *states: State, sent: int = 2, waiting: bool = True) -> RunRecord:
+    """A run of two tiles, with so many attempts of the first one; a run that wants both, too."""
+    record = run_of(2, run="first", sent=sent)
+    attempts = [
+        make_attempt(record, Tile.parse(record.tiles[0]), state, number=number)
+        for number, state in enumerate(states)
+    ]
+    put_records(site.store(), record, attempts)
+    if waiting:
+        site.queue().send([Message("somebody's")])
+    return run_of(2, run="second")
+
+
+@pytest.mark.parametrize(
+    ("states", "waiting", "said"),
+    [
+        ([], True, "is not finished and has 2 of 2 tiles already (2 PENDING): 'cropmask status"),
+        ([State.SUCCEEDED], True, "1 of 2 tiles already (1 PENDING)"),
+        ([State.INVALID], True, "1 of 2 tiles already (1 PENDING)"),
+        ([State.FAILED] * 4, True, "2 of 2 tiles already (1 FAILED, 1 PENDING)"),
+        ([State.FAILED] * 5, True, "1 of 2 tiles already (1 PENDING)"),
+        ([State.FAILED], False, None),
+        ([State.PROCESSING], False, "1 of 2 tiles already (1 PROCESSING)"),
+        ([State.HELD], False, "1 of 2 tiles already (1 HELD)"),
+        ([], False, None),
+    ],
+)
+def test_tiles_that_another_run_is_to_do(
+    site: Site, states: list[State], waiting: bool, said: str | None
+) -> None:
+    second = begin_first(site, *states, waiting=waiting)
+    clash = find_clash(second, site, NOW + HOUR)
+    assert clash is None if said is None else said in str(clash)
+    assert find_clash(replace(second, tiles=("x010y020",)), site, NOW + HOUR) is None
+    assert find_clash(replace(second, run="first"), site, NOW + HOUR) is None
+
+
+def test_a_paused_run_is_in_the_way_and_a_canceled_one_is_not(site: Site) -> None:
+    second = begin_first(site)
+    first = load_run(site.store(), *run_of(2, run="first").place)
+    pause_run(site.store(), first, "the catalog moves", NOW)
+    assert "run first is paused and has 2 of 2" in str(find_clash(second, site, NOW))
+    cancel_run(site.store(), first, "wrong year", NOW)
+    assert find_clash(second, site, NOW) is None
+
+
+def test_a_run_whose_submission_was_stopped_is_to_be_resumed(site: Site) -> None:
+    second = begin_first(site, sent=1, waiting=False)
+    clash = str(find_clash(second, site, NOW))
+    assert "1 of 2 tiles already (1 PENDING)" in clash
+    assert "--period 2019--P1Y --resume first" in clash
+
+
+def test_a_task_file_is_in_the_way_until_its_tiles_are_done(site: Site) -> None:
+    first = run_of(2, run="first")
+    put_task_file(first, site.store())
+    clash = str(find_clash(run_of(2, run="second"), site, NOW + HOUR))
+    assert "2 of 2 tiles already (2 PENDING)" in clash
+    assert "--resume" not in clash
+    tiles = map(Tile.parse, first.tiles)
+    put_records(site.store(), first, [make_attempt(first, tile, State.SUCCEEDED) for tile in tiles])
+    assert find_clash(run_of(2, run="second"), site, NOW + HOUR) is None
+
+
+def test_numbers_that_lag_behind_are_not_believed_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = begin_first(site, waiting=False)
+    slow = MemoryQueue(lag_seconds=60)
+    monkeypatch.setattr("cropmask.operate.submit.open_queue", lambda *_words: slow)
+    assert find_clash(second, site, NOW + timedelta(seconds=59)) is not None
+    assert find_clash(second, site, NOW + timedelta(seconds=61)) is None
+    broken = MemoryQueue(usable=False)
+    monkeypatch.setattr("cropmask.operate.submit.open_queue", lambda *_words: broken)
+    assert find_clash(second, site, NOW + HOUR) is not None
+
+
+def test_a_run_is_looked_for_in_the_queue_that_it_was_sent_to(site: Site) -> None:
+    second = begin_first(site)
+    elsewhere = open_site({}, {"output": site.output, "queue": f"{site.output}-elsewhere"})
+    assert find_clash(second, elsewhere, NOW + HOUR) is not None
