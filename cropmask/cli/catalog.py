@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cropmask.cli import options
-from cropmask.cli.console import STAGES, show_progress
+from cropmask.cli.console import STAGES, show_progress, warn_if_absent
 from cropmask.cli.output import pick, print_result
 from cropmask.errors import (
     CropmaskError,
@@ -142,6 +142,8 @@ def build(
     if output is not None and results is not None:
         raise click.UsageError("give --output (no results) or --results, not both")
     site, store = _open_place(results or output or _CATALOG_FOLDER)
+    if results is not None:
+        warn_if_absent(site.output)
     store.check_writable()
     if results is None:
         built = build_static(store, models, site.read.limits)

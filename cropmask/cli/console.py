@@ -196,6 +196,13 @@ def warn(text: str) -> None:
     click.echo(f"{click.style('warning:', fg='yellow')} {text}", err=True)
 
 
+def warn_if_absent(place: str) -> None:
+    """Say that a folder of results does not exist: it may be mistyped, or nothing is mapped yet."""
+    folder = place.removeprefix("file://")
+    if "://" not in folder and not Path(folder).is_dir():
+        warn(f"{folder} is not there")
+
+
 def open_logging(log_format: str, context: Mapping[str, str] | None = None) -> None:
     """Send logs to stderr; ``context`` is on every JSON line, its ``tile`` on every other."""
     if sys.stderr is None:  # closed by whoever started us

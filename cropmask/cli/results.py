@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cropmask.cli import options
-from cropmask.cli.console import confirm, show_progress, warn
+from cropmask.cli.console import confirm, show_progress, warn, warn_if_absent
 from cropmask.cli.output import pick, print_result
 from cropmask.contract import ExitCode
 from cropmask.errors import list_some
@@ -73,6 +73,7 @@ def ls(
     from cropmask.results.finder import find_products
 
     site = options.open_site(site_options)
+    warn_if_absent(site.output)
     store = site.store()
     products = (
         tuple(found for family in FAMILIES for found in find_products(store, family))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from cropmask.catalog.build import build_results
 from cropmask.catalog.check import Depth, verify_catalog
 from cropmask.catalog.schemas import Schemas
+from cropmask.cli.catalog import build
 from cropmask.cli.results import ls, rm, sync
 from cropmask.contract import ExitCode
 from cropmask.errors import Interrupted
@@ -152,3 +154,18 @@ def test_a_catalog_that_cannot_be_mended_is_named_with_its_command(
     assert done.exit_code == 0
     line = f"run 'cropmask catalog build --results {folder}'"
     assert f"still links what was deleted (the disk is full): {line}" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "option"), [(ls, "--output"), (build, "--results")])
+def test_a_folder_that_may_be_mistyped_is_told(
+    tmp_path: Path, command: click.Command, option: str
+) -> None:
+    place = tmp_path / "nosuch"
+    for address in (str(place), f"file://{place}"):
+        done = run(command, option, address, "--json")
+        assert done.exit_code == ExitCode.DONE
+        assert done.stderr.splitlines()[0] == f"warning: {place} is not there"
+        json.loads(done.stdout)
+        place.mkdir(exist_ok=True)
+        assert "is not there" not in run(command, option, address).stderr
+        shutil.rmtree(place)
