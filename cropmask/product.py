@@ -243,7 +243,7 @@ def _count_band(name: str, title: str, description: str, unit: str) -> Band:
 
 
 def _year_band(name: str, title: str, description: str) -> Band:
-    """A band of a series that names a calendar year."""
+    """A band of a series that names a year: of a season, that in which it begins."""
     return Band(
         name=name,
         title=title,

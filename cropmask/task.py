@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -19,6 +19,7 @@ from cropmask.product import (
     MOST_SERIES,
     RECIPES,
     SERIES_FAMILY,
+    Band,
     HalfOrder,
     Product,
     Recipe,
@@ -28,7 +29,10 @@ from cropmask.product import (
 
 _PERIOD: Final = re.compile(r"(\d{4})(?:-(\d{2}))?--P(\d{1,3})([YM])", re.ASCII)
 _YEAR: Final = re.compile(r"\d{4}", re.ASCII)
+_SPAN_YEAR: Final = re.compile(r"(\d{4})(/\d\d)?", re.ASCII)
+_SPANS: Final = "write it like 2019-2024, or of seasons like 2019/20-2024/25"
 _REGION: Final = re.compile("[a-z][a-z0-9_]{0,40}")
+_YEAR_OF_SEASON: Final = "The year of a season is that in which it begins, in July."
 MAX_BODY: Final = 1000
 """Characters of a message; a task needs less than 120."""
 
@@ -87,8 +91,33 @@ class Period:
         return period
 
     @classmethod
+    def of_span(cls, text: str) -> Period:
+        """Period of whole years as people write them, or as it prints.
+
+        Calendar years are ``2019-2024`` or ``2019``, seasons ``2019/20-2024/25`` or ``2019/20``.
+
+        Raises
+        ------
+        Rejected
+            If the text is none of these, and no period of calendar years or seasons.
+        """
+        begin, dash, end = text.partition("-")
+        first, last = _read_span_year(begin), _read_span_year(end if dash else begin)
+        if first and last and first.is_seasonal == last.is_seasonal:
+            if last < first:
+                raise Rejected(
+                    f"'{text}' ends before it begins: {_SPANS}", reason=Reason.BAD_PERIOD
+                )
+            months = 12 * (last.start.year - first.start.year + 1)
+            return cls.parse(str(cls(first.start, months)))  # which says what is too long
+        period = cls.parse(text) if "--" in text else None
+        if period is None or not period.has_whole_years:
+            raise Rejected(f"'{text}' is no span of years: {_SPANS}", reason=Reason.BAD_PERIOD)
+        return period
+
+    @classmethod
     def of_task(cls, text: str) -> Period:
-        """Period of a task: that of a map, or several whole years such as ``2019--P6Y``.
+        """Period of a task: that of a map, or of several such as ``2019--P6Y``, ``2019-07--P6Y``.
 
         Raises
         ------
@@ -104,19 +133,20 @@ class Period:
         Raises
         ------
         Rejected
-            If it is not so many whole calendar years.
+            If it is not so many whole calendar years, or seasons.
         """
-        years = self.months / 12
-        if self.start.month != 1 or self.months % 12:
+        if not self.has_whole_years:
             raise Rejected(
-                f"'{self}' is no series of calendar years: write it like 2019--P6Y",
+                f"'{self}' is no series of calendar years or seasons: write it like 2019--P6Y or "
+                "2019-07--P6Y",
                 reason=Reason.BAD_PERIOD,
             )
-        if years < LEAST_SERIES:
+        if self.months < 12 * LEAST_SERIES:
             raise Rejected(
-                f"{years:.0f} years are too few for a series, which needs {LEAST_SERIES}: with "
-                "three, all change vanishes, since nothing tells it from errors of the maps; map "
-                "more years, such as 2019--P5Y",
+                f"{self.months // 12} {self.noun} are too few for a series, which needs "
+                f"{LEAST_SERIES}: with three, all change vanishes, since nothing tells it from "
+                f"errors of the maps; map more {self.noun}, such as "
+                f"{Period(self.start, 12 * LEAST_SERIES)}",
                 reason=Reason.BAD_PERIOD,
             )
         return self
@@ -125,6 +155,21 @@ class Period:
     def is_series(self) -> bool:
         """Whether it is longer than a year."""
         return self.months > 12
+
+    @property
+    def is_seasonal(self) -> bool:
+        """Whether it begins in July, so that its years are seasons."""
+        return self.start.month == 7
+
+    @property
+    def has_whole_years(self) -> bool:
+        """Whether it is one or more calendar years, or seasons from July to June."""
+        return self.start.month in (1, 7) and self.months % 12 == 0
+
+    @property
+    def noun(self) -> str:
+        """What its years are called."""
+        return "seasons" if self.is_seasonal else "years"
 
     @property
     def years(self) -> tuple[Period, ...]:
@@ -180,14 +225,20 @@ class Period:
 
     @property
     def words(self) -> str:
-        """The period for people: ``2019``, ``July 2020 to June 2021`` or ``2019 to 2024``."""
-        if self.start.month == 1 and self.is_series and self.months % 12 == 0:
-            return f"{self.start.year:04d} to {self.end.year:04d}"
-        if self.months != 12:
+        """The period for people: ``2019``, ``2019 to 2024`` or ``July 2020 to June 2021``."""
+        if self.months % 12:
             return str(self)
         if self.start.month == 1:
-            return f"{self.start.year:04d}"
+            return " to ".join(sorted({f"{day.year:04d}" for day in (self.start, self.end)}))
         return f"{self.start:%B %Y} to {self.end:%B %Y}"
+
+    @property
+    def span(self) -> str:
+        """Whole years in few letters: ``2019``, ``2019/20``, ``2019-2024``, ``2019/20-2024/25``."""
+        if not self.has_whole_years:
+            return str(self)
+        first, last = self.years[0], self.years[-1]
+        return "-".join(dict.fromkeys((_name_span_year(first), _name_span_year(last))))
 
     def __str__(self) -> str:
         is_years = self.months % 12 == 0
@@ -195,6 +246,20 @@ class Period:
         if not is_years or self.start.month != 1:
             start += f"-{self.start.month:02d}"
         return f"{start}--P{self.months // 12}Y" if is_years else f"{start}--P{self.months}M"
+
+
+def _read_span_year(text: str) -> Period | None:
+    """Calendar year ``2019`` or season ``2019/20``; None if the text is neither."""
+    match = _SPAN_YEAR.fullmatch(text)
+    if match is None:
+        return None
+    year = Period.parse(f"{match[1]}{'-07' if match[2] else ''}--P1Y")
+    return year if year.span == text else None
+
+
+def _name_span_year(year: Period) -> str:
+    after = f"/{(year.start.year + 1) % 100:02d}" if year.is_seasonal else ""
+    return f"{year.start.year:04d}{after}"
 
 
 def _add_months(day: date, months: int) -> date:
@@ -210,6 +275,13 @@ def choose_product(product: Product, period: Period | None) -> Product:
 def choose_products(product: Product, period: Period | None) -> tuple[Product, ...]:
     """The same, and both where no period is named."""
     return (product, product.series) if period is None else (choose_product(product, period),)
+
+
+def describe_band_of(band: Band, period: Period) -> Band:
+    """A band as results of a period have it: which year stands for a season must be said."""
+    if band.unit != "year" or not period.is_seasonal:
+        return band
+    return replace(band, description=f"{band.description} {_YEAR_OF_SEASON}")
 
 
 def name_product(region: str, period: Period) -> str:

@@ -133,7 +133,7 @@ def put_year(
     put_dataset(store, place, facts, CropMap(mask, prob, mask, extras), collection, overwrite=True)
 
 
-def put_model(maps: YearlyMaps) -> None:
+def put_model(maps: YearlyMaps, period: Period = PERIOD) -> None:
     """What a series is smoothed with, counted where the truth is known: nothing is fitted."""
     truth = draw_truth(3, seed=9)
     prob = draw_prob(truth, 9, grain=4)
@@ -141,7 +141,7 @@ def put_model(maps: YearlyMaps) -> None:
     evidence = np.array([each / each.sum() for each in counts])[None]
     model = SeriesModel(evidence, np.array([[0.65, 0.35]]), gain=0.015, loss=0.03)
     fitted = RegionSeries(model, None, None, "prob", 1, 1, prob.size, synthetic=False)
-    put_region_series(maps.store, PRODUCT, PERIOD, 100, fitted)
+    put_region_series(maps.store, PRODUCT, period, 100, fitted)
 
 
 def put_simple_series(
@@ -165,7 +165,7 @@ def put_simple_series(
     return pixels
 
 
-def make_years(folder: Path, *, whole: bool = False) -> YearlyMaps:
+def make_years(folder: Path, *, whole: bool = False, period: Period = PERIOD) -> YearlyMaps:
     """Write the region, and the maps of its tiles.
 
     If it is to be whole, both have maps of all years but the third, as :func:`draw_whole` has them.
@@ -173,11 +173,11 @@ def make_years(folder: Path, *, whole: bool = False) -> YearlyMaps:
     made = YearlyMaps(make_region(folder / "region", TILES, years=()), folder / "results")
     drawn = draw_whole() if whole else {TILES[0]: draw_prob(draw_truth())}
     for tile, prob in drawn.items():
-        for at, (year, values) in enumerate(zip(PERIOD.years, prob, strict=True)):
+        for at, (year, values) in enumerate(zip(period.years, prob, strict=True)):
             if not (whole and at == 2):
                 put_year(made.store, tile, year, values)
     if not whole:
-        for year in PERIOD.years[:4]:
+        for year in period.years[:4]:
             put_files(made.store, [TILES[1]], PRODUCT, period=year)
     return made
 

@@ -158,8 +158,10 @@ class SampleDesign(_Strict):
     @property
     def title(self) -> str:
         """What was sampled, for people: ``crop_mask_eastern 2019``."""
-        first = "" if self.since is None else f"{Period.parse(self.since).words} to "
-        return f"{' and '.join(self.products)} {first}{Period.parse(self.period).words}"
+        last = Period.parse(self.period)
+        since = None if self.since is None else Period.parse(self.since)
+        when = last.words if since is None else f"{since.span} to {last.span}"
+        return f"{' and '.join(self.products)} {when}"
 
     @property
     def regions(self) -> tuple[str, ...]:

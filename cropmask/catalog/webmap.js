@@ -310,7 +310,10 @@
     table.tHead.append(head);
     for (const [name, ...cells] of rows) {
       const row = make("tr");
-      row.append(make("th", name, { scope: "row" }), ...cells.map((text) => make("td", text)));
+      const start = make("th", "", { scope: "row" });
+      // On a phone a season such as 2019/20 goes on below its first year.
+      start.append(...name.split(/(?<=\/)/).flatMap((part, at) => (at ? [make("wbr"), part] : [part])));
+      row.append(start, ...cells.map((text) => make("td", text)));
       table.tBodies[0].append(row);
     }
     return table;

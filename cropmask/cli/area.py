@@ -206,7 +206,7 @@ def _say_change(
     from cropmask.core.series import GAIN, LOSS, STABLE_CROP, STABLE_OTHER
 
     area, total = change.area, float(change.area.total_hectares)
-    first, last = (year.words for year in found.design.years)
+    first, last = (year.span for year in found.design.years)
     yield f"Cropland from {first} to {last}, {100 * area.hectares.level:g} % intervals"
     figures = {
         "gain": area.hectares.at(GAIN),

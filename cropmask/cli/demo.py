@@ -33,8 +33,8 @@ LABELS_MARK = b"id,lon,lat,class"
 @click.option(
     "--years",
     type=options.YEARS,
-    help="In place of --period: several, such as 2019-2024. Fields change from year to year, and "
-    "the folder truth says what they are.",
+    help="In place of --period: several, such as 2019-2024, or seasons, such as 2019/20-2024/25. "
+    "Fields change from year to year, and the folder truth says what they are.",
 )
 @click.option("--tiles", type=options.TILES, help="Only these; the boundary is cut to them.")
 @click.option(

@@ -216,7 +216,6 @@ def _parse_box(text: str) -> tuple[float, ...]:
     return box
 
 
-_YEARS: Final = re.compile(r"(\d{4})-(\d{4})", re.ASCII)
 _FIRST_YEAR: Final = 2017
 """Of Sentinel-2 GeoMAD."""
 
@@ -307,20 +306,6 @@ def _read_bounds(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _read_years(text: str) -> Period:
-    """Calendar years such as 2019-2024, or the period 2019--P6Y."""
-    match = _YEARS.fullmatch(text)
-    if match is None:
-        period = Period.parse(text) if "--" in text or "-" not in text else None
-        if period is None or period.months % 12:
-            raise click.BadParameter(f"'{text}' is no span of years: write it like 2019-2024")
-        return period
-    first, last = map(int, match.groups())
-    if last < first:
-        raise click.BadParameter(f"'{text}' ends before it begins: write it like 2019-2024")
-    return Period.parse(f"{first:04d}--P{last - first + 1}Y")
-
-
 BOUNDS: Final = parsed("low,high", _read_bounds)
 PERCENTS: Final = parsed("percents", _read_percents)
 SHARES: Final = parsed("shares", _read_shares)
@@ -341,9 +326,11 @@ PERIOD_HELP: Final = (
 )
 TASK_PERIOD: Final = parsed("period", Period.of_task, _suggest_years)
 """Also one of several years: of a series."""
-YEARS: Final = parsed("first-last", _read_years)
-SERIES_YEARS: Final = parsed("first-last", lambda text: _read_years(text).check_series())
-TASK_PERIOD_HELP: Final = f"{PERIOD_HELP} Several years, such as 2019--P6Y, are a series."
+YEARS: Final = parsed("first-last", Period.of_span)
+SERIES_YEARS: Final = parsed("first-last", lambda text: Period.of_span(text).check_series())
+TASK_PERIOD_HELP: Final = (
+    f"{PERIOD_HELP} Several years, such as 2019--P6Y, or seasons, 2019-07--P6Y, are a series."
+)
 RESOLUTION: Final = click.Choice(RESOLUTIONS)
 RECIPE: Final = click.Choice(RECIPES)
 BAND: Final = click.Choice([band.name for band in (*ALL_BANDS, *SERIES_BANDS)])

@@ -31,7 +31,8 @@ _PRINTED_DATASETS: Final = 20
 _year_option = click.option(
     "--period",
     type=options.TASK_PERIOD,
-    help="Only this year, such as 2019, or the series of these, such as 2019--P6Y.  [default: all]",
+    help="Only this year, such as 2019, or season, 2020-07--P1Y, or the series of several, such as "
+    "2019--P6Y.  [default: all]",
 )
 
 

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     "--period",
     default="2019--P1Y",
     type=options.TASK_PERIOD,
-    help=f"{options.PERIOD_HELP} Several years, such as 2019--P6Y: sample change, with the classes "
-    "of their series as strata.",
+    help=f"{options.PERIOD_HELP} Several years, such as 2019--P6Y, or seasons, 2019-07--P6Y: "
+    "sample change, with the classes of their series as strata.",
 )
 @click.option(
     "--since",

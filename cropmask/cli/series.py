@@ -27,7 +27,8 @@ _POINTS: Final = 600
 _years_option = click.option(
     "--years",
     type=options.SERIES_YEARS,
-    help="First and last year, such as 2019-2024: five at least.",
+    help="First and last year, such as 2019-2024, or season, such as 2019/20-2024/25: five at "
+    "least. Or the period, such as 2019--P6Y or 2019-07--P6Y.",
 )
 _rate_options = options.combine(
     click.option(
@@ -70,6 +71,7 @@ def series(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 (as
     Examples:
       cropmask series --region eastern --years 2019-2024
       cropmask series --region eastern --years 2019-2024 --tiles x215y075 --json
+      cropmask series --region southern --years 2019/20-2024/25
     """
     if context.invoked_subcommand is not None:
         if typed := options.find_typed(given):
@@ -173,8 +175,8 @@ def _describe_fit(found: SeriesFit) -> dict[str, Any]:
 
 def _warn_of_unmapped(found: SeriesFit) -> None:
     if found.unmapped:
-        years = ", ".join(year.words for year in found.unmapped)
-        warn(f"no tile has a map of {years}, so they tell nothing: are these the years meant?")
+        years, noun = ", ".join(year.span for year in found.unmapped), found.unmapped[0].noun
+        warn(f"no tile has a map of {years}, so they tell nothing: are these the {noun} meant?")
 
 
 def _format_fit(found: SeriesFit) -> Iterator[str]:

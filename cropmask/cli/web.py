@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     "--series",
     "years",
     type=options.SERIES_YEARS,
-    help="Series to show as the layer of change, such as 2019-2024.  [default: the longest, of "
-    "equal ones the newest]",
+    help="Series to show as the layer of change, such as 2019-2024 or, of seasons, "
+    "2019/20-2024/25.  [default: the longest, of equal ones the newest]",
 )
 @options.plain_config_option
 def web(
@@ -122,7 +122,7 @@ def _say(made: WebMap) -> Iterator[str]:
         f"{made.meters} m, {made.tiles:,} web tiles, {made.archive_bytes / 1e6:.1f} MB"
     )
     if made.series:
-        others = ", ".join(period.words for period in made.other_series)
+        others = ", ".join(period.span for period in made.other_series)
         hint = f"; also there: {others}, for --series" if others else ""
         yield f"  change       {made.series.words}{hint}"
     yield f"  page         {made.place}/{INDEX}: below a web server, or by '{browse}'"

@@ -173,7 +173,7 @@ def make_series_bands(found: SmoothedYears, years: int, first_year: int) -> Seri
     years
         Number of years.
     first_year
-        Calendar year of the first one.
+        Year of the first one: of a season, that in which it begins.
 
     Returns
     -------

@@ -162,6 +162,12 @@ def _list_mapped(store: Store, product: Product, period: Period) -> tuple[Datase
     return tuple(each for each in find_finished(store, product) if each.period in years)
 
 
+def _name_mapped(store: Store, product: Product) -> str:
+    """Years or seasons that have maps, for somebody who has named others."""
+    mapped = sorted({Period.parse(each.period) for each in find_finished(store, product)})
+    return ", ".join(period.span for period in mapped) or "none"
+
+
 @dataclass(frozen=True, slots=True)
 class _Maps:
     """Maps of a region that a series can be made of."""
@@ -187,8 +193,9 @@ def _find_maps(site: Site, region: Region, period: Period, mapped: Sequence[Data
         most = max(map(len, by_tile.values()), default=0)
         raise Rejected(
             f"of {len(wanted)} tiles of region {region.name}, none has maps of {LEAST_SERIES} of "
-            f"the years {period} in {store.uri(product.folder)}; the most that one has is {most}: "
-            "map more years",
+            f"the {period.noun} {period} in {store.uri(product.folder)}, where there are "
+            f"{_name_mapped(store, product)}; the most that one has is {most}: map more "
+            f"{period.noun}",
             reason=Reason.TOO_FEW_YEARS,
         )
 

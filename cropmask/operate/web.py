@@ -186,7 +186,7 @@ def make_web(
     layers = [*_describe_yearly(yearly), *_describe_change(change, grid.meters > resolution)]
     config = {
         **_describe(store, product, grid, everywhere),
-        "years": sorted({each.period.words for each in yearly}),
+        "years": [period.span for period in sorted({each.period for each in yearly})],
         "layers": layers,
         **_describe_figures(figures),
     }
@@ -297,7 +297,7 @@ def _describe_yearly(archives: Sequence[_Archive]) -> Iterator[Document]:
     """Layers that every year has."""
     files: dict[Band, dict[str, str]] = {}
     for each in archives:
-        files.setdefault(each.band, {})[each.period.words] = each.name
+        files.setdefault(each.band, {})[each.period.span] = each.name
     for band, found in files.items():
         yield {**_describe_layer(band), "files": found}
 
@@ -317,8 +317,8 @@ def _describe_change(archives: Sequence[_Archive], is_coarse: bool) -> Iterator[
     yield {
         **layer,
         "name": CHANGE,
-        "span": years.words,
-        "years": [year.words for year in years.years],
+        "span": f"{years.years[0].span} to {years.years[-1].span}",
+        "years": [year.span for year in years.years],
         "file": names[CHANGE_CLASS.name],
         **{band.name: names[band.name] for band in _ASKED},
     }

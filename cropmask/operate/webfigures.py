@@ -59,7 +59,7 @@ def parse_districts(path: Path) -> ReportedDistricts:
         if document["mark"] != "cropmask report":
             raise KeyError("mark")
         lines = tuple(_pick(str(line["name"]), line["hectares"]) for line in document["districts"])
-        year = Period.parse(str(document["origin"]["period"])).words
+        year = Period.parse(str(document["origin"]["period"])).span
         return ReportedDistricts(year, float(document["level"]), lines)
     except _UNLIKE:
         raise Misconfigured(
@@ -79,13 +79,13 @@ def parse_change(path: Path, region: str) -> ReportedChange:
         if tuple(classes) != CHANGE_NAMES:
             raise KeyError("classes")
         years = Period.parse(str(document["period"])).years
-        since = Period.parse(str(document.get("since", years[0]))).words
+        since = Period.parse(str(document.get("since", years[0]))).span
         areas = (
             *(_pick(name, hectares, at) for at, name in _GROWTH.items()),
             _pick("Gain less loss", document["net_gain_hectares"]),
             *(_pick(name, hectares, at) for at, name in _STABLE.items()),
         )
-        found = ReportedChange(since, years[-1].words, float(document["level"]), areas)
+        found = ReportedChange(since, years[-1].span, float(document["level"]), areas)
         regions = [str(name) for name in document["regions"]]
     except _UNLIKE:
         raise Misconfigured(
@@ -152,7 +152,7 @@ def choose_series(store: Store, product: Product, wanted: Period | None) -> Show
     periods = sorted(found, key=lambda period: (period.months, period.start))
     if wanted is not None and wanted not in found:
         raise Rejected(
-            f"{store_place(store)} has no series of {wanted.words}: {_name(periods)}",
+            f"{store_place(store)} has no series of {wanted.span}: {_name(periods)}",
             reason=Reason.NO_RESULTS,
         )
     if not periods:
@@ -165,4 +165,4 @@ def choose_series(store: Store, product: Product, wanted: Period | None) -> Show
 def _name(periods: Sequence[Period]) -> str:
     if not periods:
         return "make it with 'cropmask series'"
-    return f"it has {', '.join(period.words for period in periods)}"
+    return f"it has {', '.join(period.span for period in periods)}"

@@ -40,7 +40,7 @@ from cropmask.stac.facts import (
 from cropmask.stac.item import make_area_item, make_item
 from cropmask.stac.links import ITEM_TYPE, JSON_TYPE, media_type
 from cropmask.store.protocol import Store
-from cropmask.task import Task
+from cropmask.task import Task, describe_band_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def write_band(
     threads: int = 1,
 ) -> None:
     """Write one band ``(y, x)`` of a dataset to a local folder, ahead of the rest."""
-    band = find_band(name)
+    band = describe_band_of(find_band(name), task.period)
     path = folder / product.file_name(str(task.tile), str(task.period), f"_{name}.tif")
     write_cog(path, pixels, box, band, credit=credit, threads=threads)
 

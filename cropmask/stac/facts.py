@@ -28,7 +28,7 @@ from cropmask.product import (
     with_extras,
 )
 from cropmask.region.attribution import UNSTATED, Attribution
-from cropmask.task import Period, RunKey
+from cropmask.task import Period, RunKey, describe_band_of
 
 Document = dict[str, Any]
 """A JSON object."""
@@ -230,7 +230,7 @@ class ItemFacts(MapFacts):
         where = f"{self.region_title or self.product.region}, tile {self.tile} at {place}"
         words = f"Cropland {self.period.words}"
         if self.is_series:
-            words = f"Change of cropland {self.period.start.year} to {self.period.end.year}"
+            words = f"Change of cropland {self.period.words}"
         return mark_title(f"{words}, {where}", synthetic=self.synthetic)
 
     @property
@@ -241,7 +241,8 @@ class ItemFacts(MapFacts):
     @property
     def data_bands(self) -> tuple[Band, ...]:
         """Bands of the dataset, extra ones last."""
-        return self.product.bands(self.bands)
+        bands = self.product.bands(self.bands)
+        return tuple(describe_band_of(band, self.period) for band in bands)
 
     @property
     def label(self) -> str:

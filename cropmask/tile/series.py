@@ -133,9 +133,8 @@ def write_series(
     site: Site, region: Region, period: Period, *words: str, command: str = "series"
 ) -> str:
     """The command that makes the series of a region; ``series fit`` but learns its rates."""
-    years = f"{period.start.year}-{period.end.year}"
-    where = ("--region", region.argument, "--years", years, "--resolution", str(site.resolution))
-    return site.commands.line(command, *where, *words)
+    where = ("--region", region.argument, "--years", period.span)
+    return site.commands.line(command, *where, "--resolution", str(site.resolution), *words)
 
 
 def require_series(site: Site, region: Region, period: Period) -> RegionSeries:
@@ -168,8 +167,8 @@ def prepare_series(task: Task, basis: Basis, fitted: RegionSeries, store: Store)
     there = [item for item in years.values() if item is not None]
     if len(there) < LEAST_SERIES:
         raise Rejected(
-            f"tile {task.tile} has a map of {len(there)} of the years {task.period}, and a series "
-            f"needs {LEAST_SERIES}: map more of them",
+            f"tile {task.tile} has a map of {len(there)} of the {task.period.noun} {task.period}, "
+            f"and a series needs {LEAST_SERIES}: map more of them",
             reason=Reason.TOO_FEW_YEARS,
         )
     job = SeriesJob(

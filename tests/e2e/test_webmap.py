@@ -75,11 +75,16 @@ def put_year(store: FolderStore, tile: Tile, period: Period, share: int) -> None
     put_dataset(store, place, facts, CropMap(mask, prob, mask), COLLECTION)
 
 
+def put_even_series(store: FolderStore, period: Period) -> SeriesPixels:
+    """A series of the first tile that is even within fields."""
+    prob = draw_prob(draw_truth())[:, ::12, ::12].repeat(12, axis=1).repeat(12, axis=2)
+    return put_simple_series(store, EASTERN, TILES[0], prob, period)
+
+
 @pytest.fixture(scope="module")
 def series(results: FolderStore) -> SeriesPixels:
-    """The series of the first tile, over more years than there are maps of; even within fields."""
-    prob = draw_prob(draw_truth())[:, ::12, ::12].repeat(12, axis=1).repeat(12, axis=2)
-    return put_simple_series(results, EASTERN, TILES[0], prob)
+    """The series of the first tile, over more years than there are maps of."""
+    return put_even_series(results, Period.parse("2019--P6Y"))
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +280,33 @@ def test_a_disk_a_phone_and_a_shared_link(folder: Path) -> None:
         assert first[0] == "2019"
         assert set(first[1:3]) <= {"Cropland", "Not cropland"}
         assert "version 1.1.0" in page.text()
+        assert page.errors == []
+
+
+@needs_chromium
+@needs_library
+def test_seasons_are_called_by_both_of_their_years(tmp_path: Path) -> None:
+    results, made = FolderStore(tmp_path / "results"), FolderStore(tmp_path / "map")
+    for share, start in ((50, 2023), (20, 2024)):
+        put_year(results, TILES[0], Period.parse(f"{start}-07--P1Y"), share)
+    bands = put_even_series(results, Period.parse("2019-07--P6Y"))
+    product = find_web_product(results, None)
+    make_web(results, made, product, LIBRARY, meters=200, progress=lambda *_: None)
+    row, column = find_gain(bands)
+    with running("browse", tmp_path / "map", "--no-open") as address, open_page() as page:
+        page.open(f"{address}/#map=12/{point_at(row, column)}&year=2023%2F24")
+        wait_until_drawn(page)
+        assert page.value("document.getElementById('year-shown').innerText") == "2023/24"
+        page.click("Values at the center", "button")
+        *years, change = pixel(page)
+        names = ["2019/20", "2020/21", "2021/22", "2022/23", "2023/24", "2024/25"]
+        assert [each[0] for each in years] == names
+        assert [each[1] == "not mapped" for each in years] == [True] * 4 + [False] * 2
+        assert change[1] == names[int(bands["changed"][row, column]) - 2019]
+        see_all_columns(page)
+        choose(page, "layer", "change", "change")
+        page.see("2019/20 to 2024/25, all years together")
+        assert "&year=2023%2F24&" in page.value("location.href")
         assert page.errors == []
 
 

@@ -70,6 +70,29 @@ def test_more_years_than_a_pixel_has_bits_are_too_long():
         Period.parse("2019--P16Y")
 
 
+@given(st.sampled_from((1, 7)), st.integers(1, 9970), st.integers(1, 15))
+def test_whole_years_come_back_from_what_is_printed_of_them(month, year, count):
+    period = Period(date(year, month, 1), 12 * count)
+    assert Period.of_span(period.span) == Period.of_span(str(period)) == period
+    others = {one.span for one in period.years} | {one.words for one in period.years}
+    assert len(others) == (count if month == 1 else 2 * count)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "span"),
+    [
+        ("2019", "2019", "2019"),
+        ("2019--P6Y", "2019 to 2024", "2019-2024"),
+        ("2020-07--P1Y", "July 2020 to June 2021", "2020/21"),
+        ("2019-07--P6Y", "July 2019 to June 2025", "2019/20-2024/25"),
+        ("2019-07--P6M", "2019-07--P6M", "2019-07--P6M"),
+    ],
+)
+def test_periods_in_words_and_in_few_letters(text, words, span):
+    period = Period.parse(text)
+    assert (period.words, period.span) == (words, span)
+
+
 @given(PERIODS)
 def test_periods_round_trip_and_end_the_day_before_the_next(period):
     assert Period.parse(str(period)) == period

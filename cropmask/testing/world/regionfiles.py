@@ -284,9 +284,10 @@ def find_truth(folder: Path, year: Period) -> Path:
     """
     path = folder / TRUTH_FOLDER / f"{_name_use(year)}.vrt"
     if not path.is_file():
+        example = Period.parse("2019-07--P6Y" if year.is_seasonal else "2019--P6Y")
         raise Misconfigured(
-            f"{path} is not there: make a world of these years with "
-            f"'{write_command('demo', '--years', '2019-2024')}'"
+            f"{path} is not there: make a world of these {example.noun} with "
+            f"'{write_command('demo', '--years', example.span)}'"
         )
     return path
 

@@ -11,6 +11,8 @@ from cropmask.cli.main import cropmask
 from cropmask.cli.options import TILES, YEARS, FiniteNumber, WholeNumber
 from cropmask.task import Period
 
+SPANS = "write it like 2019-2024, or of seasons like 2019/20-2024/25"
+
 
 @pytest.mark.parametrize(
     ("kind", "text", "said"),
@@ -34,7 +36,14 @@ def test_what_is_wrong_with_a_number(kind: click.ParamType, text: str, said: str
     ("kind", "text", "said"),
     [
         (YEARS, "2024-2019", "ends before it begins"),
-        (YEARS, "2020-07", "'2020-07' is no span of years: write it like 2019-2024"),
+        (YEARS, "2020-07", f"'2020-07' is no span of years: {SPANS}"),
+        (YEARS, "2019-", f"'2019-' is no span of years: {SPANS}"),
+        (YEARS, "2019/20-2024", f"'2019/20-2024' is no span of years: {SPANS}"),
+        (YEARS, "2019/21-2024/26", f"'2019/21-2024/26' is no span of years: {SPANS}"),
+        (YEARS, "2019/2020-2024/2025", f"is no span of years: {SPANS}"),
+        (YEARS, "2024/25-2019/20", f"'2024/25-2019/20' ends before it begins: {SPANS}"),
+        (YEARS, "2019-03--P6Y", f"'2019-03--P6Y' is no span of years: {SPANS}"),
+        (YEARS, "1990/91-2024/25", "at most 15 years"),
         (YEARS, "2019--P18M", "is no span of years"),
         (YEARS, "1990-2024", "at most 15 years"),
         (TILES, "", "'' names no tile"),
@@ -46,9 +55,18 @@ def test_what_is_wrong_with_years_and_tiles(kind: click.ParamType, text: str, sa
     assert said in caught.value.message
 
 
-def test_right_years_pass() -> None:
-    for text in ("2019-2024", "2019--P6Y"):
-        assert YEARS.convert(text, None, None) == Period.parse("2019--P6Y")
+@pytest.mark.parametrize(
+    ("texts", "period"),
+    [
+        (("2019-2024", "2019--P6Y", "2019--P72M"), "2019--P6Y"),
+        (("2019/20-2024/25", "2019-07--P6Y"), "2019-07--P6Y"),
+        (("2019/20", "2019/20-2019/20"), "2019-07--P1Y"),
+        (("1999/00-2004/05",), "1999-07--P6Y"),
+    ],
+)
+def test_right_years_pass(texts: tuple[str, ...], period: str) -> None:
+    for text in texts:
+        assert YEARS.convert(text, None, None) == Period.parse(period)
 
 
 def test_right_numbers_pass() -> None:

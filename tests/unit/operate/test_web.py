@@ -118,7 +118,7 @@ def test_a_series_is_a_layer_and_its_years_are_there_at_the_deepest_zoom(
     put_files(results, TILES[:1], EASTERN.series, period=Period.parse("2018--P6Y"))
     said, files = run(tmp_path, library, monkeypatch)
     assert "filtered, mask, prob of 2019, pixels of 100 m" in said
-    assert "  change       2019 to 2024; also there: 2018 to 2023, for --series" in said
+    assert "  change       2019 to 2024; also there: 2018-2023, for --series" in said
     layer = json.loads(files["map.json"])["layers"][-1]
     assert (layer["name"], layer["span"]) == ("change", "2019 to 2024")
     assert layer["values"]["2"] == "Became cropland"
@@ -141,7 +141,7 @@ def test_a_series_is_a_layer_and_its_years_are_there_at_the_deepest_zoom(
 def test_the_longest_series_is_shown_the_newest_of_equal_ones(results: FolderStore) -> None:
     assert choose_series(results, EASTERN, None) is None
     six, newer, five = (Period.parse(text) for text in ("2018--P6Y", "2019--P6Y", "2021--P5Y"))
-    with pytest.raises(Rejected, match=r"no series of 2018 to 2023: make it with 'cropmask series"):
+    with pytest.raises(Rejected, match=r"no series of 2018-2023: make it with 'cropmask series"):
         choose_series(results, EASTERN, six)
     for period in (newer, six, five):
         put_files(results, TILES[:1], EASTERN.series, period=period)
@@ -151,7 +151,7 @@ def test_the_longest_series_is_shown_the_newest_of_equal_ones(results: FolderSto
     named = choose_series(results, EASTERN, five)
     assert named is not None
     assert [each.period for each in named.datasets] == [str(five)]
-    with pytest.raises(Rejected, match=r"no series of 2010 to 2015: it has 2021 to 2025, 2018 to "):
+    with pytest.raises(Rejected, match=r"no series of 2010-2015: it has 2021-2025, 2018-2023, "):
         choose_series(results, EASTERN, Period.parse("2010--P6Y"))
 
 
