@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -117,13 +117,13 @@ def find_frame(
     since: Period | None = None,
     between: Sequence[Period] = (),
     *,
-    first: str = "map the region first",
+    first: Callable[[], str] = lambda: "map the region first",
 ) -> Frame:
     """Finished tiles of regions, each with the product of its maps and the tiles that it has.
 
     With ``since``, those that are finished in that period as well, for a sample of change; with
     ``between``, each has the maps of these years as far as there are any. Of a series, each has
-    those of its first and its last year likewise. ``first`` is what is advised if nothing is
+    those of its first and its last year likewise. ``first`` says what to do if nothing is
     finished.
 
     Raises Rejected if nothing is finished, a tile has not these bands, pixel sizes differ, or tiles
@@ -146,7 +146,7 @@ def find_frame(
             store.uri(choose_product(product, period).folder) for product, _ in regions.values()
         )
         raise Rejected(
-            f"no tile of {' and of '.join(map(str, periods))} is finished in {places}: {first}",
+            f"no tile of {' and of '.join(map(str, periods))} is finished in {places}: {first()}",
             reason=Reason.NO_RESULTS,
         )
     sizes = sorted({each.resolution for tiles in opened for each in tiles})

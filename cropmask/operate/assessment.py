@@ -60,7 +60,7 @@ from cropmask.grid import tiles_within
 from cropmask.machine.stages import ShareDone
 from cropmask.operate.mosaic import make_grid, read_mosaic
 from cropmask.operate.reconcile import expected_tiles
-from cropmask.operate.sample import find_sampled
+from cropmask.operate.sample import advise_first, find_sampled
 from cropmask.product import FILTERED, MASK, NODATA, find_band, find_region
 from cropmask.region.region import Region
 from cropmask.remote.threads import map_threads
@@ -269,7 +269,14 @@ def assess_points(site: Site, request: AssessRequest, period: Period, band: str)
     assert request.region is not None
     zone = site.region(request.region)
     wanted = {zone.name: (zone.product, expected_tiles(site, zone))}
-    frame = find_frame(site.store(), wanted, period, (band,), site.read_results)
+    frame = find_frame(
+        site.store(),
+        wanted,
+        period,
+        (band,),
+        site.read_results,
+        first=lambda: advise_first(site, [zone], period),
+    )
     points, report = collect_points(request.labels, request.columns, limits=site.read.limits)
     centers = shapely.centroid([point.geometry for point in points])
     x, y = shapely.get_x(centers), shapely.get_y(centers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +32,7 @@ from cropmask.machine.stages import ShareDone
 from cropmask.operate.reconcile import expected_tiles
 from cropmask.pixels.gdal import open_reading_threads
 from cropmask.region.region import Region
+from cropmask.results.finder import find_datasets
 from cropmask.site.site import Site
 from cropmask.task import Period
 from cropmask.tile.series import find_outdated, write_series
@@ -121,16 +122,26 @@ def find_sampled(
         site.read_results,
         since,
         between,
-        first=_advise_first(site, [zone for zone, _ in wanted], period),
+        first=lambda: advise_first(site, [zone for zone, _ in wanted], period),
     )
 
 
-def _advise_first(site: Site, zones: Iterable[Region], period: Period) -> str:
-    """What is to be done where a sample has nothing to be drawn from."""
-    if not period.is_series:
-        return "map the region first"
-    lines = [write_series(site, zone, period) for zone in zones]
-    return f"make the series first, with '{' && '.join(lines)}'"
+def advise_first(site: Site, zones: Sequence[Region], period: Period) -> str:
+    """What is to be done where there is no map to draw from, or to look at."""
+    if period.is_series:
+        lines = [write_series(site, zone, period) for zone in zones]
+        return f"make the series first, with '{' && '.join(lines)}'"
+    lines = [site.commands.line_for("submit", zone.argument, period) for zone in zones]
+    there = [each for zone in zones for each in find_datasets(site.store(), zone.product)]
+    begun = [each for each in there if each.period == str(period) and not each.is_finished]
+    years = sorted({each.period for each in there if each.is_finished} - {str(period)})
+    said = "map the region first"
+    if begun:
+        tiles = list_some([str(each.tile) for each in begun], _SHOWN)
+        said = f"files of {tiles} are there, but the items that say they are finished are missing"
+    elif years:
+        said = f"there are maps of {', '.join(years)}; map this year first"
+    return f"{said}: '{' && '.join(lines)}'"
 
 
 def _tell_outdated(site: Site, zones: Sequence[Region], frame: Frame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pyproj import Transformer
 
 from cropmask.assess.samplefiles import load_sample
 from cropmask.cli.area import report
+from cropmask.cli.assess import assess
 from cropmask.cli.sample import sample
 from cropmask.errors import CropmaskError, Misconfigured, Rejected
 from tests.demo_run import EASTERN, Results
@@ -150,7 +152,11 @@ def test_a_dry_run_tells_what_it_costs(results: Results, tmp_path: Path) -> None
         (("--points", "80"), Rejected, "386 of 388 tiles have no result"),
         (("--points", "10", "--partial"), Rejected, "too few for 2 strata"),
         (("--points", "80", "--partial", "--unlike"), Rejected, "no band 'dissimilarity'"),
-        (("--points", "80", "--partial", "--period", "2020"), Rejected, "is finished"),
+        (
+            ("--points", "80", "--partial", "--period", "2020"),
+            Rejected,
+            "there are maps of 2019--P1Y; map this year first: 'cropmask submit --region ",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_one_line(
@@ -194,3 +200,26 @@ def test_a_report_names_its_folder_before_it_reads_anything(tmp_path: Path) -> N
     found = CliRunner().invoke(report, [*words, "--out", str(page)])
     assert found.exit_code == 2, found.output
     assert f"the folder of '{page}' is not there: make it" in found.output
+
+
+def test_maps_whose_items_are_missing_are_told_from_those_that_are_not_there(
+    results: Results, tmp_path: Path
+) -> None:
+    copied = results.copied(tmp_path / "copied")
+    for item in copied.items():
+        item.unlink()
+    line = f"'cropmask submit --region {copied.models}/eastern/region.toml --period 2019--P1Y'"
+    said = str(error_of(run(copied, tmp_path, "--points", "80")))
+    assert "files of x221y075, x222y075 are there, but the items" in said
+    assert line in said
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,lon,lat,class\n1,39.0,1.0,crop\n")
+    places = {"CROPMASK_OUTPUT": str(copied.folder), "CROPMASK_MODELS": str(copied.models)}
+    words = ("--labels", str(labels), "--region", "eastern")
+    assert "but the items" in str(error_of(CliRunner(env=places).invoke(assess, words)))
+    shutil.rmtree(copied.folder)
+    said = str(error_of(run(copied, tmp_path, "--points", "80")))
+    assert (
+        f"is finished in {copied.folder}/crop_mask_eastern/1-1-0: map the region first: {line}"
+        in said
+    )
