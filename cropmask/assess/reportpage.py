@@ -24,6 +24,7 @@ from cropmask.assess.reportmap import (
 )
 from cropmask.results.html import Html, join, make_page, make_table, tag
 from cropmask.stac.facts import mark_title
+from cropmask.task import Period
 
 MARK: Final = tag("meta", name="generator", content="cropmask report")
 """Stands in every page, and so tells it from files of others."""
@@ -116,7 +117,7 @@ class _Words:
         region = language.find(f"regions.{report.region}", report.region_title)
         self._known = {
             "region": region,
-            "year": source.period[:4],
+            "year": Period.parse(source.period).span,
             "level": language.percent(report.level, 0),
             "band": source.band,
             "version": source.version,

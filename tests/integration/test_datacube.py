@@ -25,10 +25,11 @@ from cropmask.catalog.publish import publish_catalog
 from cropmask.core.series import GAIN
 from cropmask.product import BANDS, SERIES_BANDS
 from cropmask.store.folder import FolderStore
+from cropmask.task import Period
 from tests.demo_run import EASTERN, RESOLUTION, Results
 from tests.postgres import Cluster, needs_postgres, run_postgres
 from tests.servers import serve_app
-from tests.years import PERIOD, PLACE, TILES, YearlyMaps
+from tests.years import PERIOD, PLACE, TILES, YearlyMaps, draw_prob, draw_truth, put_simple_series
 from tests.years import PRODUCT as MAPPED
 
 pytest.importorskip("datacube", reason="the group 'datacube' is not installed")
@@ -367,13 +368,15 @@ def test_a_series_is_loaded_beside_the_maps_that_it_was_made_of(
     from datacube.utils.masking import make_mask
 
     made, series = yearly.copied(tmp_path / "results"), MAPPED.series.name
+    seasons = Period.parse("2019-07--P6Y")
+    put_simple_series(made.store, MAPPED, TILES[0], draw_prob(draw_truth()), seasons)
     build_results(made.store, parquet=False)
     create_database(cluster, "odc_series", "empty")
     index = Index(cluster.url("odc_series"))
     assert "Added: 2" in index.run("dc-sync-products", str(made.folder / "products.csv"))
     with stac_api(made.folder) as address:
         words = ["--catalog-href", address, "--collections", f"{MAPPED.name},{series}"]
-        assert "Added 11 Datasets, failed 0" in index.run("stac-to-dc", "--skip-lineage", *words)
+        assert "Added 12 Datasets, failed 0" in index.run("stac-to-dc", "--skip-lineage", *words)
 
     found = index.load(series, time="2021")
     assert set(found.data_vars) == {band.name for band in SERIES_BANDS}
@@ -391,6 +394,11 @@ def test_a_series_is_loaded_beside_the_maps_that_it_was_made_of(
     assert index.load(series, time="2018").sizes == {}
     changed = index.load(series, measurements=["crop_changed"], time="2024").crop_changed
     assert set(np.unique(changed)) >= {0, 2020, 2024}
+    # That of seasons is a second time, and the only one that lasts until 2025.
+    assert found.sizes["time"] == 2
+    later = index.load(series, measurements=["changed"], time="2025").changed
+    assert later.sizes["time"] == 1
+    assert later.time.values[0] == found.time.values[1]
     # Only the first tile has a map of the year.
     assert index.load(MAPPED.name, measurements=["mask"], time="2023").sizes["time"] == 1
 

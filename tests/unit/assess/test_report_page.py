@@ -43,6 +43,14 @@ def make_page(code: str = "en", count: int = 12) -> str:
     return make_report_page(report, make_drawn(count), load_language(code), "report.json")
 
 
+def test_a_season_is_called_by_both_of_its_years() -> None:
+    report = make_report()
+    of_season = replace(report, origin=replace(report.origin, period="2019-07--P1Y"))
+    page = make_report_page(of_season, make_drawn(), load_language("en"), "report.json")
+    assert f"Cropland in {report.region_title}, 2019/20" in page
+    assert f"Cropland in {report.region_title}, 2019<" in make_page()
+
+
 @pytest.mark.parametrize("code", languages())
 def test_a_page_asks_for_nothing(code: str) -> None:
     page = make_page(code)

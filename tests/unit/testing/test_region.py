@@ -27,6 +27,7 @@ from cropmask.sources.boundary import load_boundary
 from cropmask.sources.search import Sources, find_sources
 from cropmask.task import Period, Task
 from cropmask.testing.world.rasters import ASSETS
+from cropmask.testing.world.regionfiles import find_truth
 from cropmask.testing.world.regionworld import RegionWorld, _pick_block, make_region_world
 from cropmask.tile.run import run_tile
 
@@ -185,6 +186,42 @@ def test_command_prints_the_options_to_use(tmp_path: Path):
     assert isinstance(again.exception, Misconfigured)
     bad = CliRunner().invoke(cropmask, [*words, "--tiles", "x1"])
     assert bad.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.slow
+def test_seasons_are_made_as_years_are(tmp_path: Path) -> None:
+    """Fields change as from year to year, and look the same by half-year."""
+    lands = {}
+    for span in ("2019-2020", "2019/20-2020/21"):
+        folder = tmp_path / str(Period.of_span(span))
+        words = ["demo", "--region", "eastern", "--output", str(folder), "--years", span]
+        done = CliRunner().invoke(cropmask, [*words, "--limit", "1", "--scenes", "1"])
+        assert done.exit_code == 0, done.output
+        period = Period.of_span(span)
+        assert f"--period {period.years[0]} " in done.output
+        lands[span] = {year.start.year: read_land(folder, year) for year in period.years}
+    years, seasons = lands.values()
+    for year, (use, halves) in years.items():
+        np.testing.assert_array_equal(seasons[year][0], use)
+        for mine, other in zip(seasons[year][1], halves, strict=True):
+            np.testing.assert_array_equal(mine, other)
+    assert (years[2019][0] != years[2020][0]).any()
+    with pytest.raises(
+        Misconfigured, match=r"these seasons with 'cropmask demo --years 2019/20-20"
+    ):
+        find_truth(folder, Period.parse("2030-07--P1Y"))
+
+
+def read_land(folder: Path, year: Period) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What fields are used for, and red light from January to June and from July to December."""
+    with rasterio.open(find_truth(folder, year)) as raster:
+        use = raster.read(1)
+    halves = []
+    for half in year.order_halves("calendar"):
+        (path,) = folder.rglob(f"*{half}_B04.vrt")
+        with rasterio.open(path) as raster:
+            halves.append(raster.read(1))
+    return use, halves
 
 
 def test_a_limited_region_is_a_compact_block() -> None:
