@@ -302,3 +302,5 @@ def _print_scores(recipe: Recipe, found: Validation, card: Card) -> None:
         click.echo(cardtext.doubt_text(document["doubt"]))
     if published:
         click.echo(cardtext.independent_text(published))
+    else:
+        click.echo("no figures were published of this region with this version and model")

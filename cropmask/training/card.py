@@ -16,7 +16,7 @@ from cropmask.modelfile.container import replace_file
 from cropmask.modelfile.model import SUFFIX, Fitted, ModelManifest, ModelSource, TrainingData
 from cropmask.product import METHOD_URL, RECIPES, HalfOrder, Recipe
 from cropmask.region.attribution import OTHER_LICENSE
-from cropmask.region.region import Region
+from cropmask.region.region import Region, load_region, region_names
 from cropmask.training.cardtext import print_card
 from cropmask.training.figures import PublishedFigures, Validation, Value, load_published
 
@@ -111,13 +111,29 @@ class Card(Value):
         return self.model_copy(update={"models": {r: models[r] for r in RECIPES if r in models}})
 
 
+def find_published(region: Region) -> PublishedFigures | None:
+    """What was published of a region that comes with the package; a copy of it has none.
+
+    A copy has another name, title (as made-up ones have), version or forest.
+    """
+    published = load_published().get(region.name)
+    if published is None or region.name not in region_names():
+        return None
+    own, known = (
+        (each.title, each.version, forest and forest.sha256)
+        for each in (region, load_region(region.name))
+        for forest in (each.models.get("forest"),)
+    )
+    return published if own == known else None
+
+
 def make_card(region: Region) -> Card:
     """Card of a region that has no model yet."""
     owed, owner = region.attribution, region.attribution.first
     return Card(
         region=region.name,
         title=region.title,
-        published=load_published().get(region.name),
+        published=find_published(region),
         uses=(*USES, _SEASONS[region.half_years]),
         license=owed.license or OTHER_LICENSE,
         credit=owner.name if owner else "",

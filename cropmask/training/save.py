@@ -19,6 +19,7 @@ from cropmask.region.region import REGION_FILE, Region, model_table, models_fold
 from cropmask.training.card import (
     Card,
     ModelCard,
+    find_published,
     is_same_fit,
     load_card,
     make_card,
@@ -91,6 +92,7 @@ def save_validation(
 ) -> tuple[Card, str | None]:
     """Put a validation into the card of the same fit; the card, and why it was not changed."""
     card = load_card(folder) or make_card(region)
+    card = card.model_copy(update={"published": find_published(region)})
     entry = card.models.get(recipe)
     if entry is None:
         return card, f"it has no {recipe} model"

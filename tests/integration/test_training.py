@@ -81,6 +81,7 @@ def test_both_recipes_validate_and_show(region: Path, samples: Path, tmp_path: P
         text = output("validate", *words, "--coordinates", places)
         assert "places of 50 km held out, the published distance" in text
         assert '"places alone" is the balanced accuracy' in text
+        assert "no figures were published of this region" in text
         assert f"card of {region.parent} updated" in text
     shown = json.loads(output("models", "show", region, "--json"))
     assert [document["recipe"] for document in shown] == ["forest", "boosted"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,37 @@ def test_interval_of_a_share() -> None:
 
 def test_published_figures_are_of_the_eight_regions() -> None:
     assert set(load_published()) == set(NAMES)
+
+
+SHA256 = load_region("eastern").models["forest"].sha256
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('name = "eastern"', 'name = "valley"'),
+        ('title = "Eastern Africa"', 'title = "Eastern Africa (made up)"'),
+        ('version = "1.1.0"', 'version = "2.0.0"'),
+        (SHA256, "0" * 64),
+    ],
+)
+def test_published_figures_are_not_those_of_a_copy(tmp_path: Path, old: str, new: str) -> None:
+    shipped = load_region("eastern")
+    folder = tmp_path / "copy"
+    shutil.copytree(shipped.boundary.parent, folder)
+    file = folder / "region.toml"
+    samples = make_samples(120)
+
+    def validate() -> Card:
+        return save_validation(
+            folder, load_region(str(file)), samples, "forest", make_validation()
+        )[0]
+
+    assert make_card(shipped).published == validate().published == load_published()["eastern"]
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    assert make_card(load_region(str(file))).published is validate().published is None
 
 
 @pytest.mark.parametrize("name", NAMES)
