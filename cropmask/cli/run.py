@@ -76,23 +76,31 @@ def resume(name: str, as_json: bool, **where: Any) -> None:  # noqa: ANN401 (as 
     """Have a run that was paused or stopped go on, and send again what is held.
 
     Stopped anywhere and called again, it sends the rest; a message that is sent twice does no harm.
-    A run that has cost what it may needs a higher --max-cost.
+    A run that has cost what it may needs a higher --max-cost. Of a run of --direct nothing is sent:
+    start its array again.
 
     \b
     Examples:
       cropmask run resume 20190704t081500-1f3a
       cropmask run resume 20190704t081500-1f3a --max-cost 40
     """
+    from cropmask.fleet.taskfile import find_task_file
+    from cropmask.operate.advice import write_task_worker
     from cropmask.operate.runcontrol import resume_run
 
     limits = options.pick_limits(where)
     site, store, record = _open(name, where)
-    if where["queue"] is None and record.queue is not None:  # that to which it was sent
+    task_file = find_task_file(store, record)
+    if task_file:  # the command for its pods says where its inputs are
+        given = options.pick_site_options(where)
+        known = {key: value for key, value in given.items() if value is not None}
+        site = options.open_site({**record.places, **known})
+    elif where["queue"] is None and record.queue is not None:  # that to which it was sent
         site = options.open_site({**options.pick_site_options(where), "queue": record.queue})
     with show_progress(quiet=as_json) as progress:
         changed = resume_run(
             store,
-            site.queue(),
+            None if task_file else site.queue(),
             record,
             site,
             datetime.now(UTC),
@@ -102,6 +110,10 @@ def resume(name: str, as_json: bool, **where: Any) -> None:  # noqa: ANN401 (as 
     held = format_count(changed.tiles, "held tile")
     goes = "goes on" if changed.is_new else "was going on already"
     lines = [f"Run {name} {goes}; {held} sent again to {site.queue_address}"]
+    if task_file:
+        worker = write_task_worker(record, task_file, site.commands)
+        again = f"start the array of its task file again, each pod with: {worker}"
+        lines = [f"Run {name} {goes}; {held} free again, but in no queue: {again}"]
     lines += [f"  it may cost {_describe_limits(changed.control)}"]
     _print(record, changed, lines, as_json=as_json)
 

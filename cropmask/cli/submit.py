@@ -506,7 +506,7 @@ def _format_not_sent(submission: Submission) -> Iterator[str]:
 
 def _format_sent(submission: Submission, document: dict[str, Any]) -> Iterator[str]:
     """What was sent, and what to do next."""
-    from cropmask.operate.advice import region_words
+    from cropmask.operate.advice import region_words, write_task_worker
 
     record, site = submission.record, submission.site
     task_file, job = document["task_file"], document["job"]
@@ -524,8 +524,7 @@ def _format_sent(submission: Submission, document: dict[str, Any]) -> Iterator[s
         yield f"Next: {look}"
         return
     if task_file is not None:
-        words = ("--tasks", task_file, *region_words(record))
-        line = site.commands.line("worker", *words, leave_out=("queue",))
+        line = write_task_worker(record, task_file, site.commands)
         yield f"Next: start that many pods of an array, each with: {line}"
     else:
         yield f"Next: {site.commands.line('worker', *region_words(record))}"

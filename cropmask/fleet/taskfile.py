@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from cropmask.errors import Misconfigured, Reason, Rejected
-from cropmask.fleet.records import run_folder
+from cropmask.fleet.records import RunRecord, run_folder
 from cropmask.store.doors import open_store
 from cropmask.store.protocol import Absent, Store, StoreOptions
 from cropmask.task import Order
@@ -23,6 +23,12 @@ _JSON_LINES: Final = "application/jsonl"
 def task_file_key(product: str, period: str, run: str) -> str:
     """Key of the task file of a run, beside the document of the run."""
     return f"{run_folder(product, period, run)}tasks.jsonl"
+
+
+def find_task_file(store: Store, record: RunRecord) -> str | None:
+    """Address of the task file of a run that was sent to no queue; None if it is none."""
+    key = task_file_key(*record.place)
+    return store.uri(key) if record.sent == 0 and store.exists(key) else None
 
 
 def encode_orders(orders: Iterable[Order]) -> bytes:

@@ -128,6 +128,12 @@ def region_words(record: RunRecord) -> tuple[str, ...]:
     return ("--region-file", record.region) if is_region_file(record.region) else ()
 
 
+def write_task_worker(record: RunRecord, task_file: str, commands: CommandWriter) -> str:
+    """What each pod of an array starts to do its line of a task file."""
+    words = ("--tasks", task_file, *region_words(record))
+    return commands.line("worker", *words, leave_out=("queue",))
+
+
 def advise_resume(record: RunRecord, commands: CommandWriter) -> str:
     """How far a submission that was stopped has come, and how to go on."""
     line = commands.line_for("submit", record.region, record.period, "--resume", record.run)

@@ -127,7 +127,7 @@ def cancel_run(store: Store, record: RunRecord, why: str, now: datetime) -> RunC
 
 def resume_run(
     store: Store,
-    queue: Queue,
+    queue: Queue | None,
     record: RunRecord,
     site: Site,
     now: datetime,
@@ -135,6 +135,8 @@ def resume_run(
     progress: ShareDone = lambda _share: None,
 ) -> RunChange:
     """Have a run go on: its orders are done again, and those that are held are sent.
+
+    Without a queue, for a run whose orders are in a task file, they are only held no longer.
 
     Wherever it is stopped and called again, every order is sent; a message that is sent twice is
     skipped by whoever gets it second. Called for a run that goes on it sends what is held.
@@ -148,6 +150,8 @@ def resume_run(
     if known.state is not RunState.CANCELED:
         _refuse_excess(store, record, replace(known, **limits), site, now)  # type: ignore[arg-type]
     control, is_new = change_control(store, *record.place, resume(record.run, limits), now)
+    if queue is None:
+        return RunChange(control, is_new, _free_held(store, record))
     return RunChange(control, is_new, _send_held(store, queue, record, progress))
 
 
@@ -169,6 +173,13 @@ def _refuse_excess(
         raise Rejected(
             f"run {record.run} cannot go on: {why}; give more, such as: {line}", reason=reason
         )
+
+
+def _free_held(store: Store, record: RunRecord) -> int:
+    held = _load_held(store, record)
+    for key in held:  # the task file has their orders
+        store.remove(key.key)
+    return len({key.tile for key in held})
 
 
 def _send_held(store: Store, queue: Queue, record: RunRecord, progress: ShareDone) -> int:

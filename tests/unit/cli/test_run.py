@@ -22,7 +22,7 @@ from cropmask.grid import Tile
 from cropmask.machine.heartbeat import Heartbeat
 from cropmask.machine.signals import Stop
 from cropmask.operate.runcontrol import list_runs
-from cropmask.operate.submit import send
+from cropmask.operate.submit import put_task_file, send
 from cropmask.queue.folder import FolderQueue
 from cropmask.site.site import open_site
 from cropmask.store.folder import FolderStore
@@ -120,6 +120,24 @@ def test_held_orders_go_back_to_the_folder_that_they_came_from(folder: Path) -> 
     assert states(folder, record) == [State.HELD] * 6
     assert f"6 held tiles sent again to {queue.address}" in said("run", "resume", "night-1")
     assert queue.counts().visible == len(TILES)
+    assert not (folder / "_queue").exists()
+
+
+def test_a_run_of_a_task_file_goes_on_without_a_queue(folder: Path, tmp_path: Path) -> None:
+    store = FolderStore(folder)
+    record = make_run(TILES, "night-1", sent=0, catalog=str(tmp_path / "catalog.json"))
+    address = put_task_file(record, store)
+    said("run", "pause", "night-1")
+    held = [
+        make_attempt(record, tile, State.HELD, number=number) for number, tile in enumerate(TILES)
+    ]
+    put_records(store, record, held)
+    text = said("run", "resume", "night-1")
+    assert "Run night-1 goes on; 6 held tiles free again, but in no queue" in text
+    line = f"each pod with: cropmask worker --tasks {address} --catalog {tmp_path}/catalog.json\n"
+    assert line in text
+    assert load_control(store, *record.place).is_running
+    assert states(folder, record) == []
     assert not (folder / "_queue").exists()
 
 
