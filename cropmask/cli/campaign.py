@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,7 +65,8 @@ def _read_period(text: str) -> Period:
     type=options.parsed("period", _read_period),
     default=LAST,
     help=f"Year of the map, such as 2019--P1Y or 2019; '{LAST}' is the one before this year, "
-    f"'{LAST_SEASON}' the newest from July to June that is over.",
+    f"'{LAST_SEASON}' the newest from July to June that is over. Other commands have 2019 by "
+    "default.",
 )
 @options.model_option
 @options.resolution_option
@@ -130,7 +132,7 @@ def campaign(**given: Any) -> None:  # noqa: ANN401 (as click has them)
 
     site = options.open_site(options.pick_site_options(given))
     is_json = given["as_json"]
-    tell = (lambda _record: None) if is_json else _print_step
+    tell = (lambda _record: None) if is_json else partial(_print_step, given["period"])
     notices = open_notices(given["topic"])
     opened = open_campaign(site, _read_request(given), notices, tell=tell)
     if not is_json:
@@ -172,10 +174,10 @@ def _format_head(opened: Campaign, site: Site) -> str:
     )
 
 
-def _print_step(record: StepRecord) -> None:
-    """A line when a step ends."""
+def _print_step(period: Period, record: StepRecord) -> None:
+    """A line when a step ends; each is understood by itself, as in a log."""
     state = click.style(f"{record.state:<8}", fg=_COLORS[record.state])
-    click.echo(f"  {record.step:<10}{state}{record.detail}")
+    click.echo(f"  {period}  {record.step:<10}{state}{record.detail}")
 
 
 def _describe(opened: Campaign, state: StepState) -> dict[str, Any]:
@@ -189,8 +191,8 @@ def _describe(opened: Campaign, state: StepState) -> dict[str, Any]:
 
 def _format_end(opened: Campaign, state: StepState) -> Iterator[str]:
     if opened.record.is_done:
-        yield f"Campaign {opened.record.run} is done."
+        yield f"Campaign {opened.record.run} of {opened.record.period} is done."
     elif state == "waiting":
-        yield "Nothing has begun; the same command looks again."
+        yield f"Nothing of {opened.record.period} has begun; the same command looks again."
     elif state == "failed":
-        yield "Once that is mended, the same command goes on."
+        yield f"Once that is mended, the same command goes on with {opened.record.period}."

@@ -472,9 +472,9 @@ def test_the_command_prints_a_line_for_each_step_and_ends_with_20_while_geomad_l
     assert done.exit_code == 20
     found = list(lines(done.output))
     assert found[0].startswith(f"Campaign {RUN}: crop_mask_testland 1.0.0, 2019--P1Y, forest, 10 m")
-    assert found[1].startswith("doctor    done")
-    assert found[2].startswith("plan      waiting GeoMAD of 1 of 4")
-    assert found[3] == "Nothing has begun; the same command looks again."
+    assert found[1].startswith("2019--P1Y  doctor    done")
+    assert found[2].startswith("2019--P1Y  plan      waiting GeoMAD of 1 of 4")
+    assert found[3] == "Nothing of 2019--P1Y has begun; the same command looks again."
     done = CliRunner().invoke(campaign, [*words, "--when-complete", "--json"])
     assert (done.exit_code, json.loads(done.output)["state"]) == (0, "waiting")
     done = CliRunner().invoke(campaign, [*words, "--topic", "alarms"])
