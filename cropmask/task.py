@@ -82,7 +82,7 @@ class Period:
             If the text is no period, or neither of these.
         """
         period = cls.parse(text)
-        if period.months != 12 or period.start.month not in (1, 7):
+        if period.months != 12 or not period.has_whole_years:
             raise Rejected(
                 f"'{text}' is not a calendar year, nor twelve months from July: a crop mask needs "
                 "one, like 2019--P1Y or 2020-07--P1Y",

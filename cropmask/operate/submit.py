@@ -37,7 +37,7 @@ from cropmask.queue.protocol import Message, Queue
 from cropmask.region.region import is_region_file
 from cropmask.remote.address import is_remote
 from cropmask.site.commands import PLAIN_COMMANDS, CommandWriter, absolute
-from cropmask.site.site import QUEUE_FOLDER, Site
+from cropmask.site.site import Site, usual_queue
 from cropmask.store.protocol import Store, store_place
 
 BATCH: Final = 50
@@ -150,9 +150,7 @@ def _is_left(tile: TileStatus) -> bool:
 
 def _open_queue_of(other: RunRecord, site: Site) -> Queue | None:
     """The queue that a run was sent to; None if it was sent to none that is known."""
-    address = other.queue or site.queue_address
-    if other.queue is None and "://" not in site.output:
-        address = str(Path(site.output) / QUEUE_FOLDER)
+    address = other.queue or usual_queue(site.output) or site.queue_address
     return open_queue(address, site.queue_options) if other.sent and address else None
 
 
@@ -253,13 +251,13 @@ def send(
 
 def _name_queue(store: Store, queue: Queue) -> str | None:
     """Queue of a run, to find it again; None if it is the usual one, or results are elsewhere."""
-    place = store_place(store)
     if is_remote(queue.address):
         return queue.address
-    if "://" in place or "://" in queue.address:
+    usual = usual_queue(store_place(store))
+    if usual is None or "://" in queue.address:
         return None
     address = absolute(queue.address)
-    return None if address == absolute(str(Path(place) / QUEUE_FOLDER)) else address
+    return None if address == absolute(usual) else address
 
 
 def put_task_file(record: RunRecord, store: Store) -> str:

@@ -521,11 +521,14 @@ def _usual_cache(given: _Settings) -> Path:
 
 
 def _usual_queue(given: _Settings) -> str | None:
-    """On one machine the queue is a folder beside the results."""
     output = given.read(contract.ENV_OUTPUT)
-    if output is None or output.startswith("s3://"):
-        return None
-    return f"{output.removeprefix('file://')}/{QUEUE_FOLDER}"
+    return None if output is None else usual_queue(output)
+
+
+def usual_queue(output: str) -> str | None:
+    """On one machine the queue is a folder beside the results; elsewhere it must be named."""
+    folder = output.removeprefix("file://")
+    return None if "://" in folder else f"{folder}/{QUEUE_FOLDER}"
 
 
 _DEFAULTS: Final[Mapping[str, Callable[[_Settings], object]]] = {

@@ -119,12 +119,13 @@ def find_published(region: Region) -> PublishedFigures | None:
     published = load_published().get(region.name)
     if published is None or region.name not in region_names():
         return None
-    own, known = (
-        (each.title, each.version, forest and forest.sha256)
-        for each in (region, load_region(region.name))
-        for forest in (each.models.get("forest"),)
-    )
-    return published if own == known else None
+    return published if _identify(region) == _identify(load_region(region.name)) else None
+
+
+def _identify(region: Region) -> tuple[str, str, str | None]:
+    """What figures are of: title, version and forest of a region."""
+    forest = region.models.get("forest")
+    return region.title, region.version, forest.sha256 if forest else None
 
 
 def make_card(region: Region) -> Card:
